@@ -1,0 +1,166 @@
+"""Neural networks for JAX, written as objects, run as pure functions.
+
+`import purestate as hk` runs code written for dm-haiku; `import purestate as ps` is the same.
+"""
+
+from purestate import config, errors, experimental, initializers, nets, pad, testing, typing
+from purestate._core.collection import DO_NOT_STORE
+from purestate._core.hooks import (
+    GetterContext,
+    MethodContext,
+    SetterContext,
+    custom_creator,
+    custom_getter,
+    custom_setter,
+    intercept_methods,
+)
+from purestate._core.module import Module, force_name, name_like, name_scope, transparent
+from purestate._core.multi_transform import (
+    MultiTransformed,
+    MultiTransformedWithState,
+    multi_transform,
+    multi_transform_with_state,
+    without_apply_rng,
+)
+from purestate._core.rng import (
+    PRNGSequence,
+    maybe_get_rng_sequence_state,
+    maybe_next_rng_key,
+    next_rng_key,
+    next_rng_keys,
+    replace_rng_sequence_state,
+    reserve_rng_keys,
+    with_rng,
+)
+from purestate._core.transform import (
+    MutableParams,
+    MutableState,
+    Params,
+    State,
+    Transformed,
+    TransformedWithState,
+    transform,
+    transform_with_state,
+    with_empty_state,
+    without_state,
+)
+from purestate._core.variables import (
+    current_name,
+    get_current_state,
+    get_initial_state,
+    get_parameter,
+    get_params,
+    get_state,
+    running_init,
+    set_state,
+)
+from purestate._layers.axes import channel_index_of as get_channel_index
+from purestate._layers.batch_norm import BatchNorm
+from purestate._layers.conv import Conv1D, Conv2D, Conv3D, ConvND
+from purestate._layers.dropout import dropout
+from purestate._layers.linear import Bias, Linear
+from purestate._layers.moving_averages import EMAParamsTree, ExponentialMovingAverage
+from purestate._layers.pool import AvgPool, MaxPool, avg_pool, max_pool
+from purestate._layers.reshape import Flatten, Reshape
+from purestate._layers.sequential import Sequential, to_module
+from purestate._lifted.autodiff import grad, value_and_grad
+from purestate._lifted.control_flow import cond, fori_loop, switch, while_loop
+from purestate._lifted.purify import get_variables, purify, set_variables
+from purestate._lifted.remat import eval_shape, jit, remat
+from purestate._lifted.scan import map, scan  # noqa: A004
+from purestate._lifted.vmap import vmap
+from purestate.typing import ModuleProtocol, SupportsCall
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AvgPool",
+    "BatchNorm",
+    "Bias",
+    "Conv1D",
+    "Conv2D",
+    "Conv3D",
+    "ConvND",
+    "DO_NOT_STORE",
+    "EMAParamsTree",
+    "ExponentialMovingAverage",
+    "Flatten",
+    "GetterContext",
+    "Linear",
+    "MaxPool",
+    "MethodContext",
+    "Module",
+    "ModuleProtocol",
+    "MultiTransformed",
+    "MultiTransformedWithState",
+    "MutableParams",
+    "MutableState",
+    "PRNGSequence",
+    "Params",
+    "Reshape",
+    "Sequential",
+    "SetterContext",
+    "State",
+    "SupportsCall",
+    "Transformed",
+    "TransformedWithState",
+    "__version__",
+    "avg_pool",
+    "cond",
+    "config",
+    "current_name",
+    "custom_creator",
+    "custom_getter",
+    "custom_setter",
+    "dropout",
+    "errors",
+    "eval_shape",
+    "experimental",
+    "force_name",
+    "fori_loop",
+    "get_channel_index",
+    "get_current_state",
+    "get_initial_state",
+    "get_parameter",
+    "get_params",
+    "get_state",
+    "get_variables",
+    "grad",
+    "initializers",
+    "intercept_methods",
+    "jit",
+    "map",
+    "max_pool",
+    "maybe_get_rng_sequence_state",
+    "maybe_next_rng_key",
+    "multi_transform",
+    "multi_transform_with_state",
+    "name_like",
+    "name_scope",
+    "nets",
+    "next_rng_key",
+    "next_rng_keys",
+    "pad",
+    "purify",
+    "remat",
+    "replace_rng_sequence_state",
+    "reserve_rng_keys",
+    "running_init",
+    "scan",
+    "set_state",
+    "set_variables",
+    "switch",
+    "testing",
+    "to_module",
+    "transform",
+    "transform_with_state",
+    "transparent",
+    "typing",
+    "value_and_grad",
+    "vmap",
+    "while_loop",
+    "with_empty_state",
+    "with_rng",
+    "without_apply_rng",
+    "without_state",
+]

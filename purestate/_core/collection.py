@@ -1,0 +1,61 @@
+"""A collection: a named store of variables, two dicts deep."""
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from purestate._core.errors import PurestateError
+
+Bundle = dict[str, dict[str, Any]]
+
+
+class Collection:
+    """The variables of one kind in one frame.
+
+    `values` are what reads see. `initial` are what they were when first made, which is what
+    `init` returns (dm-haiku's rule); None where a collection's values never change.
+    `creatable` says whether new variables may be made, `writable` whether old ones may be set.
+    """
+
+    __slots__ = ("creatable", "initial", "name", "values", "writable")
+
+    def __init__(self, name: str, values: Mapping[str, Any], initial: Bundle | None, *, creatable: bool, writable: bool):
+        self.name = name
+        self.values: Any = values
+        self.initial = initial
+        self.creatable = creatable
+        self.writable = writable
+
+
+def copy_bundle(bundle: Mapping[str, Any]) -> Bundle:
+    """Copies both levels of dicts; the arrays themselves are shared."""
+    return {
+        module: dict(variables) if isinstance(variables, Mapping) else variables  # pyright: ignore[reportUnknownArgumentType]
+        for module, variables in bundle.items()
+    }
+
+
+@final
+class _DoNotStore:
+    """The type of `DO_NOT_STORE`."""
+
+    def __repr__(self) -> str:
+        return "DO_NOT_STORE"
+
+    @property
+    def shape(self) -> Any:
+        raise _NotAnArray("DO_NOT_STORE stands for a value that is kept nowhere, so it has no shape.")
+
+    @property
+    def dtype(self) -> Any:
+        raise _NotAnArray("DO_NOT_STORE stands for a value that is kept nowhere, so it has no dtype.")
+
+
+class _NotAnArray(PurestateError, ValueError):
+    """`DO_NOT_STORE` was used as an array."""
+
+
+DO_NOT_STORE = _DoNotStore()
+"""What a creator or setter returns for a variable that is to be kept in no collection.
+
+A getter then has to supply the value each time it is read.
+"""

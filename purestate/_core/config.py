@@ -1,0 +1,159 @@
+"""Settings that hold for the current context (thread, task), with a process-wide default."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+from purestate._core.errors import ConfigError
+
+
+@dataclasses.dataclass(slots=True)
+class Config:
+    """What can be set; see `set` for the meaning of each."""
+
+    check_jax_usage: bool = False
+    module_auto_repr: bool = True
+    restore_flatmap: bool = False
+    rng_reserve_size: int = 1
+
+
+_default = Config()
+_overrides: ContextVar[Config | None] = ContextVar("purestate_config", default=None)
+
+
+def get_config() -> Config:
+    """Returns the settings in force here."""
+    return _overrides.get() or _default
+
+
+def _changes(
+    check_jax_usage: bool | None,
+    module_auto_repr: bool | None,
+    restore_flatmap: bool | None,
+    rng_reserve_size: int | None,
+) -> dict[str, bool | int]:
+    if rng_reserve_size is not None and rng_reserve_size <= 0:
+        raise ConfigError(f"rng_reserve_size must be at least 1, got {rng_reserve_size}.")
+    given = {
+        "check_jax_usage": check_jax_usage,
+        "module_auto_repr": module_auto_repr,
+        "restore_flatmap": restore_flatmap,
+        "rng_reserve_size": rng_reserve_size,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def set(  # noqa: A001 (dm-haiku's name)
+    *,
+    check_jax_usage: bool | None = None,
+    module_auto_repr: bool | None = None,
+    restore_flatmap: bool | None = None,
+    rng_reserve_size: int | None = None,
+) -> None:
+    """Changes settings from here on; what is left `None` stays as it is.
+
+    >>> import purestate as ps
+    >>> ps.config.set(rng_reserve_size=1)
+
+    Args:
+      check_jax_usage: also refuse reads and harmless uses of purestate inside a plain JAX
+        transform. Uses that would leak or share a key are refused whatever this says.
+      module_auto_repr: whether `repr(module)` shows the arguments of its constructor.
+      restore_flatmap: whether pickles of dm-haiku's old `FlatMapping` load as such.
+      rng_reserve_size: how many keys a `PRNGSequence` splits off at a time, at least 1.
+
+    Raises:
+      ConfigError: a value that has no meaning.
+    """
+    config = get_config()
+    for name, value in _changes(check_jax_usage, module_auto_repr, restore_flatmap, rng_reserve_size).items():
+        setattr(config, name, value)
+
+
+@contextlib.contextmanager
+def context(
+    *,
+    check_jax_usage: bool | None = None,
+    module_auto_repr: bool | None = None,
+    restore_flatmap: bool | None = None,
+    rng_reserve_size: int | None = None,
+) -> Iterator[None]:
+    """Changes settings inside a `with` block, in this thread or task alone.
+
+    >>> import jax, purestate as ps
+    >>> with ps.config.context(rng_reserve_size=4):
+    ...     key = next(ps.PRNGSequence(jax.random.key(0)))
+
+    Args:
+      check_jax_usage: see `set`.
+      module_auto_repr: see `set`.
+      restore_flatmap: see `set`.
+      rng_reserve_size: see `set`.
+
+    Yields:
+      None.
+
+    Raises:
+      ConfigError: a value that has no meaning.
+    """
+    changes = _changes(check_jax_usage, module_auto_repr, restore_flatmap, rng_reserve_size)
+    token = _overrides.set(dataclasses.replace(get_config(), **changes))
+    try:
+        yield
+    finally:
+        _overrides.reset(token)
+
+
+def check_jax_usage(enabled: bool = True) -> bool:
+    """Sets `check_jax_usage` and returns what it was.
+
+    >>> import purestate as ps
+    >>> before = ps.experimental.check_jax_usage(False)
+
+    Args:
+      enabled: the new value.
+
+    Returns:
+      The value before.
+    """
+    before = get_config().check_jax_usage
+    set(check_jax_usage=enabled)
+    return before
+
+
+def module_auto_repr(enabled: bool) -> bool:
+    """Sets `module_auto_repr` and returns what it was.
+
+    >>> import purestate as ps
+    >>> before = ps.experimental.module_auto_repr(True)
+
+    Args:
+      enabled: the new value.
+
+    Returns:
+      The value before.
+    """
+    before = get_config().module_auto_repr
+    set(module_auto_repr=enabled)
+    return before
+
+
+def rng_reserve_size(size: int) -> int:
+    """Sets `rng_reserve_size` and returns what it was.
+
+    >>> import purestate as ps
+    >>> before = ps.experimental.rng_reserve_size(1)
+
+    Args:
+      size: how many keys a sequence splits off at a time.
+
+    Returns:
+      The value before.
+
+    Raises:
+      ConfigError: `size` is not positive.
+    """
+    before = get_config().rng_reserve_size
+    set(rng_reserve_size=size)
+    return before

@@ -1,0 +1,105 @@
+"""Every error that purestate raises, drawn once.
+
+    PurestateError
+    ├── FrameError              (ValueError)  used outside a transformed function, or a misused frame
+    ├── ArgumentError           (TypeError)   init/apply was given something in the wrong place
+    ├── ModuleError             (ValueError)  a module was built wrongly
+    │   └── ModuleNameError                   a name that is not an identifier, or is taken
+    ├── VariableError           (ValueError)  a variable was asked for in a way that cannot be met
+    │   ├── MissingParameterError             `apply` was given no such parameter
+    │   ├── MissingStateError                 no such state, and no way to make it
+    │   ├── MissingInitializerError           a variable must be made, and nothing says how
+    │   └── ShapeMismatchError                what is there has another shape than what was asked
+    ├── VariableTypeError       (TypeError, ValueError)  the value is not an array
+    ├── NonEmptyStateError      (ValueError)  state was made under a transform that has no place for it
+    ├── MissingRNGError         (ValueError)  random numbers were asked for, and no key was given
+    ├── InvalidRNGError         (ValueError)  the key is not a key
+    ├── JaxUsageError           (ValueError)  a side effect inside a plain JAX transform
+    ├── MappingError            (ValueError)  `vmap` cannot tell what to map over
+    │   └── BatchedStateError                 a value written under `vmap` differs from row to row
+    ├── LoopError               (ValueError)  a loop body or condition that did what it must not
+    │   └── NewVariableError    (AssertionError)  a variable first made inside a loop body
+    └── ConfigError             (ValueError)  a setting that has no meaning
+
+Each class also derives from the builtin that programs written for dm-haiku catch.
+"""
+
+
+class PurestateError(Exception):
+    """The root of all errors that purestate raises on purpose."""
+
+
+class FrameError(PurestateError, ValueError):
+    """Something that needs a running transformed function was used outside one."""
+
+
+class ArgumentError(PurestateError, TypeError):
+    """`init` or `apply` was given an argument that cannot be what its place says."""
+
+
+class ModuleError(PurestateError, ValueError):
+    """A module was constructed in a way that leaves it without a name or a place."""
+
+
+class ModuleNameError(ModuleError):
+    """A module name is not a Python identifier, or is already taken."""
+
+
+class VariableError(PurestateError, ValueError):
+    """A parameter or a state was asked for in a way that cannot be met."""
+
+
+class MissingParameterError(VariableError):
+    """`apply` asked for a parameter that the given params do not have."""
+
+
+class MissingStateError(VariableError):
+    """A state was read that does not exist, and nothing said how to make it."""
+
+
+class MissingInitializerError(VariableError):
+    """A variable has to be created, but no initializer was given."""
+
+
+class ShapeMismatchError(VariableError):
+    """A variable has another shape than the one that was asked for."""
+
+
+class VariableTypeError(PurestateError, TypeError, ValueError):
+    """A value that is to become a parameter is not an array."""
+
+
+class NonEmptyStateError(PurestateError, ValueError):
+    """A function transformed without state has made some."""
+
+
+class MissingRNGError(PurestateError, ValueError):
+    """A random key was asked for, and `init` or `apply` was given none."""
+
+
+class InvalidRNGError(PurestateError, ValueError):
+    """What was given as a random key is not one."""
+
+
+class JaxUsageError(PurestateError, ValueError):
+    """A side effect happened inside a plain JAX transform, and its result would be lost or leak."""
+
+
+class MappingError(PurestateError, ValueError):
+    """`vmap` was not told, or was told in two ways, how many rows there are."""
+
+
+class BatchedStateError(MappingError):
+    """A value written under `vmap` is different for each row, and nothing says how to combine them."""
+
+
+class LoopError(PurestateError, ValueError):
+    """A loop was used in a way that its JAX counterpart cannot express."""
+
+
+class NewVariableError(LoopError, AssertionError):
+    """A loop body made a variable that its first step did not make."""
+
+
+class ConfigError(PurestateError, ValueError):
+    """A setting was given a value that has no meaning."""

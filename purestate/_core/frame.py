@@ -1,0 +1,105 @@
+"""The frame: all that one run of `init` or `apply` knows, and where the running one is found."""
+
+import itertools
+from contextvars import ContextVar
+from typing import Any
+
+from purestate._core.collection import Collection
+from purestate._core.config import get_config
+from purestate._core.errors import FrameError
+from purestate._core.path import ROOT
+from purestate._core.trace_guard import TraceState, current_trace_state
+
+_frame_ids = itertools.count()
+
+
+class Names:
+    """The module names handed out in one scope."""
+
+    __slots__ = ("counts", "prefix", "used")
+
+    def __init__(self, prefix: str, used: dict[str, None] | None = None, counts: dict[str, int] | None = None):
+        self.prefix = prefix  # what the paths of modules made here start with
+        self.used = {} if used is None else used  # dicts, since adding to one is no function call
+        self.counts = {} if counts is None else counts  # path without number -> next free number
+
+    def copy(self) -> "Names":
+        return Names(self.prefix, self.used.copy(), self.counts.copy())
+
+
+class Scope:
+    """The module method that is running, and the module names handed out in it.
+
+    Scopes are linked from the innermost outwards, so that entering and leaving one is two
+    assignments. The names come with the first module made here; most scopes never have one.
+    """
+
+    __slots__ = ("method_name", "module", "names", "outer", "path")
+
+    def __init__(self, module: Any, path: str | None, method_name: str, outer: "Scope | None"):
+        self.module = module
+        self.path = path  # of the module; None until its `__init__` has named it
+        self.method_name = method_name
+        self.outer = outer
+        self.names: Names | None = None
+
+
+class Frame:
+    """One run of `init` or `apply`: its collections, its keys, and the scope that is running."""
+
+    __slots__ = ("boundary", "collections", "frame_id", "keys", "running_init", "scope", "strict", "trace_state")
+
+    def __init__(self, collections: dict[str, Collection], keys: Any, *, running_init: bool):
+        self.collections = collections
+        self.keys = keys  # PRNGSequence | None
+        self.running_init = running_init
+        self.scope = Scope(None, ROOT, "__call__", None)
+        self.trace_state: TraceState = current_trace_state()
+        self.strict = get_config().check_jax_usage
+        self.frame_id = next(_frame_ids)
+        # Modules made by frames older than this one may not be used here (see `lift`).
+        self.boundary = -1
+
+
+# All that is ambient: the frames, outermost first, and the hooks, outermost first (see hooks.py).
+# One variable holds both, since every module call asks for both.
+ambient: ContextVar[tuple[tuple[Frame, ...], tuple[Any, ...]]] = ContextVar("purestate", default=((), ()))
+
+
+def no_frame(what: str) -> FrameError:
+    """The error for `what` being used where no frame is active."""
+    return FrameError(
+        f"{what} works only while a transformed function runs. Put the code into a function f, "
+        "get a pure pair from it with `ps.transform(f)` or `ps.transform_with_state(f)`, and call "
+        "its `init` and `apply`."
+    )
+
+
+def get_frame(what: str) -> Frame:
+    """Returns the innermost active frame; `what` is named in the error if there is none."""
+    frames = ambient.get()[0]
+    if not frames:
+        raise no_frame(what)
+    return frames[-1]
+
+
+def inside_transform() -> bool:
+    """Whether a transformed function is running here."""
+    return bool(ambient.get()[0])
+
+
+class ActiveFrame:
+    """Makes a frame the innermost one for a `with` block."""
+
+    __slots__ = ("frame", "token")
+
+    def __init__(self, frame: Frame):
+        self.frame = frame
+
+    def __enter__(self) -> Frame:
+        frames, hooks = ambient.get()
+        self.token = ambient.set(((*frames, self.frame), hooks))
+        return self.frame
+
+    def __exit__(self, *exc_info: object) -> None:
+        ambient.reset(self.token)

@@ -1,0 +1,254 @@
+"""Hooks: one way to step between a user's code and a read, a creation, a write or a call.
+
+A hook is told to whom it listens by its event. Hooks of one event run outermost first: each gets
+`next`, which runs the rest of the chain, and returns what its caller is to see. Where no hook of
+an event is active nothing is built, and nothing is paid but a look at an empty tuple.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import Token
+from typing import Any, NamedTuple, Protocol
+
+from purestate._core.frame import ambient, get_frame
+from purestate._core.path import split_variable_path
+
+CALL = "call"
+
+
+class Hook(NamedTuple):
+    """One interception. `event` is `CALL`, or a pair of "get", "create" or "set" and a collection."""
+
+    event: str | tuple[str, str]
+    function: Callable[..., Any]
+
+
+class GetterContext(NamedTuple):
+    """What a getter or creator is told of the variable it is run for."""
+
+    full_name: str
+    module: Any
+    original_dtype: Any
+    original_shape: Any
+    original_init: Any = None
+    lifted_prefix_name: str | None = None
+
+    @property
+    def module_name(self) -> str:
+        """The path of the module that owns the variable."""
+        return split_variable_path(self.full_name)[0]
+
+    @property
+    def name(self) -> str:
+        """The name of the variable within its module."""
+        return split_variable_path(self.full_name)[1]
+
+
+class SetterContext(NamedTuple):
+    """What a setter is told of the state it is run for."""
+
+    full_name: str
+    module: Any
+    original_dtype: Any
+    original_shape: Any
+    lifted_prefix_name: str | None = None
+
+    @property
+    def module_name(self) -> str:
+        """The path of the module that owns the state."""
+        return split_variable_path(self.full_name)[0]
+
+    @property
+    def name(self) -> str:
+        """The name of the state within its module."""
+        return split_variable_path(self.full_name)[1]
+
+
+class MethodContext(NamedTuple):
+    """What an interceptor is told of the method call it is run for."""
+
+    module: Any
+    method_name: str
+    orig_method: Callable[..., Any]
+    orig_class: type[Any]
+
+
+class Creator(Protocol):
+    """`creator(next_creator, shape, dtype, init, context) -> value`."""
+
+    def __call__(self, next_creator: Callable[..., Any], shape: Any, dtype: Any, init: Any, context: GetterContext, /) -> Any: ...
+
+
+class Getter(Protocol):
+    """`getter(next_getter, value, context) -> value`."""
+
+    def __call__(self, next_getter: Callable[[Any], Any], value: Any, context: GetterContext, /) -> Any: ...
+
+
+class Setter(Protocol):
+    """`setter(next_setter, value, context) -> value`."""
+
+    def __call__(self, next_setter: Callable[[Any], Any], value: Any, context: SetterContext, /) -> Any: ...
+
+
+class Interceptor(Protocol):
+    """`interceptor(next_method, args, kwargs, context) -> result`."""
+
+    def __call__(self, next_method: Callable[..., Any], args: Any, kwargs: Any, context: MethodContext, /) -> Any: ...
+
+
+class _ActiveHooks(AbstractContextManager[None]):
+    """Makes hooks active, inside those that are, for a `with` block."""
+
+    def __init__(self, *hooks: Hook):
+        self._hooks = hooks
+        self._tokens: list[Token[Any]] = []
+
+    def __enter__(self) -> None:
+        frames, hooks = ambient.get()
+        self._tokens.append(ambient.set((frames, hooks + self._hooks)))
+
+    def __exit__(self, *exc_info: object) -> None:
+        ambient.reset(self._tokens.pop())
+
+
+def functions_for(event: str | tuple[str, str], hooks: tuple[Hook, ...]) -> list[Callable[..., Any]]:
+    """Returns the functions that listen to `event`, outermost first."""
+    return [hook.function for hook in hooks if hook.event == event]
+
+
+def run_chain(functions: list[Callable[..., Any]], base: Callable[..., Any], context: Any, *args: Any) -> Any:
+    """Runs `functions`, outermost first, around `base`. The one loop behind every hook."""
+
+    def run_from(position: int, *args: Any) -> Any:
+        if position == len(functions):
+            return base(*args)
+        return functions[position](lambda *args: run_from(position + 1, *args), *args, context)
+
+    return run_from(0, *args)
+
+
+def run_interceptors(
+    functions: list[Callable[..., Any]], method: Callable[..., Any], context: MethodContext, args: Any, kwargs: Any
+) -> Any:
+    """Runs interceptors around a bound method: the same chain, with keywords carried along."""
+
+    def adapt(interceptor: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda rest, args, kwargs, context: interceptor(lambda *a, **k: rest(a, k), args, kwargs, context)
+
+    return run_chain([adapt(f) for f in functions], lambda a, k: method(*a, **k), context, args, kwargs)
+
+
+def _events(verb: str, params: bool, state: bool) -> list[tuple[str, str]]:
+    return [(verb, name) for name, wanted in (("params", params), ("state", state)) if wanted]
+
+
+def custom_creator(creator: Creator, *, params: bool = True, state: bool = False) -> AbstractContextManager[None]:
+    """Runs `creator` whenever a variable is made inside the `with` block.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def zeros(next_creator, shape, dtype, init, context):
+    ...     return next_creator(shape, dtype, jnp.zeros)
+    >>> def f(x):
+    ...     with ps.custom_creator(zeros):
+    ...         return ps.Linear(3)(x)
+    >>> params = ps.transform(f).init(jax.random.key(0), jnp.ones([2, 4]))
+    >>> float(params["linear"]["w"].sum())
+    0.0
+
+    Args:
+      creator: `creator(next_creator, shape, dtype, init, context) -> value`; the value may be
+        `DO_NOT_STORE`.
+      params: listen to the creation of parameters.
+      state: listen to the creation of state.
+
+    Returns:
+      A context manager.
+
+    Raises:
+      FrameError: used outside a transformed function.
+    """
+    get_frame("`ps.custom_creator`")
+    return custom_creator_anywhere(creator, params=params, state=state)
+
+
+def custom_creator_anywhere(creator: Creator, *, params: bool = True, state: bool = False) -> AbstractContextManager[None]:
+    """`custom_creator` for callers that are not inside a transformed function."""
+    return _ActiveHooks(*(Hook(event, creator) for event in _events("create", params, state)))
+
+
+def custom_getter(getter: Getter, *, params: bool = True, state: bool = False) -> AbstractContextManager[None]:
+    """Runs `getter` whenever a variable is read inside the `with` block.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def half(next_getter, value, context):
+    ...     return next_getter(value.astype(jnp.bfloat16))
+    >>> def f():
+    ...     with ps.custom_getter(half):
+    ...         return ps.get_parameter("w", [2], init=jnp.ones)
+    >>> g = ps.transform(f)
+    >>> params = g.init(None)
+    >>> str(params["~"]["w"].dtype), str(g.apply(params, None).dtype)
+    ('float32', 'bfloat16')
+
+    Args:
+      getter: `getter(next_getter, value, context) -> value`; must keep the shape.
+      params: listen to reads of parameters.
+      state: listen to reads of state.
+
+    Returns:
+      A context manager.
+
+    Raises:
+      FrameError: used outside a transformed function.
+    """
+    get_frame("`ps.custom_getter`")
+    return _ActiveHooks(*(Hook(event, getter) for event in _events("get", params, state)))
+
+
+def custom_setter(setter: Setter) -> AbstractContextManager[None]:
+    """Runs `setter` whenever state is written inside the `with` block.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> def f():
+    ...     with ps.custom_setter(lambda next_setter, value, context: next_setter(value * 2)):
+    ...         ps.set_state("count", jnp.ones([]))
+    >>> params, state = ps.transform_with_state(f).init(None)
+    >>> float(state["~"]["count"])
+    2.0
+
+    Args:
+      setter: `setter(next_setter, value, context) -> value`; the value may be `DO_NOT_STORE`.
+
+    Returns:
+      A context manager.
+
+    Raises:
+      FrameError: used outside a transformed function.
+    """
+    get_frame("`ps.custom_setter`")
+    return _ActiveHooks(Hook(("set", "state"), setter))
+
+
+def intercept_methods(interceptor: Interceptor) -> AbstractContextManager[None]:
+    """Runs `interceptor` around every module method called inside the `with` block.
+
+    May be used outside a transformed function too.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def log(next_method, args, kwargs, context):
+    ...     if context.method_name == "__call__":
+    ...         print(context.module.module_name)
+    ...     return next_method(*args, **kwargs)
+    >>> with ps.intercept_methods(log):
+    ...     f = ps.transform(lambda x: ps.Linear(1)(x))
+    ...     params = f.init(jax.random.key(0), jnp.ones([1, 1]))
+    linear
+
+    Args:
+      interceptor: `interceptor(next_method, args, kwargs, context) -> result`.
+
+    Returns:
+      A context manager.
+    """
+    return _ActiveHooks(Hook(CALL, interceptor))

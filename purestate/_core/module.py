@@ -1,0 +1,376 @@
+"""Modules: objects whose methods run in a scope of their own, and get a path when they are made."""
+
+import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import FunctionType
+from typing import Any, Protocol, TypeVar
+
+import jax
+
+from purestate._core.errors import FrameError, ModuleError
+from purestate._core.frame import Scope, ambient, get_frame, no_frame
+from purestate._core.hooks import CALL, MethodContext, functions_for, run_interceptors
+from purestate._core.module_repr import repr_module
+from purestate._core.naming import name_module
+from purestate._core.path import FORCED, SNAKE_CASE, is_inside, split_scope, variable_path
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+# What `transparent` and `name_like` leave on a function, for the metaclass to find.
+_TRANSPARENT = "_purestate_transparent"
+_NAMED_LIKE = "_purestate_named_like"
+
+_named_scope = jax.named_scope
+
+
+def transparent(method: _F) -> _F:
+    """Marks a method as not being a scope: modules made in it belong to its caller.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> class Wrapper(ps.Module):
+    ...     @ps.transparent
+    ...     def __call__(self, x):
+    ...         return ps.Linear(1)(x)
+    >>> ps.transform(lambda x: Wrapper()(x)).init(jax.random.key(0), jnp.ones([1, 1])).keys()
+    dict_keys(['linear'])
+
+    Args:
+      method: a method of a module, before the class is made.
+
+    Returns:
+      The same function.
+    """
+    setattr(method, _TRANSPARENT, True)
+    return method
+
+
+def name_like(method_name: str) -> Callable[[_F], _F]:
+    """Marks a method as naming the modules it makes as if it were `method_name`.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> class Net(ps.Module):
+    ...     @ps.name_like("__call__")
+    ...     def encode(self, x):
+    ...         return ps.Linear(1)(x)
+    >>> ps.transform(lambda x: Net().encode(x)).init(jax.random.key(0), jnp.ones([1, 1])).keys()
+    dict_keys(['net/linear'])
+
+    Args:
+      method_name: the method to look like, often `"__call__"`.
+
+    Returns:
+      A decorator.
+    """
+
+    def decorate(method: _F) -> _F:
+        setattr(method, _NAMED_LIKE, method_name)
+        return method
+
+    return decorate
+
+
+def force_name(name: str) -> str:
+    """Makes a module take exactly this path, wherever it is made and even if it is taken.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def f(x):
+    ...     return ps.Linear(1, name=ps.force_name("a/b"))(x)
+    >>> ps.transform(f).init(jax.random.key(0), jnp.ones([1, 1])).keys()
+    dict_keys(['a/b'])
+
+    Args:
+      name: a path.
+
+    Returns:
+      What to give as `name`.
+    """
+    return FORCED + name
+
+
+def _scoped(method: Callable[..., Any], name: str, owner: Callable[[], type[Any]]) -> Callable[..., Any]:
+    """Wraps a method so that it runs in a scope of its own, under its module's name in the jaxpr."""
+    if getattr(method, _TRANSPARENT, False):
+        return method
+    scope_name = getattr(method, _NAMED_LIKE, name)
+    is_call = name == "__call__"
+
+    def run(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        frames, hooks = ambient.get()
+        if not frames:
+            raise no_frame(f"A module, {type(self).__name__},")
+        frame = frames[-1]
+        outer = frame.scope
+        path = self._path  # None in `__init__`, before the module has a name
+        frame.scope = Scope(self, path, scope_name, outer)
+        try:
+            if path is None:
+                out = _run_hooked(hooks, method, name, owner, self, args, kwargs)
+            else:
+                # Leaving a scope by hand, not by `with named_scope(..)`, would save no call.
+                with _named_scope(self._local_name):
+                    if is_call:
+                        if hooks:
+                            out = _run_hooked(hooks, method, name, owner, self, args, kwargs)
+                        else:
+                            out = method(self, *args, **kwargs)
+                    else:
+                        with _named_scope(name):
+                            if hooks:
+                                out = _run_hooked(hooks, method, name, owner, self, args, kwargs)
+                            else:
+                                out = method(self, *args, **kwargs)
+        finally:
+            frame.scope = outer
+        if path is not None:
+            _note_submodule(self, outer)
+        return out
+
+    # What functools.wraps does, once per method and not per call.
+    for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__"):
+        setattr(run, attribute, getattr(method, attribute, None))
+    run.__dict__.update(getattr(method, "__dict__", {}))
+    run.__wrapped__ = method  # type: ignore[attr-defined]
+    return run
+
+
+def _run_hooked(
+    hooks: Any, method: Callable[..., Any], name: str, owner: Callable[[], type[Any]], self: Any, args: Any, kwargs: Any
+) -> Any:
+    functions = functions_for(CALL, hooks) if hooks else None
+    if not functions:
+        return method(self, *args, **kwargs)
+
+    def bound(*args: Any, **kwargs: Any) -> Any:
+        return method(self, *args, **kwargs)
+
+    bound.__name__ = name
+    return run_interceptors(functions, bound, MethodContext(self, name, bound, owner()), args, kwargs)
+
+
+def _note_submodule(module: Any, scope: Scope | None) -> None:
+    """Tells the modules around that `module` was used in them (for `params_dict`)."""
+    path = module._path
+    while scope is not None:
+        if scope.module is not None and scope.module is not module:
+            scope.module._submodules[path] = None
+        scope = scope.outer
+
+
+class ModuleMetaclass(type(Protocol)):
+    """Wraps the methods of modules, and their construction; everything else is a function.
+
+    A metaclass and not `__init_subclass__`, since that runs before `@dataclass` adds an
+    `__init__`, and since only after construction can a forgotten `super().__init__()` be seen.
+    """
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any) -> Any:
+        made: list[type] = []
+
+        def owner() -> type:
+            return made[0]
+
+        def scoped_or_none(key: str, function: Any) -> Any:
+            return None if function is None else _scoped(function, key, owner)
+
+        namespace = dict(namespace)
+        for key, value in list(namespace.items()):
+            if key == "module_name" or (key.startswith("__") and key != "__call__"):
+                continue
+            if isinstance(value, property):
+                accessors = (scoped_or_none(key, f) for f in (value.fget, value.fset, value.fdel))
+                namespace[key] = property(*accessors, doc=value.__doc__)
+            elif isinstance(value, FunctionType):
+                namespace[key] = _scoped(value, key, owner)
+        namespace.setdefault("_is_protocol", False)
+        # In every class, so that @dataclass does not put its own there.
+        namespace.setdefault("__repr__", repr_module)
+        cls = super().__new__(mcs, name, bases, namespace, **kwargs)
+        made.append(cls)
+        return cls
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        frames, hooks = ambient.get()
+        if not frames:
+            raise no_frame(f"A module, {cls.__name__},")
+        frame = frames[-1]
+        outer = frame.scope
+        module: Any = cls.__new__(cls, *args, **kwargs)  # pyright: ignore[reportCallIssue]
+        object.__setattr__(module, "_arguments", (args, kwargs))
+        init: Any = cls.__init__
+        marks = init.__dict__
+        frame.scope = Scope(module, None, marks[_NAMED_LIKE] if _NAMED_LIKE in marks else "__init__", outer)
+        try:
+            if hooks:
+                _run_hooked(hooks, init, "__init__", lambda: cls, module, args, kwargs)
+            else:
+                init(module, *args, **kwargs)
+        finally:
+            frame.scope = outer
+        if module._path is None:
+            raise ModuleError(
+                f"{cls.__name__} was made without a name. Its `__init__` has to begin with `super().__init__(name=name)`."
+            )
+        if outer.outer is not None:
+            _note_submodule(module, outer)
+        return module
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        signature = inspect.signature(cls.__init__)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
+class Module(metaclass=ModuleMetaclass):
+    """The base of everything with parameters: a subclass makes them where it needs them.
+
+    Modules are made and used while a transformed function runs. Each gets a path from its name
+    (by default that of its class), from where it is made, and from a number where there are
+    several; its parameters are stored under that path.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> class Scale(ps.Module):
+    ...     def __call__(self, x):
+    ...         return x * ps.get_parameter("s", x.shape[-1:], x.dtype, init=jnp.ones)
+    >>> f = ps.transform(lambda x: Scale()(x))
+    >>> jax.tree.map(jnp.shape, f.init(None, jnp.ones([2, 3])))
+    {'scale': {'s': (3,)}}
+
+    A dataclass works as well: leave out `__init__`, and have a field `name: str | None = None`
+    where the name is to be given.
+
+    Args:
+      name: a Python identifier; None takes the class's name in snake_case.
+
+    Attributes:
+      name: the last part of the path.
+      module_name: the path.
+
+    Raises:
+      FrameError: made outside a transformed function.
+      ModuleNameError: `name` is no identifier, or ends in a number and is taken.
+    """
+
+    # Until `__init__` has run: no path, and so no name in the jaxpr.
+    _path: str | None = None
+    _local_name: str = ""
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    _submodules: dict[str, None]
+    creation_frame_id: int
+    name: str
+    module_name: str
+
+    def __init__(self, name: str | None = None):
+        frames = ambient.get()[0]
+        frame = frames[-1]
+        if name is None:
+            # A dataclass field, or an attribute of the class.
+            name = getattr(self, "name", None) or SNAKE_CASE[type(self).__name__]
+        scope = frame.scope
+        if scope.module is not self or scope.outer is None:
+            raise FrameError(f"`__init__` of {type(self).__name__} was called by hand; make a new module instead.")
+        path, local_name = name_module(name, scope.outer, frame)
+        self._submodules = {}
+        self.module_name = self._path = scope.path = path
+        self.name = self._local_name = local_name
+        self.creation_frame_id = frame.frame_id
+
+    __post_init__ = __init__
+
+    def params_dict(self) -> dict[str, jax.Array]:
+        """Returns the parameters of this module and of those used in it so far, by full name.
+
+        >>> import jax, jax.numpy as jnp, purestate as ps
+        >>> def f(x):
+        ...     net = ps.nets.MLP([1])
+        ...     net(x)
+        ...     return net.params_dict()
+        >>> g = ps.transform(f)
+        >>> sorted(g.apply(g.init(jax.random.key(0), jnp.ones([1, 1])), None, jnp.ones([1, 1])))
+        ['mlp/~/linear_0/b', 'mlp/~/linear_0/w']
+
+        Returns:
+          `{"module/name": array}`.
+
+        Raises:
+          FrameError: used outside a transformed function.
+        """
+        return _own_variables(self, "params")
+
+    def state_dict(self) -> dict[str, jax.Array]:
+        """Returns the current state of this module and of those used in it so far, by full name.
+
+        See `params_dict`.
+
+        Returns:
+          `{"module/name": value}`.
+
+        Raises:
+          FrameError: used outside a transformed function.
+        """
+        return _own_variables(self, "state")
+
+
+def _own_variables(module: Any, collection: str) -> dict[str, jax.Array]:
+    frame = get_frame(f"`module.{collection}_dict()`")
+    return {
+        variable_path(path, name): value
+        for path, bundle in frame.collections[collection].values.items()
+        if is_inside(path, module._path) or path in module._submodules
+        for name, value in bundle.items()
+    }
+
+
+class NameScopeModule(Module):
+    """What stands for a `name_scope` among the modules."""
+
+
+class name_scope(AbstractContextManager[None]):  # noqa: N801 (dm-haiku's name)
+    """Makes variables and modules inside a `with` block as if inside a module of this name.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def f(x):
+    ...     with ps.name_scope("tower"):
+    ...         return ps.Linear(1)(x)
+    >>> ps.transform(f).init(jax.random.key(0), jnp.ones([1, 1])).keys()
+    dict_keys(['tower/linear'])
+
+    Args:
+      name: one name, or several with `/` between them.
+      method_name: which method to name modules like.
+
+    Raises:
+      FrameError: used outside a transformed function.
+      ModuleError: `name` is empty or starts with `/`, or the scope is entered twice.
+    """
+
+    def __init__(self, name: str, *, method_name: str = "__call__"):
+        frame = get_frame("`ps.name_scope`")
+        parts = split_scope(name)
+        if not parts[0]:
+            raise ModuleError(f"A name scope cannot be called {name!r}: it must not be empty or start with a slash.")
+        outer = frame.scope
+        try:
+            for part in parts:
+                module: Any = NameScopeModule(name=part)
+                frame.scope = Scope(module, module._path, method_name, frame.scope)
+        finally:
+            frame.scope = outer
+        self._frame = frame
+        self._module: Any = module  # pyright: ignore[reportPossiblyUnboundVariable]
+        self._method_name = method_name
+        self._outer: Scope | None = None
+        self._used = False
+
+    def __enter__(self) -> None:
+        if self._used:
+            state = "is open already" if self._outer is not None else "was used before"
+            raise ModuleError(f"The name scope {self._module.module_name!r} {state}; make a new one for each `with`.")
+        self._used = True
+        self._outer = self._frame.scope
+        self._frame.scope = Scope(self._module, self._module._path, self._method_name, self._outer)
+
+    def __exit__(self, *exc_info: object) -> None:
+        assert self._outer is not None
+        self._frame.scope = self._outer
+        self._outer = None

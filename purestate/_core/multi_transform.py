@@ -1,0 +1,190 @@
+"""Several functions over one set of parameters, and transforms without a key for `apply`."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+
+from purestate._core.errors import ArgumentError
+from purestate._core.transform import (
+    MutableParams,
+    MutableState,
+    Transformed,
+    TransformedWithState,
+    no_keyword,
+    no_state,
+    original_function,
+    tell_signature,
+    transform_with_state,
+)
+
+
+class MultiTransformed(NamedTuple):
+    """One `init`, and a tree of `apply`; see `multi_transform`.
+
+    Attributes:
+      init: `init(rng, *args, **kwargs) -> params`.
+      apply: a pytree of functions `apply(params, rng, *args, **kwargs) -> out`.
+    """
+
+    init: Callable[..., MutableParams]
+    apply: Any
+
+
+class MultiTransformedWithState(NamedTuple):
+    """One `init`, and a tree of `apply`; see `multi_transform_with_state`.
+
+    Attributes:
+      init: `init(rng, *args, **kwargs) -> (params, state)`.
+      apply: a pytree of functions `apply(params, state, rng, *args, **kwargs) -> (out, state)`.
+    """
+
+    init: Callable[..., tuple[MutableParams, MutableState]]
+    apply: Any
+
+
+def multi_transform_with_state(f: Callable[[], tuple[Callable[..., Any], Any]]) -> MultiTransformedWithState:
+    """Like `multi_transform`, for functions with state.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def f():
+    ...     norm = ps.BatchNorm(True, True, 0.9)
+    ...     def train(x):
+    ...         return norm(x, is_training=True)
+    ...     def test(x):
+    ...         return norm(x, is_training=False)
+    ...     return train, (train, test)
+    >>> init, (train, test) = ps.multi_transform_with_state(f)
+    >>> params, state = init(None, jnp.ones([2, 2]))
+    >>> out, state = train(params, state, None, jnp.ones([2, 2]))
+
+    Args:
+      f: makes the modules; returns a function for `init` to run, and a pytree of functions.
+
+    Returns:
+      `init(rng, *args, **kwargs) -> (params, state)`, with the arguments of the first function, and
+      the tree with an `apply(params, state, rng, *args, **kwargs) -> (out, state)` for each.
+    """
+
+    def run_template(*args: Any, **kwargs: Any) -> Any:
+        return f()[0](*args, **kwargs)
+
+    def run_function(index: int, *args: Any, **kwargs: Any) -> Any:
+        return jax.tree.leaves(f()[1])[index](*args, **kwargs)
+
+    treedef = _structure_of_functions(f)
+    functions = [
+        transform_with_state(functools.partial(run_function, index)).apply for index in range(treedef.num_leaves)
+    ]
+    return MultiTransformedWithState(
+        transform_with_state(run_template).init, jax.tree.unflatten(treedef, functions)
+    )
+
+
+def _structure_of_functions(f: Callable[[], tuple[Any, Any]]) -> Any:
+    """The tree that `f` returns, found without computing anything."""
+    found: list[Any] = []
+
+    def look(rng: jax.Array) -> None:
+        def note() -> None:
+            found.append(jax.tree.structure(f()[1]))
+
+        pair = transform_with_state(note)
+        params, state = pair.init(rng)
+        pair.apply(params, state, rng)
+
+    jax.eval_shape(look, jax.ShapeDtypeStruct((), jax.eval_shape(lambda: jax.random.key(0)).dtype))
+    return found[-1]
+
+
+def multi_transform(f: Callable[[], tuple[Callable[..., Any], Any]]) -> MultiTransformed:
+    """Turns several functions that share modules into one `init` and an `apply` for each.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def f():
+    ...     encoder, decoder = ps.Linear(2, name="encoder"), ps.Linear(8, name="decoder")
+    ...     def reconstruct(x):
+    ...         return decoder(encoder(x))
+    ...     return reconstruct, {"encode": encoder, "decode": decoder}
+    >>> init, apply = ps.multi_transform(f)
+    >>> params = init(jax.random.key(0), jnp.ones([1, 8]))
+    >>> apply["encode"](params, None, jnp.ones([1, 8])).shape
+    (1, 2)
+
+    Args:
+      f: makes the modules; returns a function for `init` to run, which has to use all of them, and
+        a pytree of functions.
+
+    Returns:
+      `init(rng, *args, **kwargs) -> params`, with the arguments of the first function, and the tree
+      with an `apply(params, rng, *args, **kwargs) -> out` for each function.
+
+    Raises:
+      NonEmptyStateError: from `init` and `apply`, if a function makes state.
+    """
+    pair = multi_transform_with_state(f)
+
+    def init(rng: Any, *args: Any, **kwargs: Any) -> MutableParams:
+        params, state = pair.init(rng, *args, **kwargs)
+        no_state(state)
+        return params
+
+    def without_state(apply_with_state: Callable[..., Any]) -> Callable[..., Any]:
+        def apply(params: Any, rng: Any, *args: Any, **kwargs: Any) -> Any:
+            out, state = apply_with_state(params, None, rng, *args, **kwargs)
+            no_state(state)
+            return out
+
+        return apply
+
+    return MultiTransformed(init, jax.tree.map(without_state, pair.apply))
+
+
+_T = TypeVar("_T", Transformed[..., Any], TransformedWithState[..., Any], MultiTransformed, MultiTransformedWithState)
+
+
+def without_apply_rng(f: _T) -> _T:
+    """Drops the key from `apply`, for functions that need none there.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.without_apply_rng(ps.transform(lambda x: ps.Linear(1)(x)))
+    >>> params = f.init(jax.random.key(0), jnp.ones([1, 1]))
+    >>> f.apply(params, jnp.ones([1, 1])).shape
+    (1, 1)
+
+    Args:
+      f: what one of the transforms returned.
+
+    Returns:
+      The same, with `apply(params, *args)` or `apply(params, state, *args)`.
+
+    Raises:
+      ArgumentError: `f` is something else.
+      MissingRNGError: from `apply`, if the function asks for a key after all.
+    """
+    if isinstance(f, (TransformedWithState, MultiTransformedWithState)):
+        leading = ("params", "state")
+    elif isinstance(f, (Transformed, MultiTransformed)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        leading = ("params",)
+    else:
+        raise ArgumentError(
+            f"`without_apply_rng` takes what `ps.transform` and its kin return, but got a {type(f).__name__}. "
+            "For a plain function write `ps.without_apply_rng(ps.transform(f))`."
+        )
+    count = len(leading)
+
+    def without_rng(apply_with_rng: Callable[..., Any]) -> Callable[..., Any]:
+        def apply(*args: Any, **kwargs: Any) -> Any:
+            no_keyword("rng", kwargs)
+            given = [kwargs.pop(name) for name in leading[len(args) :] if name in kwargs]
+            args = (*args, *given)
+            return apply_with_rng(*args[:count], None, *args[count:], **kwargs)
+
+        return apply
+
+    if isinstance(f, (MultiTransformed, MultiTransformedWithState)):
+        return f._replace(apply=jax.tree.map(without_rng, f.apply))  # pyright: ignore[reportReturnType]
+    apply = without_rng(f.apply)
+    tell_signature(apply, leading, original_function(f), lambda out: Any)
+    return f._replace(apply=apply)  # pyright: ignore[reportReturnType]

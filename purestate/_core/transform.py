@@ -1,0 +1,322 @@
+"""From a function that uses modules to a pure pair, `init` and `apply`."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
+
+import jax
+
+from purestate._core.collection import Bundle, Collection, copy_bundle
+from purestate._core.errors import ArgumentError, FrameError, InvalidRNGError, NonEmptyStateError
+from purestate._core.frame import ActiveFrame, Frame
+from purestate._core.rng import PRNGSequence
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Params = Mapping[str, Mapping[str, jax.Array]]
+State = Mapping[str, Mapping[str, jax.Array]]
+MutableParams = Bundle
+MutableState = Bundle
+Rng = Any  # jax.Array | int | None, and whatever stands for a key under a JAX transform
+
+
+class Transformed(NamedTuple, Generic[P, R]):
+    """A pure pair without state; see `transform`.
+
+    Attributes:
+      init: `init(rng, *args, **kwargs) -> params`.
+      apply: `apply(params, rng, *args, **kwargs) -> out`.
+    """
+
+    init: Callable[Concatenate[Rng, P], MutableParams]
+    apply: Callable[Concatenate[Params, Rng, P], R]
+
+
+class TransformedWithState(NamedTuple, Generic[P, R]):
+    """A pure pair with state; see `transform_with_state`.
+
+    Attributes:
+      init: `init(rng, *args, **kwargs) -> (params, state)`.
+      apply: `apply(params, state, rng, *args, **kwargs) -> (out, state)`.
+    """
+
+    init: Callable[Concatenate[Rng, P], tuple[MutableParams, MutableState]]
+    apply: Callable[Concatenate[Params, State, Rng, P], tuple[R, MutableState]]
+
+
+_WITH_STATE = "apply(params, state, rng, ...)"
+_WITHOUT_STATE = "apply(params, rng, ...)"
+
+
+def run_init(f: Callable[..., Any], rng: Any, args: Any, kwargs: Any) -> tuple[MutableParams, MutableState]:
+    """Runs `f` in a frame that makes variables; returns them, state as it was first."""
+    params: Bundle = {}
+    state: Bundle = {}
+    collections = {
+        "params": Collection("params", params, None, creatable=True, writable=False),
+        "state": Collection("state", {}, state, creatable=True, writable=True),
+    }
+    frame = Frame(collections, _sequence(rng, "init(rng, ...)", "first"), running_init=True)
+    with ActiveFrame(frame):
+        _call(f, args, kwargs)
+    return collections["params"].values, collections["state"].initial  # pyright: ignore[reportReturnType]
+
+
+def run_apply(
+    f: Callable[..., Any], params: Any, state: Any, rng: Any, signature: str, args: Any, kwargs: Any
+) -> tuple[Any, MutableState]:
+    """Runs `f` in a frame that reads the given variables; returns its result and the state."""
+    params = _check_mapping("params", params, signature)
+    state = _check_mapping("state", state, signature)
+    keys = _sequence(rng, signature, "third" if signature == _WITH_STATE else "second")
+    collections = {
+        # Only ever read, so not copied.
+        "params": Collection("params", params, None, creatable=False, writable=False),
+        "state": Collection("state", copy_bundle(state), copy_bundle(state), creatable=True, writable=True),
+    }
+    with ActiveFrame(Frame(collections, keys, running_init=False)):
+        out = _call(f, args, kwargs)
+    return out, collections["state"].values
+
+
+def _call(f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    try:
+        return f(*args, **kwargs)
+    except jax.errors.UnexpectedTracerError as error:
+        error.add_note(
+            "This came up inside a function transformed by purestate. Often a plain JAX transform (jax.vmap, "
+            "jax.lax.scan, ...) is used inside it on a function that makes or changes variables, or keeps an array "
+            "somewhere. Use ps.vmap, ps.scan, ..., or `ps.purify(f)`, which is pure."
+        )
+        raise
+
+
+def _sequence(rng: Any, signature: str, position: str) -> PRNGSequence | None:
+    if rng is None:
+        return None
+    try:
+        return PRNGSequence(rng)
+    except InvalidRNGError as error:
+        raise InvalidRNGError(
+            f"The {position} argument of `{signature}` has to be a random key, an int, or None, but it is {_outline(rng)}. "
+            f"Are the arguments in this order? ({error})"
+        ) from None
+
+
+def _outline(value: Any) -> str:
+    """What a value is, in a few words: never a dump of arrays."""
+    if isinstance(value, Mapping):
+        keys = [str(key) for key in value]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        shown = ", ".join(repr(key) for key in keys[:3]) + (", ..." if len(keys) > 3 else "")
+        return f"a {type(value).__name__} with {len(keys)} entries ({shown})" if keys else "an empty dict"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
+    return f"a {type(value).__name__}"
+
+
+def _check_mapping(name: str, value: Any, signature: str) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    # Some containers of TensorFlow wrap a dict without being a Mapping.
+    if not isinstance(value, Mapping) and type(value).__name__ != "_DictWrapper":
+        raise ArgumentError(
+            f"`{name}` has to be a dict of dicts, {{module: {{name: array}}}}, but it is {_outline(value)}. "
+            f"Are the arguments in this order? {signature}"
+        )
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def check_not_compiled(f: Any) -> None:
+    """Raises if `f` is a jitted or pmapped function, whose traces would keep a frame's variables."""
+    if not callable(f):
+        raise ArgumentError(f"A function was expected, but got {_outline(f)}.")
+    if hasattr(f, "lower") and hasattr(f, "clear_cache"):  # what jax.jit and jax.pmap return
+        raise FrameError(
+            f"{getattr(f, '__name__', 'The function')} is compiled already (jax.jit or jax.pmap), so its side effects would "
+            "be lost. Transform the plain function, and compile what comes out: jax.jit(ps.transform(f).apply)."
+        )
+
+
+def _signature(f: Any) -> inspect.Signature:
+    try:
+        return inspect.signature(f)
+    except (TypeError, ValueError):  # some builtins have none
+        return inspect.signature(lambda *args, **kwargs: None)
+
+
+def _with_leading(signature: inspect.Signature, names: tuple[str, ...], returns: Any) -> inspect.Signature:
+    leading = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    # Not validated: f may have arguments of the same names, to be passed by position.
+    return inspect.Signature(
+        [*leading, *signature.parameters.values()], return_annotation=returns, __validate_parameters__=False
+    )
+
+
+def tell_signature(function: Any, leading: tuple[str, ...], of: Any, returns: Callable[[Any], Any]) -> None:
+    signature = _signature(of)
+    function.__signature__ = _with_leading(signature, leading, returns(signature.return_annotation))
+    function.original_function = original_function(of)
+
+
+def original_function(f: Any) -> Any:
+    """The function that a transformed pair, or one of its halves, was made from."""
+    if isinstance(f, (Transformed, TransformedWithState)):
+        f = f.init
+    return getattr(f, "original_function", f)
+
+
+def _or_any(annotation: Any) -> Any:
+    return Any if annotation is inspect.Parameter.empty else annotation
+
+
+def transform_with_state(f: Callable[P, R]) -> TransformedWithState[P, R]:
+    """Turns a function that uses modules and state into two pure functions.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def forward(x, is_training):
+    ...     return ps.BatchNorm(True, True, decay_rate=0.9)(x, is_training)
+    >>> f = ps.transform_with_state(forward)
+    >>> x = jnp.ones([4, 2])
+    >>> params, state = f.init(jax.random.key(0), x, is_training=True)
+    >>> out, state = f.apply(params, state, None, x, is_training=True)
+    >>> out.shape
+    (4, 2)
+
+    Args:
+      f: a function that makes and uses modules, parameters, state and random keys.
+
+    Returns:
+      `init(rng, *args, **kwargs) -> (params, state)` and
+      `apply(params, state, rng, *args, **kwargs) -> (out, state)`. Both are pure: they leave their
+      arguments alone, and can be given to any JAX transform. `rng` is a key, an int, or None.
+
+    Raises:
+      FrameError: `f` is compiled already.
+      ArgumentError: `f` is not a function.
+    """
+    check_not_compiled(f)
+
+    def init(rng: Rng, *args: Any, **kwargs: Any) -> tuple[MutableParams, MutableState]:
+        return run_init(f, rng, args, kwargs)
+
+    def apply(params: Any, state: Any, rng: Rng, *args: Any, **kwargs: Any) -> tuple[Any, MutableState]:
+        # Without a state to tell otherwise, the caller may well have meant a transform that has none.
+        return run_apply(f, params, state, rng, _WITHOUT_STATE if state is None else _WITH_STATE, args, kwargs)
+
+    tell_signature(init, ("rng",), f, lambda _: tuple[Params, State])
+    tell_signature(apply, ("params", "state", "rng"), f, lambda out: tuple[_or_any(out), State])
+    return TransformedWithState(init, apply)
+
+
+def transform(f: Callable[P, R], *, apply_rng: bool = True) -> Transformed[P, R]:
+    """Turns a function that uses modules, but no state, into two pure functions.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.nets.MLP([8, 2])(x))
+    >>> x = jnp.ones([4, 3])
+    >>> params = f.init(jax.random.key(0), x)
+    >>> jax.jit(f.apply)(params, None, x).shape
+    (4, 2)
+
+    Args:
+      f: a function that makes and uses modules, parameters and random keys.
+      apply_rng: only True is possible; `without_apply_rng` drops the key.
+
+    Returns:
+      `init(rng, *args, **kwargs) -> params` and `apply(params, rng, *args, **kwargs) -> out`.
+
+    Raises:
+      FrameError: `f` is compiled already.
+      ArgumentError: `f` is not a function.
+      NonEmptyStateError: from `init` and `apply`, if `f` makes state.
+    """
+    if not apply_rng:
+        raise FrameError(
+            "transform(f, apply_rng=False) was dropped long ago: `apply` always takes a key. Write "
+            "`ps.without_apply_rng(ps.transform(f))` for an `apply` that takes none."
+        )
+    return without_state(transform_with_state(f))
+
+
+def no_keyword(name: str, kwargs: Mapping[str, Any]) -> None:
+    if name in kwargs:
+        raise ArgumentError(
+            f"`apply` was given `{name}=...` by name, but takes no {name} of its own any more. If the function that was "
+            f"transformed has an argument called {name!r}, pass it by position, or call it something else."
+        )
+
+
+def no_state(state: Mapping[str, Any]) -> None:
+    if state:
+        names = ", ".join(repr(name) for name in list(state)[:4])
+        raise NonEmptyStateError(
+            f"The function makes state (in {names}), which this transform has no place for. Use "
+            "`ps.transform_with_state` (or `ps.multi_transform_with_state`), and carry the state along."
+        )
+
+
+def without_state(f: TransformedWithState[P, R]) -> Transformed[P, R]:
+    """Drops the state argument and result of a pair whose function makes no state.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> f = ps.without_state(ps.transform_with_state(lambda x: ps.Bias()(x)))
+    >>> params = f.init(None, jnp.ones([2, 2]))
+    >>> f.apply(params, None, jnp.ones([2, 2])).shape
+    (2, 2)
+
+    Args:
+      f: what `transform_with_state` returned.
+
+    Returns:
+      A pair like that of `transform`.
+
+    Raises:
+      NonEmptyStateError: from `init` and `apply`, if the function makes state after all.
+    """
+
+    def init(*args: Any, **kwargs: Any) -> MutableParams:
+        params, state = f.init(*args, **kwargs)  # pyright: ignore[reportCallIssue]
+        no_state(state)
+        return params
+
+    def apply(params: Any, *args: Any, **kwargs: Any) -> Any:
+        no_keyword("state", kwargs)
+        out, state = f.apply(params, None, *args, **kwargs)  # pyright: ignore
+        no_state(state)
+        return out
+
+    original = original_function(f)
+    tell_signature(init, ("rng",), original, lambda _: Params)
+    tell_signature(apply, ("params", "rng"), original, _or_any)
+    return Transformed(init, apply)  # pyright: ignore[reportArgumentType]
+
+
+def with_empty_state(f: Transformed[P, R]) -> TransformedWithState[P, R]:
+    """Adds a state argument and result, always empty, to a pair that has none.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> f = ps.with_empty_state(ps.transform(lambda x: ps.Bias()(x)))
+    >>> params, state = f.init(None, jnp.ones([2, 2]))
+    >>> state
+    {}
+
+    Args:
+      f: what `transform` returned.
+
+    Returns:
+      A pair like that of `transform_with_state`.
+    """
+
+    def init(*args: Any, **kwargs: Any) -> tuple[MutableParams, MutableState]:
+        return f.init(*args, **kwargs), {}  # pyright: ignore[reportCallIssue]
+
+    def apply(params: Any, state: Any, *args: Any, **kwargs: Any) -> tuple[Any, MutableState]:
+        del state
+        return f.apply(params, *args, **kwargs), {}  # pyright: ignore
+
+    original = original_function(f)
+    tell_signature(init, ("rng",), original, lambda _: tuple[Params, State])
+    tell_signature(apply, ("params", "state", "rng"), original, lambda out: tuple[_or_any(out), State])
+    return TransformedWithState(init, apply)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,405 @@
+"""Reading, making and writing variables: one mechanism for parameters, state and every collection."""
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purestate._core import trace_guard
+from purestate._core.collection import DO_NOT_STORE, Bundle, Collection, copy_bundle
+from purestate._core.config import get_config
+from purestate._core.errors import (
+    MissingInitializerError,
+    MissingParameterError,
+    MissingRNGError,
+    MissingStateError,
+    ShapeMismatchError,
+    VariableTypeError,
+)
+from purestate._core.frame import Frame, ambient, get_frame, no_frame
+from purestate._core.hooks import GetterContext, SetterContext, functions_for, run_chain
+from purestate._core.naming import path_here
+from purestate._core.path import variable_path
+
+Initializer = Callable[[Sequence[int], Any], jax.Array]
+"""`init(shape, dtype) -> array`."""
+
+
+def get_parameter(
+    name: str, shape: Sequence[int], dtype: Any = None, init: Initializer | None = None
+) -> jax.Array:
+    """Returns the parameter `name` of the module that is running; makes it in `init`.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: x * ps.get_parameter("scale", [3], init=jnp.ones))
+    >>> params = f.init(None, jnp.ones([2, 3]))
+    >>> jax.tree.map(jnp.shape, params)
+    {'~': {'scale': (3,)}}
+
+    Args:
+      name: what it is called within its module.
+      shape: the shape that is expected, and that a new parameter gets.
+      dtype: what a new parameter gets; float32 where None.
+      init: `init(shape, dtype)` makes the first value.
+
+    Returns:
+      The array of that shape, after all active getters.
+
+    Raises:
+      FrameError: used outside a transformed function.
+      MissingParameterError: `apply` was given no such parameter.
+      ShapeMismatchError: the one that was given has another shape.
+      MissingInitializerError: it is to be made and `init` is None.
+      VariableTypeError: `init` or a getter returned something that is not an array.
+      JaxUsageError: it is to be made inside a plain JAX transform and would not outlive it.
+    """
+    frames, hooks = ambient.get()
+    if not frames:
+        raise no_frame("`ps.get_parameter`")
+    frame = frames[-1]
+    path = frame.scope.path
+    if path is None or frame.boundary >= 0:
+        path = path_here(frame, frame.scope)
+    params = frame.collections["params"].values
+    value = None
+    if path in params:
+        bundle = params[path]
+        if name in bundle:
+            value = bundle[name]
+    if value is None:
+        value = _create_parameter(frame, hooks, path, name, shape, dtype, init)
+    elif frame.strict:
+        trace_guard.check_no_inner_trace(frame.trace_state, f"`ps.get_parameter({name!r})`", path)
+    if hooks:
+        value = _run_getters(frame, hooks, "params", path, name, shape, dtype or jnp.float32, init, value)
+    try:
+        actual = value.shape
+    except AttributeError:
+        raise _not_an_array(path, name, value) from None
+    # A list is never equal to a tuple; most callers pass one or the other all the time.
+    if actual != shape and actual != tuple(shape):
+        raise ShapeMismatchError(
+            f"Parameter {name!r} of {path!r} has shape {tuple(actual)}, but {tuple(shape)} was asked for "
+            f"(dtype {jnp.dtype(dtype or jnp.float32).name}). Either the params come from another model, or the input has "
+            "another shape than at init."
+        )
+    return value
+
+
+def _create_parameter(
+    frame: Frame, hooks: Any, path: str, name: str, shape: Any, dtype: Any, init: Initializer | None
+) -> Any:
+    params = frame.collections["params"]
+    dtype = jnp.float32 if dtype is None else dtype
+    creating = init or _no_initializer(path, name)
+    try:
+        value = _run_creators(frame, hooks, "params", path, name, shape, dtype, init, creating)
+    except (MissingRNGError, MissingInitializerError):
+        if params.creatable:
+            raise
+        raise missing_parameter(params, path, name, shape) from None
+    if value is DO_NOT_STORE:
+        return value
+    if not params.creatable:
+        raise missing_parameter(params, path, name, shape)
+    _check_array(path, name, value)
+    _keep_new(frame, params, path, name, value, f"Making parameter {name!r}")
+    return value
+
+
+def _keep_new(frame: Frame, collection: Collection, path: str, name: str, value: Any, what: str) -> None:
+    """Puts a new variable into a collection, unless it would die with an inner trace."""
+    if frame.strict:
+        trace_guard.check_no_inner_trace(frame.trace_state, what, path)
+    trace_guard.check_outlives_trace(value, frame.trace_state, what, path)
+    collection.values.setdefault(path, {})[name] = value
+    if collection.initial is not None:
+        collection.initial.setdefault(path, {}).setdefault(name, value)
+
+
+def _no_initializer(path: str, name: str) -> Initializer:
+    def init(shape: Any, dtype: Any) -> Any:
+        raise MissingInitializerError(
+            f"{name!r} of {path!r} has to be made, with shape {shape} and dtype {dtype}, but no initializer was given. "
+            "Pass one, such as init=jnp.zeros or init=ps.initializers.TruncatedNormal()."
+        )
+
+    return init
+
+
+def _not_an_array(path: str, name: str, value: Any) -> VariableTypeError:
+    return VariableTypeError(
+        f"Parameter {name!r} of {path!r} has to be an array, but its initializer, creator or getter returned "
+        f"{'None' if value is None else 'a ' + type(value).__name__}."
+    )
+
+
+def _check_array(path: str, name: str, value: Any) -> None:
+    if not isinstance(value, (jax.Array, np.ndarray, np.generic)) and not (
+        hasattr(value, "shape") and hasattr(value, "dtype")
+    ):
+        raise _not_an_array(path, name, value)
+
+
+def missing_parameter(params: Collection, path: str, name: str, shape: Any) -> MissingParameterError:
+    """The error for a parameter that `apply` was not given, with what is near by."""
+    wanted = variable_path(path, name)
+    have = [variable_path(module, key) for module, bundle in params.values.items() for key in _names_in(bundle)]
+    if path in params.values:
+        there = f"{path!r} has {_listed(_names_in(params.values[path]))}."
+    else:
+        there = f"There is no module {path!r} in params{'' if params.values else ', which are empty'}."
+    near = difflib.get_close_matches(wanted, have, n=3, cutoff=0.6)
+    hint = f" Near it: {_listed(near)}." if near else ""
+    return MissingParameterError(
+        f"`apply` needs parameter {name!r} of {path!r} with shape {tuple(shape)}, and was not given it. {there}{hint} "
+        "All parameters are made by `init`: run it on the same function, and pass on what it returned."
+    )
+
+
+def _names_in(bundle: Any) -> list[str]:
+    return [str(name) for name in bundle] if isinstance(bundle, Iterable) else []  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+def _listed(names: list[str], most: int = 8) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return (shown or "nothing") + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _context(frame: Frame, path: str, name: str, shape: Any, dtype: Any, init: Any) -> GetterContext:
+    return GetterContext(variable_path(path, name), frame.scope.module, dtype, shape, init, lift_prefix())
+
+
+def _run_creators(
+    frame: Frame, hooks: Any, collection: str, path: str, name: str, shape: Any, dtype: Any, init: Any, creating: Any
+) -> Any:
+    functions = functions_for(("create", collection), hooks) if hooks else None
+    if not functions:
+        return creating(shape, dtype)
+    context = _context(frame, path, name, shape, dtype, init)
+    return run_chain(functions, lambda shape, dtype, init: init(shape, dtype), context, shape, dtype, creating)
+
+
+def _run_getters(
+    frame: Frame, hooks: Any, collection: str, path: str, name: str, shape: Any, dtype: Any, init: Any, value: Any
+) -> Any:
+    functions = functions_for(("get", collection), hooks)
+    if not functions:
+        return value
+    return run_chain(functions, lambda value: value, _context(frame, path, name, shape, dtype, init), value)
+
+
+def get_state(
+    name: str, shape: Sequence[int] | None = None, dtype: Any = jnp.float32, init: Initializer | None = None
+) -> jax.Array:
+    """Returns the state `name` of the module that is running; makes it where it is missing.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> def count():
+    ...     n = ps.get_state("n", [], jnp.int32, init=jnp.zeros)
+    ...     ps.set_state("n", n + 1)
+    ...     return n
+    >>> f = ps.transform_with_state(count)
+    >>> params, state = f.init(None)
+    >>> _, state = f.apply(params, state, None)
+    >>> int(state["~"]["n"])
+    1
+
+    Args:
+      name: what it is called within its module.
+      shape: what a new state gets.
+      dtype: what a new state gets.
+      init: `init(shape, dtype)` makes the first value.
+
+    Returns:
+      The value that was set last, after all active getters.
+
+    Raises:
+      FrameError: used outside a transformed function.
+      MissingStateError: there is none, and `init` or `shape` is None.
+      JaxUsageError: it is to be made inside a plain JAX transform and would not outlive it.
+    """
+    frames, hooks = ambient.get()
+    if not frames:
+        raise no_frame("`ps.get_state`")
+    frame = frames[-1]
+    path = frame.scope.path
+    if path is None or frame.boundary >= 0:
+        path = path_here(frame, frame.scope)
+    state = frame.collections["state"]
+    if path in state.values and name in state.values[path]:
+        value = state.values[path][name]
+        if frame.strict:
+            trace_guard.check_no_inner_trace(frame.trace_state, f"`ps.get_state({name!r})`", path)
+    else:
+        value = _create_state(frame, hooks, state, path, name, shape, dtype, init)
+    if hooks:
+        value = _run_getters(frame, hooks, "state", path, name, shape, dtype, init, value)
+    return value
+
+
+def _create_state(
+    frame: Frame, hooks: Any, state: Collection, path: str, name: str, shape: Any, dtype: Any, init: Any
+) -> Any:
+    if init is None:
+        there = _listed(_names_in(state.values[path])) if path in state.values else "no state at all"
+        raise MissingStateError(
+            f"State {name!r} of {path!r} has no value yet ({path!r} has {there}). Either call what sets it first (in a "
+            "normalization layer: run once with is_training=True), or pass shape and init to make it here."
+        )
+    if shape is None or dtype is None:
+        raise MissingStateError(
+            f"State {name!r} of {path!r} has no value yet, and {'shape' if shape is None else 'dtype'} is None: pass both "
+            "shape and dtype along with init to have it made."
+        )
+    value = _run_creators(frame, hooks, "state", path, name, shape, dtype, init, init)
+    if value is not DO_NOT_STORE:
+        _keep_new(frame, state, path, name, value, f"Making state {name!r}")
+    return value
+
+
+def set_state(name: str, value: Any) -> None:
+    """Sets the state `name` of the module that is running.
+
+    `init` returns what a state was first; `apply` what it was last. See `get_state`.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform_with_state(lambda x: ps.set_state("last", x))
+    >>> params, state = f.init(None, jnp.ones([]))
+    >>> float(f.apply(params, state, None, jnp.zeros([]))[1]["~"]["last"])
+    0.0
+
+    Args:
+      name: what it is called within its module.
+      value: an array, or a pytree of arrays.
+
+    Raises:
+      FrameError: used outside a transformed function.
+      JaxUsageError: used inside a plain JAX transform that `value` would not outlive.
+    """
+    frames, hooks = ambient.get()
+    if not frames:
+        raise no_frame("`ps.set_state`")
+    frame = frames[-1]
+    path = frame.scope.path
+    if path is None or frame.boundary >= 0:
+        path = path_here(frame, frame.scope)
+    if hooks:
+        functions = functions_for(("set", "state"), hooks)
+        if functions:
+            shape = jax.tree.map(lambda leaf: getattr(leaf, "shape", None), value)
+            dtype = jax.tree.map(lambda leaf: getattr(leaf, "dtype", None), value)
+            context = SetterContext(variable_path(path, name), frame.scope.module, dtype, shape, lift_prefix())
+            value = run_chain(functions, lambda value: value, context, value)
+    if value is DO_NOT_STORE:
+        return
+    state = frame.collections["state"]
+    _keep_new(frame, state, path, name, value, f"`ps.set_state({name!r})`")
+
+
+def get_params() -> Bundle:
+    """Returns a copy of the parameters that there are so far, of all modules.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def f(x):
+    ...     y = ps.Linear(1)(x)
+    ...     return y + sum((p**2).sum() for p in jax.tree.leaves(ps.get_params()))
+    >>> ps.transform(f).init(jax.random.key(0), jnp.ones([1, 1])).keys()
+    dict_keys(['linear'])
+
+    Returns:
+      `{module: {name: array}}`.
+
+    Raises:
+      FrameError: used outside a transformed function.
+    """
+    return copy_bundle(get_frame("`ps.get_params`").collections["params"].values)
+
+
+def get_initial_state() -> Bundle:
+    """Returns a copy of the state as it was when `apply` began, or when first made.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> def f():
+    ...     ps.get_state("n", [], init=jnp.zeros)
+    ...     ps.set_state("n", jnp.ones([]))
+    ...     return ps.get_initial_state(), ps.get_current_state()
+    >>> (first, last), _ = ps.transform_with_state(f).apply({}, {}, None)
+    >>> float(first["~"]["n"]), float(last["~"]["n"])
+    (0.0, 1.0)
+
+    Returns:
+      `{module: {name: value}}`.
+
+    Raises:
+      FrameError: used outside a transformed function.
+    """
+    initial = get_frame("`ps.get_initial_state`").collections["state"].initial
+    return copy_bundle(initial or {})
+
+
+def get_current_state() -> Bundle:
+    """Returns a copy of the state as it is now; see `get_initial_state`.
+
+    >>> import purestate as ps
+    >>> ps.transform(ps.get_current_state).apply({}, None)
+    {}
+
+    Returns:
+      `{module: {name: value}}`.
+
+    Raises:
+      FrameError: used outside a transformed function.
+    """
+    return copy_bundle(get_frame("`ps.get_current_state`").collections["state"].values)
+
+
+def current_name() -> str:
+    """Returns the path of the module that is running, `"~"` outside any module.
+
+    >>> import purestate as ps
+    >>> ps.transform(ps.current_name).apply({}, None)
+    '~'
+
+    Returns:
+      The path, such as `"mlp/~/linear_0"`.
+
+    Raises:
+      FrameError: used outside a transformed function.
+    """
+    frame = get_frame("`ps.current_name`")
+    return path_here(frame, frame.scope)
+
+
+def running_init() -> bool:
+    """Returns whether it is `init` that runs, and not `apply`.
+
+    >>> import purestate as ps
+    >>> ps.transform(ps.running_init).apply({}, None)
+    False
+
+    Returns:
+      True in `init`.
+
+    Raises:
+      FrameError: used outside a transformed function.
+    """
+    return get_frame("`ps.running_init`").running_init
+
+
+def lift_prefix() -> str | None:
+    """The prefix that lifting modules put before the names of their inner function's parameters."""
+    frames = ambient.get()[0]
+    if not frames[-1].running_init:
+        return None
+    prefixes = [
+        frame.scope.module.lift_prefix
+        for frame in frames
+        if getattr(frame.scope.module, "lift_prefix", None)
+    ]
+    return "/".join(prefixes) + "/" if prefixes else None
+
+

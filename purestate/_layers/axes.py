@@ -1,0 +1,54 @@
+"""Reading shapes and layouts: where the channels are, one size for all axes."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from purestate._core.errors import PurestateError
+from purestate._layers.errors import LayerError
+
+_CHANNELS_FIRST = re.compile(r"channels_first|NC[^C]*")
+_CHANNELS_LAST = re.compile(r"channels_last|N[^C]*C|(BT|TB)[^D]*D")
+
+
+class AxesError(PurestateError, TypeError):
+    """A value for all axes, or for each of them, has the wrong number of parts."""
+
+
+def channel_index_of(data_format: str) -> int:
+    """Returns the axis of the channels in a layout: 1 or -1.
+
+    >>> import purestate as ps
+    >>> ps.get_channel_index("NCHW"), ps.get_channel_index("NHWC"), ps.get_channel_index("BTD")
+    (1, -1, -1)
+
+    Args:
+      data_format: "channels_first", "channels_last", or one letter for each axis: `N...C` or
+        `NC...`, `BT...D` or `TB...D`.
+
+    Returns:
+      1 or -1.
+
+    Raises:
+      LayerError: it is none of these.
+    """
+    if _CHANNELS_FIRST.fullmatch(data_format):
+        return 1
+    if _CHANNELS_LAST.fullmatch(data_format):
+        return -1
+    raise LayerError(
+        f"Cannot tell where the channels are in the data format {data_format!r}. Write 'channels_first' or 'channels_last', or "
+        "a layout such as 'NHWC', 'NCHW' or 'BTHWD'."
+    )
+
+
+def replicate(value: Any, num_times: int, name: str) -> tuple[Any, ...]:
+    """Returns `value`, one for all axes or one for each, as a tuple with one for each."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        return (value,) * num_times
+    values: tuple[Any, ...] = tuple(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if len(values) == 1:
+        return values * num_times
+    if len(values) != num_times:
+        raise AxesError(f"{name} has to be one value, or one for each of the {num_times} axes, got {values}.")
+    return values

@@ -1,0 +1,140 @@
+"""Batch normalization."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purestate._core.module import Module
+from purestate._core.variables import Initializer, get_parameter
+from purestate._layers.axes import channel_index_of
+from purestate._layers.errors import LayerError
+from purestate._layers.moving_averages import ExponentialMovingAverage
+
+
+class BatchNorm(Module):
+    """Normalizes each channel to mean 0 and variance 1 over the batch.
+
+    In training with the statistics of the batch, of which it keeps moving averages; otherwise with
+    these averages. Ioffe and Szegedy 2015, arXiv:1502.03167.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform_with_state(lambda x, train: ps.BatchNorm(True, True, 0.9)(x, is_training=train))
+    >>> x = jnp.array([[1.0], [3.0]])
+    >>> params, state = f.init(None, x, True)
+    >>> out, state = f.apply(params, state, None, x, True)
+    >>> [round(v, 2) for v in out[:, 0].tolist()]
+    [-1.0, 1.0]
+
+    Args:
+      create_scale: whether there is a factor per channel, a parameter.
+      create_offset: whether there is an offset per channel, a parameter.
+      decay_rate: how much of the old averages is kept in a step.
+      eps: added to the variance.
+      scale_init: the initializer of the factor; None for ones.
+      offset_init: the initializer of the offset; None for zeros.
+      axis: the axes to take statistics over; None for all but the channels.
+      cross_replica_axis: the name of one or more axes (of `jax.shard_map`, `jax.pmap`, `jax.vmap`) over
+        which statistics are taken too.
+      cross_replica_axis_index_groups: which indices along it belong together.
+      data_format: where the channels are; see `ConvND`.
+      name: the name of the module.
+
+    Raises:
+      LayerError: options exclude each other.
+    """
+
+    def __init__(
+        self,
+        create_scale: bool,
+        create_offset: bool,
+        decay_rate: float,
+        eps: float = 1e-5,
+        scale_init: Initializer | None = None,
+        offset_init: Initializer | None = None,
+        axis: Sequence[int] | None = None,
+        cross_replica_axis: str | Sequence[str] | None = None,
+        cross_replica_axis_index_groups: Sequence[Sequence[int]] | None = None,
+        data_format: str = "channels_last",
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        if not create_scale and scale_init is not None:
+            raise LayerError("BatchNorm: scale_init is given, but create_scale=False makes no scale.")
+        if not create_offset and offset_init is not None:
+            raise LayerError("BatchNorm: offset_init is given, but create_offset=False makes no offset.")
+        if cross_replica_axis is None and cross_replica_axis_index_groups is not None:
+            raise LayerError("BatchNorm: cross_replica_axis_index_groups needs the axis they are of: pass cross_replica_axis.")
+        self.create_scale = create_scale
+        self.create_offset = create_offset
+        self.eps = eps
+        self.scale_init = scale_init or jnp.ones
+        self.offset_init = offset_init or jnp.zeros
+        self.axis = axis
+        self.cross_replica_axis = cross_replica_axis
+        self.cross_replica_axis_index_groups = cross_replica_axis_index_groups
+        self.channel_index = channel_index_of(data_format)
+        self.mean_ema = ExponentialMovingAverage(decay_rate, name="mean_ema")
+        self.var_ema = ExponentialMovingAverage(decay_rate, name="var_ema")
+
+    def __call__(
+        self,
+        inputs: jax.Array,
+        is_training: bool,
+        test_local_stats: bool = False,
+        scale: jax.Array | None = None,
+        offset: jax.Array | None = None,
+    ) -> jax.Array:
+        """Returns `inputs`, normalized.
+
+        Args:
+          inputs: `[B, ..., C]`, or as `data_format` says.
+          is_training: whether to use the batch's statistics, and to keep them.
+          test_local_stats: whether to use the batch's statistics without training.
+          scale: a factor that broadcasts to `inputs`, where there is no parameter.
+          offset: an offset that broadcasts to `inputs`, where there is no parameter.
+
+        Returns:
+          An array of the same shape.
+
+        Raises:
+          LayerError: `scale` or `offset` is given although there is a parameter.
+          MissingStateError: there are no averages yet, because it never ran with `is_training`.
+        """
+        if self.create_scale and scale is not None:
+            raise LayerError(f"BatchNorm {self.module_name!r} has a scale of its own (create_scale=True) and was given another.")
+        if self.create_offset and offset is not None:
+            raise LayerError(f"BatchNorm {self.module_name!r} has an offset of its own (create_offset=True) and was given another.")
+        channel = self.channel_index % inputs.ndim if self.channel_index < 0 else self.channel_index
+        axis = self.axis if self.axis is not None else [i for i in range(inputs.ndim) if i != channel]
+        if is_training or test_local_stats:
+            mean = jnp.mean(inputs, axis, keepdims=True)
+            mean_of_squares = jnp.mean(jnp.square(inputs), axis, keepdims=True)
+            if self.cross_replica_axis:
+                mean, mean_of_squares = (
+                    jax.lax.pmean(m, self.cross_replica_axis, axis_index_groups=self.cross_replica_axis_index_groups)
+                    for m in (mean, mean_of_squares)
+                )
+            var = mean_of_squares - jnp.square(mean)
+        else:
+            mean = self.mean_ema.average.astype(inputs.dtype)
+            var = self.var_ema.average.astype(inputs.dtype)
+        if is_training:
+            self.mean_ema(mean)
+            self.var_ema(var)
+
+        shape = [1 if i in axis else size for i, size in enumerate(inputs.shape)]
+        dtype = inputs.dtype
+        if self.create_scale:
+            scale = get_parameter("scale", shape, dtype, self.scale_init)
+        elif scale is None:
+            scale = np.ones([], dtype=dtype)  # pyright: ignore[reportAssignmentType]
+        if self.create_offset:
+            offset = get_parameter("offset", shape, dtype, self.offset_init)
+        elif offset is None:
+            offset = np.zeros([], dtype=dtype)  # pyright: ignore[reportAssignmentType]
+        eps: Any = jax.lax.convert_element_type(self.eps, var.dtype)
+        inverse = scale * jax.lax.rsqrt(var + eps)  # pyright: ignore[reportOptionalOperand]
+        return (inputs - mean) * inverse + offset  # pyright: ignore[reportOperatorIssue]

@@ -1,0 +1,265 @@
+"""Convolutions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from purestate._core.module import Module
+from purestate._core.variables import Initializer, get_parameter
+from purestate._layers import padding as pad
+from purestate._layers.axes import channel_index_of, replicate
+from purestate._layers.errors import LayerError
+from purestate._layers.initializers import truncated_fan_in
+from purestate._layers.linear import add_bias
+
+Padding = str | Sequence[tuple[int, int]] | pad.PadFn | Sequence[pad.PadFn]
+
+
+def conv_dimension_numbers(num_spatial_dims: int, channels_last: bool, transpose: bool) -> lax.ConvDimensionNumbers:
+    """How the axes of images and kernels are laid out.
+
+    Images are `[N, *spatial, C]` or `[N, C, *spatial]`; kernels `[*spatial, in, out]`, or
+    `[*spatial, out, in]` for transposed convolutions.
+    """
+    rank = num_spatial_dims + 2
+    if channels_last:
+        image = (0, rank - 1, *range(1, rank - 1))
+    else:
+        image = tuple(range(rank))
+    features = (rank - 2, rank - 1) if transpose else (rank - 1, rank - 2)
+    kernel = (*features, *range(num_spatial_dims))
+    return lax.ConvDimensionNumbers(lhs_spec=image, rhs_spec=kernel, out_spec=image)
+
+
+def with_batch(layer: Module, inputs: Any, num_spatial_dims: int) -> tuple[jax.Array, bool]:
+    """Returns `inputs` with a batch axis, and whether it had to be added."""
+    inputs = jnp.asarray(inputs)
+    rank = num_spatial_dims + 2
+    if inputs.ndim not in (rank, rank - 1):
+        raise LayerError(
+            f"{type(layer).__name__} {layer.module_name!r} needs an input of {rank} axes (or {rank - 1}, without a batch), "
+            f"got shape {inputs.shape}."
+        )
+    if inputs.ndim == rank:
+        return inputs, False
+    return jnp.expand_dims(inputs, 0), True
+
+
+def check_mask(layer: Module, mask: Any, w_shape: tuple[int, ...]) -> None:
+    """Raises unless the mask has the shape of the weights."""
+    if mask is not None and mask.shape != w_shape:
+        raise LayerError(
+            f"{type(layer).__name__} {layer.module_name!r} has weights of shape {w_shape}, but a mask of shape {mask.shape}; "
+            "they have to be the same."
+        )
+
+
+def conv_bias(layer: Any, out: jax.Array, dtype: Any) -> jax.Array:
+    """Adds the bias `b` of a convolution, one value per output channel."""
+    if layer.channel_index == -1:
+        shape: tuple[int, ...] = (layer.output_channels,)
+    else:
+        shape = (layer.output_channels,) + (1,) * layer.num_spatial_dims
+    return add_bias(out, get_parameter("b", shape, dtype, layer.b_init))
+
+
+class ConvND(Module):
+    """A convolution over any number of spatial axes.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.ConvND(2, 8, kernel_shape=3)(x))
+    >>> jax.tree.map(jnp.shape, f.init(jax.random.key(0), jnp.ones([1, 16, 16, 3])))
+    {'conv_nd': {'b': (8,), 'w': (3, 3, 3, 8)}}
+
+    Args:
+      num_spatial_dims: how many axes to convolve over.
+      output_channels: the number of output channels.
+      kernel_shape: the size of the kernel, for all axes or for each.
+      stride: the step between outputs, for all axes or for each.
+      rate: the step between the inputs of one output (dilation), for all axes or for each.
+      padding: "SAME", "VALID", pairs (before, after), or functions of `purestate.pad`.
+      with_bias: whether there is a bias.
+      w_init: the initializer of `w`; None for a truncated normal of stddev `1 / sqrt(fan_in)`.
+      b_init: the initializer of `b`; None for zeros.
+      data_format: where the channels are: "channels_last", "channels_first", or such as "NHWC".
+      mask: a factor for the weights, of their shape.
+      feature_group_count: into how many groups the channels are split.
+      name: the name of the module.
+
+    Raises:
+      LayerError: an option has no meaning.
+    """
+
+    def __init__(
+        self,
+        num_spatial_dims: int,
+        output_channels: int,
+        kernel_shape: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        rate: int | Sequence[int] = 1,
+        padding: Padding = "SAME",
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        data_format: str = "channels_last",
+        mask: Any = None,
+        feature_group_count: int = 1,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        if num_spatial_dims <= 0:
+            raise LayerError(f"A convolution needs at least one spatial axis, got num_spatial_dims={num_spatial_dims}.")
+        self.num_spatial_dims = num_spatial_dims
+        self.output_channels = output_channels
+        self.kernel_shape = replicate(kernel_shape, num_spatial_dims, "kernel_shape")
+        self.with_bias = with_bias
+        self.stride = replicate(stride, num_spatial_dims, "stride")
+        self.w_init = w_init
+        self.b_init = b_init or jnp.zeros
+        self.mask = mask
+        self.feature_group_count = feature_group_count
+        self.lhs_dilation = (1,) * num_spatial_dims
+        self.kernel_dilation = replicate(rate, num_spatial_dims, "rate")
+        self.data_format = data_format
+        self.channel_index = channel_index_of(data_format)
+        self.dimension_numbers = conv_dimension_numbers(num_spatial_dims, self.channel_index == -1, transpose=False)
+        self.padding: Any
+        if isinstance(padding, str):
+            self.padding = padding.upper()
+        else:
+            self.padding = pad.create(padding, self.kernel_shape, self.kernel_dilation, num_spatial_dims)
+
+    def __call__(self, inputs: jax.Array, *, precision: Any = None) -> jax.Array:
+        """Returns the convolution of `inputs`.
+
+        Args:
+          inputs: `[N, *spatial, C]` or `[N, C, *spatial]`, as `data_format` says; N may be left out.
+          precision: see `jax.lax.conv_general_dilated`.
+
+        Returns:
+          An array of the same layout with `output_channels` channels.
+
+        Raises:
+          LayerError: the shape does not fit.
+        """
+        inputs, unbatched = with_batch(self, inputs, self.num_spatial_dims)
+        channels = inputs.shape[self.channel_index]
+        if channels % self.feature_group_count:
+            raise LayerError(
+                f"{type(self).__name__} {self.module_name!r}: {channels} input channels cannot be split into "
+                f"feature_group_count={self.feature_group_count} groups of one size."
+            )
+        w_shape = (*self.kernel_shape, channels // self.feature_group_count, self.output_channels)
+        check_mask(self, self.mask, w_shape)
+        w = get_parameter("w", w_shape, inputs.dtype, self.w_init or truncated_fan_in)
+        if self.mask is not None:
+            w = w * self.mask
+        out = lax.conv_general_dilated(
+            inputs,
+            w,
+            window_strides=self.stride,
+            padding=self.padding,
+            lhs_dilation=self.lhs_dilation,
+            rhs_dilation=self.kernel_dilation,
+            dimension_numbers=self.dimension_numbers,
+            feature_group_count=self.feature_group_count,
+            precision=precision,
+        )
+        if self.with_bias:
+            out = conv_bias(self, out, inputs.dtype)
+        return jnp.squeeze(out, 0) if unbatched else out
+
+
+class Conv1D(ConvND):
+    """A convolution over one axis; see `ConvND`.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.Conv1D(8, kernel_shape=3)(x))
+    >>> jax.tree.map(jnp.shape, f.init(jax.random.key(0), jnp.ones([1, 16, 3])))
+    {'conv1_d': {'b': (8,), 'w': (3, 3, 8)}}
+    """
+
+    def __init__(
+        self,
+        output_channels: int,
+        kernel_shape: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        rate: int | Sequence[int] = 1,
+        padding: Padding = "SAME",
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        data_format: str = "NWC",
+        mask: Any = None,
+        feature_group_count: int = 1,
+        name: str | None = None,
+    ):
+        super().__init__(
+            1, output_channels, kernel_shape, stride, rate, padding, with_bias, w_init, b_init, data_format, mask,
+            feature_group_count, name,
+        )  # fmt: skip
+
+
+class Conv2D(ConvND):
+    """A convolution over two axes; see `ConvND`.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.Conv2D(8, kernel_shape=3, stride=2)(x))
+    >>> x = jnp.ones([1, 16, 16, 3])
+    >>> f.apply(f.init(jax.random.key(0), x), None, x).shape
+    (1, 8, 8, 8)
+    """
+
+    def __init__(
+        self,
+        output_channels: int,
+        kernel_shape: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        rate: int | Sequence[int] = 1,
+        padding: Padding = "SAME",
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        data_format: str = "NHWC",
+        mask: Any = None,
+        feature_group_count: int = 1,
+        name: str | None = None,
+    ):
+        super().__init__(
+            2, output_channels, kernel_shape, stride, rate, padding, with_bias, w_init, b_init, data_format, mask,
+            feature_group_count, name,
+        )  # fmt: skip
+
+
+class Conv3D(ConvND):
+    """A convolution over three axes; see `ConvND`.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.Conv3D(4, kernel_shape=3)(x))
+    >>> x = jnp.ones([1, 4, 4, 4, 2])
+    >>> f.apply(f.init(jax.random.key(0), x), None, x).shape
+    (1, 4, 4, 4, 4)
+    """
+
+    def __init__(
+        self,
+        output_channels: int,
+        kernel_shape: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        rate: int | Sequence[int] = 1,
+        padding: Padding = "SAME",
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        data_format: str = "NDHWC",
+        mask: Any = None,
+        feature_group_count: int = 1,
+        name: str | None = None,
+    ):
+        super().__init__(
+            3, output_channels, kernel_shape, stride, rate, padding, with_bias, w_init, b_init, data_format, mask,
+            feature_group_count, name,
+        )  # fmt: skip

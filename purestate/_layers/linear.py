@@ -1,0 +1,166 @@
+"""`Linear` and `Bias`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from purestate._core.module import Module
+from purestate._core.variables import Initializer, get_parameter
+from purestate._layers.errors import LayerError
+from purestate._layers.initializers import truncated_fan_in
+
+
+def add_bias(out: jax.Array, bias: jax.Array) -> jax.Array:
+    """Adds `bias` to the last axes of `out`.
+
+    As `out + bias` would in JAX, down to the equations, without the dozens of Python calls with
+    which jax.numpy gets there, and whatever `jax_numpy_rank_promotion` says.
+    """
+    if out.dtype != bias.dtype:
+        return out + jnp.broadcast_to(bias, out.shape)
+    missing = len(out.shape) - len(bias.shape)
+    if missing:
+        bias = lax.broadcast_in_dim(bias, (1,) * missing + bias.shape, range(missing, len(out.shape)))
+    return lax.add(out, bias)
+
+
+class Linear(Module):
+    """Multiplies the last axis with a matrix, and adds a bias.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.Linear(10)(x))
+    >>> jax.tree.map(jnp.shape, f.init(jax.random.key(0), jnp.ones([2, 3])))
+    {'linear': {'b': (10,), 'w': (3, 10)}}
+
+    Args:
+      output_size: the size of the last axis of the output.
+      with_bias: whether there is a bias.
+      w_init: the initializer of `w`; None for a truncated normal of stddev `1 / sqrt(inputs)`.
+      b_init: the initializer of `b`; None for zeros.
+      name: the name of the module.
+    """
+
+    def __init__(
+        self,
+        output_size: int,
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self.input_size: int | None = None
+        self.output_size = output_size
+        self.with_bias = with_bias
+        self.w_init = w_init
+        self.b_init = b_init or jnp.zeros
+
+    def __call__(self, inputs: jax.Array, *, precision: Any = None) -> jax.Array:
+        """Returns `inputs @ w + b`.
+
+        Args:
+          inputs: `[..., inputs]`.
+          precision: see `jax.lax.dot_general`.
+
+        Returns:
+          `[..., output_size]`.
+
+        Raises:
+          LayerError: `inputs` is a scalar.
+        """
+        shape = inputs.shape
+        if not shape:
+            raise LayerError(f"Linear {self.module_name!r} was given a scalar; it needs an input with a last axis, [..., inputs].")
+        if isinstance(inputs, np.ndarray):
+            inputs = jnp.asarray(inputs)
+        dtype = inputs.dtype
+        input_size = self.input_size = shape[-1]
+        w = get_parameter("w", (input_size, self.output_size), dtype, self.w_init or truncated_fan_in)
+        if w.dtype == dtype:
+            # What jnp.dot comes to, without its Python.
+            last = len(shape) - 1
+            out = lax.dot_general(inputs, w, (((last,), (0,)), ((), ())), precision, dtype)
+        else:
+            out = jnp.dot(inputs, w, precision=precision)
+        if self.with_bias:
+            out = add_bias(out, get_parameter("b", (self.output_size,), dtype, self.b_init))
+        return out
+
+
+def _bias_shape(input_shape: Sequence[int], bias_dims: Sequence[int] | None) -> tuple[int, ...]:
+    """The shape of a bias along `bias_dims`, without leading ones."""
+    if bias_dims is None:
+        return tuple(input_shape[1:])
+    rank = len(input_shape)
+    shape = [1] * rank
+    for dim in bias_dims:
+        axis = dim % rank if dim < 0 else dim
+        if axis == 0:
+            raise LayerError("Bias: bias_dims must not have axis 0, which is the batch.")
+        if axis >= rank:
+            raise LayerError(f"Bias: axis {dim} of bias_dims={tuple(bias_dims)} is not in an input with {rank} axes.")
+        shape[axis] = input_shape[axis]
+    while shape and shape[0] == 1:
+        shape.pop(0)
+    return tuple(shape)
+
+
+class Bias(Module):
+    """Adds a bias, one value for each feature or for each index of some axes.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.Bias(bias_dims=[-1])(x))
+    >>> jax.tree.map(jnp.shape, f.init(None, jnp.ones([2, 5, 3])))
+    {'bias': {'b': (3,)}}
+
+    Args:
+      output_size: the shape of the input without its batch axis, to be checked; None for any.
+      bias_dims: the axes along which the bias differs; None for all but the batch, `[]` for none.
+      b_init: the initializer of `b`; None for zeros.
+      name: the name of the module.
+    """
+
+    def __init__(
+        self,
+        output_size: Sequence[int] | None = None,
+        bias_dims: Sequence[int] | None = None,
+        b_init: Initializer | None = None,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self.output_size = output_size
+        self.bias_dims = bias_dims
+        self.b_init = b_init or jnp.zeros
+        self.bias_shape: tuple[int, ...] | None = None
+        self.input_size: tuple[int, ...] | None = None
+
+    def __call__(self, inputs: jax.Array, multiplier: float | jax.Array | None = None) -> jax.Array:
+        """Returns `inputs + b * multiplier`.
+
+        Args:
+          inputs: `[B, ...]`.
+          multiplier: a factor for the bias; None for 1.
+
+        Returns:
+          An array of the same shape.
+
+        Raises:
+          LayerError: the shape is not what was declared, or has less than two axes.
+        """
+        if inputs.ndim < 2:
+            raise LayerError(f"Bias {self.module_name!r} needs an input of two or more axes, [B, ...], got shape {inputs.shape}.")
+        if self.output_size is not None and tuple(self.output_size) != tuple(inputs.shape[1:]):
+            raise LayerError(
+                f"Bias {self.module_name!r} was declared for inputs of shape [B, {', '.join(map(str, self.output_size))}], "
+                f"but got {tuple(inputs.shape)}."
+            )
+        self.bias_shape = _bias_shape(inputs.shape, self.bias_dims)
+        self.input_size = inputs.shape[1:]
+        b = get_parameter("b", self.bias_shape, inputs.dtype, init=self.b_init)
+        if multiplier is None:
+            return add_bias(jnp.asarray(inputs), b)
+        return inputs + jnp.broadcast_to(b, inputs.shape) * multiplier

@@ -1,0 +1,162 @@
+"""Exponential moving averages, of an array and of a tree of parameters."""
+
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purestate._core.collection import Bundle
+from purestate._core.module import Module
+from purestate._core.variables import get_state, set_state
+from purestate._layers.errors import LayerError
+from purestate._layers.initializers import Constant
+
+
+class ExponentialMovingAverage(Module):
+    """Keeps a moving average of what it is called with.
+
+    The state `hidden` is `decay * hidden + (1 - decay) * value`. It begins at zero, which
+    `zero_debias` makes up for: `average` is `hidden / (1 - decay**counter)` (Kingma and Ba 2015,
+    arXiv:1412.6980, section 3).
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform_with_state(lambda x: ps.ExponentialMovingAverage(0.9)(x))
+    >>> params, state = f.init(None, jnp.float32(0))
+    >>> for value in (1.0, 2.0):
+    ...     average, state = f.apply(params, state, None, jnp.float32(value))
+    >>> round(float(average), 4)
+    1.5263
+
+    Args:
+      decay: how much of the old average is kept in a step.
+      zero_debias: whether to make up for the start at zero.
+      warmup_length: for how many steps the average is the value itself; needs `zero_debias=False`.
+      name: the name of the module.
+
+    Raises:
+      LayerError: `warmup_length` is negative, or used with `zero_debias`.
+    """
+
+    def __init__(self, decay: Any, zero_debias: bool = True, warmup_length: int = 0, name: str | None = None):
+        super().__init__(name=name)
+        self.decay = decay
+        self.warmup_length = warmup_length
+        self.zero_debias = zero_debias
+        if warmup_length < 0:
+            raise LayerError(f"warmup_length must not be negative, got {warmup_length}.")
+        if warmup_length and zero_debias:
+            raise LayerError("warmup_length makes the average start at the first values, so pass zero_debias=False along.")
+
+    def initialize(self, shape: Any, dtype: Any = jnp.float32) -> None:
+        """Makes the state, for an average that is read before the first call.
+
+        Args:
+          shape: of the value.
+          dtype: of the value.
+        """
+        if hasattr(shape, "shape"):
+            warnings.warn(
+                "ExponentialMovingAverage.initialize takes a shape and a dtype: write ema.initialize(x.shape, x.dtype).",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            shape, dtype = shape.shape, shape.dtype
+        get_state("hidden", shape, dtype, init=jnp.zeros)
+        get_state("average", shape, dtype, init=jnp.zeros)
+
+    def __call__(self, value: Any, update_stats: bool = True) -> jax.Array:
+        """Returns the average with `value` taken in.
+
+        Args:
+          value: an array, of the same shape each time.
+          update_stats: whether to keep it.
+
+        Returns:
+          An array of the same shape.
+        """
+        if not isinstance(value, jax.Array):
+            value = jnp.asarray(value)
+        dtype = value.dtype
+        counter = get_state("counter", (), jnp.int32, init=Constant(-self.warmup_length)) + 1
+        decay = jax.lax.convert_element_type(self.decay, dtype)
+        if self.warmup_length > 0:
+            decay = jax.lax.select(counter <= 0, np.zeros([], decay.dtype), decay)
+        one = jnp.ones([], dtype)
+        hidden = get_state("hidden", value.shape, dtype, init=jnp.zeros)
+        hidden = hidden * decay + value * (one - decay)
+        average = hidden
+        if self.zero_debias:
+            average /= one - jnp.power(decay, counter)
+        if update_stats:
+            set_state("counter", counter)
+            set_state("hidden", hidden)
+            set_state("average", average)
+        return average
+
+    @property
+    def average(self) -> jax.Array:
+        """The average as of the last call."""
+        return get_state("average")
+
+
+class EMAParamsTree(Module):
+    """Keeps a moving average of every array in a tree of parameters.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform_with_state(lambda p: ps.EMAParamsTree(0.5)(p))
+    >>> params = {"linear": {"w": jnp.ones([2])}}
+    >>> _, state = f.init(None, params)
+    >>> averages, state = f.apply({}, state, None, params)
+    >>> averages["linear"]["w"].tolist()
+    [1.0, 1.0]
+
+    Args:
+      decay: see `ExponentialMovingAverage`.
+      zero_debias: see `ExponentialMovingAverage`.
+      warmup_length: see `ExponentialMovingAverage`.
+      ignore_regex: full names (`"module/name"`) that match it at their start are passed through.
+      name: the name of the module.
+    """
+
+    def __init__(
+        self,
+        decay: Any,
+        zero_debias: bool = True,
+        warmup_length: int = 0,
+        ignore_regex: str = "",
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self.decay = decay
+        self.zero_debias = zero_debias
+        self.warmup_length = warmup_length
+        self.ignore_regex = ignore_regex
+
+    def __call__(self, tree: Mapping[str, Mapping[str, Any]], update_stats: bool = True) -> Bundle:
+        """Returns the averages with `tree` taken in.
+
+        Args:
+          tree: `{module: {name: array}}`.
+          update_stats: whether to keep them.
+
+        Returns:
+          A tree of the same structure.
+        """
+
+        def average(full_name: str, value: Any) -> Any:
+            if self.ignore_regex and re.match(self.ignore_regex, full_name):
+                return value
+            name = full_name.replace("/", "__").replace("~", "_tilde_")
+            ema = ExponentialMovingAverage(self.decay, self.zero_debias, self.warmup_length, name=name)
+            return ema(value, update_stats=update_stats)
+
+        return {
+            module: {name: average(f"{module}/{name}", value) for name, value in bundle.items()}
+            for module, bundle in tree.items()
+        }
+
+

@@ -1,0 +1,164 @@
+"""Pooling: the maximum or mean of each window."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from purestate._core.module import Module
+from purestate._layers.errors import LayerError
+
+
+def _full_window(x: jax.Array, size: int | Sequence[int], channel_axis: int | None) -> tuple[int, ...]:
+    """One size for each axis of `x`: 1 for the batch and the channels where one size is given for all."""
+    if not isinstance(size, int):
+        if len(size) > x.ndim:
+            raise LayerError(f"Pooling: a window or stride of {len(size)} axes, {tuple(size)}, for an input of shape {x.shape}.")
+        return (1,) * (x.ndim - len(size)) + tuple(size)
+    if channel_axis:
+        if abs(channel_axis) >= x.ndim:
+            raise LayerError(f"Pooling: channel_axis={channel_axis} is not in an input of shape {x.shape}.")
+        channel_axis %= x.ndim
+    return (1, *(1 if axis == channel_axis else size for axis in range(1, x.ndim)))
+
+
+def _prepare(value: Any, window_shape: Any, strides: Any, padding: str, channel_axis: int | None) -> Any:
+    if padding not in ("SAME", "VALID"):
+        raise LayerError(f"Pooling: padding has to be 'SAME' or 'VALID', got {padding!r}.")
+    if any(isinstance(size, int) and size != 1 for size in (window_shape, strides)):
+        warnings.warn(
+            "Pooling with one number for all axes takes the first axis for the batch, which it is not under vmap: give the "
+            "window and the strides an entry for each axis, such as (2, 2, 1) for [H, W, C]; further axes in front are "
+            "taken for batches.",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+    value = jnp.asarray(value)
+    return value, _full_window(value, window_shape, channel_axis), _full_window(value, strides, channel_axis)
+
+
+def max_pool(
+    value: jax.Array,
+    window_shape: int | Sequence[int],
+    strides: int | Sequence[int],
+    padding: str,
+    channel_axis: int | None = -1,
+) -> jax.Array:
+    """Returns the maximum of each window.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> ps.max_pool(jnp.arange(4.0).reshape(1, 4, 1), (2, 1), (2, 1), "VALID").ravel().tolist()
+    [1.0, 3.0]
+
+    Args:
+      value: `[N, *spatial, C]`.
+      window_shape: the size of the window along each axis; shorter ones get 1 in front.
+      strides: the step between windows along each axis; likewise.
+      padding: "VALID" for whole windows only, or "SAME".
+      channel_axis: the axis of the channels, where one number is given for all axes.
+
+    Returns:
+      `[N, *spatial, C]` with smaller spatial axes.
+
+    Raises:
+      LayerError: an argument does not fit.
+    """
+    value, window_shape, strides = _prepare(value, window_shape, strides, padding, channel_axis)
+    return lax.reduce_window(value, -jnp.inf, lax.max, window_shape, strides, padding)
+
+
+def avg_pool(
+    value: jax.Array,
+    window_shape: int | Sequence[int],
+    strides: int | Sequence[int],
+    padding: str,
+    channel_axis: int | None = -1,
+) -> jax.Array:
+    """Returns the mean of each window; with "SAME", of the part of it that is not padding.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> ps.avg_pool(jnp.arange(4.0).reshape(1, 4, 1), (2, 1), (2, 1), "VALID").ravel().tolist()
+    [0.5, 2.5]
+
+    Args:
+      value: `[N, *spatial, C]`.
+      window_shape: the size of the window along each axis; shorter ones get 1 in front.
+      strides: the step between windows along each axis; likewise.
+      padding: "VALID" for whole windows only, or "SAME".
+      channel_axis: the axis of the channels, where one number is given for all axes.
+
+    Returns:
+      `[N, *spatial, C]` with smaller spatial axes.
+
+    Raises:
+      LayerError: an argument does not fit.
+    """
+    value, window_shape, strides = _prepare(value, window_shape, strides, padding, channel_axis)
+    total = lax.reduce_window(value, 0.0, lax.add, window_shape, strides, padding)
+    if padding == "VALID":
+        return total / np.prod(window_shape)
+    # How many inputs each window has; where the window is 1 wide, one count serves all.
+    shape = [size if window != 1 else 1 for size, window in zip(value.shape, window_shape, strict=True)]
+    return total / lax.reduce_window(jnp.ones(shape, value.dtype), 0.0, lax.add, window_shape, strides, padding)
+
+
+class _Pool(Module):
+    """What `MaxPool` and `AvgPool` share."""
+
+    def __init__(
+        self,
+        window_shape: int | Sequence[int],
+        strides: int | Sequence[int],
+        padding: str,
+        channel_axis: int | None = -1,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self.window_shape = window_shape
+        self.strides = strides
+        self.padding = padding
+        self.channel_axis = channel_axis
+
+
+class MaxPool(_Pool):
+    """`max_pool` as a module.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.MaxPool((2, 2, 1), (2, 2, 1), "SAME")(x))
+    >>> f.apply({}, None, jnp.ones([1, 4, 4, 3])).shape
+    (1, 2, 2, 3)
+
+    Args:
+      window_shape: see `max_pool`.
+      strides: see `max_pool`.
+      padding: see `max_pool`.
+      channel_axis: see `max_pool`.
+      name: the name of the module.
+    """
+
+    def __call__(self, value: jax.Array) -> jax.Array:
+        return max_pool(value, self.window_shape, self.strides, self.padding, self.channel_axis)
+
+
+class AvgPool(_Pool):
+    """`avg_pool` as a module.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.AvgPool((2, 2, 1), (2, 2, 1), "SAME")(x))
+    >>> f.apply({}, None, jnp.ones([1, 4, 4, 3])).shape
+    (1, 2, 2, 3)
+
+    Args:
+      window_shape: see `avg_pool`.
+      strides: see `avg_pool`.
+      padding: see `avg_pool`.
+      channel_axis: see `avg_pool`.
+      name: the name of the module.
+    """
+
+    def __call__(self, value: jax.Array) -> jax.Array:
+        return avg_pool(value, self.window_shape, self.strides, self.padding, self.channel_axis)

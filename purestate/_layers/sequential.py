@@ -1,0 +1,82 @@
+"""Functions as modules, and modules one after the other."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from purestate._core.errors import ArgumentError
+from purestate._core.module import Module
+
+
+class Sequential(Module):
+    """Calls functions or modules one after the other.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.Sequential([ps.Linear(8), jax.nn.relu, ps.Linear(2)])(x))
+    >>> x = jnp.ones([1, 3])
+    >>> f.apply(f.init(jax.random.key(0), x), None, x).shape
+    (1, 2)
+
+    Args:
+      layers: functions; all but the first take one argument.
+      name: the name of the module.
+    """
+
+    def __init__(self, layers: Iterable[Callable[..., Any]], name: str | None = None):
+        super().__init__(name=name)
+        self.layers = tuple(layers)
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Returns what the last layer returns.
+
+        Args:
+          inputs: what the first layer is given.
+          *args: what else the first layer is given.
+          **kwargs: likewise.
+
+        Returns:
+          The result of the last layer; `inputs` where there is none.
+        """
+        out = inputs
+        for i, layer in enumerate(self.layers):
+            out = layer(out, *args, **kwargs) if i == 0 else layer(out)
+        return out
+
+
+def to_module(f: Callable[..., Any]) -> type[Module]:
+    """Makes a module class of a function, so that what it makes is under a name of its own.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def encoder(x):
+    ...     return ps.Linear(2)(x)
+    >>> Encoder = ps.to_module(encoder)
+    >>> f = ps.transform(lambda x: Encoder()(x))
+    >>> f.init(jax.random.key(0), jnp.ones([1, 3])).keys()
+    dict_keys(['encoder/linear'])
+
+    Args:
+      f: a function.
+
+    Returns:
+      A class whose instances, made with an optional name, call `f`.
+
+    Raises:
+      ArgumentError: from the class, if it is called with something else than a name.
+    """
+
+    class FunctionModule(Module):
+        def __init__(self, name: str | None = None):
+            if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ArgumentError(
+                    f"A class made by `ps.to_module` takes a name, but was given a {type(name).__name__}. Make an instance "
+                    "first, and call that: `ps.to_module(f)()(x)`."
+                )
+            super().__init__(name=name if name is not None else f.__name__)
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return f(*args, **kwargs)
+
+    FunctionModule.__doc__ = f.__doc__
+    for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__wrapped__"):
+        value = f if attribute == "__wrapped__" else getattr(f, attribute, None)
+        setattr(FunctionModule.__call__, attribute, value)
+    return FunctionModule

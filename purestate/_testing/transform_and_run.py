@@ -1,0 +1,56 @@
+"""Running a function in a frame, for tests."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from purestate._core.transform import transform_with_state
+
+
+def transform_and_run(
+    f: Any = None,
+    seed: int | None = 42,
+    run_apply: bool = True,
+    jax_transform: Callable[..., Any] | None = None,
+    *,
+    map_rng: Callable[[Any], Any] | None = None,
+) -> Any:
+    """Wraps a function so that it runs in `init`, and then in `apply`, when it is called.
+
+    Also a decorator with options: `@transform_and_run(run_apply=False)`.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> ps.testing.transform_and_run(lambda x: ps.Linear(2)(x).shape)(jnp.ones([1, 3]))
+    (1, 2)
+
+    Args:
+      f: a function, often a test.
+      seed: what the random keys are made from; `init` gets this one, `apply` the next; None for no keys.
+      run_apply: whether `apply` runs too.
+      jax_transform: applied to `init` and `apply`, such as `jax.jit`.
+      map_rng: applied to the keys, such as to have one for each device under `jax.pmap`.
+
+    Returns:
+      A function of the arguments of `f`, which returns what it returns in `apply`, if that runs.
+    """
+    if f is None:
+        return functools.partial(
+            transform_and_run, seed=seed, run_apply=run_apply, jax_transform=jax_transform, map_rng=map_rng
+        )
+
+    @functools.wraps(f)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        keys: list[Any] = [None, None]
+        if seed is not None:
+            keys = [jax.random.PRNGKey(seed), jax.random.PRNGKey(seed + 1)]
+            if map_rng is not None:
+                keys = [map_rng(key) for key in keys]
+        init, apply = transform_with_state(lambda: f(*args, **kwargs))
+        if jax_transform is not None:
+            init, apply = jax_transform(init), jax_transform(apply)
+        params, state = init(keys[0])
+        return apply(params, state, keys[1])[0] if run_apply else None
+
+    return run

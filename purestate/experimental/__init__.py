@@ -1,0 +1,37 @@
+"""What dm-haiku keeps under `experimental`, by the same names."""
+
+from purestate._core.collection import DO_NOT_STORE
+from purestate._core.config import check_jax_usage, module_auto_repr, rng_reserve_size
+from purestate._core.hooks import (
+    GetterContext,
+    MethodContext,
+    custom_creator,
+    custom_getter,
+    intercept_methods,
+)
+from purestate._core.hooks import GetterContext as ParamContext
+from purestate._core.module import force_name, name_like, name_scope
+from purestate._core.rng import maybe_get_rng_sequence_state, replace_rng_sequence_state
+from purestate._core.variables import current_name, get_current_state, get_initial_state, get_params
+
+__all__ = [
+    "DO_NOT_STORE",
+    "GetterContext",
+    "MethodContext",
+    "ParamContext",
+    "check_jax_usage",
+    "current_name",
+    "custom_creator",
+    "custom_getter",
+    "force_name",
+    "get_current_state",
+    "get_initial_state",
+    "get_params",
+    "intercept_methods",
+    "maybe_get_rng_sequence_state",
+    "module_auto_repr",
+    "name_like",
+    "name_scope",
+    "replace_rng_sequence_state",
+    "rng_reserve_size",
+]
