@@ -3,6 +3,7 @@
 from purestate._core.errors import (
     ArgumentError,
     BatchedStateError,
+    BranchError,
     ConfigError,
     FrameError,
     InvalidRNGError,
@@ -30,6 +31,7 @@ __all__ = [
     "ArgumentError",
     "AxesError",
     "BatchedStateError",
+    "BranchError",
     "ConfigError",
     "FrameError",
     "InitializerError",

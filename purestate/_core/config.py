@@ -19,6 +19,10 @@ class Config:
 
 
 _default = Config()
+
+ever_strict = False
+"""Whether anyone has asked for `check_jax_usage`: until then nobody needs to look at it."""
+
 _overrides: ContextVar[Config | None] = ContextVar("purestate_config", default=None)
 
 
@@ -35,6 +39,9 @@ def _changes(
 ) -> dict[str, bool | int]:
     if rng_reserve_size is not None and rng_reserve_size <= 0:
         raise ConfigError(f"rng_reserve_size must be at least 1, got {rng_reserve_size}.")
+    if check_jax_usage:
+        global ever_strict
+        ever_strict = True
     given = {
         "check_jax_usage": check_jax_usage,
         "module_auto_repr": module_auto_repr,

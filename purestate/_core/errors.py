@@ -17,6 +17,7 @@
     ├── JaxUsageError           (ValueError)  a side effect inside a plain JAX transform
     ├── MappingError            (ValueError)  `vmap` cannot tell what to map over
     │   └── BatchedStateError                 a value written under `vmap` differs from row to row
+    ├── BranchError             (ValueError)  `cond` or `switch` was called in two ways at once
     ├── LoopError               (ValueError)  a loop body or condition that did what it must not
     │   └── NewVariableError    (AssertionError)  a variable first made inside a loop body
     └── ConfigError             (ValueError)  a setting that has no meaning
@@ -91,6 +92,10 @@ class MappingError(PurestateError, ValueError):
 
 class BatchedStateError(MappingError):
     """A value written under `vmap` is different for each row, and nothing says how to combine them."""
+
+
+class BranchError(PurestateError, ValueError):
+    """`cond` or `switch` was given its operands in two ways at once."""
 
 
 class LoopError(PurestateError, ValueError):

@@ -5,7 +5,6 @@ from contextvars import ContextVar
 from typing import Any
 
 from purestate._core.collection import Collection
-from purestate._core.config import get_config
 from purestate._core.errors import FrameError
 from purestate._core.path import ROOT
 from purestate._core.trace_guard import TraceState, current_trace_state
@@ -47,7 +46,7 @@ class Scope:
 class Frame:
     """One run of `init` or `apply`: its collections, its keys, and the scope that is running."""
 
-    __slots__ = ("boundary", "collections", "frame_id", "keys", "running_init", "scope", "strict", "trace_state")
+    __slots__ = ("boundary", "collections", "frame_id", "keys", "running_init", "scope", "trace_state")
 
     def __init__(self, collections: dict[str, Collection], keys: Any, *, running_init: bool):
         self.collections = collections
@@ -55,7 +54,6 @@ class Frame:
         self.running_init = running_init
         self.scope = Scope(None, ROOT, "__call__", None)
         self.trace_state: TraceState = current_trace_state()
-        self.strict = get_config().check_jax_usage
         self.frame_id = next(_frame_ids)
         # Modules made by frames older than this one may not be used here (see `lift`).
         self.boundary = -1

@@ -153,7 +153,7 @@ def _note_submodule(module: Any, scope: Scope | None) -> None:
     path = module._path
     while scope is not None:
         if scope.module is not None and scope.module is not module:
-            scope.module._submodules[path] = None
+            scope.module._submodules.add(path)
         scope = scope.outer
 
 
@@ -255,7 +255,7 @@ class Module(metaclass=ModuleMetaclass):
     _path: str | None = None
     _local_name: str = ""
     _arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
-    _submodules: dict[str, None]
+    _submodules: set[str]
     creation_frame_id: int
     name: str
     module_name: str
@@ -270,7 +270,7 @@ class Module(metaclass=ModuleMetaclass):
         if scope.module is not self or scope.outer is None:
             raise FrameError(f"`__init__` of {type(self).__name__} was called by hand; make a new module instead.")
         path, local_name = name_module(name, scope.outer, frame)
-        self._submodules = {}
+        self._submodules = set()
         self.module_name = self._path = scope.path = path
         self.name = self._local_name = local_name
         self.creation_frame_id = frame.frame_id

@@ -13,7 +13,9 @@ from purestate._core.transform import (
     Transformed,
     TransformedWithState,
     no_keyword,
+    State,
     no_state,
+    or_any,
     original_function,
     tell_signature,
     transform_with_state,
@@ -186,5 +188,8 @@ def without_apply_rng(f: _T) -> _T:
     if isinstance(f, (MultiTransformed, MultiTransformedWithState)):
         return f._replace(apply=jax.tree.map(without_rng, f.apply))  # pyright: ignore[reportReturnType]
     apply = without_rng(f.apply)
-    tell_signature(apply, leading, original_function(f), lambda out: Any)
+    with_state = isinstance(f, TransformedWithState)
+    tell_signature(
+        apply, leading, original_function(f), lambda out: tuple[or_any(out), State] if with_state else or_any(out)
+    )
     return f._replace(apply=apply)  # pyright: ignore[reportReturnType]

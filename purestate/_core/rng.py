@@ -63,7 +63,7 @@ def _describe(value: Any) -> str:
 
 
 def _new_key(seed: Any) -> jax.Array:
-    if jax.config.read("jax_legacy_prng_key") == "error":  # raw keys are forbidden: the same bits, typed
+    if jax.config.jax_legacy_prng_key == "error":  # raw keys are forbidden: the same bits, typed
         return jax.random.key(seed)
     return jax.random.PRNGKey(seed)
 
@@ -170,8 +170,7 @@ def _draw(what: str, draw: Any) -> Any:
     keys = _frame_keys(frame, what)
     if trace_guard.current_trace_state() == frame.trace_state:
         return draw(keys)
-    if frame.strict:
-        raise trace_guard.usage_error(f"`ps.{what}`", _where(frame))
+    trace_guard.check_strictly(frame.trace_state, f"`ps.{what}`", _where(frame))
     before = keys.internal_state
     drawn = draw(keys)
     if not trace_guard.outlives_trace((keys.internal_state, drawn), frame.trace_state):
@@ -325,8 +324,7 @@ class with_rng(AbstractContextManager[None]):  # noqa: N801 (dm-haiku's name)
 
     def __init__(self, key: jax.Array):
         frame = get_frame("`ps.with_rng`")
-        if frame.strict:
-            trace_guard.check_no_inner_trace(frame.trace_state, "`ps.with_rng`", _where(frame))
+        trace_guard.check_strictly(frame.trace_state, "`ps.with_rng`", _where(frame))
         self._frame = frame
         self._keys = PRNGSequence(key)
         self._outer: list[PRNGSequence | None] = []

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 from jax.extend.core import get_opaque_trace_state
 
+from purestate._core import config
 from purestate._core.errors import JaxUsageError
 
 TraceState = Any
@@ -53,9 +54,9 @@ def usage_error(what: str, where: str) -> JaxUsageError:
     )
 
 
-def check_no_inner_trace(state: TraceState, what: str, where: str) -> None:
-    """Raises unless the frame's own trace is the running one."""
-    if current_trace_state() != state:
+def check_strictly(state: TraceState, what: str, where: str) -> None:
+    """Raises if another trace runs than the frame's own, where `check_jax_usage` is on."""
+    if config.ever_strict and config.get_config().check_jax_usage and current_trace_state() != state:
         raise usage_error(what, where)
 
 

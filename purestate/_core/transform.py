@@ -146,8 +146,12 @@ def _signature(f: Any) -> inspect.Signature:
         return inspect.signature(lambda *args, **kwargs: None)
 
 
+_LEADING = {"params": Params | None, "state": State | None, "rng": jax.Array | int | None}
+
+
 def _with_leading(signature: inspect.Signature, names: tuple[str, ...], returns: Any) -> inspect.Signature:
-    leading = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    leading = [inspect.Parameter(name, kind, annotation=_LEADING[name]) for name in names]
     # Not validated: f may have arguments of the same names, to be passed by position.
     return inspect.Signature(
         [*leading, *signature.parameters.values()], return_annotation=returns, __validate_parameters__=False
@@ -167,7 +171,7 @@ def original_function(f: Any) -> Any:
     return getattr(f, "original_function", f)
 
 
-def _or_any(annotation: Any) -> Any:
+def or_any(annotation: Any) -> Any:
     return Any if annotation is inspect.Parameter.empty else annotation
 
 
@@ -206,7 +210,7 @@ def transform_with_state(f: Callable[P, R]) -> TransformedWithState[P, R]:
         return run_apply(f, params, state, rng, _WITHOUT_STATE if state is None else _WITH_STATE, args, kwargs)
 
     tell_signature(init, ("rng",), f, lambda _: tuple[Params, State])
-    tell_signature(apply, ("params", "state", "rng"), f, lambda out: tuple[_or_any(out), State])
+    tell_signature(apply, ("params", "state", "rng"), f, lambda out: tuple[or_any(out), State])
     return TransformedWithState(init, apply)
 
 
@@ -289,7 +293,7 @@ def without_state(f: TransformedWithState[P, R]) -> Transformed[P, R]:
 
     original = original_function(f)
     tell_signature(init, ("rng",), original, lambda _: Params)
-    tell_signature(apply, ("params", "rng"), original, _or_any)
+    tell_signature(apply, ("params", "rng"), original, or_any)
     return Transformed(init, apply)  # pyright: ignore[reportArgumentType]
 
 
@@ -318,5 +322,5 @@ def with_empty_state(f: Transformed[P, R]) -> TransformedWithState[P, R]:
 
     original = original_function(f)
     tell_signature(init, ("rng",), original, lambda _: tuple[Params, State])
-    tell_signature(apply, ("params", "state", "rng"), original, lambda out: tuple[_or_any(out), State])
+    tell_signature(apply, ("params", "state", "rng"), original, lambda out: tuple[or_any(out), State])
     return TransformedWithState(init, apply)  # pyright: ignore[reportArgumentType]

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purestate._core import trace_guard
+from purestate._core import config, trace_guard
 from purestate._core.collection import DO_NOT_STORE, Bundle, Collection, copy_bundle
-from purestate._core.config import get_config
 from purestate._core.errors import (
     MissingInitializerError,
     MissingParameterError,
@@ -71,8 +70,8 @@ def get_parameter(
             value = bundle[name]
     if value is None:
         value = _create_parameter(frame, hooks, path, name, shape, dtype, init)
-    elif frame.strict:
-        trace_guard.check_no_inner_trace(frame.trace_state, f"`ps.get_parameter({name!r})`", path)
+    elif config.ever_strict:
+        trace_guard.check_strictly(frame.trace_state, f"`ps.get_parameter({name!r})`", path)
     if hooks:
         value = _run_getters(frame, hooks, "params", path, name, shape, dtype or jnp.float32, init, value)
     try:
@@ -112,8 +111,7 @@ def _create_parameter(
 
 def _keep_new(frame: Frame, collection: Collection, path: str, name: str, value: Any, what: str) -> None:
     """Puts a new variable into a collection, unless it would die with an inner trace."""
-    if frame.strict:
-        trace_guard.check_no_inner_trace(frame.trace_state, what, path)
+    trace_guard.check_strictly(frame.trace_state, what, path)
     trace_guard.check_outlives_trace(value, frame.trace_state, what, path)
     collection.values.setdefault(path, {})[name] = value
     if collection.initial is not None:
@@ -232,8 +230,8 @@ def get_state(
     state = frame.collections["state"]
     if path in state.values and name in state.values[path]:
         value = state.values[path][name]
-        if frame.strict:
-            trace_guard.check_no_inner_trace(frame.trace_state, f"`ps.get_state({name!r})`", path)
+        if config.ever_strict:
+            trace_guard.check_strictly(frame.trace_state, f"`ps.get_state({name!r})`", path)
     else:
         value = _create_state(frame, hooks, state, path, name, shape, dtype, init)
     if hooks:

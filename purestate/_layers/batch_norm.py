@@ -107,7 +107,7 @@ class BatchNorm(Module):
             raise LayerError(f"BatchNorm {self.module_name!r} has a scale of its own (create_scale=True) and was given another.")
         if self.create_offset and offset is not None:
             raise LayerError(f"BatchNorm {self.module_name!r} has an offset of its own (create_offset=True) and was given another.")
-        channel = self.channel_index % inputs.ndim if self.channel_index < 0 else self.channel_index
+        channel = self.channel_index + inputs.ndim if self.channel_index < 0 else self.channel_index
         axis = self.axis if self.axis is not None else [i for i in range(inputs.ndim) if i != channel]
         if is_training or test_local_stats:
             mean = jnp.mean(inputs, axis, keepdims=True)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from purestate._core.errors import ArgumentError, LoopError
+from purestate._core.errors import BranchError, LoopError
 from purestate._core.frame import Frame, get_frame
 from purestate._lifted.lift_frame import (
     Snapshot,
@@ -49,7 +50,7 @@ def cond(pred: Any, true_fun: Any, false_fun: Any, *operands: Any, operand: Any 
 
     Raises:
       FrameError: used outside a transformed function; there `jax.lax.cond` does.
-      ArgumentError: operands were given both by position and by name.
+      BranchError: operands were given both by position and by name.
       TypeError: the branches return different structures, shapes or dtypes.
     """
     frame = get_frame("`ps.cond` (outside, `jax.lax.cond` does)")
@@ -69,7 +70,7 @@ def _branches_and_operands(true_fun: Any, false_fun: Any, operands: tuple[Any, .
         return (lambda a, b: on_true(a)), (lambda a, b: on_false(b)), (true_fun, operands[0])
     if operand is not _MISSING:
         if operands:
-            raise ArgumentError(
+            raise BranchError(
                 "`ps.cond` was given operands by position and `operand=` by name; give all of them by position."
             )
         operands = (operand,)
@@ -144,6 +145,7 @@ def _run_branches(frame: Frame, run: Callable[..., Any], branches: list[Callable
 
     out, after = attempt()
     if made:
+        operands = jax.tree.map(jnp.asarray, operands)  # as JAX gives them to branches
         for pure in lifted.values():
             before = take_snapshot(frame)
             _, kept = pure(before, *operands)

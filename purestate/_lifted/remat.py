@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from purestate._core.frame import get_frame
 from purestate._lifted.lift_frame import (
@@ -67,7 +68,8 @@ def remat(
         closed = lift_changes(fun, frame)  # anew for each call, so that JAX's cache never answers
         again = jax.checkpoint(closed, prevent_cse=prevent_cse, policy=policy, static_argnums=static_argnums)
         out, changed = again(*args, **kwargs)
-        restore(frame, changed)
+        # Out of an eager checkpoint constants come as numbers of a private type of JAX, not as arrays.
+        restore(frame, jax.tree.map(lambda v: v if isinstance(v, jax.Array) else jnp.asarray(v), changed))
         return out
 
     return wrapped

@@ -13,6 +13,7 @@ from purestate._core.hooks import GetterContext as ParamContext
 from purestate._core.module import force_name, name_like, name_scope
 from purestate._core.rng import maybe_get_rng_sequence_state, replace_rng_sequence_state
 from purestate._core.variables import current_name, get_current_state, get_initial_state, get_params
+from purestate._lifted.optimize_rng_use import optimize_rng_use
 
 __all__ = [
     "DO_NOT_STORE",
@@ -32,6 +33,7 @@ __all__ = [
     "module_auto_repr",
     "name_like",
     "name_scope",
+    "optimize_rng_use",
     "replace_rng_sequence_state",
     "rng_reserve_size",
 ]

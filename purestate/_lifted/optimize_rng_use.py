@@ -1,0 +1,75 @@
+"""Splitting once for all the keys that a function will draw."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from purestate._core.frame import get_frame
+from purestate._core.rng import PRNGSequence
+from purestate._lifted.lift_frame import lift_changes, names_here, rewind_names
+
+
+class _CountingSequence(PRNGSequence):
+    """Counts the keys that are drawn one by one, which are those that a reserve saves splits for."""
+
+    __slots__ = ("count",)
+    count: int
+
+    def __next__(self) -> jax.Array:
+        self.count += 1
+        return super().__next__()
+
+    next = __next__
+
+    def take(self, num: int) -> tuple[jax.Array, ...]:
+        count = self.count
+        try:
+            return super().take(num)
+        finally:
+            self.count = count
+
+
+def optimize_rng_use(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """Finds out how many keys `fun` will draw, and splits them off in one operation before it runs.
+
+    One operation in the jaxpr instead of one per key; the keys differ from those made one at a time.
+
+    >>> import jax, purestate as ps
+    >>> def draw():
+    ...     return [ps.next_rng_key() for _ in range(3)]
+    >>> f = ps.transform(lambda: ps.experimental.optimize_rng_use(draw)())
+    >>> len(f.apply({}, jax.random.key(0)))
+    3
+
+    Args:
+      fun: a module or function.
+
+    Returns:
+      A function of the same arguments and result.
+
+    Raises:
+      FrameError: called outside a transformed function.
+    """
+
+    @functools.wraps(fun)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        frame = get_frame("A function made by `ps.experimental.optimize_rng_use`")
+        if frame.keys is not None:
+            counts: list[int] = []
+
+            def count(*args: Any, **kwargs: Any) -> None:
+                frame.keys = keys = _CountingSequence(frame.keys.internal_state)
+                keys.count = 0
+                fun(*args, **kwargs)
+                counts.append(keys.count)
+
+            names = names_here(frame)
+            closed = lift_changes(count, frame)
+            jax.eval_shape(lambda *args, **kwargs: closed(*args, **kwargs)[0], *args, **kwargs)
+            rewind_names(frame, names)
+            frame.keys.reserve(counts[-1])
+        return fun(*args, **kwargs)
+
+    return wrapped
