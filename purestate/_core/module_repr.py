@@ -1,7 +1,6 @@
 """How a module shows itself: as the call that made it, worked out only when asked for."""
 
 import inspect
-import pprint
 from typing import Any
 
 from purestate._core.config import get_config
@@ -42,6 +41,8 @@ def _is_same(value: Any, default: Any) -> bool:
 
 
 def _pretty(value: Any) -> str:
+    import pprint  # here, since few modules are ever shown
+
     try:
         return pprint.pformat(value)
     except TypeError:

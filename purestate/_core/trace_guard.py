@@ -8,7 +8,6 @@ would come out of `init` or `apply` as a dead object, or be the same key for eve
 from typing import Any
 
 import jax
-from jax.extend.core import get_opaque_trace_state
 
 from purestate._core import config
 from purestate._core.errors import JaxUsageError
@@ -17,9 +16,18 @@ TraceState = Any
 _Tracer = jax.core.Tracer
 
 
+_get_opaque_trace_state: Any = None
+
+
 def current_trace_state() -> TraceState:
     """Returns something that is equal to itself as long as the same trace runs."""
-    return get_opaque_trace_state(convention="purestate")
+    global _get_opaque_trace_state
+    if _get_opaque_trace_state is None:
+        # Not at the top: jax.extend takes as long to import as all of purestate.
+        from jax.extend.core import get_opaque_trace_state
+
+        _get_opaque_trace_state = get_opaque_trace_state
+    return _get_opaque_trace_state(convention="purestate")
 
 
 def _lasting_traces(state: TraceState) -> list[Any]:

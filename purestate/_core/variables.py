@@ -1,6 +1,5 @@
 """Reading, making and writing variables: one mechanism for parameters, state and every collection."""
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -144,6 +143,8 @@ def _check_array(path: str, name: str, value: Any) -> None:
 
 def missing_parameter(params: Collection, path: str, name: str, shape: Any) -> MissingParameterError:
     """The error for a parameter that `apply` was not given, with what is near by."""
+    import difflib  # here, since only errors need it
+
     wanted = variable_path(path, name)
     have = [variable_path(module, key) for module, bundle in params.values.items() for key in _names_in(bundle)]
     if path in params.values:

@@ -1,8 +1,11 @@
 """Reading shapes and layouts: where the channels are, one size for all axes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
+from jax import lax
 
 from purestate._core.errors import PurestateError
 from purestate._layers.errors import LayerError
@@ -52,3 +55,38 @@ def replicate(value: Any, num_times: int, name: str) -> tuple[Any, ...]:
     if len(values) != num_times:
         raise AxesError(f"{name} has to be one value, or one for each of the {num_times} axes, got {values}.")
     return values
+
+
+Axes = int | Sequence[int] | slice
+"""One axis, several, or a range of them."""
+
+
+def axes_or_slice(axis: Any, name: str) -> tuple[int, ...] | slice:
+    """Returns axes as a tuple; a slice, whose axes depend on the rank, as it is."""
+    if isinstance(axis, slice):
+        return axis
+    axes: tuple[Any, ...] = tuple(axis) if isinstance(axis, Iterable) else (axis,)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if all(isinstance(a, int) for a in axes):
+        return axes
+    raise LayerError(f"{name} has to be an int, several ints or a slice, got {axis!r}.")
+
+
+def absolute_axes(axis: tuple[int, ...] | slice, ndim: int) -> tuple[int, ...]:
+    """Returns axes of an array of `ndim` axes, counted from the front and in order."""
+    if isinstance(axis, slice):
+        return tuple(range(ndim)[axis])
+    if any(not -ndim <= a < ndim for a in axis):
+        raise LayerError(f"Of the axes {axis}, some are not in an array of {ndim} axes.")
+    return tuple(sorted({a % ndim for a in axis}))
+
+
+def parameter_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a parameter that differs along `axes` of an array: `[C]` for the last, `[1, T, 1]` for others."""
+    if axes == (len(shape) - 1,):
+        return shape[-1:]
+    return tuple(size if i in axes else 1 for i, size in enumerate(shape))
+
+
+def with_rank(x: Any, ndim: int) -> Any:
+    """Puts axes of size one in front, as jax.numpy does by itself unless `jax_numpy_rank_promotion` forbids it."""
+    return x if np.ndim(x) in (0, ndim) else lax.broadcast_to_rank(x, ndim)

@@ -59,10 +59,9 @@ def check_mask(layer: Module, mask: Any, w_shape: tuple[int, ...]) -> None:
 
 def conv_bias(layer: Any, out: jax.Array, dtype: Any) -> jax.Array:
     """Adds the bias `b` of a convolution, one value per output channel."""
-    if layer.channel_index == -1:
-        shape: tuple[int, ...] = (layer.output_channels,)
-    else:
-        shape = (layer.output_channels,) + (1,) * layer.num_spatial_dims
+    shape: tuple[int, ...] = (out.shape[layer.channel_index],)
+    if layer.channel_index == 1:
+        shape += (1,) * layer.num_spatial_dims
     return add_bias(out, get_parameter("b", shape, dtype, layer.b_init))
 
 

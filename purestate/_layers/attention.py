@@ -1,0 +1,176 @@
+"""Multi-head attention."""
+
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from purestate._core.module import Module, transparent
+from purestate._core.variables import Initializer
+from purestate._layers.errors import LayerError
+from purestate._layers.initializers import VarianceScaling
+from purestate._layers.linear import Linear
+
+
+def _similarities(query: jax.Array, key: jax.Array) -> jax.Array:
+    """The dot product of each query `[..., T', H, K]` with each key `[..., T, H, K]`, as `[..., H, T', T]`."""
+    rank = len(query.shape)
+    if query.dtype != key.dtype or query.shape[:-3] != key.shape[:-3]:
+        return jnp.einsum("...thd,...Thd->...htT", query, key)
+    # What einsum comes to, without its Python.
+    batch = (*range(rank - 3), rank - 2)
+    return lax.dot_general(query, key, (((rank - 1,), (rank - 1,)), (batch, batch)), None, query.dtype)
+
+
+def _weighted_sum(weights: jax.Array, value: jax.Array) -> jax.Array:
+    """The sum of the values `[..., T, H, V]` by weights `[..., H, T', T]`, as `[..., T', H, V]`."""
+    rank = len(value.shape)
+    if weights.dtype != value.dtype or weights.shape[:-3] != value.shape[:-3]:
+        return jnp.einsum("...htT,...Thd->...thd", weights, value)
+    leading = range(rank - 3)
+    batches = ((*leading, rank - 2), (*leading, rank - 3))
+    out = lax.dot_general(value, weights, (((rank - 3,), (rank - 1,)), batches), None, value.dtype)  # [..., H, V, T']
+    return lax.transpose(out, (*leading, rank - 1, rank - 3, rank - 2))
+
+
+def _broadcasts_to(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(reversed(shape), reversed(to), strict=False))
+
+
+class MultiHeadAttention(Module):
+    """Lets each query take up values, by how well their keys fit it; several times side by side.
+
+    Vaswani et al. 2017, arXiv:1706.03762.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def f(x):
+    ...     causal = jnp.tril(jnp.ones([1, 5, 5], bool))
+    ...     return ps.MultiHeadAttention(2, 4, w_init=ps.initializers.VarianceScaling())(x, x, x, causal)
+    >>> g = ps.transform(f)
+    >>> x = jnp.ones([5, 3])
+    >>> params = g.init(jax.random.key(0), x)
+    >>> params["multi_head_attention/query"]["w"].shape, g.apply(params, None, x).shape
+    ((3, 8), (5, 8))
+
+    Args:
+      num_heads: H, how many attentions there are side by side.
+      key_size: K, the size of the keys and queries of one head.
+      w_init_scale: deprecated; the scale of a `VarianceScaling` initializer of the weights.
+      w_init: the initializer of the weights.
+      with_bias: whether the projections have biases.
+      b_init: the initializer of the biases; None for zeros.
+      value_size: V, the size of the values of one head; None for `key_size`.
+      model_size: the size of the output; None for `key_size * num_heads`.
+      name: the name of the module.
+
+    Raises:
+      LayerError: neither `w_init` nor `w_init_scale` is given, or both.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_size: int,
+        w_init_scale: float | None = None,
+        *,
+        w_init: Initializer | None = None,
+        with_bias: bool = True,
+        b_init: Initializer | None = None,
+        value_size: int | None = None,
+        model_size: int | None = None,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self.num_heads = num_heads
+        self.key_size = key_size
+        self.value_size = value_size or key_size
+        self.model_size = model_size or key_size * num_heads
+        if w_init_scale is not None:
+            warnings.warn(
+                "MultiHeadAttention: w_init_scale is deprecated; write w_init=ps.initializers.VarianceScaling(scale).",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+        if w_init is None:
+            if w_init_scale is None:
+                raise LayerError("MultiHeadAttention needs w_init, such as w_init=ps.initializers.VarianceScaling().")
+            w_init = VarianceScaling(w_init_scale)
+        elif w_init_scale:
+            raise LayerError("MultiHeadAttention was given w_init and w_init_scale; leave out w_init_scale.")
+        self.w_init = w_init
+        self.with_bias = with_bias
+        self.b_init = b_init
+
+    def __call__(self, query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        """Returns for each query the values that it attends to, projected to `model_size`.
+
+        Args:
+          query: `[..., T', D_q]`.
+          key: `[..., T, D_k]`.
+          value: `[..., T, D_v]`.
+          mask: `[..., H or 1, T' or 1, T]`, with as many axes as `query` and one more: where it is
+            True (or not zero) a query may see a key.
+
+        Returns:
+          `[..., T', model_size]`.
+
+        Raises:
+          LayerError: the shapes do not fit each other.
+        """
+        if len(query.shape) < 2:
+            raise LayerError(
+                f"MultiHeadAttention {self.module_name!r} needs a query with a time axis, [..., T', D_q], got {query.shape}."
+            )
+        *leading_dims, query_length, _ = query.shape
+        query_heads = self._linear_projection(query, self.key_size, "query")
+        key_heads = self._linear_projection(key, self.key_size, "key")
+        value_heads = self._linear_projection(value, self.value_size, "value")
+        self._check_fit(query.shape, key.shape, value.shape)
+
+        logits = _similarities(query_heads, key_heads)  # [..., H, T', T]
+        # In the dtype of the keys, and not of the logits, as in dm-haiku: the same bits.
+        scale: Any = np.sqrt(self.key_size).astype(key.dtype)
+        logits = lax.div(logits, scale) if logits.dtype == scale.dtype else logits / scale
+        if mask is not None:
+            self._check_mask(mask.shape, logits.shape)
+            logits = jnp.where(mask, logits, -1e30)
+        weights = jax.nn.softmax(logits)
+        attended = _weighted_sum(weights, value_heads)  # [..., T', H, V]
+        attended = lax.reshape(attended, (*leading_dims, query_length, self.num_heads * self.value_size))
+        return Linear(self.model_size, w_init=self.w_init, with_bias=self.with_bias, b_init=self.b_init)(attended)
+
+    @transparent
+    def _linear_projection(self, x: jax.Array, head_size: int, name: str | None = None) -> jax.Array:
+        """Projects `[..., D]` to `[..., H, head_size]`."""
+        size = self.num_heads * head_size
+        y = Linear(size, w_init=self.w_init, with_bias=self.with_bias, b_init=self.b_init, name=name)(x)
+        return lax.reshape(y, (*x.shape[:-1], self.num_heads, head_size))
+
+    @transparent
+    def _check_fit(self, query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...]) -> None:
+        # A key or value with a batch that the query has not would end up among the features of the output.
+        leading = query[:-2]
+        if key[:-1] == value[:-1] and leading == key[:-2]:
+            return
+        if len(key) < 2 or len(value) < 2 or key[-2] != value[-2]:
+            problem = "key and value have to be of one length T"
+        elif not (_broadcasts_to(key[:-2], leading) and _broadcasts_to(value[:-2], leading)):
+            problem = "the leading axes of key and value have to be those of query, or to broadcast to them"
+        else:
+            return
+        raise LayerError(
+            f"MultiHeadAttention {self.module_name!r} was given a query of shape {query}, a key of {key} and a value of "
+            f"{value}: {problem}. They are [..., T', D_q], [..., T, D_k] and [..., T, D_v]."
+        )
+
+    @transparent
+    def _check_mask(self, mask: tuple[int, ...], logits: tuple[int, ...]) -> None:
+        if len(mask) != len(logits) or not _broadcasts_to(mask, logits):
+            raise LayerError(
+                f"MultiHeadAttention {self.module_name!r} was given a mask of shape {mask}; here it has to be {logits}, or to have "
+                "ones in it: [..., H, T', T], with the axes of query and one more. For one mask [T', T] write mask[None], "
+                "and mask[:, None] for one per batch, [B, T', T]."
+            )

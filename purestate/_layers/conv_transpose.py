@@ -1,0 +1,245 @@
+"""Transposed convolutions."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from purestate._core.module import Module
+from purestate._core.variables import Initializer, get_parameter
+from purestate._layers.axes import channel_index_of, replicate
+from purestate._layers.conv import check_mask, conv_bias, conv_dimension_numbers, with_batch
+from purestate._layers.errors import LayerError
+from purestate._layers.initializers import TruncatedNormal
+from purestate._layers.padding import is_padfn
+
+
+def _truncated_fan_in(shape: Sequence[int], dtype: Any) -> jax.Array:
+    """The default of weights `[*kernel, out, in]`: a truncated normal of stddev `1 / sqrt(fan_in)`."""
+    fan_in = math.prod(shape[:-2]) * shape[-1]
+    return TruncatedNormal(stddev=1.0 / np.sqrt(fan_in))(shape, dtype)
+
+
+def _padding_for(layer: Any, inputs: int, outputs: int, kernel: int, stride: int) -> tuple[int, int]:
+    """How much to pad one axis of the inputs, with `stride - 1` zeros between them, to get `outputs`.
+
+    The convolution that is transposed goes from `outputs` to `inputs`. Where it pads by p in front,
+    this one pads by `kernel - 1 - p`; behind comes what is missing.
+    """
+    same = layer.padding.upper() == "SAME"
+    expected = -(-(outputs if same else outputs - kernel + 1) // stride)
+    if inputs != expected:
+        raise LayerError(
+            f"{type(layer).__name__} {layer.module_name!r}: a convolution of kernel size {kernel}, stride {stride} and padding "
+            f"{layer.padding!r} makes {expected} of output_shape={outputs}, so that many inputs are needed; got {inputs}."
+        )
+    between = (inputs - 1) * stride + 1  # the inputs, and the zeros between them
+    front = max(0, between - 1 + kernel - outputs) // 2 if same else 0
+    before = kernel - 1 - front
+    return before, outputs + kernel - 1 - between - before
+
+
+class ConvNDTranspose(Module):
+    """A transposed convolution over any number of spatial axes: it goes the way of a `ConvND` backwards.
+
+    Zeiler et al. 2010, "Deconvolutional networks", CVPR.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.ConvNDTranspose(2, 8, kernel_shape=3, stride=2)(x))
+    >>> x = jnp.ones([1, 16, 16, 3])
+    >>> params = f.init(jax.random.key(0), x)
+    >>> jax.tree.map(jnp.shape, params), f.apply(params, None, x).shape
+    ({'conv_nd_transpose': {'b': (8,), 'w': (3, 3, 8, 3)}}, (1, 32, 32, 8))
+
+    Args:
+      num_spatial_dims: how many axes to convolve over.
+      output_channels: the number of output channels.
+      kernel_shape: the size of the kernel, for all axes or for each.
+      stride: how many outputs there are for an input, for all axes or for each.
+      output_shape: the size of the output, for all spatial axes or for each, where the stride leaves several to
+        choose from; None for the usual.
+      padding: "SAME", "VALID", or pairs (before, after) for the inputs, with zeros between them.
+      with_bias: whether there is a bias.
+      w_init: the initializer of `w`; None for a truncated normal of stddev `1 / sqrt(fan_in)`.
+      b_init: the initializer of `b`; None for zeros.
+      data_format: where the channels are: "channels_last", "channels_first", or such as "NHWC".
+      mask: a factor for the weights, of their shape.
+      name: the name of the module.
+
+    Raises:
+      LayerError: an option has no meaning.
+    """
+
+    def __init__(
+        self,
+        num_spatial_dims: int,
+        output_channels: int,
+        kernel_shape: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        output_shape: int | Sequence[int] | None = None,
+        padding: str | Sequence[tuple[int, int]] = "SAME",
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        data_format: str = "channels_last",
+        mask: Any = None,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        if num_spatial_dims <= 0:
+            raise LayerError(f"A convolution needs at least one spatial axis, got num_spatial_dims={num_spatial_dims}.")
+        if isinstance(padding, str):
+            padding = padding.upper()
+            if padding not in ("SAME", "VALID"):
+                raise LayerError(f"{type(self).__name__}: padding has to be 'SAME', 'VALID' or pairs, got {padding!r}.")
+        elif is_padfn(padding):
+            raise LayerError(
+                f"{type(self).__name__}: the functions of `purestate.pad` are for plain convolutions. Give 'SAME', 'VALID', or "
+                "for each axis a pair (before, after)."
+            )
+        elif output_shape is not None:
+            raise LayerError(
+                f"{type(self).__name__}: with output_shape, padding has to be 'SAME' or 'VALID', got {padding}."
+            )
+        self.num_spatial_dims = num_spatial_dims
+        self.output_channels = output_channels
+        self.kernel_shape = replicate(kernel_shape, num_spatial_dims, "kernel_shape")
+        self.output_shape = None if output_shape is None else replicate(output_shape, num_spatial_dims, "output_shape")
+        self.with_bias = with_bias
+        self.stride = replicate(stride, num_spatial_dims, "stride")
+        self.w_init = w_init
+        self.b_init = b_init or jnp.zeros
+        self.mask = mask
+        self.padding = padding
+        self.data_format = data_format
+        self.channel_index = channel_index_of(data_format)
+        self.dimension_numbers = conv_dimension_numbers(num_spatial_dims, self.channel_index == -1, transpose=True)
+
+    def __call__(self, inputs: jax.Array, *, precision: Any = None) -> jax.Array:
+        """Returns the transposed convolution of `inputs`.
+
+        Args:
+          inputs: `[N, *spatial, C]` or `[N, C, *spatial]`, as `data_format` says; N may be left out.
+          precision: see `jax.lax.conv_general_dilated`.
+
+        Returns:
+          An array of the same layout with `output_channels` channels.
+
+        Raises:
+          LayerError: the shape does not fit.
+        """
+        inputs, unbatched = with_batch(self, inputs, self.num_spatial_dims)
+        w_shape = (*self.kernel_shape, self.output_channels, inputs.shape[self.channel_index])
+        check_mask(self, self.mask, w_shape)
+        w = get_parameter("w", w_shape, inputs.dtype, self.w_init or _truncated_fan_in)
+        if self.mask is not None:
+            w = w * self.mask
+        padding: Any = self.padding
+        if self.output_shape is not None:
+            spatial = inputs.shape[2:] if self.channel_index == 1 else inputs.shape[1:-1]
+            padding = [
+                _padding_for(self, *sizes)
+                for sizes in zip(spatial, self.output_shape, self.kernel_shape, self.stride, strict=True)
+            ]
+        out = lax.conv_transpose(
+            inputs,
+            w,
+            strides=self.stride,
+            padding=padding,
+            dimension_numbers=self.dimension_numbers,
+            precision=precision,
+        )
+        if self.with_bias:
+            out = conv_bias(self, out, inputs.dtype)
+        return jnp.squeeze(out, 0) if unbatched else out
+
+
+class Conv1DTranspose(ConvNDTranspose):
+    """A transposed convolution over one axis; see `ConvNDTranspose`.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.Conv1DTranspose(8, kernel_shape=3, stride=2)(x))
+    >>> x = jnp.ones([1, 16, 3])
+    >>> f.apply(f.init(jax.random.key(0), x), None, x).shape
+    (1, 32, 8)
+    """
+
+    def __init__(
+        self,
+        output_channels: int,
+        kernel_shape: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        output_shape: int | Sequence[int] | None = None,
+        padding: str | Sequence[tuple[int, int]] = "SAME",
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        data_format: str = "NWC",
+        mask: Any = None,
+        name: str | None = None,
+    ):
+        super().__init__(
+            1, output_channels, kernel_shape, stride, output_shape, padding, with_bias, w_init, b_init, data_format, mask, name,
+        )  # fmt: skip
+
+
+class Conv2DTranspose(ConvNDTranspose):
+    """A transposed convolution over two axes; see `ConvNDTranspose`.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.Conv2DTranspose(8, kernel_shape=3, stride=2)(x))
+    >>> x = jnp.ones([1, 16, 16, 3])
+    >>> f.apply(f.init(jax.random.key(0), x), None, x).shape
+    (1, 32, 32, 8)
+    """
+
+    def __init__(
+        self,
+        output_channels: int,
+        kernel_shape: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        output_shape: int | Sequence[int] | None = None,
+        padding: str | Sequence[tuple[int, int]] = "SAME",
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        data_format: str = "NHWC",
+        mask: Any = None,
+        name: str | None = None,
+    ):
+        super().__init__(
+            2, output_channels, kernel_shape, stride, output_shape, padding, with_bias, w_init, b_init, data_format, mask, name,
+        )  # fmt: skip
+
+
+class Conv3DTranspose(ConvNDTranspose):
+    """A transposed convolution over three axes; see `ConvNDTranspose`.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.Conv3DTranspose(8, kernel_shape=3, stride=2)(x))
+    >>> x = jnp.ones([1, 4, 4, 4, 3])
+    >>> f.apply(f.init(jax.random.key(0), x), None, x).shape
+    (1, 8, 8, 8, 8)
+    """
+
+    def __init__(
+        self,
+        output_channels: int,
+        kernel_shape: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        output_shape: int | Sequence[int] | None = None,
+        padding: str | Sequence[tuple[int, int]] = "SAME",
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        data_format: str = "NDHWC",
+        mask: Any = None,
+        name: str | None = None,
+    ):
+        super().__init__(
+            3, output_channels, kernel_shape, stride, output_shape, padding, with_bias, w_init, b_init, data_format, mask, name,
+        )  # fmt: skip

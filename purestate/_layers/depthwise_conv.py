@@ -1,0 +1,265 @@
+"""Convolutions of each channel by itself."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from purestate._core.module import Module
+from purestate._core.variables import Initializer, get_parameter
+from purestate._layers import padding as pad
+from purestate._layers.axes import channel_index_of, replicate
+from purestate._layers.conv import Padding, conv_bias, conv_dimension_numbers, with_batch
+from purestate._layers.initializers import truncated_fan_in
+
+
+class DepthwiseConvND(Module):
+    """A convolution of each channel by itself, over any number of spatial axes.
+
+    Its subclasses say how many. Sifre 2014, "Rigid-motion scattering for image classification";
+    Howard et al. 2017, arXiv:1704.04861.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.DepthwiseConv2D(channel_multiplier=2, kernel_shape=3)(x))
+    >>> jax.tree.map(jnp.shape, f.init(jax.random.key(0), jnp.ones([1, 16, 16, 3])))
+    {'depthwise_conv2_d': {'b': (6,), 'w': (3, 3, 1, 6)}}
+
+    Args:
+      channel_multiplier: how many output channels there are for each input channel.
+      kernel_shape: the size of the kernel, for all axes or for each.
+      num_spatial_dims: how many axes to convolve over.
+      data_format: where the channels are: "channels_last", "channels_first", or such as "NHWC".
+      stride: the step between outputs, for all axes or for each.
+      rate: the step between the inputs of one output (dilation), for all axes or for each.
+      padding: "SAME", "VALID", pairs (before, after), or functions of `purestate.pad`.
+      with_bias: whether there is a bias.
+      w_init: the initializer of `w`; None for a truncated normal of stddev `1 / sqrt(fan_in)`.
+      b_init: the initializer of `b`; None for zeros.
+      name: the name of the module.
+
+    Raises:
+      LayerError: an option has no meaning.
+    """
+
+    def __init__(
+        self,
+        channel_multiplier: int,
+        kernel_shape: int | Sequence[int],
+        num_spatial_dims: int,
+        data_format: str,
+        stride: int | Sequence[int] = 1,
+        rate: int | Sequence[int] = 1,
+        padding: Padding = "SAME",
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self.num_spatial_dims = num_spatial_dims
+        self.kernel_shape = replicate(kernel_shape, num_spatial_dims, "kernel_shape")
+        self.lhs_dilation = (1,) * num_spatial_dims
+        self.rhs_dilation = replicate(rate, num_spatial_dims, "rate")
+        self.channel_multiplier = channel_multiplier
+        self.padding: Any
+        if isinstance(padding, str):
+            self.padding = padding.upper()
+        else:
+            self.padding = pad.create(padding, self.kernel_shape, self.rhs_dilation, num_spatial_dims)
+        self.stride = replicate(stride, num_spatial_dims, "stride")
+        self.data_format = data_format
+        self.channel_index = channel_index_of(data_format)
+        self.with_bias = with_bias
+        self.w_init = w_init
+        self.b_init = b_init or jnp.zeros
+        self.dn = conv_dimension_numbers(num_spatial_dims, self.channel_index == -1, transpose=False)
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Returns the convolution of each channel of `inputs`.
+
+        Args:
+          inputs: `[N, *spatial, C]` or `[N, C, *spatial]`, as `data_format` says; N may be left out.
+
+        Returns:
+          An array of the same layout with `C * channel_multiplier` channels.
+
+        Raises:
+          LayerError: the shape does not fit.
+        """
+        inputs, unbatched = with_batch(self, inputs, self.num_spatial_dims)
+        channels = inputs.shape[self.channel_index]
+        w_shape = (*self.kernel_shape, 1, self.channel_multiplier * channels)
+        w = get_parameter("w", w_shape, inputs.dtype, self.w_init or truncated_fan_in)
+        out = lax.conv_general_dilated(
+            inputs,
+            w,
+            window_strides=self.stride,
+            padding=self.padding,
+            lhs_dilation=self.lhs_dilation,
+            rhs_dilation=self.rhs_dilation,
+            dimension_numbers=self.dn,
+            feature_group_count=channels,
+        )
+        if self.with_bias:
+            out = conv_bias(self, out, inputs.dtype)
+        return jnp.squeeze(out, 0) if unbatched else out
+
+
+class DepthwiseConv1D(DepthwiseConvND):
+    """A convolution of each channel by itself, over one axis; see `DepthwiseConvND`.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.DepthwiseConv1D(2, kernel_shape=3)(x))
+    >>> x = jnp.ones([1, 16, 3])
+    >>> f.apply(f.init(jax.random.key(0), x), None, x).shape
+    (1, 16, 6)
+    """
+
+    def __init__(
+        self,
+        channel_multiplier: int,
+        kernel_shape: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        rate: int | Sequence[int] = 1,
+        padding: Padding = "SAME",
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        data_format: str = "NWC",
+        name: str | None = None,
+    ):
+        super().__init__(
+            channel_multiplier, kernel_shape, 1, data_format, stride, rate, padding, with_bias, w_init, b_init, name,
+        )  # fmt: skip
+
+
+class DepthwiseConv2D(DepthwiseConvND):
+    """A convolution of each channel by itself, over two axes; see `DepthwiseConvND`.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.DepthwiseConv2D(2, kernel_shape=3)(x))
+    >>> x = jnp.ones([1, 16, 16, 3])
+    >>> f.apply(f.init(jax.random.key(0), x), None, x).shape
+    (1, 16, 16, 6)
+    """
+
+    def __init__(
+        self,
+        channel_multiplier: int,
+        kernel_shape: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        rate: int | Sequence[int] = 1,
+        padding: Padding = "SAME",
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        data_format: str = "NHWC",
+        name: str | None = None,
+    ):
+        super().__init__(
+            channel_multiplier, kernel_shape, 2, data_format, stride, rate, padding, with_bias, w_init, b_init, name,
+        )  # fmt: skip
+
+
+class DepthwiseConv3D(DepthwiseConvND):
+    """A convolution of each channel by itself, over three axes; see `DepthwiseConvND`.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.DepthwiseConv3D(2, kernel_shape=3)(x))
+    >>> x = jnp.ones([1, 4, 4, 4, 3])
+    >>> f.apply(f.init(jax.random.key(0), x), None, x).shape
+    (1, 4, 4, 4, 6)
+    """
+
+    def __init__(
+        self,
+        channel_multiplier: int,
+        kernel_shape: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        rate: int | Sequence[int] = 1,
+        padding: Padding = "SAME",
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        data_format: str = "NDHWC",
+        name: str | None = None,
+    ):
+        super().__init__(
+            channel_multiplier, kernel_shape, 3, data_format, stride, rate, padding, with_bias, w_init, b_init, name,
+        )  # fmt: skip
+
+
+class SeparableDepthwiseConv2D(Module):
+    """A convolution of each channel by itself with a kernel that is a column times a row.
+
+    It is two `DepthwiseConv2D`, one down and one across, and so costs less.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.SeparableDepthwiseConv2D(1, kernel_shape=3)(x))
+    >>> params = f.init(jax.random.key(0), jnp.ones([1, 16, 16, 2]))
+    >>> [params[name]["w"].shape for name in params]
+    [(3, 1, 1, 2), (1, 3, 1, 2)]
+
+    Args:
+      channel_multiplier: how many output channels there are for each input channel.
+      kernel_shape: the size of the kernel, for both axes or for each.
+      stride: the step between outputs, for both axes or for each.
+      padding: see `DepthwiseConvND`.
+      with_bias: whether there is a bias.
+      w_init: the initializer of both `w`; see `DepthwiseConvND`.
+      b_init: the initializer of `b`; None for zeros.
+      data_format: see `DepthwiseConvND`.
+      name: the name of the module.
+
+    Raises:
+      LayerError: an option has no meaning.
+    """
+
+    def __init__(
+        self,
+        channel_multiplier: int,
+        kernel_shape: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: Padding = "SAME",
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        data_format: str = "NHWC",
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        rows, columns = replicate(kernel_shape, 2, "kernel_shape")
+        self._down = DepthwiseConv2D(
+            channel_multiplier,
+            (rows, 1),
+            stride,
+            padding=padding,
+            with_bias=False,
+            w_init=w_init,
+            data_format=data_format,
+        )
+        self._across = DepthwiseConv2D(
+            1,
+            (1, columns),
+            padding=padding,
+            with_bias=with_bias,
+            w_init=w_init,
+            b_init=b_init,
+            data_format=data_format,
+        )
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Returns the convolution of each channel of `inputs`.
+
+        Args:
+          inputs: `[N, H, W, C]`, or as `data_format` says; N may be left out.
+
+        Returns:
+          An array of the same layout with `C * channel_multiplier` channels.
+
+        Raises:
+          LayerError: the shape does not fit.
+        """
+        return self._across(self._down(inputs))

@@ -1,0 +1,173 @@
+"""Layer normalization and instance normalization."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from purestate._core.module import Module
+from purestate._core.variables import Initializer, get_parameter
+from purestate._layers.axes import Axes, absolute_axes, axes_or_slice, channel_index_of, parameter_shape, with_rank
+from purestate._layers.errors import LayerError
+
+
+def check_scale_and_offset_init(
+    layer: Module,
+    create_scale: bool,
+    create_offset: bool,
+    scale_init: Initializer | None,
+    offset_init: Initializer | None,
+) -> None:
+    """Raises if there is an initializer for a parameter that is not made."""
+    for name, create, init in (("scale", create_scale, scale_init), ("offset", create_offset, offset_init)):
+        if init is not None and not create:
+            raise LayerError(f"{type(layer).__name__}: {name}_init is given, but create_{name}=False makes no {name}.")
+
+
+def check_scale_and_offset(layer: Any, scale: Any, offset: Any) -> None:
+    """Raises if a norm is called with a scale or offset although it has a parameter for it."""
+    for name, create, value in (("scale", layer.create_scale, scale), ("offset", layer.create_offset, offset)):
+        if value is not None and create:
+            raise LayerError(
+                f"{type(layer).__name__} {layer.module_name!r} has a parameter {name!r} and was given another {name}. Make it "
+                f"with create_{name}=False."
+            )
+
+
+class LayerNorm(Module):
+    """Normalizes each example to mean 0 and variance 1 over some of its axes.
+
+    Ba et al. 2016, arXiv:1607.06450.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.LayerNorm(axis=-1, create_scale=True, create_offset=True)(x))
+    >>> x = jnp.array([[1.0, 3.0]])
+    >>> params = f.init(None, x)
+    >>> [round(v, 2) for v in f.apply(params, None, x)[0].tolist()]
+    [-1.0, 1.0]
+
+    Args:
+      axis: the axes to take mean and variance over: one, several or a slice.
+      create_scale: whether there is a factor, a parameter.
+      create_offset: whether there is an offset, a parameter.
+      eps: added to the variance.
+      scale_init: the initializer of the factor; None for ones.
+      offset_init: the initializer of the offset; None for zeros.
+      use_fast_variance: whether to take the variance as the mean of squares minus the square of the mean, which reads
+        the inputs once but is less exact.
+      name: the name of the module.
+      param_axis: the axes along which factor and offset differ; None for the last.
+
+    Raises:
+      LayerError: `axis` or `param_axis` is no axis, or there is an initializer for nothing.
+    """
+
+    def __init__(
+        self,
+        axis: Axes,
+        create_scale: bool,
+        create_offset: bool,
+        eps: float = 1e-5,
+        scale_init: Initializer | None = None,
+        offset_init: Initializer | None = None,
+        use_fast_variance: bool = False,
+        name: str | None = None,
+        *,
+        param_axis: Axes | None = None,
+    ):
+        super().__init__(name=name)
+        check_scale_and_offset_init(self, create_scale, create_offset, scale_init, offset_init)
+        self.axis = axes_or_slice(axis, f"{type(self).__name__}: axis")
+        self.eps = eps
+        self.create_scale = create_scale
+        self.create_offset = create_offset
+        self.scale_init = scale_init or jnp.ones
+        self.offset_init = offset_init or jnp.zeros
+        self.use_fast_variance = use_fast_variance
+        self.param_axis = (
+            (-1,) if param_axis is None else axes_or_slice(param_axis, f"{type(self).__name__}: param_axis")
+        )
+
+    def __call__(self, inputs: jax.Array, scale: Any = None, offset: Any = None) -> jax.Array:
+        """Returns `inputs`, normalized.
+
+        Args:
+          inputs: an array that has the axes.
+          scale: a factor that broadcasts to `inputs`, where there is no parameter.
+          offset: an offset that broadcasts to `inputs`, where there is no parameter.
+
+        Returns:
+          An array of the same shape.
+
+        Raises:
+          LayerError: an axis is not in `inputs`, or there are two scales or offsets.
+        """
+        check_scale_and_offset(self, scale, offset)
+        if not isinstance(inputs, jax.Array):
+            inputs = jnp.asarray(inputs)
+        axis = absolute_axes(self.axis, inputs.ndim)
+        mean = jnp.mean(inputs, axis, keepdims=True)
+        if self.use_fast_variance:
+            variance = jnp.mean(jnp.square(inputs), axis, keepdims=True) - jnp.square(mean)
+        else:
+            variance = jnp.var(inputs, axis, keepdims=True)
+        shape = parameter_shape(inputs.shape, absolute_axes(self.param_axis, inputs.ndim))
+        if self.create_scale:
+            scale = get_parameter("scale", shape, inputs.dtype, self.scale_init)
+        if self.create_offset:
+            offset = get_parameter("offset", shape, inputs.dtype, self.offset_init)
+        elif offset is None:
+            offset = np.zeros([], inputs.dtype)  # makes -0.0 to 0.0, as in dm-haiku
+        eps: Any = lax.convert_element_type(self.eps, variance.dtype)
+        inverse = lax.rsqrt(variance + eps)
+        if scale is not None:
+            inverse = with_rank(scale, inputs.ndim) * inverse
+        return inverse * (inputs - mean) + with_rank(offset, inputs.ndim)
+
+
+class InstanceNorm(LayerNorm):
+    """Normalizes each channel of each example to mean 0 and variance 1.
+
+    Ulyanov et al. 2016, arXiv:1607.08022.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.InstanceNorm(create_scale=True, create_offset=True)(x))
+    >>> jax.tree.map(jnp.shape, f.init(None, jnp.ones([2, 8, 8, 3])))
+    {'instance_norm': {'offset': (3,), 'scale': (3,)}}
+
+    Args:
+      create_scale: whether there is a factor per channel, a parameter.
+      create_offset: whether there is an offset per channel, a parameter.
+      eps: added to the variance.
+      scale_init: the initializer of the factor; None for ones.
+      offset_init: the initializer of the offset; None for zeros.
+      data_format: where the channels are; see `ConvND`.
+      name: the name of the module.
+
+    Raises:
+      LayerError: there is an initializer for nothing.
+    """
+
+    def __init__(
+        self,
+        create_scale: bool,
+        create_offset: bool,
+        eps: float = 1e-5,
+        scale_init: Initializer | None = None,
+        offset_init: Initializer | None = None,
+        data_format: str = "channels_last",
+        name: str | None = None,
+    ):
+        channel = channel_index_of(data_format)
+        super().__init__(
+            slice(2, None) if channel == 1 else slice(1, -1),
+            create_scale,
+            create_offset,
+            eps,
+            scale_init,
+            offset_init,
+            name=name,
+            param_axis=channel,
+        )

@@ -1,0 +1,24 @@
+"""One-hot vectors."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def one_hot(x: Any, num_classes: int, dtype: Any = jnp.float32) -> jax.Array:
+    """Returns for each number a vector that is 1 there and 0 elsewhere.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> ps.one_hot(jnp.array([2, 0]), 3).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+
+    Args:
+      x: integers of any shape; those outside `[0, num_classes)` give zeros.
+      num_classes: the size of a vector.
+      dtype: of the result.
+
+    Returns:
+      `[*x.shape, num_classes]`.
+    """
+    return jax.nn.one_hot(x, num_classes, dtype=dtype)

@@ -1,0 +1,1 @@
+"""Recurrent cores: one step each; `unroll` runs them over a sequence."""

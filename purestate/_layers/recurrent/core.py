@@ -1,0 +1,72 @@
+"""`RNNCore`: one step of a recurrent network."""
+
+import abc
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from purestate._core.module import Module
+from purestate._layers.errors import LayerError
+
+
+class RecurrentError(LayerError, TypeError, IndexError):
+    """A core or an unroll was given a state or a sequence that does not fit."""
+
+
+def as_array(x: Any) -> jax.Array:
+    """Returns `x` as a JAX array."""
+    return x if isinstance(x, jax.Array) else jnp.asarray(x)
+
+
+def with_batch_size(shape: tuple[int, ...], batch_size: int | None) -> tuple[int, ...]:
+    """Returns `shape` with a batch axis in front, unless there is no batch."""
+    return shape if batch_size is None else (batch_size, *shape)
+
+
+class RNNCore(Module, abc.ABC):
+    """The base of recurrent cores: `core(inputs, state) -> (outputs, state)`.
+
+    Inputs, outputs and states may be any pytrees. `static_unroll` and `dynamic_unroll` run a core
+    over a sequence.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> class Sum(ps.RNNCore):
+    ...     def __call__(self, inputs, state):
+    ...         total = state + inputs
+    ...         return total, total
+    ...     def initial_state(self, batch_size):
+    ...         return jnp.zeros([] if batch_size is None else [batch_size])
+    >>> def f(xs):
+    ...     core = Sum()
+    ...     return ps.dynamic_unroll(core, xs, core.initial_state(None))
+    >>> outs, last = ps.transform(f).apply({}, None, jnp.arange(4.0))
+    >>> outs.tolist(), float(last)
+    ([0.0, 1.0, 3.0, 6.0], 6.0)
+
+    Args:
+      name: the name of the module.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, inputs: Any, prev_state: Any) -> tuple[Any, Any]:
+        """Runs one step.
+
+        Args:
+          inputs: the inputs of this step, `[B, ...]` or without a batch.
+          prev_state: the state before it.
+
+        Returns:
+          The outputs of this step, and the state after it.
+        """
+
+    @abc.abstractmethod
+    def initial_state(self, batch_size: int | None) -> Any:
+        """Returns the state before the first step.
+
+        Args:
+          batch_size: B, or None for inputs without a batch.
+
+        Returns:
+          A state for `__call__`.
+        """

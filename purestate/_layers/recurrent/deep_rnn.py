@@ -1,0 +1,133 @@
+"""Cores on top of each other."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from purestate._layers.errors import LayerError
+from purestate._layers.recurrent.core import RecurrentError, RNNCore
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def _join(x: Any, *others: Any) -> Any:
+    """Joins the last axes; leaves out what is None in the inputs."""
+    return None if x is None else jnp.concatenate((x, *others), axis=-1)
+
+
+class _DeepRNN(RNNCore):
+    """Runs layers one after the other; those that are cores each have a part of the state."""
+
+    def __init__(self, layers: Sequence[Any], skip_connections: bool, name: str | None = None):
+        super().__init__(name=name)
+        self.layers = layers
+        self.skip_connections = skip_connections
+        if skip_connections:
+            for i, layer in enumerate(layers):
+                if not isinstance(layer, RNNCore):
+                    raise LayerError(
+                        f"deep_rnn_with_skip_connections takes cores alone (RNNCore), but layers[{i}] is {layer!r}. To have other "
+                        "layers in between, use DeepRNN, or write a core of your own with them in it."
+                    )
+
+    def __call__(self, inputs: Any, state: Any) -> tuple[Any, Any]:
+        """Runs one step of all layers.
+
+        Args:
+          inputs: the inputs of the first layer.
+          state: one state for each core.
+
+        Returns:
+          The output of the last layer (with skip connections: of all, joined along the last axis), and
+          the new states.
+
+        Raises:
+          RecurrentError: there are not as many states as cores.
+        """
+        num_cores = sum(isinstance(layer, RNNCore) for layer in self.layers)
+        if len(state) != num_cores:
+            raise RecurrentError(
+                f"{type(self).__name__} {self.module_name!r} has {num_cores} cores, but was given {len(state)} states; it needs one "
+                "for each, as core.initial_state(batch_size) makes them."
+            )
+        states = iter(state)
+        current = inputs
+        outputs: list[Any] = []
+        next_states: list[Any] = []
+        for i, layer in enumerate(self.layers):
+            if self.skip_connections and i > 0:
+                current = jax.tree.map(_join, inputs, current, is_leaf=_is_none)
+            if isinstance(layer, RNNCore):
+                current, next_state = layer(current, next(states))
+                outputs.append(current)
+                next_states.append(next_state)
+            else:
+                current = layer(current)
+        if self.skip_connections:
+            current = jax.tree.map(_join, *outputs)
+        return current, tuple(next_states)
+
+    def initial_state(self, batch_size: int | None) -> Any:
+        """Returns the initial states of the cores.
+
+        Args:
+          batch_size: B, or None for inputs without a batch.
+
+        Returns:
+          A tuple with one state for each core.
+        """
+        return tuple(layer.initial_state(batch_size) for layer in self.layers if isinstance(layer, RNNCore))
+
+
+class DeepRNN(_DeepRNN):
+    """Runs layers one after the other, cores and any other callables.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def f(x):
+    ...     core = ps.DeepRNN([ps.LSTM(4), jax.nn.relu, ps.Linear(3), ps.GRU(2)])
+    ...     return core(x, core.initial_state(x.shape[0]))
+    >>> g = ps.transform(f)
+    >>> x = jnp.ones([5, 6])
+    >>> out, (lstm_state, gru_state) = g.apply(g.init(jax.random.key(0), x), None, x)
+    >>> out.shape, lstm_state.cell.shape, gru_state.shape
+    ((5, 2), (5, 4), (5, 2))
+
+    Args:
+      layers: cores and functions of one argument.
+      name: the name of the module.
+    """
+
+    def __init__(self, layers: Sequence[Any], name: str | None = None):
+        super().__init__(layers, skip_connections=False, name=name)
+
+
+def deep_rnn_with_skip_connections(layers: Sequence[RNNCore], name: str | None = None) -> RNNCore:
+    """Returns a core that runs cores one after the other, each of which sees the inputs too.
+
+    From the second on, a core gets the inputs joined with the outputs of the one before it; the output is
+    that of all cores, joined. Graves 2013, arXiv:1308.0850.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def f(x):
+    ...     core = ps.deep_rnn_with_skip_connections([ps.VanillaRNN(3), ps.VanillaRNN(5)])
+    ...     return core(x, core.initial_state(x.shape[0]))[0]
+    >>> g = ps.transform(f)
+    >>> x = jnp.ones([4, 2])
+    >>> g.apply(g.init(jax.random.key(0), x), None, x).shape
+    (4, 8)
+
+    Args:
+      layers: the cores.
+      name: the name of the module.
+
+    Returns:
+      A core.
+
+    Raises:
+      LayerError: a layer is no core.
+    """
+    return _DeepRNN(layers, skip_connections=True, name=name)

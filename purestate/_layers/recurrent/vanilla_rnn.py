@@ -1,0 +1,58 @@
+"""The plain recurrent network."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from purestate._layers.linear import Linear
+from purestate._layers.recurrent.core import RNNCore, as_array, with_batch_size
+
+
+class VanillaRNN(RNNCore):
+    """A fully connected core: `relu(linear(inputs) + linear(state))`, both output and new state.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def f(x):
+    ...     core = ps.VanillaRNN(4)
+    ...     return core(x, core.initial_state(x.shape[0]))
+    >>> params = ps.transform(f).init(jax.random.key(0), jnp.ones([2, 3]))
+    >>> jax.tree.map(jnp.shape, params)
+    {'vanilla_rnn/linear': {'b': (4,), 'w': (3, 4)}, 'vanilla_rnn/linear_1': {'b': (4,), 'w': (4, 4)}}
+
+    Args:
+      hidden_size: the size of the state.
+      double_bias: whether both linear layers have a bias, and not that of the inputs alone.
+      name: the name of the module.
+    """
+
+    def __init__(self, hidden_size: int, double_bias: bool = True, name: str | None = None):
+        super().__init__(name=name)
+        self.hidden_size = hidden_size
+        self.double_bias = double_bias
+
+    def __call__(self, inputs: jax.Array, prev_state: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Runs one step.
+
+        Args:
+          inputs: `[B, D]`, or `[D]`.
+          prev_state: `[B, hidden_size]`, or `[hidden_size]`.
+
+        Returns:
+          The new state, twice: as the output and as the state.
+        """
+        from_inputs = Linear(self.hidden_size)
+        from_state = Linear(self.hidden_size, with_bias=self.double_bias)
+        a, b = from_inputs(as_array(inputs)), from_state(as_array(prev_state))
+        out = jax.nn.relu(lax.add(a, b) if a.dtype == b.dtype and a.shape == b.shape else a + b)
+        return out, out
+
+    def initial_state(self, batch_size: int | None) -> jax.Array:
+        """Returns zeros, `[B, hidden_size]` or `[hidden_size]`.
+
+        Args:
+          batch_size: B, or None for inputs without a batch.
+
+        Returns:
+          The state before the first step.
+        """
+        return jnp.zeros(with_batch_size((self.hidden_size,), batch_size))
