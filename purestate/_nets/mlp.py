@@ -54,7 +54,7 @@ class MLP(Module):
         self.activation = activation
         self.activate_final = activate_final
         self.layers = tuple(
-            Linear(size, with_bias=with_bias, w_init=w_init, b_init=b_init, name=f"linear_{i}")
+            Linear(output_size=size, w_init=w_init, b_init=b_init, with_bias=with_bias, name=f"linear_{i}")
             for i, size in enumerate(output_sizes)
         )
         self.output_size = self.layers[-1].output_size if self.layers else None

@@ -1,0 +1,1 @@
+"""Tools on plain dicts of variables; they need no frame and no modules."""

@@ -1,0 +1,220 @@
+"""Taking bundles, `{module: {name: value}}`, apart and putting them together.
+
+The names are dm-haiku's, and meant to be used as `ps.data_structures.filter`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from purestate._core.collection import Bundle
+from purestate._core.errors import PurestateError
+from purestate._editing.array_format import format_array
+from purestate._editing.dicts import to_haiku_dict
+
+AnyBundle = Mapping[str, Mapping[str, Any]]
+
+
+class BundleError(PurestateError, ValueError):
+    """Bundles do not go together."""
+
+
+class BundleTypeError(PurestateError, TypeError):
+    """What was given is not `{module: {name: value}}`."""
+
+
+class PartError(PurestateError, AssertionError, ValueError):
+    """A value was put into a part that there is not."""
+
+
+def traverse(structure: AnyBundle) -> Iterator[tuple[str, str, Any]]:
+    """Goes through a bundle by the alphabet.
+
+    >>> import purestate as ps
+    >>> list(ps.data_structures.traverse({"b": {"w": 1}, "a": {"x": 2, "w": 3}}))
+    [('a', 'w', 3), ('a', 'x', 2), ('b', 'w', 1)]
+
+    Args:
+      structure: `{module: {name: value}}`.
+
+    Yields:
+      Module, name and value.
+
+    Raises:
+      BundleTypeError: `structure` is not two mappings deep.
+    """
+    if not hasattr(structure, "keys"):  # and not isinstance: some containers of TensorFlow are no Mapping
+        raise _not_a_bundle(structure, "")
+    for module in sorted(structure):
+        values = structure[module]
+        if not hasattr(values, "keys"):
+            raise _not_a_bundle(values, f"[{module!r}]")
+        for name in sorted(values):
+            yield module, name, values[name]
+
+
+def _not_a_bundle(value: Any, where: str) -> BundleTypeError:
+    what = format_array(value) if _is_array(value) else f"a {type(value).__name__}"
+    return BundleTypeError(
+        f"structure{where} has to be a dict, since a structure is {{module: {{name: value}}}}, but it is {what}. To go through any "
+        "other tree, use jax.tree."
+    )
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def partition(predicate: Callable[[str, str, Any], bool], structure: AnyBundle) -> tuple[Bundle, Bundle]:
+    """Takes a bundle apart into what a predicate holds for, and the rest.
+
+    >>> import purestate as ps
+    >>> params = {"linear": {"w": 1, "b": 2}}
+    >>> ps.data_structures.partition(lambda module, name, value: name == "w", params)
+    ({'linear': {'w': 1}}, {'linear': {'b': 2}})
+
+    Args:
+      predicate: a function of module, name and value.
+      structure: `{module: {name: value}}`.
+
+    Returns:
+      Two bundles; `merge` puts them together again.
+
+    Raises:
+      BundleTypeError: `structure` is not two mappings deep.
+    """
+    matching, rest = partition_n(lambda *item: 0 if predicate(*item) else 1, structure, 2)
+    return matching, rest
+
+
+def partition_n(fn: Callable[[str, str, Any], int], structure: AnyBundle, n: int) -> tuple[Bundle, ...]:
+    """Takes a bundle apart into `n` parts.
+
+    >>> import purestate as ps
+    >>> params = {"linear": {"w": 1, "b": 2}, "norm": {"scale": 3}}
+    >>> ps.data_structures.partition_n(lambda module, name, value: len(name) % 3, params, 3)
+    ({}, {'linear': {'b': 2, 'w': 1}}, {'norm': {'scale': 3}})
+
+    Args:
+      fn: a function of module, name and value, which returns the number of the part, from 0.
+      structure: `{module: {name: value}}`.
+      n: the number of parts.
+
+    Returns:
+      `n` bundles; `merge` puts them together again.
+
+    Raises:
+      PartError: `fn` returned no number from 0 to n - 1.
+      BundleTypeError: `structure` is not two mappings deep.
+    """
+    parts: list[Bundle] = [{} for _ in range(n)]
+    for module, name, value in traverse(structure):
+        i = fn(module, name, value)
+        if not 0 <= i < n:
+            raise PartError(f"partition_n with n={n}: fn returned {i!r} for {name!r} of {module!r}; it has to be from 0 to {n - 1}.")
+        parts[i].setdefault(module, {})[name] = value
+    return tuple(to_haiku_dict(part) for part in parts)
+
+
+def filter(predicate: Callable[[str, str, Any], bool], structure: AnyBundle) -> Bundle:  # noqa: A001 (dm-haiku's name)
+    """Returns what a predicate holds for.
+
+    >>> import purestate as ps
+    >>> params = {"linear": {"w": 1, "b": 2}}
+    >>> ps.data_structures.filter(lambda module, name, value: name == "w", params)
+    {'linear': {'w': 1}}
+
+    Args:
+      predicate: a function of module, name and value.
+      structure: `{module: {name: value}}`.
+
+    Returns:
+      A bundle.
+
+    Raises:
+      BundleTypeError: `structure` is not two mappings deep.
+    """
+    return partition(predicate, structure)[0]
+
+
+def map(fn: Callable[[str, str, Any], Any], structure: AnyBundle) -> Bundle:  # noqa: A001 (dm-haiku's name)
+    """Returns a bundle with a function of each value in its place.
+
+    >>> import purestate as ps
+    >>> params = {"linear": {"w": 1, "b": 2}}
+    >>> ps.data_structures.map(lambda module, name, value: value * 10, params)
+    {'linear': {'b': 20, 'w': 10}}
+
+    Args:
+      fn: a function of module, name and value.
+      structure: `{module: {name: value}}`.
+
+    Returns:
+      A bundle.
+
+    Raises:
+      BundleTypeError: `structure` is not two mappings deep.
+    """
+    out: Bundle = {}
+    for module, name, value in traverse(structure):
+        out.setdefault(module, {})[name] = fn(module, name, value)
+    return to_haiku_dict(out)
+
+
+def merge(*structures: AnyBundle, check_duplicates: bool = False) -> Bundle:
+    """Puts bundles together. Where several have a value, the last one's is taken.
+
+    >>> import purestate as ps
+    >>> ps.data_structures.merge({"a": {"w": 1}}, {"a": {"b": 2}}, {"a": {"w": 3}})
+    {'a': {'w': 3, 'b': 2}}
+
+    Args:
+      *structures: `{module: {name: value}}`.
+      check_duplicates: whether to raise where two values for one place differ in shape or dtype.
+
+    Returns:
+      A bundle.
+
+    Raises:
+      BundleError: they differ.
+      BundleTypeError: a structure is not two mappings deep.
+    """
+    out: Bundle = {}
+    for structure in structures:
+        for module, name, value in traverse(structure):
+            values = out.setdefault(module, {})
+            if check_duplicates and name in values and _kind(values[name]) != _kind(value):
+                raise BundleError(
+                    f"merge: {name!r} of {module!r} is there twice, as {_outline(values[name])} and as {_outline(value)}. Take one of "
+                    "them out with ps.data_structures.filter, or leave out check_duplicates to take the last one."
+                )
+            values[name] = value
+    return to_haiku_dict(out)
+
+
+def _kind(value: Any) -> Any:
+    return (value.shape, value.dtype) if _is_array(value) else None
+
+
+def _outline(value: Any) -> str:
+    return format_array(value) if _is_array(value) else repr(value)
+
+
+def is_subset(*, subset: AnyBundle, superset: AnyBundle) -> bool:
+    """Returns whether one bundle has all places that another one has, whatever the values.
+
+    >>> import purestate as ps
+    >>> ps.data_structures.is_subset(subset={"a": {"w": 1}}, superset={"a": {"w": 2, "b": 3}})
+    True
+
+    Args:
+      subset: `{module: {name: value}}`.
+      superset: likewise.
+
+    Returns:
+      Whether every module and name of `subset` is in `superset`.
+
+    Raises:
+      BundleTypeError: one of them is not two mappings deep.
+    """
+    places = {(module, name) for module, name, _ in traverse(superset)}
+    return all((module, name) in places for module, name, _ in traverse(subset))

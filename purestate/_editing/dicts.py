@@ -1,0 +1,127 @@
+"""Plain dicts from other mappings, and mappings that cannot be changed."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+
+from purestate._core.config import get_config
+
+
+class FlatMap(Mapping[str, Any]):
+    """A mapping that cannot be changed, and can be hashed if its values can; a pytree.
+
+    It stands for a class of dm-haiku. A pickle of it loads as a dict, unless `config.restore_flatmap` says otherwise.
+    """
+
+    __slots__ = ("_mapping",)
+
+    def __init__(self, mapping: Mapping[str, Any]):
+        self._mapping = dict(mapping)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._mapping[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._mapping)
+
+    def __len__(self) -> int:
+        return len(self._mapping)
+
+    def __eq__(self, other: object) -> bool:
+        return self._mapping == (other._mapping if isinstance(other, FlatMap) else other)
+
+    def __hash__(self) -> int:
+        leaves, treedef = jax.tree.flatten(self)
+        return hash((treedef, tuple(leaves)))
+
+    def __repr__(self) -> str:
+        return f"FlatMap({self._mapping!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load_flat_map, (self._mapping,)
+
+
+def _keys(mapping: FlatMap) -> tuple[str, ...]:
+    return tuple(sorted(mapping))
+
+
+jax.tree_util.register_pytree_with_keys(
+    FlatMap,
+    lambda m: ([(jax.tree_util.DictKey(key), m[key]) for key in _keys(m)], _keys(m)),
+    lambda keys, values: FlatMap(dict(zip(keys, values, strict=True))),
+    lambda m: ([m[key] for key in _keys(m)], _keys(m)),
+)
+
+
+def load_flat_map(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a pickled `FlatMap` is loaded by."""
+    return to_immutable_dict(mapping) if get_config().restore_flatmap else to_haiku_dict(mapping)
+
+
+def to_haiku_dict(structure: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a copy in which all mappings are plain dicts; only the arrays themselves are shared.
+
+    >>> import types, purestate as ps
+    >>> ps.data_structures.to_haiku_dict(types.MappingProxyType({"linear": {"w": [1, 2]}}))
+    {'linear': {'w': [1, 2]}}
+
+    Args:
+      structure: a mapping, mostly `{module: {name: array}}`.
+
+    Returns:
+      A dict.
+    """
+    return {key: _copy(value) for key, value in structure.items()}
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return to_haiku_dict(value)  # pyright: ignore[reportUnknownArgumentType]
+    return jax.tree.map(lambda leaf: leaf, value)
+
+
+def to_mutable_dict(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a copy in which all mappings are plain dicts; other values are shared.
+
+    >>> import purestate as ps
+    >>> params = ps.data_structures.to_immutable_dict({"linear": {"w": 1}})
+    >>> params = ps.data_structures.to_mutable_dict(params)
+    >>> params["linear"]["w"] = 2
+    >>> params
+    {'linear': {'w': 2}}
+
+    Args:
+      mapping: a mapping, mostly `{module: {name: array}}`.
+
+    Returns:
+      A dict.
+    """
+    return {
+        key: to_mutable_dict(value) if isinstance(value, Mapping) else value  # pyright: ignore[reportUnknownArgumentType]
+        for key, value in mapping.items()
+    }
+
+
+def to_immutable_dict(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns a copy that cannot be changed, nor can the mappings in it.
+
+    >>> import purestate as ps
+    >>> params = ps.data_structures.to_immutable_dict({"linear": {"w": 1}})
+    >>> params["linear"]["w"] = 2
+    Traceback (most recent call last):
+        ...
+    TypeError: 'FlatMap' object does not support item assignment
+
+    Args:
+      mapping: a mapping, mostly `{module: {name: array}}`.
+
+    Returns:
+      A mapping, which JAX takes as a pytree.
+    """
+    if isinstance(mapping, FlatMap):
+        return mapping
+    return FlatMap({
+        key: to_immutable_dict(value) if isinstance(value, Mapping) else value  # pyright: ignore[reportUnknownArgumentType]
+        for key, value in mapping.items()
+    })  # fmt: skip
