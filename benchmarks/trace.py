@@ -20,7 +20,6 @@ from typing import Any
 
 import haiku
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from models import MODELS, Model
@@ -82,7 +81,9 @@ def train_step(apply: Callable[..., Any]) -> Callable[..., Any]:
     return step
 
 
-def contenders(model: Model, wrap: Callable[..., Any] = lambda apply: apply) -> tuple[dict[str, Callable[..., Any]], Any]:
+def contenders(
+    model: Model, wrap: Callable[..., Any] = lambda apply: apply
+) -> tuple[dict[str, Callable[..., Any]], Any]:
     """Returns the three forms of a model as functions of the same arguments, and the arguments."""
     x, key = model.inputs(), jax.random.PRNGKey(0)
     forms: dict[str, Callable[..., Any]] = {"by hand": wrap(model.by_hand)}
@@ -161,11 +162,15 @@ def main() -> int:
             if form == "purestate" and ratio > LIMITS[name]:
                 too_many.append(f"{name}: {ratio:.3f} calls for one by hand, the limit is {LIMITS[name]}")
         if found["purestate"]["equations"] > found["haiku"]["equations"]:
-            too_many.append(f"{name}: {found['purestate']['equations']} equations, dm-haiku has {found['haiku']['equations']}")
+            too_many.append(
+                f"{name}: {found['purestate']['equations']} equations, dm-haiku has {found['haiku']['equations']}"
+            )
     print()
     for module in ("purestate", "haiku"):
         costs = import_cost(module, options.repeats)
-        print(f"import {module} over import jax: {statistics.median(costs):.1f} ms CPU ({min(costs):.1f}, {max(costs):.1f})")
+        print(
+            f"import {module} over import jax: {statistics.median(costs):.1f} ms CPU ({min(costs):.1f}, {max(costs):.1f})"
+        )
         if module == "purestate" and min(costs) > IMPORT_LIMIT_MS:
             too_many.append(f"import purestate costs {min(costs):.1f} ms of CPU, the limit is {IMPORT_LIMIT_MS}")
     for line in too_many:

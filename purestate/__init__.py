@@ -74,6 +74,7 @@ from purestate.typing import ModuleProtocol, SupportsCall
 __version__ = "0.1.0"
 
 __all__ = [
+    "DO_NOT_STORE",
     "AvgPool",
     "BatchNorm",
     "Bias",
@@ -81,7 +82,6 @@ __all__ = [
     "Conv2D",
     "Conv3D",
     "ConvND",
-    "DO_NOT_STORE",
     "EMAParamsTree",
     "ExponentialMovingAverage",
     "Flatten",

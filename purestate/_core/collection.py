@@ -18,7 +18,9 @@ class Collection:
 
     __slots__ = ("creatable", "initial", "name", "values", "writable")
 
-    def __init__(self, name: str, values: Mapping[str, Any], initial: Bundle | None, *, creatable: bool, writable: bool):
+    def __init__(
+        self, name: str, values: Mapping[str, Any], initial: Bundle | None, *, creatable: bool, writable: bool
+    ):
         self.name = name
         self.values: Any = values
         self.initial = initial

@@ -76,7 +76,9 @@ class MethodContext(NamedTuple):
 class Creator(Protocol):
     """`creator(next_creator, shape, dtype, init, context) -> value`."""
 
-    def __call__(self, next_creator: Callable[..., Any], shape: Any, dtype: Any, init: Any, context: GetterContext, /) -> Any: ...
+    def __call__(
+        self, next_creator: Callable[..., Any], shape: Any, dtype: Any, init: Any, context: GetterContext, /
+    ) -> Any: ...
 
 
 class Getter(Protocol):
@@ -172,7 +174,9 @@ def custom_creator(creator: Creator, *, params: bool = True, state: bool = False
     return custom_creator_anywhere(creator, params=params, state=state)
 
 
-def custom_creator_anywhere(creator: Creator, *, params: bool = True, state: bool = False) -> AbstractContextManager[None]:
+def custom_creator_anywhere(
+    creator: Creator, *, params: bool = True, state: bool = False
+) -> AbstractContextManager[None]:
     """`custom_creator` for callers that are not inside a transformed function."""
     return _ActiveHooks(*(Hook(event, creator) for event in _events("create", params, state)))
 

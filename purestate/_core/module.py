@@ -1,5 +1,6 @@
 """Modules: objects whose methods run in a scope of their own, and get a path when they are made."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -88,6 +89,24 @@ def force_name(name: str) -> str:
     return FORCED + name
 
 
+class _MethodScope:
+    """The name in the jaxpr of a method that is not `__call__`: as in dm-haiku, `method/module`."""
+
+    __slots__ = ("_method", "_module")
+
+    def __init__(self, method_name: str, module_name: str):
+        self._method = _named_scope(method_name)
+        self._module = _named_scope(module_name)
+
+    def __enter__(self) -> None:
+        self._method.__enter__()
+        self._module.__enter__()
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self._module.__exit__(*exc_info)
+        self._method.__exit__(*exc_info)
+
+
 def _scoped(method: Callable[..., Any], name: str, owner: Callable[[], type[Any]]) -> Callable[..., Any]:
     """Wraps a method so that it runs in a scope of its own, under its module's name in the jaxpr."""
     if getattr(method, _TRANSPARENT, False):
@@ -95,6 +114,7 @@ def _scoped(method: Callable[..., Any], name: str, owner: Callable[[], type[Any]
     scope_name = getattr(method, _NAMED_LIKE, name)
     is_call = name == "__call__"
 
+    @functools.wraps(method)
     def run(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         frames, hooks = ambient.get()
         if not frames:
@@ -107,30 +127,17 @@ def _scoped(method: Callable[..., Any], name: str, owner: Callable[[], type[Any]
             if path is None:
                 out = _run_hooked(hooks, method, name, owner, self, args, kwargs)
             else:
-                # Leaving a scope by hand, not by `with named_scope(..)`, would save no call.
-                with _named_scope(self._local_name):
-                    if is_call:
-                        if hooks:
-                            out = _run_hooked(hooks, method, name, owner, self, args, kwargs)
-                        else:
-                            out = method(self, *args, **kwargs)
+                with _named_scope(self._local_name) if is_call else _MethodScope(name, self._local_name):
+                    if hooks:
+                        out = _run_hooked(hooks, method, name, owner, self, args, kwargs)
                     else:
-                        with _named_scope(name):
-                            if hooks:
-                                out = _run_hooked(hooks, method, name, owner, self, args, kwargs)
-                            else:
-                                out = method(self, *args, **kwargs)
+                        out = method(self, *args, **kwargs)
         finally:
             frame.scope = outer
         if path is not None:
             _note_submodule(self, outer)
         return out
 
-    # What functools.wraps does, once per method and not per call.
-    for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__"):
-        setattr(run, attribute, getattr(method, attribute, None))
-    run.__dict__.update(getattr(method, "__dict__", {}))
-    run.__wrapped__ = method  # type: ignore[attr-defined]
     return run
 
 

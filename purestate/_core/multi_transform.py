@@ -10,10 +10,10 @@ from purestate._core.errors import ArgumentError
 from purestate._core.transform import (
     MutableParams,
     MutableState,
+    State,
     Transformed,
     TransformedWithState,
     no_keyword,
-    State,
     no_state,
     or_any,
     original_function,
@@ -79,9 +79,7 @@ def multi_transform_with_state(f: Callable[[], tuple[Callable[..., Any], Any]]) 
     functions = [
         transform_with_state(functools.partial(run_function, index)).apply for index in range(treedef.num_leaves)
     ]
-    return MultiTransformedWithState(
-        transform_with_state(run_template).init, jax.tree.unflatten(treedef, functions)
-    )
+    return MultiTransformedWithState(transform_with_state(run_template).init, jax.tree.unflatten(treedef, functions))
 
 
 def _structure_of_functions(f: Callable[[], tuple[Any, Any]]) -> Any:

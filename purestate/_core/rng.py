@@ -42,7 +42,9 @@ def check_key(key: Any) -> None:
     else:
         expected = _raw_key_shape()
         if dtype != jnp.uint32:
-            raise InvalidRNGError(f"A random key was expected, such as `jax.random.key(0)`, but got a {_describe(key)}.")
+            raise InvalidRNGError(
+                f"A random key was expected, such as `jax.random.key(0)`, but got a {_describe(key)}."
+            )
     if shape != expected:
         hint = ""
         if len(shape) > len(expected):
@@ -92,9 +94,7 @@ class PRNGSequence(Iterator[jax.Array]):
         if isinstance(key_or_seed, tuple):
             self.replace_internal_state(key_or_seed)
             return
-        if isinstance(key_or_seed, int):
-            key = _new_key(key_or_seed)
-        elif getattr(key_or_seed, "shape", None) == () and getattr(key_or_seed, "dtype", None) == jnp.int32:
+        if isinstance(key_or_seed, int) or (getattr(key_or_seed, "shape", None) == () and getattr(key_or_seed, "dtype", None) == jnp.int32):
             key = _new_key(key_or_seed)
         else:
             check_key(key_or_seed)

@@ -1,6 +1,5 @@
 """From a function that uses modules to a pure pair, `init` and `apply`."""
 
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar

@@ -26,9 +26,7 @@ Initializer = Callable[[Sequence[int], Any], jax.Array]
 """`init(shape, dtype) -> array`."""
 
 
-def get_parameter(
-    name: str, shape: Sequence[int], dtype: Any = None, init: Initializer | None = None
-) -> jax.Array:
+def get_parameter(name: str, shape: Sequence[int], dtype: Any = None, init: Initializer | None = None) -> jax.Array:
     """Returns the parameter `name` of the module that is running; makes it in `init`.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -394,11 +392,5 @@ def lift_prefix() -> str | None:
     frames = ambient.get()[0]
     if not frames[-1].running_init:
         return None
-    prefixes = [
-        frame.scope.module.lift_prefix
-        for frame in frames
-        if getattr(frame.scope.module, "lift_prefix", None)
-    ]
+    prefixes = [frame.scope.module.lift_prefix for frame in frames if getattr(frame.scope.module, "lift_prefix", None)]
     return "/".join(prefixes) + "/" if prefixes else None
-
-

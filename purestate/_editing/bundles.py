@@ -55,8 +55,8 @@ def traverse(structure: AnyBundle) -> Iterator[tuple[str, str, Any]]:
 def _not_a_bundle(value: Any, where: str) -> BundleTypeError:
     what = format_array(value) if _is_array(value) else f"a {type(value).__name__}"
     return BundleTypeError(
-        f"structure{where} has to be a dict, since a structure is {{module: {{name: value}}}}, but it is {what}. To go through any "
-        "other tree, use jax.tree."
+        f"structure{where} has to be a dict, since a structure is {{module: {{name: value}}}}, but it is {what}. To go "
+        "through any other tree, use jax.tree."
     )
 
 
@@ -110,7 +110,9 @@ def partition_n(fn: Callable[[str, str, Any], int], structure: AnyBundle, n: int
     for module, name, value in traverse(structure):
         i = fn(module, name, value)
         if not 0 <= i < n:
-            raise PartError(f"partition_n with n={n}: fn returned {i!r} for {name!r} of {module!r}; it has to be from 0 to {n - 1}.")
+            raise PartError(
+                f"partition_n with n={n}: fn returned {i!r} for {name!r} of {module!r}; it has to be from 0 to {n - 1}."
+            )
         parts[i].setdefault(module, {})[name] = value
     return tuple(to_haiku_dict(part) for part in parts)
 
@@ -184,8 +186,9 @@ def merge(*structures: AnyBundle, check_duplicates: bool = False) -> Bundle:
             values = out.setdefault(module, {})
             if check_duplicates and name in values and _kind(values[name]) != _kind(value):
                 raise BundleError(
-                    f"merge: {name!r} of {module!r} is there twice, as {_outline(values[name])} and as {_outline(value)}. Take one of "
-                    "them out with ps.data_structures.filter, or leave out check_duplicates to take the last one."
+                    f"merge: {name!r} of {module!r} is there twice, as {_outline(values[name])} and as "
+                    f"{_outline(value)}. Take one of them out with ps.data_structures.filter, or leave out "
+                    "check_duplicates to take the last."
                 )
             values[name] = value
     return to_haiku_dict(out)

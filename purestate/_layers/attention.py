@@ -122,7 +122,8 @@ class MultiHeadAttention(Module):
         """
         if len(query.shape) < 2:
             raise LayerError(
-                f"MultiHeadAttention {self.module_name!r} needs a query with a time axis, [..., T', D_q], got {query.shape}."
+                f"MultiHeadAttention {self.module_name!r} needs a query with a time axis, [..., T', D_q], got shape "
+                f"{query.shape}."
             )
         *leading_dims, query_length, _ = query.shape
         query_heads = self._linear_projection(query, self.key_size, "query")
@@ -162,15 +163,16 @@ class MultiHeadAttention(Module):
         else:
             return
         raise LayerError(
-            f"MultiHeadAttention {self.module_name!r} was given a query of shape {query}, a key of {key} and a value of "
-            f"{value}: {problem}. They are [..., T', D_q], [..., T, D_k] and [..., T, D_v]."
+            f"MultiHeadAttention {self.module_name!r} was given a query of shape {query}, a key of {key} and a value "
+            f"of {value}: {problem}. They are [..., T', D_q], [..., T, D_k] and [..., T, D_v]."
         )
 
     @transparent
     def _check_mask(self, mask: tuple[int, ...], logits: tuple[int, ...]) -> None:
         if len(mask) != len(logits) or not _broadcasts_to(mask, logits):
             raise LayerError(
-                f"MultiHeadAttention {self.module_name!r} was given a mask of shape {mask}; here it has to be {logits}, or to have "
-                "ones in it: [..., H, T', T], with the axes of query and one more. For one mask [T', T] write mask[None], "
-                "and mask[:, None] for one per batch, [B, T', T]."
+                f"MultiHeadAttention {self.module_name!r} was given a mask of shape {mask}; here it has to be "
+                f"{logits}, or to have ones in it: [..., H, T', T], with the axes of query and one more. For one mask "
+                "[T', T] write mask[None] (or mask[None, None], for a query with a batch); for one per batch, "
+                "[B, T', T], write mask[:, None]."
             )

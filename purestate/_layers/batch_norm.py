@@ -66,7 +66,9 @@ class BatchNorm(Module):
         if not create_offset and offset_init is not None:
             raise LayerError("BatchNorm: offset_init is given, but create_offset=False makes no offset.")
         if cross_replica_axis is None and cross_replica_axis_index_groups is not None:
-            raise LayerError("BatchNorm: cross_replica_axis_index_groups needs the axis they are of: pass cross_replica_axis.")
+            raise LayerError(
+                "BatchNorm: cross_replica_axis_index_groups needs the axis they are of: pass cross_replica_axis."
+            )
         self.create_scale = create_scale
         self.create_offset = create_offset
         self.eps = eps
@@ -104,9 +106,13 @@ class BatchNorm(Module):
           MissingStateError: there are no averages yet, because it never ran with `is_training`.
         """
         if self.create_scale and scale is not None:
-            raise LayerError(f"BatchNorm {self.module_name!r} has a scale of its own (create_scale=True) and was given another.")
+            raise LayerError(
+                f"BatchNorm {self.module_name!r} has a scale of its own (create_scale=True) and was given another."
+            )
         if self.create_offset and offset is not None:
-            raise LayerError(f"BatchNorm {self.module_name!r} has an offset of its own (create_offset=True) and was given another.")
+            raise LayerError(
+                f"BatchNorm {self.module_name!r} has an offset of its own (create_offset=True) and was given another."
+            )
         channel = self.channel_index + inputs.ndim if self.channel_index < 0 else self.channel_index
         axis = self.axis if self.axis is not None else [i for i in range(inputs.ndim) if i != channel]
         if is_training or test_local_stats:

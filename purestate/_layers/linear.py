@@ -74,7 +74,9 @@ class Linear(Module):
         """
         shape = inputs.shape
         if not shape:
-            raise LayerError(f"Linear {self.module_name!r} was given a scalar; it needs an input with a last axis, [..., inputs].")
+            raise LayerError(
+                f"Linear {self.module_name!r} was given a scalar; it needs an input with a last axis, [..., inputs]."
+            )
         if isinstance(inputs, np.ndarray):
             inputs = jnp.asarray(inputs)
         dtype = inputs.dtype
@@ -152,7 +154,9 @@ class Bias(Module):
           LayerError: the shape is not what was declared, or has less than two axes.
         """
         if inputs.ndim < 2:
-            raise LayerError(f"Bias {self.module_name!r} needs an input of two or more axes, [B, ...], got shape {inputs.shape}.")
+            raise LayerError(
+                f"Bias {self.module_name!r} needs an input of two or more axes, [B, ...], got shape {inputs.shape}."
+            )
         if self.output_size is not None and tuple(self.output_size) != tuple(inputs.shape[1:]):
             raise LayerError(
                 f"Bias {self.module_name!r} was declared for inputs of shape [B, {', '.join(map(str, self.output_size))}], "

@@ -49,7 +49,9 @@ class ExponentialMovingAverage(Module):
         if warmup_length < 0:
             raise LayerError(f"warmup_length must not be negative, got {warmup_length}.")
         if warmup_length and zero_debias:
-            raise LayerError("warmup_length makes the average start at the first values, so pass zero_debias=False along.")
+            raise LayerError(
+                "warmup_length makes the average start at the first values, so pass zero_debias=False along."
+            )
 
     def initialize(self, shape: Any, dtype: Any = jnp.float32) -> None:
         """Makes the state, for an average that is read before the first call.
@@ -158,5 +160,3 @@ class EMAParamsTree(Module):
             module: {name: average(f"{module}/{name}", value) for name, value in bundle.items()}
             for module, bundle in tree.items()
         }
-
-

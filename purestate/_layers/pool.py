@@ -17,7 +17,9 @@ def _full_window(x: jax.Array, size: int | Sequence[int], channel_axis: int | No
     """One size for each axis of `x`: 1 for the batch and the channels where one size is given for all."""
     if not isinstance(size, int):
         if len(size) > x.ndim:
-            raise LayerError(f"Pooling: a window or stride of {len(size)} axes, {tuple(size)}, for an input of shape {x.shape}.")
+            raise LayerError(
+                f"Pooling: a window or stride of {len(size)} axes, {tuple(size)}, for an input of shape {x.shape}."
+            )
         return (1,) * (x.ndim - len(size)) + tuple(size)
     if channel_axis:
         if abs(channel_axis) >= x.ndim:

@@ -11,7 +11,11 @@ from purestate._lifted.lift_frame import lift_changes, restore
 
 
 def value_and_grad(
-    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False, **options: Any
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    **options: Any,
 ) -> Callable[..., Any]:
     """Like `jax.value_and_grad`, for functions that use modules, state or random keys.
 
@@ -58,7 +62,11 @@ def value_and_grad(
 
 
 def grad(
-    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False, **options: Any
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    **options: Any,
 ) -> Callable[..., Any]:
     """Like `jax.grad`, for functions that use modules, state or random keys.
 

@@ -134,7 +134,9 @@ def _run_branches(frame: Frame, run: Callable[..., Any], branches: list[Callable
             out, after = lifted[key](before, *operands)
             made = made or bool(_only_new(before.params, after.params) or _only_new(before.state, after.state))
             # Of the variables that were there before, only state can have changed.
-            state = {module: {name: after.state[module][name] for name in bundle} for module, bundle in before.state.items()}
+            state = {
+                module: {name: after.state[module][name] for name in bundle} for module, bundle in before.state.items()
+            }
             return out, Snapshot(None, state, None, after.keys)
 
         return run_branch

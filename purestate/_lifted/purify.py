@@ -98,7 +98,9 @@ def purify(fun: Callable[..., Any]) -> Callable[..., tuple[Any, Variables]]:
         keys_outside = frame.keys
         frame.keys = None if rng is None else PRNGSequence(rng)
         try:
-            snapshot = Snapshot(variables.get("params", {}), variables.get("state", {}), variables.get("initial", {}), None)
+            snapshot = Snapshot(
+                variables.get("params", {}), variables.get("state", {}), variables.get("initial", {}), None
+            )
             out, after = pure(snapshot, *args, **kwargs)
         finally:
             frame.keys = keys_outside

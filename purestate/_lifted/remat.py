@@ -1,7 +1,7 @@
 """`remat`, `jit` and `eval_shape` of functions that use the frame."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax

@@ -10,7 +10,15 @@ import jax.numpy as jnp
 from purestate._core.errors import LoopError, NewVariableError
 from purestate._core.frame import Frame, get_frame
 from purestate._core.path import variable_path
-from purestate._lifted.lift_frame import Snapshot, fill_keys, lift_frame, names_here, restore, rewind_names, take_snapshot
+from purestate._lifted.lift_frame import (
+    Snapshot,
+    fill_keys,
+    lift_frame,
+    names_here,
+    restore,
+    rewind_names,
+    take_snapshot,
+)
 
 
 def carried(frame: Frame) -> Snapshot:

@@ -20,9 +20,13 @@ def _axis_size(args: Any, in_axes: Any) -> int:
 
     sizes = jax.tree.leaves(jax.tree.map(size, in_axes, args, is_leaf=lambda axis: axis is None))
     if not sizes:
-        raise MappingError("`ps.vmap` found no array to map over, so it cannot tell how many rows there are: pass axis_size.")
+        raise MappingError(
+            "`ps.vmap` found no array to map over, so it cannot tell how many rows there are: pass axis_size."
+        )
     if len(set(sizes)) > 1:
-        raise MappingError(f"`ps.vmap` was given arrays with different sizes along the mapped axis: {sorted(set(sizes))}.")
+        raise MappingError(
+            f"`ps.vmap` was given arrays with different sizes along the mapped axis: {sorted(set(sizes))}."
+        )
     return sizes[0]
 
 
@@ -97,7 +101,9 @@ def vmap(
             changed = changes(before, after)
             if key is not None:
                 changed = changed._replace(keys=None)  # each row's keys end with the row
-            written[:] = [f"{module}/{name}" for part in changed[:3] for module, b in (part or {}).items() for name in b]
+            written[:] = [
+                f"{module}/{name}" for part in changed[:3] for module, b in (part or {}).items() for name in b
+            ]
             return out, changed
 
         run = jax.vmap(

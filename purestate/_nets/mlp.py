@@ -76,7 +76,9 @@ class MLP(Module):
         if dropout_rate is not None and rng is None:
             raise LayerError(f"MLP {self.module_name!r} was given dropout_rate but no rng: pass rng=ps.next_rng_key().")
         if dropout_rate is None and rng is not None:
-            raise LayerError(f"MLP {self.module_name!r} was given an rng, which it uses for dropout alone: pass dropout_rate too.")
+            raise LayerError(
+                f"MLP {self.module_name!r} was given an rng, which it uses for dropout alone: pass dropout_rate too."
+            )
         keys = PRNGSequence(rng) if rng is not None else None
         out = inputs
         last = len(self.layers) - 1
@@ -103,7 +105,9 @@ class MLP(Module):
         """
         sizes = [layer.input_size for layer in reversed(self.layers) if layer.input_size is not None]
         if len(sizes) != len(self.layers):
-            raise LayerError(f"MLP {self.module_name!r} has to be called before it is reversed: its input size is not known yet.")
+            raise LayerError(
+                f"MLP {self.module_name!r} has to be called before it is reversed: its input size is not known yet."
+            )
         return MLP(
             sizes,
             w_init=self.w_init,

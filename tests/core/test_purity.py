@@ -21,7 +21,9 @@ class Counter(ps.Module):
 # A program is a nested list of steps; each takes [2, 3] to [2, 3].
 LEAVES = st.sampled_from(["linear", "bias", "norm", "count", "noise", "state"])
 WRAPPERS = st.sampled_from(["scope", "module", "remat", "scan", "cond", "vmap", "twice", "grad", "jit"])
-PROGRAMS = st.recursive(LEAVES, lambda inner: st.tuples(WRAPPERS, st.lists(inner, min_size=1, max_size=3)), max_leaves=6)
+PROGRAMS = st.recursive(
+    LEAVES, lambda inner: st.tuples(WRAPPERS, st.lists(inner, min_size=1, max_size=3)), max_leaves=6
+)
 
 
 def step(program, x):
@@ -83,7 +85,10 @@ def test_random_programs_are_pure(program):
     f = ps.transform_with_state(lambda x: step(program, x))
     x, key = jnp.linspace(-1.0, 1.0, 6).reshape(2, 3), jax.random.key(0)
     params, state = f.init(key, x)
-    assert all(isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, state)))
+    assert all(
+        isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
+        for leaf in jax.tree.leaves((params, state))
+    )
     given = copy.deepcopy((params, state))
     out, new_state = f.apply(params, state, key, x)
     leaves_equal((params, state), given)
@@ -93,11 +98,15 @@ def test_random_programs_are_pure(program):
     leaves_equal(jax.jit(f.apply)(params, state, key, x), (out, new_state), close=True)
     leaves_equal(jax.jit(f.init)(key, x), (params, state), close=True)
     shapes = jax.eval_shape(f.apply, params, state, key, x)
-    assert jax.tree.map(lambda s: (s.shape, s.dtype), shapes) == jax.tree.map(lambda a: (a.shape, a.dtype), (out, new_state))
+    assert jax.tree.map(lambda s: (s.shape, s.dtype), shapes) == jax.tree.map(
+        lambda a: (a.shape, a.dtype), (out, new_state)
+    )
 
 
 def test_results_share_no_dict_with_arguments():
-    f = ps.transform_with_state(lambda: (ps.get_parameter("w", [], init=jnp.ones), ps.get_state("s", [], init=jnp.ones)))
+    f = ps.transform_with_state(
+        lambda: (ps.get_parameter("w", [], init=jnp.ones), ps.get_state("s", [], init=jnp.ones))
+    )
     params, state = f.init(None)
     _, new_state = f.apply(params, state, None)
     assert new_state == state

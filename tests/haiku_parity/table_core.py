@@ -180,7 +180,9 @@ def getters_creators_setters(L: Any, log: Any) -> Any:
 
     def getter(tag: str) -> Any:
         def get(next_getter: Any, value: Any, context: Any) -> Any:
-            log.append(("get", tag, context.full_name, tuple(context.original_shape), context.module_name, context.name))
+            log.append(
+                ("get", tag, context.full_name, tuple(context.original_shape), context.module_name, context.name)
+            )
             value = next_getter(value * 2)
             log.append(("got", tag))
             return value + 1
@@ -392,7 +394,11 @@ def vmap_shared_keys(L: Any, log: Any) -> Any:
     def f(x: Any) -> Any:
         net = Net([3])
         draw = lambda row: net(row) + jax.random.normal(L.next_rng_key(), row.shape)  # noqa: E731
-        return L.vmap(draw, split_rng=False)(x), L.vmap(net, in_axes=1, out_axes=1, split_rng=False)(jnp.ones([3, 4])), L.next_rng_key()
+        return (
+            L.vmap(draw, split_rng=False)(x),
+            L.vmap(net, in_axes=1, out_axes=1, split_rng=False)(jnp.ones([3, 4])),
+            L.next_rng_key(),
+        )
 
     return f, (X,)
 

@@ -39,7 +39,9 @@ def run(library, make, key, wrap):
     return {"params": params, "state": state, "out": (out, out_2), "states": (state_1, state_2)}, log
 
 
-@pytest.mark.parametrize(("key", "wrap"), [("raw", lambda f: f), ("typed", jax.jit), ("rbg", jax.jit)], ids=["eager", "jit", "rbg"])
+@pytest.mark.parametrize(
+    ("key", "wrap"), [("raw", lambda f: f), ("typed", jax.jit), ("rbg", jax.jit)], ids=["eager", "jit", "rbg"]
+)
 @pytest.mark.parametrize("name", ROWS)
 def test_same_as_haiku(name, key, wrap):
     theirs, their_log = run(haiku, ROWS[name], KEYS[key](), wrap)
@@ -69,7 +71,9 @@ def test_jaxpr_is_no_longer_than_haikus(name):
         f, args = ROWS[name](library, [])
         pair = library.transform_with_state(f)
         params, state = pair.init(jax.random.key(0), *args)
-        jaxpr = jax.make_jaxpr(lambda p, s, *a, pair=pair: pair.apply(p, s, jax.random.key(0), *a))(params, state, *args)
+        jaxpr = jax.make_jaxpr(lambda p, s, *a, pair=pair: pair.apply(p, s, jax.random.key(0), *a))(
+            params, state, *args
+        )
         counts.append(equations(jaxpr.jaxpr))
     assert counts[1] <= counts[0]
 

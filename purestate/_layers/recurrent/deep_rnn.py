@@ -30,8 +30,8 @@ class _DeepRNN(RNNCore):
             for i, layer in enumerate(layers):
                 if not isinstance(layer, RNNCore):
                     raise LayerError(
-                        f"deep_rnn_with_skip_connections takes cores alone (RNNCore), but layers[{i}] is {layer!r}. To have other "
-                        "layers in between, use DeepRNN, or write a core of your own with them in it."
+                        f"deep_rnn_with_skip_connections takes cores alone (RNNCore), but layers[{i}] is {layer!r}. To "
+                        "have other layers in between, use DeepRNN, or write a core of your own with them in it."
                     )
 
     def __call__(self, inputs: Any, state: Any) -> tuple[Any, Any]:
@@ -51,8 +51,8 @@ class _DeepRNN(RNNCore):
         num_cores = sum(isinstance(layer, RNNCore) for layer in self.layers)
         if len(state) != num_cores:
             raise RecurrentError(
-                f"{type(self).__name__} {self.module_name!r} has {num_cores} cores, but was given {len(state)} states; it needs one "
-                "for each, as core.initial_state(batch_size) makes them."
+                f"{type(self).__name__} {self.module_name!r} has {num_cores} cores, but was given {len(state)} states; "
+                "it needs one for each, as core.initial_state(batch_size) makes them."
             )
         states = iter(state)
         current = inputs

@@ -70,8 +70,8 @@ class GRU(RNNCore):
         shape, dtype, size = inputs.shape, inputs.dtype, self.hidden_size
         if len(shape) not in (1, 2):
             raise LayerError(
-                f"GRU {self.module_name!r} needs the inputs of one step, [B, D] or [D], got shape {shape}. For a sequence [T, B, D] "
-                "use ps.dynamic_unroll(core, inputs, core.initial_state(B))."
+                f"GRU {self.module_name!r} needs the inputs of one step, [B, D] or [D], got shape {shape}. For a "
+                "sequence [T, B, D] use ps.dynamic_unroll(core, inputs, core.initial_state(B))."
             )
         w_i = get_parameter("w_i", (shape[-1], 3 * size), dtype, self.w_i_init)
         w_h = get_parameter("w_h", (size, 3 * size), dtype, self.w_h_init)

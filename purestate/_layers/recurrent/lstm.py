@@ -90,13 +90,14 @@ class LSTM(RNNCore):
         rank = len(inputs.shape)
         if rank not in (1, 2):
             raise LayerError(
-                f"LSTM {self.module_name!r} needs the inputs of one step, [B, D] or [D], got shape {inputs.shape}. For a sequence "
-                "[T, B, D] use ps.dynamic_unroll(core, inputs, core.initial_state(B))."
+                f"LSTM {self.module_name!r} needs the inputs of one step, [B, D] or [D], got shape {inputs.shape}. For "
+                "a sequence [T, B, D] use ps.dynamic_unroll(core, inputs, core.initial_state(B))."
             )
         if inputs.shape[:-1] != hidden.shape[:-1]:
             raise RecurrentError(
-                f"LSTM {self.module_name!r} was given inputs of shape {inputs.shape} and a state of shape {hidden.shape}: they need the "
-                "same batch. Make the state with core.initial_state(B) for inputs [B, D], and initial_state(None) for [D]."
+                f"LSTM {self.module_name!r} was given inputs of shape {inputs.shape} and a state of shape "
+                f"{hidden.shape}: they need the same batch. Make the state with core.initial_state(B) for inputs [B, D], and with "
+                "core.initial_state(None) for [D]."
             )
         if inputs.dtype == hidden.dtype:
             inputs_and_hidden = lax.concatenate((inputs, hidden), rank - 1)

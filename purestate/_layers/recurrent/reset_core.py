@@ -15,7 +15,8 @@ def _conform(should_reset: jax.Array, state: jax.Array) -> jax.Array:
     shape = should_reset.shape
     if shape != state.shape[: len(shape)]:
         raise LayerError(
-            f"ResetCore: should_reset has shape {shape}, which has to be that of the state, {state.shape}, or its first axes."
+            f"ResetCore: should_reset has shape {shape}, which has to be that of the state, {state.shape}, or the "
+            "first axes of it."
         )
     return jnp.reshape(should_reset, shape + (1,) * (len(state.shape) - len(shape)))
 

@@ -1,0 +1,44 @@
+# `make train` and `make test` need only Python (>= 3.11), pip, git and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export JAX_PLATFORMS ?= cpu
+
+.PHONY: train test test-all lint types docs bench bench-check conformance clean
+
+train: $(VENV)/train.stamp
+	$(BIN)/python examples/digits.py
+
+test: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -n auto
+
+test-all: $(VENV)/test.stamp $(VENV)/train.stamp
+	$(BIN)/python -m pytest -n auto -m "slow or not slow"
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/test.stamp $(VENV)/train.stamp
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+docs: $(VENV)/docs.stamp
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+bench: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/trace.py
+
+bench-check: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/trace.py --check --repeats 1
+
+# One stamp for each set of extras, made anew when what is needed changes.
+$(VENV)/%.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	$(BIN)/python -m compileall -q purestate
+	touch $@
+
+clean:
+	rm -rf $(VENV) docs/_build out .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,116 @@
+"""What `jaxpr_info` tells, as a page that unfolds."""
+
+from html import escape
+
+from purestate._inspection.jaxpr_info import Expression, Module, format_number
+
+
+def as_html_page(module: Module, min_flop: int = 1000) -> str:
+    """Returns a page of HTML with the tree of a module.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> info = ps.experimental.jaxpr_info.make_model_info(jnp.tanh)(jnp.ones([2]))
+    >>> page = ps.experimental.jaxpr_info.as_html_page(info)
+    >>> page.startswith("<!DOCTYPE html>"), "f32[2]" in page
+    (True, True)
+
+    Args:
+      module: what `make_model_info` told.
+      min_flop: what costs less is left out, if floating point operations were counted.
+
+    Returns:
+      The page.
+    """
+    return (
+        f'<!DOCTYPE html>\n<html>\n<head>\n<meta charset="utf-8">\n<title>{escape(module.name)}</title>\n'
+        f"<style>{css()}</style>\n<script>{js()}</script>\n</head>\n<body>\n"
+        '<button onclick="unfoldAll(true)">unfold all</button>\n<button onclick="unfoldAll(false)">fold all</button>\n'
+        f'<div class="model-info">{as_html(module, min_flop=min_flop)}</div>\n</body>\n</html>\n'
+    )
+
+
+def as_html(module: Module, min_flop: int = 1000, outvars: str = "", last: bool = False) -> str:
+    """Returns the tree of a module as HTML, to be put into a page with `css()` and `js()`.
+
+    Args:
+      module: what `make_model_info` told.
+      min_flop: what costs less is left out, if floating point operations were counted.
+      outvars: the names of its outputs, to be put in front.
+      last: whether it is the last one of those that it stands with.
+
+    Returns:
+      The HTML.
+    """
+    sizes = (
+        (module.flops, "flops"),
+        (module.total_param_size or None, "params"),
+        (module.total_state_size or None, "state"),
+    )
+    numbers = "".join(f' <span class="number">{format_number(n, unit)}</span>' for n, unit in sizes if n is not None)
+    outputs = f"{escape(outvars)} = " if outvars else ""
+    head = f'<span class="tooltip-container">{outputs}<b>{escape(module.name)}</b>{numbers}{_variables(module)}</span>'
+    shown = [e for e in module.expressions if e.flops is None or e.flops >= min_flop]
+    kind = "module last" if last else "module"
+    if not shown:
+        return f'<div class="{kind}">{head}</div>\n'
+    rows = "".join(
+        f"<li>{_expression(e, min_flop, last=i == len(shown) - 1)}</li>\n" for i, e in enumerate(shown)
+    )
+    return f'<details class="{kind}"><summary>{head}</summary>\n<ol>\n{rows}</ol>\n</details>\n'
+
+
+def _expression(expression: Expression, min_flop: int, *, last: bool) -> str:
+    if expression.submodule is not None:
+        return as_html(expression.submodule, min_flop=min_flop, outvars=expression.outvars, last=last)
+    params = "".join(f"<div>{escape(key)}: {escape(value)}</div>" for key, value in expression.params.items())
+    flops = "" if expression.flops is None else f' <span class="number">{format_number(expression.flops, "flops")}</span>'
+    return (
+        f'<div class="expression tooltip-container">{escape(expression.outvars)} = '
+        f'<span class="primitive">{escape(expression.primitive)}</span> {escape(expression.invars)}{flops}'
+        f'<span class="tooltip"><div>{escape(expression.details)}</div>{params}</span></div>'
+    )
+
+
+def _variables(module: Module) -> str:
+    rows = "".join(
+        f'<tr><th colspan="2">{title}</th></tr>'
+        + "".join(f"<tr><td>{escape(name)}</td><td>{escape(shape)}</td></tr>" for name, shape in info.items())
+        for title, info in (("Params", module.param_info), ("State", module.state_info))
+        if info
+    )
+    return f'<span class="tooltip"><table>{rows}</table></span>' if rows else ""
+
+
+def css() -> str:
+    """Returns the style sheet of `as_html`.
+
+    Returns:
+      CSS.
+    """
+    return """
+.model-info { font-family: monospace; line-height: 1.5; }
+.model-info summary { cursor: pointer; }
+.model-info ol { list-style: none; margin: 0 0 0 0.4em; padding-left: 1.6em; border-left: 1px solid #bbb; }
+.model-info .last > ol { border-left-color: transparent; }
+.model-info .number { color: #666; }
+.model-info .primitive { color: #3340a8; }
+.tooltip-container { position: relative; }
+.tooltip-container > .tooltip {
+  display: none; position: absolute; left: 4em; top: 1.4em; z-index: 1; width: max-content; max-width: 60em;
+  max-height: 30em; overflow: auto; padding: 0.5em; border-radius: 0.4em; background: #e8ecff; color: #000;
+}
+.tooltip-container:hover > .tooltip { display: block; }
+"""
+
+
+def js() -> str:
+    """Returns the script of `as_html_page`: what its buttons do.
+
+    Returns:
+      JavaScript.
+    """
+    return """
+function unfoldAll(open) {
+  for (const node of document.querySelectorAll('.model-info details')) node.open = open;
+}
+"""

@@ -1,0 +1,73 @@
+"""Equations that have a program of their own in them."""
+
+from typing import Any, NamedTuple
+
+from jax.extend.core import Var
+
+# Primitives that run one jaxpr, with the same inputs and outputs, and the parameter that it is in.
+_BODIES = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "checkpoint": "jaxpr",
+    "remat2": "jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "custom_vjp_call_jaxpr": "call_jaxpr",
+    "shard_map": "jaxpr",
+    "xla_pmap": "call_jaxpr",
+    "scan": "jaxpr",
+}
+
+
+class Body(NamedTuple):
+    """What an equation runs.
+
+    Attributes:
+      name: what to call it.
+      jaxpr: the program; its inputs and outputs are those of the equation, one for one.
+      times: how many times it is run.
+    """
+
+    name: str
+    jaxpr: Any
+    times: int
+
+
+def opened(jaxpr: Any) -> Any:
+    """Returns a jaxpr without its constants."""
+    return getattr(jaxpr, "jaxpr", jaxpr)
+
+
+def body_of(eqn: Any) -> Body | None:
+    """Returns the program that an equation runs, or None if it does something of its own."""
+    primitive, params = eqn.primitive.name, eqn.params
+    if primitive not in _BODIES or _BODIES[primitive] not in params:
+        return None
+    jaxpr = opened(params[_BODIES[primitive]])
+    times = 1
+    if primitive == "scan":
+        name = f"scan length={params['length']} unroll={params['unroll']}"
+        times = params["length"]
+    elif primitive == "shard_map":
+        name = primitive
+        times = params["mesh"].size
+    elif primitive in ("checkpoint", "remat2"):
+        name = "remat"
+    elif primitive in ("jit", "pjit"):
+        name = params["name"]
+    else:
+        name = primitive.removesuffix("_jaxpr").removesuffix("_call")
+    return Body(name, jaxpr, times)
+
+
+def live_equations(jaxpr: Any) -> list[Any]:
+    """Returns the equations that something comes of: a part of the result, or an effect."""
+    needed = {var for var in jaxpr.outvars if isinstance(var, Var)}
+    live: list[Any] = []
+    for eqn in reversed(jaxpr.eqns):
+        if eqn.effects or any(var in needed for var in eqn.outvars):
+            live.append(eqn)
+            needed.update(var for var in eqn.invars if isinstance(var, Var))
+    return live[::-1]

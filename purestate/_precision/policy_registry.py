@@ -1,0 +1,85 @@
+"""Which class has which policy, here and now.
+
+Three places are asked, the nearest first:
+
+    the context       what `push_policy` has set, until its `with` block ends: not seen by other threads and tasks
+    the thread        what `set_policy` has set in a thread other than the main one
+    the main thread   what `set_policy` has set there: seen by all threads
+
+A context alone would not do: a notebook runs each cell in a context of its own, and a policy set in one cell has to be
+there in the next.
+"""
+
+import threading
+from contextvars import ContextVar
+from typing import Any
+
+from purestate._precision.policy import PolicyLike
+
+# None hides what a place further out says.
+_Policies = dict[Any, PolicyLike | None]
+
+_of_main_thread: _Policies = {}
+
+
+class _Thread(threading.local):
+    def __init__(self) -> None:
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        self.policies: _Policies = _of_main_thread if in_main_thread else {}
+
+
+_thread = _Thread()
+_pushed: ContextVar[_Policies] = ContextVar("purestate_pushed_policies", default={})  # noqa: B039 (never changed in place)
+
+
+def key_of(cls: type[Any]) -> Any:
+    """Returns what a class is known by: its name, so that a class that is reloaded keeps its policy.
+
+    A class made in a function is known by itself, since that function may make many of one name.
+    """
+    return cls if "<locals>" in cls.__qualname__ else (cls.__module__, cls.__qualname__)
+
+
+def policy_of(cls: type[Any]) -> Any:
+    """Returns the policy of a class, None where it has none."""
+    key = key_of(cls)
+    for policies in (_pushed.get(), _thread.policies, _of_main_thread):
+        if key in policies:
+            return policies[key]
+    return None
+
+
+def put_policy(cls: type[Any], policy: PolicyLike | None) -> None:
+    """Sets the policy of a class where it has one already, or else for the thread; None for no policy."""
+    key = key_of(cls)
+    pushed = _pushed.get()
+    if key in pushed:
+        _pushed.set({**pushed, key: policy})
+    elif policy is None and _thread.policies is _of_main_thread:
+        _of_main_thread.pop(key, None)
+    else:
+        _thread.policies[key] = policy
+
+
+class Pushed:
+    """The policy of a class in this context, from when it is made until `pop`."""
+
+    def __init__(self, cls: type[Any], policy: PolicyLike):
+        self._key = key_of(cls)
+        before = _pushed.get()
+        self._before = {self._key: before[self._key]} if self._key in before else {}
+        _pushed.set({**before, self._key: policy})
+
+    def pop(self) -> None:
+        # Only this class: what has been set for others in the meantime stays.
+        others = {key: policy for key, policy in _pushed.get().items() if key != self._key}
+        _pushed.set({**others, **self._before})
+
+
+def any_policies() -> bool:
+    """Whether any class may have a policy here."""
+    return any(
+        policy is not None
+        for policies in (_pushed.get(), _thread.policies, _of_main_thread)
+        for policy in policies.copy().values()  # the main thread may change its own meanwhile
+    )

@@ -1,0 +1,133 @@
+"""Side effects inside a plain JAX transform are right, or a JaxUsageError; never a leaked tracer."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import purestate as ps
+
+X = jnp.linspace(-1.0, 1.0, 6).reshape(2, 3)
+
+TRANSFORMS = {
+    "jit": jax.jit,
+    "vmap": jax.vmap,
+    "grad": lambda f: jax.grad(lambda x: f(x).sum()),
+    "value_and_grad": lambda f: jax.value_and_grad(lambda x: f(x).sum()),
+    "jacfwd": jax.jacfwd,
+    "checkpoint": jax.checkpoint,
+    "scan": lambda f: lambda x: jax.lax.scan(lambda c, x: (c, f(x)), 0, x),
+    "cond": lambda f: lambda x: jax.lax.cond(x.sum() > 0, f, f, x),
+    "switch": lambda f: lambda x: jax.lax.switch(0, [f, f], x),
+    "while_loop": lambda f: lambda x: jax.lax.while_loop(lambda c: c[0] < 1, lambda c: (c[0] + 1, f(c[1])), (0, x)),
+    "fori_loop": lambda f: lambda x: jax.lax.fori_loop(0, 1, lambda i, x: f(x), x),
+    "map": lambda f: lambda x: jax.lax.map(f, x),
+    "eval_shape": lambda f: lambda x: jax.eval_shape(f, x),
+    "make_jaxpr": lambda f: jax.make_jaxpr(f),
+    "linearize": lambda f: lambda x: jax.linearize(f, x)[0],
+    "pmap": lambda f: lambda x: jax.pmap(f)(x[None]),
+}
+
+
+def create(x):
+    return x + ps.get_parameter("made", [], init=lambda s, d: jax.random.normal(ps.next_rng_key(), s, d))
+
+
+def make_state(x):
+    return x + ps.get_state("made", [], init=jnp.zeros)
+
+
+def set_state(x):
+    ps.set_state("set", x.sum())
+    return x
+
+
+def set_constant(x):
+    ps.set_state("set", jnp.ones([]))
+    return x
+
+
+def draw(x):
+    return x + jax.random.normal(ps.next_rng_key(), [])
+
+
+EFFECTS = {f.__name__: f for f in (create, make_state, set_state, set_constant, draw)}
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_right_or_an_error(transform, effect, wrap):
+    def f(x):
+        with ps.name_scope("tower"):
+            TRANSFORMS[transform](EFFECTS[effect])(x)
+        return ps.Linear(1)(x)
+
+    pair = ps.transform_with_state(f)
+    try:
+        params, state = wrap(pair.init)(jax.random.key(0), X)
+    except ps.errors.JaxUsageError as error:
+        assert "'tower'" in str(error)
+        assert "ps.purify" in str(error)
+        return
+    assert not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, state)))
+    out, state = wrap(pair.apply)(params, state, jax.random.key(0), X)
+    assert not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((out, state)))
+
+
+# Under these a value that does not depend on the input is a plain array, and so may be kept.
+TRANSPARENT = ("vmap", "grad", "value_and_grad", "jacfwd", "linearize")
+
+
+@pytest.mark.parametrize("transform", [name for name in TRANSFORMS if name not in TRANSPARENT])
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_staging_transforms_are_errors(transform, effect):
+    pair = ps.transform_with_state(lambda x: TRANSFORMS[transform](EFFECTS[effect])(x))
+    with pytest.raises(ps.errors.JaxUsageError):
+        pair.init(jax.random.key(0), X)
+
+
+@pytest.mark.parametrize("transform", TRANSPARENT)
+def test_a_value_that_depends_on_the_input_is_an_error(transform):
+    with pytest.raises(ps.errors.JaxUsageError):
+        ps.transform_with_state(TRANSFORMS[transform](set_state)).init(jax.random.key(0), X)
+
+
+def test_creating_under_vmap_is_right():
+    f = ps.transform(lambda x: jax.vmap(ps.Linear(2))(x))
+    g = ps.transform(lambda x: ps.Linear(2)(x))
+    params = f.init(jax.random.key(0), X)
+    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), params, g.init(jax.random.key(0), X)))
+    assert jnp.allclose(f.apply(params, None, X), g.apply(params, None, X))
+
+
+def test_reading_is_always_right():
+    def f(x):
+        scale = lambda x: x * ps.get_parameter("scale", [], init=jnp.ones) * ps.get_state("s", [], init=jnp.ones)
+        scale(x)
+        return jax.lax.scan(lambda c, x: (c, jax.jit(jax.checkpoint(scale))(x)), 0, x)[1]
+
+    pair = ps.transform_with_state(f)
+    params, state = pair.init(None, X)
+    assert jnp.allclose(pair.apply(params, state, None, X)[0], X)
+
+
+def test_the_key_sequence_survives_a_refusal():
+    def f(x):
+        with pytest.raises(ps.errors.JaxUsageError):
+            jax.lax.map(draw, x)
+        return ps.next_rng_key()
+
+    refused = ps.transform(f).apply({}, jax.random.key(0), X)
+    assert (refused == ps.transform(ps.next_rng_key).apply({}, jax.random.key(0))).all()
+
+
+def test_strict_mode_refuses_reads_too():
+    def f(x):
+        ps.get_parameter("w", [], init=jnp.ones)
+        return jax.vmap(lambda x: x * ps.get_parameter("w", [], init=jnp.ones))(x)
+
+    pair = ps.transform(f)
+    params = pair.init(None, X)
+    with ps.config.context(check_jax_usage=True), pytest.raises(ps.errors.JaxUsageError):
+        pair.apply(params, None, X)
+    pair.apply(params, None, X)
