@@ -65,6 +65,14 @@ from purestate._layers.reshape import Flatten, Reshape
 from purestate._layers.sequential import Sequential, to_module
 from purestate._lifted.autodiff import grad, value_and_grad
 from purestate._lifted.control_flow import cond, fori_loop, switch, while_loop
+from purestate._lifted.layer_stack import LayerStackTransparencyMapping, layer_stack
+from purestate._lifted.lift import (
+    LiftWithStateUpdater,
+    lift,
+    lift_with_state,
+    transparent_lift,
+    transparent_lift_with_state,
+)
 from purestate._lifted.purify import get_variables, purify, set_variables
 from purestate._lifted.remat import eval_shape, jit, remat
 from purestate._lifted.scan import map, scan  # noqa: A004
@@ -74,7 +82,6 @@ from purestate.typing import ModuleProtocol, SupportsCall
 __version__ = "0.1.0"
 
 __all__ = [
-    "DO_NOT_STORE",
     "AvgPool",
     "BatchNorm",
     "Bias",
@@ -82,10 +89,13 @@ __all__ = [
     "Conv2D",
     "Conv3D",
     "ConvND",
+    "DO_NOT_STORE",
     "EMAParamsTree",
     "ExponentialMovingAverage",
     "Flatten",
     "GetterContext",
+    "LayerStackTransparencyMapping",
+    "LiftWithStateUpdater",
     "Linear",
     "MaxPool",
     "MethodContext",
@@ -129,6 +139,9 @@ __all__ = [
     "initializers",
     "intercept_methods",
     "jit",
+    "layer_stack",
+    "lift",
+    "lift_with_state",
     "map",
     "max_pool",
     "maybe_get_rng_sequence_state",
@@ -155,6 +168,8 @@ __all__ = [
     "transform",
     "transform_with_state",
     "transparent",
+    "transparent_lift",
+    "transparent_lift_with_state",
     "typing",
     "value_and_grad",
     "vmap",

@@ -31,8 +31,7 @@ class Collection:
 def copy_bundle(bundle: Mapping[str, Any]) -> Bundle:
     """Copies both levels of dicts; the arrays themselves are shared."""
     return {
-        module: dict(variables) if isinstance(variables, Mapping) else variables  # pyright: ignore[reportUnknownArgumentType]
-        for module, variables in bundle.items()
+        module: dict(variables) if isinstance(variables, Mapping) else variables for module, variables in bundle.items()
     }
 
 
@@ -45,14 +44,14 @@ class _DoNotStore:
 
     @property
     def shape(self) -> Any:
-        raise _NotAnArray("DO_NOT_STORE stands for a value that is kept nowhere, so it has no shape.")
+        raise _NotAnArrayError("DO_NOT_STORE stands for a value that is kept nowhere, so it has no shape.")
 
     @property
     def dtype(self) -> Any:
-        raise _NotAnArray("DO_NOT_STORE stands for a value that is kept nowhere, so it has no dtype.")
+        raise _NotAnArrayError("DO_NOT_STORE stands for a value that is kept nowhere, so it has no dtype.")
 
 
-class _NotAnArray(PurestateError, ValueError):
+class _NotAnArrayError(PurestateError, ValueError):
     """`DO_NOT_STORE` was used as an array."""
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextvars import ContextVar
 
 from purestate._core.errors import ConfigError
@@ -85,7 +85,7 @@ def context(
     module_auto_repr: bool | None = None,
     restore_flatmap: bool | None = None,
     rng_reserve_size: int | None = None,
-) -> Iterator[None]:
+) -> Generator[None]:
     """Changes settings inside a `with` block, in this thread or task alone.
 
     >>> import jax, purestate as ps

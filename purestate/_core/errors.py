@@ -17,6 +17,7 @@
     ├── JaxUsageError           (ValueError)  a side effect inside a plain JAX transform
     ├── MappingError            (ValueError)  `vmap` cannot tell what to map over
     │   └── BatchedStateError                 a value written under `vmap` differs from row to row
+    ├── LiftError               (ValueError)  a lifted function that would mix up variables, or lose state
     ├── BranchError             (ValueError)  `cond` or `switch` was called in two ways at once
     ├── LoopError               (ValueError)  a loop body or condition that did what it must not
     │   └── NewVariableError    (AssertionError)  a variable first made inside a loop body
@@ -92,6 +93,10 @@ class MappingError(PurestateError, ValueError):
 
 class BatchedStateError(MappingError):
     """A value written under `vmap` is different for each row, and nothing says how to combine them."""
+
+
+class LiftError(PurestateError, ValueError):
+    """Variables of a lifted function meet others of the same name, or its state is dropped."""
 
 
 class BranchError(PurestateError, ValueError):

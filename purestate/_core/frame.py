@@ -1,6 +1,7 @@
 """The frame: all that one run of `init` or `apply` knows, and where the running one is found."""
 
 import itertools
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -46,7 +47,17 @@ class Scope:
 class Frame:
     """One run of `init` or `apply`: its collections, its keys, and the scope that is running."""
 
-    __slots__ = ("boundary", "collections", "frame_id", "keys", "running_init", "scope", "trace_state")
+    __slots__ = (
+        "at_end",
+        "boundary",
+        "boundary_within",
+        "collections",
+        "frame_id",
+        "keys",
+        "running_init",
+        "scope",
+        "trace_state",
+    )
 
     def __init__(self, collections: dict[str, Collection], keys: Any, *, running_init: bool):
         self.collections = collections
@@ -55,8 +66,10 @@ class Frame:
         self.scope = Scope(None, ROOT, "__call__", None)
         self.trace_state: TraceState = current_trace_state()
         self.frame_id = next(_frame_ids)
-        # Modules made by frames older than this one may not be used here (see `lift`).
+        # Modules made by frames older than this one may not be used here, or in frames within (see `lift`).
         self.boundary = -1
+        self.boundary_within = -1
+        self.at_end: list[Callable[[], None]] = []  # run when all went well
 
 
 # All that is ambient: the frames, outermost first, and the hooks, outermost first (see hooks.py).
@@ -96,8 +109,11 @@ class ActiveFrame:
 
     def __enter__(self) -> Frame:
         frames, hooks = ambient.get()
+        if frames:
+            self.frame.boundary = frames[-1].boundary_within
+            self.frame.boundary_within = frames[-1].boundary_within
         self.token = ambient.set(((*frames, self.frame), hooks))
         return self.frame
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, exc_type: object, *rest: object) -> None:
         ambient.reset(self.token)

@@ -1,11 +1,12 @@
 """Modules: objects whose methods run in a scope of their own, and get a path when they are made."""
 
+import abc
 import functools
 import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import FunctionType
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import jax
 
@@ -164,7 +165,13 @@ def _note_submodule(module: Any, scope: Scope | None) -> None:
         scope = scope.outer
 
 
-class ModuleMetaclass(type(Protocol)):
+if TYPE_CHECKING:
+    _ProtocolMeta = abc.ABCMeta
+else:
+    _ProtocolMeta = type(Protocol)
+
+
+class ModuleMetaclass(_ProtocolMeta):
     """Wraps the methods of modules, and their construction; everything else is a function.
 
     A metaclass and not `__init_subclass__`, since that runs before `@dataclass` adds an
@@ -192,7 +199,8 @@ class ModuleMetaclass(type(Protocol)):
         namespace.setdefault("_is_protocol", False)
         # In every class, so that @dataclass does not put its own there.
         namespace.setdefault("__repr__", repr_module)
-        cls = super().__new__(mcs, name, bases, namespace, **kwargs)
+        make: Any = super().__new__
+        cls = make(mcs, name, bases, namespace, **kwargs)
         made.append(cls)
         return cls
 
@@ -202,7 +210,8 @@ class ModuleMetaclass(type(Protocol)):
             raise no_frame(f"A module, {cls.__name__},")
         frame = frames[-1]
         outer = frame.scope
-        module: Any = cls.__new__(cls, *args, **kwargs)  # pyright: ignore[reportCallIssue]
+        new: Any = cls.__new__
+        module: Any = new(cls, *args, **kwargs)
         object.__setattr__(module, "_arguments", (args, kwargs))
         init: Any = cls.__init__
         marks = init.__dict__
@@ -272,7 +281,7 @@ class Module(metaclass=ModuleMetaclass):
         frame = frames[-1]
         if name is None:
             # A dataclass field, or an attribute of the class.
-            name = getattr(self, "name", None) or SNAKE_CASE[type(self).__name__]
+            name = str(getattr(self, "name", None) or SNAKE_CASE[type(self).__name__])
         scope = frame.scope
         if scope.module is not self or scope.outer is None:
             raise FrameError(f"`__init__` of {type(self).__name__} was called by hand; make a new module instead.")

@@ -96,3 +96,8 @@ def is_inside(module_name: str, outer: str) -> bool:
 def split_scope(name: str) -> list[str]:
     """The module names that a `name_scope` stands for, outermost first."""
     return [name] if name.startswith(FORCED) else name.split("/")
+
+
+def outer_path(module_name: str) -> str:
+    """A module's path without its last part: that of the module around it, or nothing."""
+    return module_name.rpartition("/")[0]

@@ -17,11 +17,12 @@ from purestate._core.path import ROOT
 PRNGSequenceState = tuple[jax.Array, Iterable[jax.Array]]
 """What a `PRNGSequence` knows: the key to split next, and the keys it has in reserve."""
 
+_jax_config: Any = jax.config  # its settings are not in its type
 _raw_key_shapes: dict[str, tuple[int, ...]] = {}
 
 
 def _raw_key_shape() -> tuple[int, ...]:
-    implementation = jax.config.jax_default_prng_impl
+    implementation = _jax_config.jax_default_prng_impl
     if implementation not in _raw_key_shapes:
         key_data = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0)))
         _raw_key_shapes[implementation] = key_data.shape
@@ -37,7 +38,7 @@ def check_key(key: Any) -> None:
     shape, dtype = getattr(key, "shape", None), getattr(key, "dtype", None)
     if shape is None or dtype is None:
         raise InvalidRNGError(f"A random key was expected, such as `jax.random.key(0)`, but got a {_describe(key)}.")
-    if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
         expected = ()
     else:
         expected = _raw_key_shape()
@@ -51,7 +52,7 @@ def check_key(key: Any) -> None:
             hint = " This looks like several keys: take one of them, or use `jax.vmap`."
         elif expected != (2,):
             hint = (
-                f" jax_default_prng_impl is {jax.config.jax_default_prng_impl!r}; a raw key made before that was "
+                f" jax_default_prng_impl is {_jax_config.jax_default_prng_impl!r}; a raw key made before that was "
                 "set, or for another implementation, has another shape. `jax.random.key` makes keys that know theirs."
             )
         raise InvalidRNGError(f"One random key of shape {expected} was expected, but got a {_describe(key)}.{hint}")
@@ -65,7 +66,7 @@ def _describe(value: Any) -> str:
 
 
 def _new_key(seed: Any) -> jax.Array:
-    if jax.config.jax_legacy_prng_key == "error":  # raw keys are forbidden: the same bits, typed
+    if _jax_config.jax_legacy_prng_key == "error":  # raw keys are forbidden: the same bits, typed
         return jax.random.key(seed)
     return jax.random.PRNGKey(seed)
 
@@ -94,7 +95,9 @@ class PRNGSequence(Iterator[jax.Array]):
         if isinstance(key_or_seed, tuple):
             self.replace_internal_state(key_or_seed)
             return
-        if isinstance(key_or_seed, int) or (getattr(key_or_seed, "shape", None) == () and getattr(key_or_seed, "dtype", None) == jnp.int32):
+        if isinstance(key_or_seed, int) or (
+            getattr(key_or_seed, "shape", None) == () and getattr(key_or_seed, "dtype", None) == jnp.int32
+        ):
             key = _new_key(key_or_seed)
         else:
             check_key(key_or_seed)
@@ -156,7 +159,7 @@ def _frame_keys(frame: Frame, what: str) -> PRNGSequence:
         run = "init" if frame.running_init else "apply"
         raise MissingRNGError(
             f"`ps.{what}` in {_where(frame)!r} needs random numbers, but `{run}` was given no key (rng is None). "
-            f"Pass one, such as `jax.random.key(0)`; if the function went through `ps.without_apply_rng`, drop that."
+            "Pass one, such as `jax.random.key(0)`; if the function went through `ps.without_apply_rng`, drop that."
         )
     return frame.keys
 

@@ -13,7 +13,7 @@ from purestate._core import config
 from purestate._core.errors import JaxUsageError
 
 TraceState = Any
-_Tracer = jax.core.Tracer
+_Tracer: Any = jax.core.Tracer  # pyright: ignore[reportAttributeAccessIssue]
 
 
 _get_opaque_trace_state: Any = None

@@ -60,6 +60,8 @@ def run_init(f: Callable[..., Any], rng: Any, args: Any, kwargs: Any) -> tuple[M
     frame = Frame(collections, _sequence(rng, "init(rng, ...)", "first"), running_init=True)
     with ActiveFrame(frame):
         _call(f, args, kwargs)
+        for check in frame.at_end:
+            check()
     return collections["params"].values, collections["state"].initial  # pyright: ignore[reportReturnType]
 
 
@@ -75,8 +77,11 @@ def run_apply(
         "params": Collection("params", params, None, creatable=False, writable=False),
         "state": Collection("state", copy_bundle(state), copy_bundle(state), creatable=True, writable=True),
     }
-    with ActiveFrame(Frame(collections, keys, running_init=False)):
+    frame = Frame(collections, keys, running_init=False)
+    with ActiveFrame(frame):
         out = _call(f, args, kwargs)
+        for check in frame.at_end:
+            check()
     return out, collections["state"].values
 
 
@@ -107,7 +112,7 @@ def _sequence(rng: Any, signature: str, position: str) -> PRNGSequence | None:
 def _outline(value: Any) -> str:
     """What a value is, in a few words: never a dump of arrays."""
     if isinstance(value, Mapping):
-        keys = [str(key) for key in value]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        keys = [str(key) for key in value]
         shown = ", ".join(repr(key) for key in keys[:3]) + (", ..." if len(keys) > 3 else "")
         return f"a {type(value).__name__} with {len(keys)} entries ({shown})" if keys else "an empty dict"
     if hasattr(value, "shape") and hasattr(value, "dtype"):
@@ -124,7 +129,7 @@ def _check_mapping(name: str, value: Any, signature: str) -> Mapping[str, Any]:
             f"`{name}` has to be a dict of dicts, {{module: {{name: array}}}}, but it is {_outline(value)}. "
             f"Are the arguments in this order? {signature}"
         )
-    return value  # pyright: ignore[reportUnknownVariableType]
+    return value
 
 
 def check_not_compiled(f: Any) -> None:

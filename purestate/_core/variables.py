@@ -158,7 +158,7 @@ def missing_parameter(params: Collection, path: str, name: str, shape: Any) -> M
 
 
 def _names_in(bundle: Any) -> list[str]:
-    return [str(name) for name in bundle] if isinstance(bundle, Iterable) else []  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return [str(name) for name in bundle] if isinstance(bundle, Iterable) else []
 
 
 def _listed(names: list[str], most: int = 8) -> str:
@@ -392,5 +392,5 @@ def lift_prefix() -> str | None:
     frames = ambient.get()[0]
     if not frames[-1].running_init:
         return None
-    prefixes = [frame.scope.module.lift_prefix for frame in frames if getattr(frame.scope.module, "lift_prefix", None)]
+    prefixes = [frame.scope.module.prefix_name for frame in frames if getattr(frame.scope.module, "prefix_name", None)]
     return "/".join(prefixes) + "/" if prefixes else None

@@ -77,7 +77,7 @@ def to_haiku_dict(structure: Mapping[str, Any]) -> dict[str, Any]:
 
 def _copy(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return to_haiku_dict(value)  # pyright: ignore[reportUnknownArgumentType]
+        return to_haiku_dict(value)
     return jax.tree.map(lambda leaf: leaf, value)
 
 
@@ -98,7 +98,7 @@ def to_mutable_dict(mapping: Mapping[str, Any]) -> dict[str, Any]:
       A dict.
     """
     return {
-        key: to_mutable_dict(value) if isinstance(value, Mapping) else value  # pyright: ignore[reportUnknownArgumentType]
+        key: to_mutable_dict(value) if isinstance(value, Mapping) else value
         for key, value in mapping.items()
     }
 
@@ -122,6 +122,6 @@ def to_immutable_dict(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(mapping, FlatMap):
         return mapping
     return FlatMap({
-        key: to_immutable_dict(value) if isinstance(value, Mapping) else value  # pyright: ignore[reportUnknownArgumentType]
+        key: to_immutable_dict(value) if isinstance(value, Mapping) else value
         for key, value in mapping.items()
     })  # fmt: skip

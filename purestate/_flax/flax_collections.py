@@ -36,17 +36,17 @@ def flatten_flax_to_haiku(collection: FlaxCollection) -> Bundle:
 def _variables_in(collection: FlaxCollection, parts: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, Any]]:
     for name, value in collection.items():
         if isinstance(value, Mapping):
-            yield from _variables_in(value, (*parts, name))  # pyright: ignore[reportUnknownArgumentType]
+            yield from _variables_in(value, (*parts, name))
         else:
             yield parts, name, value
 
 
 def nest_haiku_to_flax(bundle: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Turns dicts two deep into nested ones, one level for each part of a module's path, "~" too."""
+    """The inverse of `flatten_flax_to_haiku`."""
     collection: dict[str, Any] = {}
     for module_name, variables in bundle.items():
         nested = collection
-        for part in module_name.split("/"):
+        for part in () if module_name == ROOT else module_name.split("/"):
             nested = nested.setdefault(part, {})
         nested.update(variables)
     return collection

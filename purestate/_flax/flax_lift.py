@@ -7,10 +7,10 @@ import flax.errors
 import flax.linen as nn
 
 from purestate._core import trace_guard
+from purestate._core.collection import Bundle
 from purestate._core.errors import ArgumentError
 from purestate._core.frame import Frame, get_frame
 from purestate._core.module import Module
-from purestate._core.path import ROOT
 from purestate._core.rng import maybe_next_rng_key
 from purestate._core.variables import current_name
 from purestate._flax.flax_collections import FlaxCollection, flatten_flax_to_haiku, nest_haiku_to_flax
@@ -50,7 +50,7 @@ def lift(mod: nn.Module, *, name: str) -> Callable[..., Any]:
 
 
 class _LiftedFlaxModule(Module):
-    """Keeps a module of flax's variables in the frame, under its own path."""
+    """Keeps the variables of a module of flax in the frame, under its own path."""
 
     def __init__(self, flax_module: nn.Module, name: str):
         super().__init__(name=name)
@@ -59,70 +59,67 @@ class _LiftedFlaxModule(Module):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         frame = get_frame("A module of flax")
-        current_name()  # raises where the module may not be used
+        path = current_name()
+        trace_guard.check_strictly(frame.trace_state, "A module of flax", path)
         try:
             if frame.running_init:
-                self._init(frame, args, kwargs)
-            variables = self._variables(frame)
-            collections = set(variables) - {"params"}
-            out, changed = self.flax_module.apply(variables, *args, **kwargs, mutable=collections)
+                self._init(frame, path, args, kwargs)
+            variables = _variables_under(path, frame)
+            changed: Any
+            out, changed = self.flax_module.apply(variables, *args, **kwargs, mutable=set(variables) - {"params"})
         except flax.errors.FlaxError as error:
-            error.add_note(f"This came up in the module of flax that is lifted as {self.module_name!r}.")
+            error.add_note(f"This came up in the module of flax that is lifted as {path!r}.")
             raise
-        self._keep(frame, changed, is_initial=False)
+        _keep(changed, path, frame, is_initial=False)
         return out
 
-    def _init(self, frame: Frame, args: Any, kwargs: Any) -> None:
+    def _init(self, frame: Frame, path: str, args: Any, kwargs: dict[str, Any]) -> None:
         if "rngs" in kwargs:
             rngs = kwargs["rngs"]
             if not isinstance(rngs, Mapping):
                 raise FlaxRngsError(
-                    f"rngs, given to {self.module_name!r}, has to be a dict of random keys by name, such as "
+                    f"rngs, given to {path!r}, has to be a dict of random keys by name, such as "
                     f'{{"dropout": ps.next_rng_key()}}, and not a {type(rngs).__name__}.'
                 )
-            rngs = dict(rngs)
+            rngs: Any = dict(rngs)
             key = None if "params" in rngs else maybe_next_rng_key()
             if key is not None:
                 rngs["params"] = key
             kwargs = {name: value for name, value in kwargs.items() if name != "rngs"}
         else:
             rngs = maybe_next_rng_key()
-        # Each call makes the variables anew, and the last one's are those that `init` returns.
-        self._keep(frame, self.flax_module.init(rngs, *args, **kwargs), is_initial=True)
-
-    def _variables(self, frame: Frame) -> dict[str, Any]:
-        """Returns `{collection: nested dicts}`."""
-        state = nest_haiku_to_flax(self._own(frame, "state"))
-        variables = {collection: _without_root(nested) for collection, nested in state.items()}
-        variables["params"] = _without_root(nest_haiku_to_flax(self._own(frame, "params")))
-        return variables
-
-    def _own(self, frame: Frame, collection: str) -> dict[str, Any]:
-        prefix = f"{self.module_name}/"
-        bundle = frame.collections[collection].values
-        return {path.removeprefix(prefix): values for path, values in bundle.items() if path.startswith(prefix)}
-
-    def _keep(self, frame: Frame, variables: Mapping[str, FlaxCollection], *, is_initial: bool) -> None:
-        for flax_name, nested in variables.items():
-            is_params = flax_name == "params"
-            collection = frame.collections["params" if is_params else "state"]
-            prefix = f"{self.module_name}/" if is_params else f"{self.module_name}/{flax_name}/"
-            for path, values in flatten_flax_to_haiku(nested).items():
-                path = prefix + path
-                here = collection.values.setdefault(path, {})
-                for name, value in values.items():
-                    if name in here and here[name] is value:
-                        continue
-                    what = f"Making or setting {name!r} of a module of flax"
-                    trace_guard.check_strictly(frame.trace_state, what, path)
-                    trace_guard.check_outlives_trace(value, frame.trace_state, what, path)
-                    here[name] = value
-                    if collection.initial is not None:
-                        initial = collection.initial.setdefault(path, {})
-                        if is_initial or name not in initial:
-                            initial[name] = value
+        # Each call makes the variables anew, as in dm-haiku: `init` returns those of the last call.
+        _keep(self.flax_module.init(rngs, *args, **kwargs), path, frame, is_initial=True)
 
 
-def _without_root(nested: dict[str, Any]) -> dict[str, Any]:
-    """Moves what is under "~", the variables of the outermost module, to where flax has it."""
-    return {**nested.pop(ROOT, {}), **nested}
+def _variables_under(path: str, frame: Frame) -> dict[str, Any]:
+    """Returns what flax calls the variables, `{collection: nested dicts}`."""
+    prefix = f"{path}/"
+    flat: dict[str, Bundle] = {"params": {}}
+    for full_path, values in frame.collections["params"].values.items():
+        if full_path.startswith(prefix):
+            flat["params"][full_path.removeprefix(prefix)] = values
+    for full_path, values in frame.collections["state"].values.items():
+        if full_path.startswith(prefix):
+            flax_name, _, inner_path = full_path.removeprefix(prefix).partition("/")
+            flat.setdefault(flax_name, {})[inner_path] = values
+    return {flax_name: nest_haiku_to_flax(bundle) for flax_name, bundle in flat.items()}
+
+
+def _keep(variables: Mapping[str, FlaxCollection], path: str, frame: Frame, *, is_initial: bool) -> None:
+    """Puts variables of flax into the frame; with `is_initial` they are what `init` returns."""
+    for flax_name, nested in variables.items():
+        is_params = flax_name == "params"
+        collection = frame.collections["params" if is_params else "state"]
+        prefix = f"{path}/" if is_params else f"{path}/{flax_name}/"
+        for inner_path, values in flatten_flax_to_haiku(nested).items():
+            full_path = prefix + inner_path
+            here = collection.values.setdefault(full_path, {})
+            initial = None if collection.initial is None else collection.initial.setdefault(full_path, {})
+            for name, value in values.items():
+                if name in here and here[name] is value and not is_initial:
+                    continue
+                trace_guard.check_outlives_trace(value, frame.trace_state, f"Making or setting {name!r}", full_path)
+                here[name] = value
+                if initial is not None and (is_initial or name not in initial):
+                    initial[name] = value

@@ -216,17 +216,15 @@ def _inside(expression: Expression) -> Module:
 
 
 def _calls_by_scope(calls: Sequence[MethodInvocation]) -> dict[str, MethodInvocation]:
-    """The calls of modules by their place in the name stacks of a jaxpr: `mlp/linear_0`."""
+    """The calls of modules by their place in the name stacks of a jaxpr: `mlp/linear_0`, `encode/mlp/linear_0`."""
     by_scope: dict[str, MethodInvocation] = {}
     for call in calls:
         parts: list[str] = []
         for details in reversed(call.call_stack):
-            parts.append(details.module.name)
             if details.method_name != "__call__":
                 parts.append(details.method_name)
-        by_scope.setdefault("/".join(parts), call)
-        if call.context.method_name != "__call__":  # the method is a scope within that of its module
-            by_scope.setdefault("/".join(parts[:-1]), call)
+            parts.append(details.module.name)
+        by_scope["/".join(parts)] = call  # the last one: by then a module has used all that it uses
     return by_scope
 
 

@@ -156,7 +156,10 @@ def calls_of(
         params, state = traced_anew(init, axis_env)(init_key, arrays)
         # Anew once more, since what is jitted in `f` was just traced, with nobody listening.
         with intercept_methods(functools.partial(_record, calls)):
-            traced_anew(lambda *args: apply(*args)[0] and None, axis_env)(params, state, apply_key, arrays)
+            traced_anew(apply_for_calls, axis_env)(params, state, apply_key, arrays)
+
+    def apply_for_calls(*args: Any) -> None:
+        apply(*args)
 
     jax.eval_shape(init_and_apply, arrays)
     return [call for call in calls if call is not None]

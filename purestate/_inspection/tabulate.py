@@ -84,7 +84,7 @@ def _tabulate_package() -> Any:
             "`ps.experimental.tabulate` draws its table with the package tabulate, which is not installed: "
             "`pip install tabulate`. `ps.experimental.eval_summary` tells the same without it."
         ) from None
-    return package  # pyright: ignore[reportUnknownVariableType]
+    return package
 
 
 def rows_of(calls: Sequence[MethodInvocation], columns: Sequence[str], filters: Sequence[str]) -> list[list[str]]:

@@ -49,7 +49,7 @@ def replicate(value: Any, num_times: int, name: str) -> tuple[Any, ...]:
     """Returns `value`, one for all axes or one for each, as a tuple with one for each."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
         return (value,) * num_times
-    values: tuple[Any, ...] = tuple(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    values: tuple[Any, ...] = tuple(value)
     if len(values) == 1:
         return values * num_times
     if len(values) != num_times:
@@ -65,7 +65,7 @@ def axes_or_slice(axis: Any, name: str) -> tuple[int, ...] | slice:
     """Returns axes as a tuple; a slice, whose axes depend on the rank, as it is."""
     if isinstance(axis, slice):
         return axis
-    axes: tuple[Any, ...] = tuple(axis) if isinstance(axis, Iterable) else (axis,)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    axes: tuple[Any, ...] = tuple(axis) if isinstance(axis, Iterable) else (axis,)
     if all(isinstance(a, int) for a in axes):
         return axes
     raise LayerError(f"{name} has to be an int, several ints or a slice, got {axis!r}.")

@@ -105,8 +105,8 @@ def is_padfn(padding: Any) -> bool:
       Whether it is to be called.
     """
     if isinstance(padding, Sequence):
-        padding = padding[0]  # pyright: ignore[reportUnknownVariableType]
-    return callable(padding)  # pyright: ignore[reportUnknownArgumentType]
+        padding = padding[0]
+    return callable(padding)
 
 
 def create_from_padfn(

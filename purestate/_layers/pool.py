@@ -69,8 +69,8 @@ def max_pool(
     Raises:
       LayerError: an argument does not fit.
     """
-    value, window_shape, strides = _prepare(value, window_shape, strides, padding, channel_axis)
-    return lax.reduce_window(value, -jnp.inf, lax.max, window_shape, strides, padding)
+    value, window, step = _prepare(value, window_shape, strides, padding, channel_axis)
+    return lax.reduce_window(value, -jnp.inf, lax.max, window, step, padding)
 
 
 def avg_pool(
@@ -99,13 +99,13 @@ def avg_pool(
     Raises:
       LayerError: an argument does not fit.
     """
-    value, window_shape, strides = _prepare(value, window_shape, strides, padding, channel_axis)
-    total = lax.reduce_window(value, 0.0, lax.add, window_shape, strides, padding)
+    value, window, step = _prepare(value, window_shape, strides, padding, channel_axis)
+    total = lax.reduce_window(value, 0.0, lax.add, window, step, padding)
     if padding == "VALID":
-        return total / np.prod(window_shape)
+        return total / np.prod(window)
     # How many inputs each window has; where the window is 1 wide, one count serves all.
-    shape = [size if window != 1 else 1 for size, window in zip(value.shape, window_shape, strict=True)]
-    return total / lax.reduce_window(jnp.ones(shape, value.dtype), 0.0, lax.add, window_shape, strides, padding)
+    shape = [size if width != 1 else 1 for size, width in zip(value.shape, window, strict=True)]
+    return total / lax.reduce_window(jnp.ones(shape, value.dtype), 0.0, lax.add, window, step, padding)
 
 
 class _Pool(Module):

@@ -120,7 +120,7 @@ def _run_branches(frame: Frame, run: Callable[..., Any], branches: list[Callable
     # The same function at two places is one branch, traced once, as in JAX.
     unique = {id(branch): branch for branch in branches}
     lifted = {key: lift_frame(branch, frame, fill=True) for key, branch in unique.items()}
-    if jax.config.jax_disable_jit:
+    if getattr(jax.config, "jax_disable_jit"):  # noqa: B009 (not in its type)
         # JAX then runs the taken branch alone. Look at all, so that each still has the names it would have.
         for pure in lifted.values():
             jax.eval_shape(pure, take_snapshot(frame), *operands)

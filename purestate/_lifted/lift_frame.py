@@ -33,7 +33,7 @@ class Snapshot(NamedTuple):
     """
 
     params: Bundle | None
-    state: Bundle | None
+    state: Bundle
     initial: Bundle | None
     keys: Keys
 
@@ -80,16 +80,18 @@ def changes(before: Snapshot, after: Snapshot) -> Snapshot:
         and all(a is b for a, b in zip(before.keys[1], after.keys[1], strict=True))
     )
     return Snapshot(
-        _new_values(before.params, after.params),
+        _new_or_none(before.params, after.params),
         _new_values(before.state, after.state),
-        _new_values(before.initial, after.initial),
+        _new_or_none(before.initial, after.initial),
         None if same_keys else after.keys,
     )
 
 
-def _new_values(before: Bundle | None, after: Bundle | None) -> Bundle | None:
-    if before is None or after is None:
-        return after
+def _new_or_none(before: Bundle | None, after: Bundle | None) -> Bundle | None:
+    return after if before is None or after is None else _new_values(before, after)
+
+
+def _new_values(before: Bundle, after: Bundle) -> Bundle:
     changed: Bundle = {}
     for module, bundle in after.items():
         old = before.get(module, {})
@@ -138,7 +140,9 @@ class Lifted:
         try:
             if snapshot.params is not None:
                 params.values = copy_bundle(snapshot.params)
-            state.values = copy_bundle(state.values if snapshot.state is None else snapshot.state)
+            elif params.creatable:
+                params.values = copy_bundle(params.values)  # what is made in here stays in here
+            state.values = copy_bundle(snapshot.state)
             state.initial = copy_bundle((state.initial or {}) if snapshot.initial is None else snapshot.initial)
             if snapshot.keys is not None:
                 frame.keys = PRNGSequence(snapshot.keys)

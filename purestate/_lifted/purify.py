@@ -57,7 +57,7 @@ def set_variables(variables: Variables) -> None:
     """
     frame = get_frame("`ps.set_variables`")
     params = variables.get("params") if frame.running_init else None
-    restore(frame, Snapshot(params, variables.get("state"), variables.get("initial", variables.get("state")), None))
+    restore(frame, Snapshot(params, variables.get("state", {}), variables.get("initial", variables.get("state")), None))
 
 
 def purify(fun: Callable[..., Any]) -> Callable[..., tuple[Any, Variables]]:
@@ -106,7 +106,7 @@ def purify(fun: Callable[..., Any]) -> Callable[..., tuple[Any, Variables]]:
             frame.keys = keys_outside
         found = {
             "params": variables.get("params", {}) if after.params is None else after.params,
-            "state": after.state or {},
+            "state": after.state,
             "initial": after.initial or {},
         }
         return out, {name: bundle for name, bundle in found.items() if name in variables}

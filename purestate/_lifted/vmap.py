@@ -77,7 +77,7 @@ def vmap(
             )
         split_rng = False
     if isinstance(in_axes, list):  # jax.vmap takes a tuple
-        in_axes = tuple(in_axes)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        in_axes = tuple(in_axes)
     if not jax.tree.leaves(in_axes) and axis_size is None:
         raise MappingError(
             f"`ps.vmap` of {getattr(fun, '__name__', 'a function')} has in_axes={in_axes}: nothing is mapped, so the number of "

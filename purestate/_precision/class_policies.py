@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from purestate._core.frame import ambient
@@ -84,7 +84,7 @@ def clear_policy(cls: type[Any]) -> None:
 
 
 @contextlib.contextmanager
-def push_policy(cls: type[Any], policy: PolicyLike) -> Iterator[None]:
+def push_policy(cls: type[Any], policy: PolicyLike) -> Generator[None, None, None]:
     """Gives all modules of a class a policy, inside a `with` block, in this thread or task alone.
 
     At the end of the block the class has the policy again that it had before.
@@ -134,7 +134,9 @@ def _check_class(cls: Any) -> None:
 def _check(cls: Any, policy: Any) -> None:
     _check_class(cls)
     if policy is None:
-        raise PolicyError(f"None is not a policy. `ps.mixed_precision.clear_policy({cls.__name__})` takes a policy away.")
+        raise PolicyError(
+            f"None is not a policy. `ps.mixed_precision.clear_policy({cls.__name__})` takes a policy away."
+        )
     missing = [name for name in ("param_dtype", "cast_to_compute", "cast_to_output") if not hasattr(policy, name)]
     if missing:
         raise PolicyError(

@@ -204,14 +204,11 @@ def _named_dtype(dtype_name: str, policy_name: str) -> Any:
 
 def _floating_dtype(name: str, dtype: Any) -> Any:
     try:
-        dtype = jnp.dtype(dtype)
-        floating = jnp.issubdtype(dtype, jnp.floating)
+        if dtype is not None and jnp.issubdtype(dtype, jnp.floating):  # NumPy takes None for float64
+            return jnp.dtype(dtype)
     except TypeError:
-        floating = False
-    # np.dtype(None) is float64.
-    if dtype is None or not floating:
-        raise PolicyError(f"{name} of a policy has to be a floating point type, such as jnp.bfloat16, not {dtype!r}.")
-    return dtype
+        pass
+    raise PolicyError(f"{name} of a policy has to be a floating point type, such as jnp.bfloat16, not {dtype!r}.")
 
 
 def _cast_floating(tree: Any, dtype: Any) -> Any:

@@ -13,11 +13,21 @@ from purestate._core.hooks import GetterContext as ParamContext
 from purestate._core.module import force_name, name_like, name_scope
 from purestate._core.rng import maybe_get_rng_sequence_state, replace_rng_sequence_state
 from purestate._core.variables import current_name, get_current_state, get_initial_state, get_params
+from purestate._lifted.layer_stack import LayerStackTransparencyMapping, layer_stack
+from purestate._lifted.lift import (
+    LiftWithStateUpdater,
+    lift,
+    lift_with_state,
+    transparent_lift,
+    transparent_lift_with_state,
+)
 from purestate._lifted.optimize_rng_use import optimize_rng_use
 
 __all__ = [
     "DO_NOT_STORE",
     "GetterContext",
+    "LayerStackTransparencyMapping",
+    "LiftWithStateUpdater",
     "MethodContext",
     "ParamContext",
     "check_jax_usage",
@@ -29,6 +39,9 @@ __all__ = [
     "get_initial_state",
     "get_params",
     "intercept_methods",
+    "layer_stack",
+    "lift",
+    "lift_with_state",
     "maybe_get_rng_sequence_state",
     "module_auto_repr",
     "name_like",
@@ -36,4 +49,6 @@ __all__ = [
     "optimize_rng_use",
     "replace_rng_sequence_state",
     "rng_reserve_size",
+    "transparent_lift",
+    "transparent_lift_with_state",
 ]

@@ -1,0 +1,228 @@
+"""`layer_stack`: many layers with the same code, as one loop over stacked parameters."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from purestate._core.collection import Bundle
+from purestate._core.errors import LoopError
+from purestate._core.frame import get_frame
+from purestate._core.rng import maybe_next_rng_key
+from purestate._core.transform import transform_with_state
+from purestate._lifted.lift import lift_with_state, transparent_lift_with_state
+
+
+class LayerStackTransparencyMapping(Protocol):
+    """How the names of stacked modules and those of the single layers belong together."""
+
+    def stacked_to_flat(self, stacked_module_name: str, scan_idx: int) -> str:
+        """Returns the name of layer `scan_idx` of a stacked module."""
+        ...
+
+    def flat_to_stacked(self, unstacked_module_name: str) -> tuple[str, int] | None:
+        """Returns the stacked module and index of a layer; None for a module that is no layer."""
+        ...
+
+
+class _Layer(NamedTuple):
+    """What one turn of the loop is given."""
+
+    params: Bundle
+    rng: Any
+    state: Bundle
+    per_layer: Any
+
+
+def layer_stack(
+    num_layers: int,
+    with_per_layer_inputs: bool = False,
+    unroll: int = 1,
+    pass_reverse_to_layer_fn: bool = False,
+    transparent: bool = False,
+    transparency_map: LayerStackTransparencyMapping | None = None,
+    name: str | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Calls a function `num_layers` times in a row, each time with parameters, state and keys of its own.
+
+    Traced and compiled once, as a `jax.lax.scan` over parameters that are stacked along a new first
+    axis.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.layer_stack(4)(lambda x: jnp.tanh(ps.Linear(3)(x)))(x))
+    >>> params = f.init(jax.random.key(0), jnp.ones([2, 3]))
+    >>> jax.tree.map(jnp.shape, params)
+    {'__layer_stack_no_per_layer/linear': {'b': (4, 3), 'w': (4, 3, 3)}}
+
+    Args:
+      num_layers: how many layers.
+      with_per_layer_inputs: whether the function takes inputs `[num_layers, ...]`, a slice for each
+        layer, after the first argument, and returns `(x, y)`, the ys of all layers being stacked.
+      unroll: how many layers to put into one turn of the loop.
+      pass_reverse_to_layer_fn: whether the function is told `reverse`.
+      transparent: whether the parameters are kept layer by layer, under the names that
+        `transparency_map` tells, and not stacked.
+      transparency_map: see `LayerStackTransparencyMapping`; needed for `transparent`.
+      name: what to keep the parameters under.
+
+    Returns:
+      A decorator. The function that comes out takes the same arguments, and returns what the last
+      layer returned: `f(*xs) -> xs`, or `f(x, *per_layer) -> (x, ys)`. Arguments that are no arrays
+      (bools, strings, None) and keyword arguments are the same for all layers; `reverse=True` goes
+      through the layers from last to first.
+
+    Raises:
+      FrameError: called outside a transformed function.
+      LoopError: the options do not fit, or a per-layer input has another length.
+    """
+    if transparent and transparency_map is None:
+        raise LoopError("layer_stack(transparent=True) needs a transparency_map, which tells the name of each layer.")
+    mapping = transparency_map if transparent or transparency_map is not None else None
+    default = "__layer_stack_with_per_layer" if with_per_layer_inputs else "__layer_stack_no_per_layer"
+    stack = functools.partial(_run_stack, num_layers, unroll, mapping, name or default)
+
+    def decorate(f: Callable[..., Any]) -> Callable[..., Any]:
+        if with_per_layer_inputs:
+
+            @functools.wraps(f)
+            def wrapped(x: Any, *per_layer: Any, reverse: bool = False, **kwargs: Any) -> Any:
+                _check_lengths(per_layer, num_layers)
+                told = {"reverse": reverse} if pass_reverse_to_layer_fn else {}
+                return stack(f, x, per_layer, reverse, kwargs, told)
+
+            return wrapped
+
+        _check_no_varargs(f)
+
+        @functools.wraps(f)
+        def wrapped_plain(*args: Any, reverse: bool = False, **kwargs: Any) -> Any:
+            def layer(xs: Any, **kwargs: Any) -> Any:
+                out = f(*xs, **kwargs)
+                return ((out,) if len(args) == 1 else tuple(out)), None
+
+            told = {"reverse": reverse} if pass_reverse_to_layer_fn else {}
+            out = stack(layer, args, (), reverse, kwargs, told)[0]
+            return out[0] if len(args) == 1 else out
+
+        return wrapped_plain
+
+    return decorate
+
+
+def _check_no_varargs(f: Callable[..., Any]) -> None:
+    parameters = list(inspect.signature(f).parameters.values())
+    if parameters and parameters[0].kind == inspect.Parameter.VAR_POSITIONAL:
+        raise LoopError(
+            "layer_stack needs to know the arguments of the layer, so it cannot be f(*args): name them, as in f(x, mask)."
+        )
+
+
+def _check_lengths(per_layer: Any, num_layers: int) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(per_layer):
+        if jnp.ndim(leaf) == 0 or leaf.shape[0] != num_layers:
+            raise LoopError(
+                f"layer_stack of {num_layers} layers needs per-layer inputs of shape [{num_layers}, ...], but input "
+                f"{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}."
+            )
+
+
+def _is_static(leaf: Any) -> bool:
+    """Whether a leaf is a Python value to keep out of the loop, and not an array."""
+    return isinstance(leaf, (bool, str, bytes)) or not (hasattr(leaf, "dtype") or isinstance(leaf, (int, float, complex)))
+
+
+def _split_static(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    """Returns the arrays of a tree, and what puts arrays in their places again."""
+    leaves, treedef = jax.tree.flatten(tree)
+    static = [_is_static(leaf) for leaf in leaves]
+
+    def put_together(arrays: list[Any]) -> Any:
+        rest = iter(arrays)
+        return treedef.unflatten([leaf if fixed else next(rest) for leaf, fixed in zip(leaves, static, strict=True)])
+
+    return [leaf for leaf, fixed in zip(leaves, static, strict=True) if not fixed], put_together
+
+
+def _run_stack(
+    count: int,
+    unroll: int,
+    mapping: LayerStackTransparencyMapping | None,
+    name: str,
+    f: Callable[..., Any],
+    x: Any,
+    per_layer: Any,
+    reverse: bool,
+    kwargs: dict[str, Any],
+    told: dict[str, Any],
+) -> tuple[Any, Any]:
+    """Runs the layers `f(x, *per_layer) -> (x, y)`; in `init` makes their variables first."""
+    get_frame("A function made by `ps.layer_stack`")
+    arrays, put_together = _split_static(x)
+
+    def layer(arrays: list[Any], *per_layer: Any, **told: Any) -> Any:
+        x, y = f(put_together(arrays), *per_layer, **kwargs, **told)
+        return _split_static(x)[0], y
+
+    init, apply = transform_with_state(layer)
+
+    def init_stack(arrays: list[Any], rng: Any) -> tuple[Bundle, Bundle]:
+        def init_layer(carry: Any, per_layer: Any) -> Any:
+            arrays, rng = carry
+            rng, next_rng, apply_rng = (None, None, None) if rng is None else jax.random.split(rng, 3)
+            params, state = init(rng, arrays, *per_layer)
+            (arrays, _), state = apply(params, state, apply_rng, arrays, *per_layer)
+            return (arrays, next_rng), (params, state)
+
+        _, (params, state) = jax.lax.scan(init_layer, (arrays, rng), per_layer, length=count)
+        if mapping is not None:
+            return _split_layers(params, count, mapping), _split_layers(state, count, mapping)
+        return params, state
+
+    rng = maybe_next_rng_key()
+    if mapping is not None:
+        variables, updater = transparent_lift_with_state(init_stack, allow_reuse=True)
+    else:
+        variables, updater = lift_with_state(init_stack, allow_reuse=True, name=name)
+    params, state = variables(arrays, rng)
+    rng = maybe_next_rng_key()
+    rngs = None if rng is None else jax.random.split(rng, count)
+    if mapping is not None:
+        params, state = _stack_layers(params, count, mapping), _stack_layers(state, count, mapping)
+
+    def run_layer(arrays: list[Any], given: _Layer) -> Any:
+        (arrays, y), state = apply(given.params, given.state, given.rng, arrays, *given.per_layer, **told)
+        return arrays, (y, state)
+
+    given = _Layer(params, rngs, state, per_layer)
+    arrays, (ys, state) = jax.lax.scan(run_layer, arrays, given, length=count, unroll=unroll, reverse=reverse)
+    updater.update(state if mapping is None else _split_layers(state, count, mapping))
+    return put_together(arrays), ys
+
+
+def _split_layers(stacked: Bundle, count: int, mapping: LayerStackTransparencyMapping) -> Bundle:
+    layers: Bundle = {}
+    for module, variables in stacked.items():
+        for index in range(count):
+            name = mapping.stacked_to_flat(module, index)
+            if name in layers:
+                raise LoopError(f"The transparency_map gives two layers the name {name!r}; the second is {module!r}, {index}.")
+            layers[name] = jax.tree.map(lambda leaf, index=index: leaf[index], variables)
+    return layers
+
+
+def _stack_layers(layers: Bundle, count: int, mapping: LayerStackTransparencyMapping) -> Bundle:
+    trees: list[Bundle] = [{} for _ in range(count)]
+    for module, variables in layers.items():
+        found = mapping.flat_to_stacked(module)
+        if found is None:
+            continue
+        name, index = found
+        into = trees[index].setdefault(name, {})
+        for key, value in variables.items():
+            if key in into:
+                raise LoopError(f"The transparency_map takes two modules for layer {index} of {name!r}; both have {key!r}.")
+            into[key] = value
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
