@@ -6,11 +6,12 @@ A page says in a directive where its names come from:
     ```
 
 A private file or room stands for the names of `purestate.__all__` that are defined there; a public module
-for its own `__all__`; a public name for itself. So a new name comes up on a page by itself, and one that comes up on none is
-found by tests/docs/test_api_pages.py. Needs no Sphinx; conf.py does the rest.
+for its own `__all__`; a public name for itself. So a new name comes up on a page by itself, and one that
+comes up on none is found by tests/docs/test_api_pages.py. Needs no Sphinx; conf.py does the rest.
 """
 
 import importlib
+import pkgutil
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,18 +37,23 @@ class Symbol(NamedTuple):
 
 
 def public_modules() -> list[ModuleType]:
-    """Returns purestate and its public modules, those that `purestate.__all__` names."""
-    found = [purestate]
-    for module in found:
-        values = (getattr(module, name) for name in module.__all__)
-        found += [value for value in values if isinstance(value, ModuleType) and value.__name__.startswith("purestate.")]
-    return found
+    """Returns purestate and all modules below it that have no underscore anywhere in their path."""
+    names = [found.name for found in pkgutil.walk_packages(purestate.__path__, "purestate.")]
+    public = [name for name in names if not any(part.startswith("_") for part in name.split("."))]
+    return [purestate, *map(importlib.import_module, public)]
 
 
 def symbols_of(module: ModuleType) -> list[Symbol]:
-    """Returns what a public module exports, modules aside."""
-    values = ((name, getattr(module, name)) for name in module.__all__)
-    return [Symbol(module.__name__, name, value) for name, value in values if not isinstance(value, ModuleType)]
+    """Returns what a public module exports, modules aside; what needs a library that is missing has no value."""
+
+    def value_of(name: str) -> Any:
+        try:
+            return getattr(module, name)
+        except ImportError:
+            return None
+
+    symbols = [Symbol(module.__name__, name, value_of(name)) for name in module.__all__]
+    return [symbol for symbol in symbols if not isinstance(symbol.value, ModuleType)]
 
 
 def same_elsewhere(symbol: Symbol) -> str | None:

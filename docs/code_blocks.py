@@ -58,18 +58,19 @@ def read_fences(text: str) -> list[Fence]:
     fences: list[Fence] = []
     opening: re.Match[str] | None = None
     lines: list[str] = []
+    start = 0
     for number, line in enumerate(text.splitlines()):
         match = _FENCE.fullmatch(line.rstrip())
         if opening is None:
             if match:
                 opening, lines, start = match, [], number + 1
         elif match and len(match[1]) >= len(opening[1]) and not match[2]:
-            fences.append(Fence(opening[2], lines, start))  # pyright: ignore[reportPossiblyUnboundVariable]
+            fences.append(Fence(opening[2], lines, start))
             opening = None
         else:
             lines.append(line)
     if opening is not None:
-        raise WrongBlock(f"The fence before line {start} is never closed.")  # pyright: ignore[reportPossiblyUnboundVariable]
+        raise WrongBlock(f"The fence before line {start} is never closed.")
     return fences
 
 
@@ -85,7 +86,9 @@ def read_code_blocks(text: str) -> list[CodeBlock]:
         match = re.fullmatch(r"raises=(\w+)", options)
         if options and not match:
             raise WrongBlock(f"Line {fence.start}: {fence.info!r} is neither 'python' nor 'python raises=SomeError'.")
-        follows = after is not None and after.info == "text" and not "".join(page[fence.end + 1 : after.start - 1]).strip()
+        follows = (
+            after is not None and after.info == "text" and not "".join(page[fence.end + 1 : after.start - 1]).strip()
+        )
         blocks.append(CodeBlock(fence, match[1] if match else None, after if follows else None))
     return blocks
 
@@ -129,7 +132,9 @@ def check_page(page: Path) -> int:
     for block, actual in results:
         if block.output is not None and not is_same_output("\n".join(block.output.lines) + "\n", actual):
             raise WrongBlock(
-                f"{page}:{block.output.start}: the page shows\n\n" + "\n".join(block.output.lines) + "\n\nbut this came "
+                f"{page}:{block.output.start}: the page shows\n\n"
+                + "\n".join(block.output.lines)
+                + "\n\nbut this came "
                 f"out:\n\n{actual}\nIf that is right, run `python docs/code_blocks.py --update {page}`."
             )
     return len(results)

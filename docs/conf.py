@@ -8,15 +8,16 @@ from typing import Any, get_origin
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import api_pages  # noqa: E402
-from docutils import nodes  # noqa: E402
-from sphinx.application import Sphinx  # noqa: E402
-from sphinx.domains.python import PyXRefRole  # noqa: E402
-from sphinx.pycode import ModuleAnalyzer  # noqa: E402
-from sphinx.util.docutils import SphinxDirective  # noqa: E402
-from sphinx.util.typing import stringify_annotation  # noqa: E402
+import api_pages
+import room_files
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.domains.python import PyXRefRole
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import stringify_annotation
 
-import purestate  # noqa: E402
+import purestate
 
 project = "purestate"
 author = "the purestate authors"
@@ -31,7 +32,6 @@ html_css_files = ["purestate.css"]
 pygments_style = "friendly"
 
 myst_heading_anchors = 3
-myst_enable_extensions = ["colon_fence", "deflist"]
 
 autodoc_default_options = {"members": True, "special-members": "__call__", "member-order": "bysource"}
 autodoc_typehints_format = "short"
@@ -78,8 +78,40 @@ class PublicApi(SphinxDirective):
         return self.parse_text_to_nodes("\n".join([*lines, "````"]))
 
 
+class Rooms(SphinxDirective):
+    """`{rooms}`: a section for each room, with its imports and files; see room_files.py.
+
+    Its lines say what a room is, `_core: text`; a room without one has the docstring of its `__init__.py`.
+    """
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        said = dict(line.split(": ", 1) for line in self.content if line.strip())
+        unknown = set(said) - set(room_files.rooms())
+        if unknown:
+            raise self.error(f"There are no such rooms: {sorted(unknown)}")
+        lines: list[str] = []
+        for room in room_files.rooms():
+            files = dict(room_files.files_of(room))
+            about = said.get(room) or files.get("__init__.py", "")
+            imports = ", ".join(f"`{other}`" for other in room_files.imports_of(room)) or "no other room"
+            lines += [f"## {room}", "", about, "", f"Imports {imports}.", "", *_table_of(files)]
+        lines += ["## What is public", "", "These only re-export.", "", *_table_of(dict(room_files.files_of("")))]
+        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+
+
+def _table_of(files: dict[str, str]) -> list[str]:
+    rows = [
+        f"| `{name}` | {about} |" for name, about in files.items() if not name.endswith("__init__.py") or "/" in name
+    ]
+    return ["| file | |", "|---|---|", *rows, ""]
+
+
 def _described(symbol: api_pages.Symbol) -> str:
     value = symbol.value
+    if value is None:
+        return f".. py:data:: {symbol.full_name}\n\n   Needs a library that was missing when this page was built."
     if isinstance(value, type) and not get_origin(value):
         bases = "\n   :show-inheritance:" if issubclass(value, Exception) else ""
         return f".. autoclass:: {symbol.full_name}{bases}"
@@ -94,7 +126,7 @@ def _described(symbol: api_pages.Symbol) -> str:
 
 
 def _text_after_assignment(symbol: api_pages.Symbol) -> list[str]:
-    """The string under the line that makes a constant or a type, which Python forgets and Sphinx finds in the source."""
+    """The string under the line that makes a constant or a type: Python forgets it, Sphinx reads the source."""
     for name, module in list(sys.modules.items()):
         if name.startswith("purestate._") and getattr(module, symbol.name, None) is symbol.value:
             lines = ModuleAnalyzer.for_module(name).find_attr_docs().get(("", symbol.name))
@@ -125,15 +157,16 @@ def _skip_fields(app: Sphinx, what: str, name: str, value: Any, skip: bool, opti
     return True if type(value).__name__ == "_tuplegetter" else None
 
 
-def _api_pages_may_have_changed(app: Sphinx, env: Any, *_: Any) -> list[str]:
+def _pages_made_from_purestate(app: Sphinx, env: Any, *_: Any) -> list[str]:
     # What they show depends on purestate, not on their own text.
-    return [name for name in env.found_docs if name.startswith("api/")]
+    return [name for name in env.found_docs if name.startswith("api/") or name == "rooms"]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("code-or-link", CodeOrLink())
     app.add_directive("public-api", PublicApi)
-    app.connect("env-get-outdated", _api_pages_may_have_changed)
+    app.add_directive("rooms", Rooms)
+    app.connect("env-get-outdated", _pages_made_from_purestate)
     app.connect("autodoc-process-docstring", _tidy_docstring)
     app.connect("autodoc-process-signature", _tidy_signature)
     app.connect("autodoc-skip-member", _skip_fields)

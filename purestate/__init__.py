@@ -3,7 +3,18 @@
 `import purestate as hk` runs code written for dm-haiku; `import purestate as ps` is the same.
 """
 
-from purestate import config, errors, experimental, initializers, nets, pad, testing, typing
+from purestate import (
+    config,
+    data_structures,
+    errors,
+    experimental,
+    initializers,
+    mixed_precision,
+    nets,
+    pad,
+    testing,
+    typing,
+)
 from purestate._core.collection import DO_NOT_STORE
 from purestate._core.hooks import (
     GetterContext,
@@ -54,15 +65,42 @@ from purestate._core.variables import (
     running_init,
     set_state,
 )
+from purestate._inspection.dot import to_dot
+from purestate._layers.attention import MultiHeadAttention
 from purestate._layers.axes import channel_index_of as get_channel_index
+from purestate._layers.batch_apply import BatchApply, expand_apply
 from purestate._layers.batch_norm import BatchNorm
 from purestate._layers.conv import Conv1D, Conv2D, Conv3D, ConvND
+from purestate._layers.conv_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose, ConvNDTranspose
+from purestate._layers.deferred import Deferred
+from purestate._layers.depthwise_conv import (
+    DepthwiseConv1D,
+    DepthwiseConv2D,
+    DepthwiseConv3D,
+    SeparableDepthwiseConv2D,
+)
 from purestate._layers.dropout import dropout
+from purestate._layers.embed import Embed, EmbedLookupStyle
+from purestate._layers.group_norm import GroupNorm
+from purestate._layers.layer_norm import InstanceNorm, LayerNorm
 from purestate._layers.linear import Bias, Linear
 from purestate._layers.moving_averages import EMAParamsTree, ExponentialMovingAverage
+from purestate._layers.multinomial import multinomial
+from purestate._layers.one_hot import one_hot
 from purestate._layers.pool import AvgPool, MaxPool, avg_pool, max_pool
+from purestate._layers.recurrent.conv_lstm import Conv1DLSTM, Conv2DLSTM, Conv3DLSTM
+from purestate._layers.recurrent.core import RNNCore
+from purestate._layers.recurrent.deep_rnn import DeepRNN, deep_rnn_with_skip_connections
+from purestate._layers.recurrent.gru import GRU
+from purestate._layers.recurrent.identity_core import IdentityCore
+from purestate._layers.recurrent.lstm import LSTM, LSTMState
+from purestate._layers.recurrent.reset_core import ResetCore
+from purestate._layers.recurrent.unroll import dynamic_unroll, static_unroll
+from purestate._layers.recurrent.vanilla_rnn import VanillaRNN
 from purestate._layers.reshape import Flatten, Reshape
+from purestate._layers.rms_norm import RMSNorm
 from purestate._layers.sequential import Sequential, to_module
+from purestate._layers.spectral_norm import SNParamsTree, SpectralNorm
 from purestate._lifted.autodiff import grad, value_and_grad
 from purestate._lifted.control_flow import cond, fori_loop, switch, while_loop
 from purestate._lifted.layer_stack import LayerStackTransparencyMapping, layer_stack
@@ -83,17 +121,39 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AvgPool",
+    "BatchApply",
     "BatchNorm",
     "Bias",
     "Conv1D",
+    "Conv1DLSTM",
+    "Conv1DTranspose",
     "Conv2D",
+    "Conv2DLSTM",
+    "Conv2DTranspose",
     "Conv3D",
+    "Conv3DLSTM",
+    "Conv3DTranspose",
     "ConvND",
+    "ConvNDTranspose",
     "DO_NOT_STORE",
+    "DeepRNN",
+    "Deferred",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
+    "DepthwiseConv3D",
     "EMAParamsTree",
+    "Embed",
+    "EmbedLookupStyle",
     "ExponentialMovingAverage",
     "Flatten",
+    "GRU",
     "GetterContext",
+    "GroupNorm",
+    "IdentityCore",
+    "InstanceNorm",
+    "LSTM",
+    "LSTMState",
+    "LayerNorm",
     "LayerStackTransparencyMapping",
     "LiftWithStateUpdater",
     "Linear",
@@ -101,19 +161,27 @@ __all__ = [
     "MethodContext",
     "Module",
     "ModuleProtocol",
+    "MultiHeadAttention",
     "MultiTransformed",
     "MultiTransformedWithState",
     "MutableParams",
     "MutableState",
     "PRNGSequence",
     "Params",
+    "RMSNorm",
+    "RNNCore",
+    "ResetCore",
     "Reshape",
+    "SNParamsTree",
+    "SeparableDepthwiseConv2D",
     "Sequential",
     "SetterContext",
+    "SpectralNorm",
     "State",
     "SupportsCall",
     "Transformed",
     "TransformedWithState",
+    "VanillaRNN",
     "__version__",
     "avg_pool",
     "cond",
@@ -122,9 +190,13 @@ __all__ = [
     "custom_creator",
     "custom_getter",
     "custom_setter",
+    "data_structures",
+    "deep_rnn_with_skip_connections",
     "dropout",
+    "dynamic_unroll",
     "errors",
     "eval_shape",
+    "expand_apply",
     "experimental",
     "force_name",
     "fori_loop",
@@ -146,13 +218,16 @@ __all__ = [
     "max_pool",
     "maybe_get_rng_sequence_state",
     "maybe_next_rng_key",
+    "mixed_precision",
     "multi_transform",
     "multi_transform_with_state",
+    "multinomial",
     "name_like",
     "name_scope",
     "nets",
     "next_rng_key",
     "next_rng_keys",
+    "one_hot",
     "pad",
     "purify",
     "remat",
@@ -162,8 +237,10 @@ __all__ = [
     "scan",
     "set_state",
     "set_variables",
+    "static_unroll",
     "switch",
     "testing",
+    "to_dot",
     "to_module",
     "transform",
     "transform_with_state",

@@ -99,6 +99,15 @@ def inside_transform() -> bool:
     return bool(ambient.get()[0])
 
 
+# Hooks that outlive any block (see `hooks.add_lasting_hook`): outermost in every frame.
+lasting_hooks: tuple[Any, ...] = ()
+
+
+def with_lasting(hooks: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Returns hooks with the lasting ones first, which makes them the outermost."""
+    return lasting_hooks + tuple(hook for hook in hooks if hook not in lasting_hooks)
+
+
 class ActiveFrame:
     """Makes a frame the innermost one for a `with` block."""
 
@@ -112,6 +121,8 @@ class ActiveFrame:
         if frames:
             self.frame.boundary = frames[-1].boundary_within
             self.frame.boundary_within = frames[-1].boundary_within
+        if lasting_hooks:
+            hooks = with_lasting(hooks)
         self.token = ambient.set(((*frames, self.frame), hooks))
         return self.frame
 

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from contextvars import Token
 from typing import Any, NamedTuple, Protocol
 
+from purestate._core import frame
 from purestate._core.frame import ambient, get_frame
 from purestate._core.path import split_variable_path
 
@@ -112,6 +113,22 @@ class _ActiveHooks(AbstractContextManager[None]):
 
     def __exit__(self, *exc_info: object) -> None:
         ambient.reset(self._tokens.pop())
+        if frame.lasting_hooks:  # one may have been added inside the block
+            _refit()
+
+
+def add_lasting_hook(hook: Hook) -> None:
+    """Makes a hook the outermost one of every frame from here on, until the process ends."""
+    if hook not in frame.lasting_hooks:
+        frame.lasting_hooks = (*frame.lasting_hooks, hook)
+    _refit()
+
+
+def _refit() -> None:
+    """Puts the lasting hooks into the running frame, which may have begun before them."""
+    frames, hooks = ambient.get()
+    if frames:
+        ambient.set((frames, frame.with_lasting(hooks)))
 
 
 def functions_for(event: str | tuple[str, str], hooks: tuple[Hook, ...]) -> list[Callable[..., Any]]:

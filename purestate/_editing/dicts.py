@@ -97,10 +97,7 @@ def to_mutable_dict(mapping: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
       A dict.
     """
-    return {
-        key: to_mutable_dict(value) if isinstance(value, Mapping) else value
-        for key, value in mapping.items()
-    }
+    return {key: to_mutable_dict(value) if isinstance(value, Mapping) else value for key, value in mapping.items()}
 
 
 def to_immutable_dict(mapping: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from purestate._core.module import Module
 from purestate._core.rng import maybe_next_rng_key
 from purestate._core.variables import current_name
 from purestate._flax.flax_collections import FlaxCollection, flatten_flax_to_haiku, nest_haiku_to_flax
+from purestate._lifted.lift import keep_variables
 
 
 class FlaxRngsError(ArgumentError, flax.errors.InvalidRngError):
@@ -55,7 +56,7 @@ class _LiftedFlaxModule(Module):
     def __init__(self, flax_module: nn.Module, name: str):
         super().__init__(name=name)
         self.flax_module = flax_module
-        self.lift_prefix = self.module_name
+        self.prefix_name = self.module_name  # read by hooks of functions of purestate inside the module of flax
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         frame = get_frame("A module of flax")
@@ -70,7 +71,7 @@ class _LiftedFlaxModule(Module):
         except flax.errors.FlaxError as error:
             error.add_note(f"This came up in the module of flax that is lifted as {path!r}.")
             raise
-        _keep(changed, path, frame, is_initial=False)
+        _keep(changed, path, frame)
         return out
 
     def _init(self, frame: Frame, path: str, args: Any, kwargs: dict[str, Any]) -> None:
@@ -88,8 +89,12 @@ class _LiftedFlaxModule(Module):
             kwargs = {name: value for name, value in kwargs.items() if name != "rngs"}
         else:
             rngs = maybe_next_rng_key()
+        variables = self.flax_module.init(rngs, *args, **kwargs)
         # Each call makes the variables anew, as in dm-haiku: `init` returns those of the last call.
-        _keep(self.flax_module.init(rngs, *args, **kwargs), path, frame, is_initial=True)
+        initial = frame.collections["state"].initial or {}
+        for full_path in [p for p in initial if p.startswith(f"{path}/")]:
+            del initial[full_path]
+        _keep(variables, path, frame)
 
 
 def _variables_under(path: str, frame: Frame) -> dict[str, Any]:
@@ -106,20 +111,8 @@ def _variables_under(path: str, frame: Frame) -> dict[str, Any]:
     return {flax_name: nest_haiku_to_flax(bundle) for flax_name, bundle in flat.items()}
 
 
-def _keep(variables: Mapping[str, FlaxCollection], path: str, frame: Frame, *, is_initial: bool) -> None:
-    """Puts variables of flax into the frame; with `is_initial` they are what `init` returns."""
+def _keep(variables: Mapping[str, FlaxCollection], path: str, frame: Frame) -> None:
+    """Puts what flax calls the variables into the frame."""
     for flax_name, nested in variables.items():
-        is_params = flax_name == "params"
-        collection = frame.collections["params" if is_params else "state"]
-        prefix = f"{path}/" if is_params else f"{path}/{flax_name}/"
-        for inner_path, values in flatten_flax_to_haiku(nested).items():
-            full_path = prefix + inner_path
-            here = collection.values.setdefault(full_path, {})
-            initial = None if collection.initial is None else collection.initial.setdefault(full_path, {})
-            for name, value in values.items():
-                if name in here and here[name] is value and not is_initial:
-                    continue
-                trace_guard.check_outlives_trace(value, frame.trace_state, f"Making or setting {name!r}", full_path)
-                here[name] = value
-                if initial is not None and (is_initial or name not in initial):
-                    initial[name] = value
+        collection, prefix = ("params", f"{path}/") if flax_name == "params" else ("state", f"{path}/{flax_name}/")
+        keep_variables(frame, frame.collections[collection], flatten_flax_to_haiku(nested), prefix)

@@ -49,16 +49,28 @@ class Box:
       operations: the operations in it.
       boxes: the boxes in it.
       box_of_call: those of method calls, by the number of the call.
+      open_calls: the calls that it and the boxes around it are for.
     """
 
     title: str
     operations: list[Source] = dataclasses.field(default_factory=list)
     boxes: list["Box"] = dataclasses.field(default_factory=list)
     box_of_call: dict[int, "Box"] = dataclasses.field(default_factory=dict)
+    open_calls: frozenset[int] = frozenset()
 
     def add(self, title: str) -> "Box":
-        self.boxes.append(Box(title))
+        self.boxes.append(Box(title, open_calls=self.open_calls))
         return self.boxes[-1]
+
+    def for_call(self, number: int, title: str) -> "Box":
+        # Of a gradient, the names of scopes may be there twice: for the way forward and the way back.
+        if number in self.open_calls:
+            return self
+        if number not in self.box_of_call:
+            box = self.add(title)
+            box.open_calls |= {number}
+            self.box_of_call[number] = box
+        return self.box_of_call[number]
 
 
 class _Drawing:
@@ -94,9 +106,7 @@ class _Drawing:
         for eqn in jaxpr.eqns:
             into = box
             for number in map(int, _CALLS.findall(str(eqn.source_info.name_stack))):
-                if number not in into.box_of_call:
-                    into.box_of_call[number] = into.add(self._titles_of_calls[number])
-                into = into.box_of_call[number]
+                into = into.for_call(number, self._titles_of_calls[number])
             inputs = [source_of(atom) for atom in eqn.invars]
             body = body_of(eqn)
             if body is None:
@@ -155,7 +165,7 @@ class _Drawing:
 
 
 def _title(primitive: str, name: str) -> str:
-    return name if name.startswith(primitive) else f"{primitive} ({name})"
+    return name if name.startswith(primitive) or primitive.startswith(name) else f"{primitive} ({name})"
 
 
 def _node(name: str, label: list[str], *, color: str, fillcolor: str, style: str = "filled") -> str:
@@ -210,8 +220,8 @@ def _without_side_effects(fun: Callable[..., Any]) -> Callable[..., Any]:
 def to_dot(fun: Callable[..., Any]) -> Callable[..., str]:
     """Returns a function that draws `fun`: its operations and what they take, in a box for each method call.
 
-    The drawing is in the language of graphviz: `dot -Tsvg` makes a picture of it, and in a notebook
-    `graphviz.Source(text)` shows it.
+    Branches (`cond`) and loops of unknown length (`while`) are one operation each. The drawing is in the language of
+    graphviz: `dot -Tsvg` makes a picture of it, and in a notebook `graphviz.Source(text)` shows it.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform(lambda x: ps.Linear(1)(x))
@@ -233,7 +243,8 @@ def to_dot(fun: Callable[..., Any]) -> Callable[..., str]:
         titles: list[str] = []
 
         def mark(next_method: Callable[..., Any], args: Any, kwargs: Any, context: MethodContext) -> Any:
-            path = getattr(context.module, "module_name", type(context.module).__name__)  # in `__init__` it may lack one
+            # In `__init__` it may have no path yet.
+            path = getattr(context.module, "module_name", type(context.module).__name__)
             titles.append(path if context.method_name == "__call__" else f"{path} ({context.method_name})")
             with jax.named_scope(f"{_CALL}{len(titles) - 1}"):
                 return next_method(*args, **kwargs)

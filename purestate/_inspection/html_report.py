@@ -46,24 +46,26 @@ def as_html(module: Module, min_flop: int = 1000, outvars: str = "", last: bool 
         (module.total_param_size or None, "params"),
         (module.total_state_size or None, "state"),
     )
-    numbers = "".join(f' <span class="number">{format_number(n, unit)}</span>' for n, unit in sizes if n is not None)
+    numbers = "".join(_number(n, unit) for n, unit in sizes if n is not None)
     outputs = f"{escape(outvars)} = " if outvars else ""
     head = f'<span class="tooltip-container">{outputs}<b>{escape(module.name)}</b>{numbers}{_variables(module)}</span>'
     shown = [e for e in module.expressions if e.flops is None or e.flops >= min_flop]
     kind = "module last" if last else "module"
     if not shown:
         return f'<div class="{kind}">{head}</div>\n'
-    rows = "".join(
-        f"<li>{_expression(e, min_flop, last=i == len(shown) - 1)}</li>\n" for i, e in enumerate(shown)
-    )
+    rows = "".join(f"<li>{_expression(e, min_flop, last=i == len(shown) - 1)}</li>\n" for i, e in enumerate(shown))
     return f'<details class="{kind}"><summary>{head}</summary>\n<ol>\n{rows}</ol>\n</details>\n'
+
+
+def _number(n: int, unit: str) -> str:
+    return f' <span class="number">{format_number(n, unit)}</span>'
 
 
 def _expression(expression: Expression, min_flop: int, *, last: bool) -> str:
     if expression.submodule is not None:
         return as_html(expression.submodule, min_flop=min_flop, outvars=expression.outvars, last=last)
     params = "".join(f"<div>{escape(key)}: {escape(value)}</div>" for key, value in expression.params.items())
-    flops = "" if expression.flops is None else f' <span class="number">{format_number(expression.flops, "flops")}</span>'
+    flops = "" if expression.flops is None else _number(expression.flops, "flops")
     return (
         f'<div class="expression tooltip-container">{escape(expression.outvars)} = '
         f'<span class="primitive">{escape(expression.primitive)}</span> {escape(expression.invars)}{flops}'

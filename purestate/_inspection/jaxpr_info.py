@@ -98,12 +98,12 @@ def make_model_info(
     Returns:
       A function of the arguments of `f` that returns a `Module`. What is no array is left a Python value.
     """
-    name = name or getattr(f, "__name__", None) or type(f).__name__
+    title = name or getattr(f, "__name__", "") or type(f).__name__
 
     def make_module(*args: Any, **kwargs: Any) -> Module:
         run, arrays = function_of_arrays(f, args, kwargs)
         jaxpr = jax.make_jaxpr(run, axis_env=axis_env)(arrays)
-        module = _module_of(name, opened(jaxpr), compute_flops)
+        module = _module_of(title, opened(jaxpr), compute_flops)
         if include_module_info:
             calls = calls_of(lambda *args, **kwargs: f(*args, **kwargs), args, kwargs, axis_env or ())
             _add_variables(module, "", _calls_by_scope(calls))

@@ -125,7 +125,11 @@ _IGNORED = ("__init__", "params_dict", "state_dict")
 
 
 def _record(
-    calls: list[MethodInvocation | None], next_method: Callable[..., Any], args: Any, kwargs: Any, context: MethodContext
+    calls: list[MethodInvocation | None],
+    next_method: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+    context: MethodContext,
 ) -> Any:
     if context.method_name in _IGNORED:
         return next_method(*args, **kwargs)

@@ -72,13 +72,15 @@ _GRID = {"tablefmt": "grid"}
 def _chosen(kind: str, names: Sequence[str], known: Mapping[str, Any]) -> list[Any]:
     wrong = [name for name in names if name not in known]
     if wrong:
-        raise TableError(f"tabulate has no {kind} {', '.join(map(repr, wrong))}; there are {', '.join(map(repr, known))}.")
+        raise TableError(
+            f"tabulate has no {kind} {', '.join(map(repr, wrong))}; there are {', '.join(map(repr, known))}."
+        )
     return [known[name] for name in names]
 
 
 def _tabulate_package() -> Any:
     try:
-        import tabulate as package  # pyright: ignore[reportMissingModuleSource, reportMissingImports]  # noqa: PLC0415
+        import tabulate as package  # pyright: ignore[reportMissingModuleSource, reportMissingImports]
     except ImportError:
         raise MissingPackageError(
             "`ps.experimental.tabulate` draws its table with the package tabulate, which is not installed: "

@@ -68,10 +68,11 @@ class RMSNorm(Module):
         if not isinstance(inputs, jax.Array):
             inputs = jnp.asarray(inputs)
         axis = absolute_axes(self.axis, inputs.ndim)
-        out = inputs
+        scale = None
         if self.create_scale:
             shape = parameter_shape(inputs.shape, absolute_axes(self.param_axis, inputs.ndim))
-            out = inputs * jnp.broadcast_to(get_parameter("scale", shape, inputs.dtype, self.scale_init), inputs.shape)
+            scale = jnp.broadcast_to(get_parameter("scale", shape, inputs.dtype, self.scale_init), inputs.shape)
         # Broadcast before the root and not after it: the gradient sums in the same order as dm-haiku's.
         mean_squared = jnp.broadcast_to(jnp.mean(jnp.square(inputs), axis, keepdims=True), inputs.shape)
-        return out * lax.rsqrt(mean_squared + self.eps)
+        scaled = inputs if scale is None else inputs * scale
+        return scaled * lax.rsqrt(mean_squared + self.eps)

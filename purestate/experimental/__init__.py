@@ -13,6 +13,9 @@ from purestate._core.hooks import GetterContext as ParamContext
 from purestate._core.module import force_name, name_like, name_scope
 from purestate._core.rng import maybe_get_rng_sequence_state, replace_rng_sequence_state
 from purestate._core.variables import current_name, get_current_state, get_initial_state, get_params
+from purestate._inspection.dot import abstract_to_dot, to_dot
+from purestate._inspection.summary import ArraySpec, MethodInvocation, ModuleDetails, eval_summary
+from purestate._inspection.tabulate import tabulate
 from purestate._lifted.layer_stack import LayerStackTransparencyMapping, layer_stack
 from purestate._lifted.lift import (
     LiftWithStateUpdater,
@@ -22,23 +25,30 @@ from purestate._lifted.lift import (
     transparent_lift_with_state,
 )
 from purestate._lifted.optimize_rng_use import optimize_rng_use
+from purestate.experimental import jaxpr_info
 
 __all__ = [
+    "ArraySpec",
     "DO_NOT_STORE",
     "GetterContext",
     "LayerStackTransparencyMapping",
     "LiftWithStateUpdater",
     "MethodContext",
+    "MethodInvocation",
+    "ModuleDetails",
     "ParamContext",
+    "abstract_to_dot",
     "check_jax_usage",
     "current_name",
     "custom_creator",
     "custom_getter",
+    "eval_summary",
     "force_name",
     "get_current_state",
     "get_initial_state",
     "get_params",
     "intercept_methods",
+    "jaxpr_info",
     "layer_stack",
     "lift",
     "lift_with_state",
@@ -49,6 +59,8 @@ __all__ = [
     "optimize_rng_use",
     "replace_rng_sequence_state",
     "rng_reserve_size",
+    "tabulate",
+    "to_dot",
     "transparent_lift",
     "transparent_lift_with_state",
 ]

@@ -22,7 +22,9 @@ def _load(name: str) -> ModuleType:
 
 
 api_pages = _load("api_pages")
-PUBLIC = sorted({symbol.full_name: symbol for m in api_pages.public_modules() for symbol in api_pages.symbols_of(m)}.items())
+PUBLIC = sorted(
+    {symbol.full_name: symbol for m in api_pages.public_modules() for symbol in api_pages.symbols_of(m)}.items()
+)
 
 
 def _shown() -> dict[str, list[str]]:

@@ -59,7 +59,8 @@ def test_other_error_is_found(tmp_path: Path):
 
 
 def test_blocks_share_one_namespace_and_fences_nest(tmp_path: Path):
-    text = "````md\n```python\n1 / 0\n```\n````\n\n```python\na = 2\n```\n\ntext\n\n```python\nprint(a)\n```\n```text\n2\n```\n"
+    shown = "````md\n```python\n1 / 0\n```\n````\n\n"
+    text = shown + "```python\na = 2\n```\n\ntext\n\n```python\nprint(a)\n```\n```text\n2\n```\n"
     assert code_blocks.check_page(_write(tmp_path, text)) == 2
 
 

@@ -32,35 +32,42 @@ def is_float(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jnp.floating)
 
 
-class Run:
-    """A row, run with one library.
+def some_values(x: Any) -> Any:
+    return jnp.asarray(np.sin(1.0 + np.arange(x.size)).reshape(x.shape), x.dtype)
 
-    Step by step, as it comes, where it is small; otherwise compiled.
-    """
 
-    def __init__(self, lib: Any, row: Row, dtype: str):
-        inputs = inputs_of(row, dtype)
-        key, apply_key = jax.random.split(jax.random.key(7))
-        f = lib.transform_with_state(lambda *inputs: row.run(lib, *inputs))
-        step_by_step = dtype == "float32" and not row.is_net
-        self.params, self.state = (f.init if step_by_step else jax.jit(f.init))(key, *inputs)
-        self.outputs = f.apply(self.params, self.state, apply_key, *inputs) if step_by_step else None
-        self.num_equations = num_equations(jax.make_jaxpr(f.apply)(self.params, self.state, apply_key, *inputs).jaxpr)
+class Program:
+    """A function and its arguments, compiled only if need be."""
 
-        def loss(params: Any, floats: list[Any], state: Any, key: Any) -> Any:
-            rest = iter(floats)
-            out, new_state = f.apply(params, state, key, *[next(rest) if is_float(x) else x for x in inputs])
-            # Gradients that differ from value to value, so that no sum of them is zero.
-            terms = [jnp.sum(jnp.sin(x) * x) for x in jax.tree.leaves(out) if is_float(x)]
-            return sum(terms, jnp.zeros([])).astype(jnp.float32), (out, new_state)
+    def __init__(self, f: Any, *args: Any):
+        self._lowered, self._args = jax.jit(lambda *args: f(*args)).lower(*args), args
+        self.text = self._lowered.as_text()
 
-        self._arguments = (self.params, [x for x in inputs if is_float(x)], self.state, apply_key)
-        self._lowered = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)).lower(*self._arguments)
-        self.program = self._lowered.as_text()
+    def run(self) -> Any:
+        return self._lowered.compile()(*self._args)
 
-    def compiled(self) -> Any:
-        """Outputs, new state and gradients."""
-        return self._lowered.compile()(*self._arguments)
+
+def assert_same_results(ours: Program, theirs: Program) -> None:
+    if ours.text != theirs.text:  # the same program needs no run
+        assert_same_bits(ours.run(), theirs.run())
+
+
+def transformed(lib: Any, row: Row) -> Any:
+    return lib.transform_with_state(lambda *inputs: row.run(lib, *inputs))
+
+
+def gradients(f: Any, params: Any, state: Any, key: Any, inputs: list[Any]) -> Program:
+    """Outputs, new state and gradients."""
+
+    def loss(params: Any, floats: list[Any], state: Any, key: Any) -> Any:
+        rest = iter(floats)
+        out, new_state = f.apply(params, state, key, *[next(rest) if is_float(x) else x for x in inputs])
+        # Gradients that differ from value to value, so that no sum of them is zero.
+        terms = [jnp.sum(jnp.sin(x) * x) for x in jax.tree.leaves(out) if is_float(x)]
+        return sum(terms, jnp.zeros([])).astype(jnp.float32), (out, new_state)
+
+    floats = [x for x in inputs if is_float(x)]
+    return Program(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True), params, floats, state, key)
 
 
 def rows(*dtypes: str) -> Any:
@@ -71,23 +78,31 @@ def rows(*dtypes: str) -> Any:
 
 @pytest.mark.parametrize(("row", "dtype"), rows("float32", "bfloat16"))
 def test_bits(row: Row, dtype: str) -> None:
-    theirs, ours = Run(haiku, row, dtype), Run(purestate, row, dtype)
-    for collection in ("params", "state"):
-        assert_same_bits(getattr(ours, collection), getattr(theirs, collection))
-    assert_same_bits(ours.outputs, theirs.outputs)
-    assert ours.num_equations <= theirs.num_equations
-    if ours.program != theirs.program:  # the same program needs no run
-        assert_same_bits(ours.compiled(), theirs.compiled())
+    inputs = inputs_of(row, dtype)
+    key, apply_key = jax.random.split(jax.random.key(7))
+    ours, theirs = transformed(purestate, row), transformed(haiku, row)
+    if row.is_net:
+        assert_same_results(Program(ours.init, key, *inputs), Program(theirs.init, key, *inputs))
+        params, state = jax.tree.map(some_values, jax.eval_shape(theirs.init, key, *inputs))
+    else:
+        params, state = theirs.init(key, *inputs)
+        assert_same_bits(ours.init(key, *inputs), (params, state))
+        arguments = (params, state, apply_key, *inputs)
+        assert_same_bits(ours.apply(*arguments), theirs.apply(*arguments))
+    assert_same_results(*(gradients(f, params, state, apply_key, inputs) for f in (ours, theirs)))
 
 
 @pytest.mark.parametrize(("row", "dtype"), rows("float32", "bfloat16", "float64"))
-def test_names_and_dtypes(row: Row, dtype: str) -> None:
+def test_names_dtypes_and_equations(row: Row, dtype: str) -> None:
     def described(lib: Any) -> Any:
-        f = lib.transform_with_state(lambda *inputs: row.run(lib, *inputs))
-        params_and_state = jax.eval_shape(f.init, key, *inputs)
-        in_order = [(m, list(variables)) for bundle in params_and_state for m, variables in bundle.items()]
-        return in_order, params_and_state, jax.eval_shape(f.apply, *params_and_state, key, *inputs)
+        f = transformed(lib, row)
+        bundles = jax.eval_shape(f.init, key, *inputs)
+        in_order = [(module, list(variables)) for bundle in bundles for module, variables in bundle.items()]
+        jaxpr, out = jax.make_jaxpr(f.apply, return_shape=True)(*bundles, key, *inputs)
+        return (in_order, bundles, out), num_equations(jaxpr.jaxpr)
 
     with jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext():
         inputs, key = inputs_of(row, dtype), jax.random.key(0)
-        assert described(purestate) == described(haiku)
+        (ours, our_equations), (theirs, their_equations) = described(purestate), described(haiku)
+    assert ours == theirs
+    assert our_equations <= their_equations

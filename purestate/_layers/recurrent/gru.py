@@ -19,6 +19,11 @@ def _matmul(x: jax.Array, w: jax.Array) -> jax.Array:
     return lax.dot_general(x, w, (((len(x.shape) - 1,), (0,)), ((), ())), None, x.dtype)
 
 
+def _along(b: jax.Array, x: jax.Array) -> jax.Array:
+    """Repeats a bias `[N]` to the shape of `x`, `[..., N]`."""
+    return b if b.shape == x.shape else lax.broadcast_in_dim(b, x.shape, (len(x.shape) - 1,))
+
+
 class GRU(RNNCore):
     """A core with two gates: one for what of the state to replace, one for what of it to see.
 
@@ -88,10 +93,10 @@ class GRU(RNNCore):
         x = matmul(inputs, w_i)
         x_zr, x_a = lax.split(x, sizes, len(x.shape) - 1)
         h_zr = matmul(state, w_zr)
-        zr = lax.logistic(add(add(x_zr, h_zr), jnp.broadcast_to(b_zr, h_zr.shape)))
+        zr = lax.logistic(add(add(x_zr, h_zr), _along(b_zr, h_zr)))
         z, r = lax.split(zr, (size, size), len(zr.shape) - 1)
         h_a = matmul(mul(r, state), w_a)
-        a = lax.tanh(add(add(x_a, h_a), jnp.broadcast_to(b_a, h_a.shape)))
+        a = lax.tanh(add(add(x_a, h_a), _along(b_a, h_a)))
         one: Any = z.dtype.type(1)
         state = add(mul(lax.sub(one, z), state), mul(z, a))
         return state, state

@@ -1,0 +1,21 @@
+"""Parameters that are kept in another dtype than they are used in."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from purestate._core.variables import Initializer, get_parameter
+
+
+def get_parameter_kept_in(
+    param_dtype: Any, name: str, shape: Sequence[int], dtype: Any, init: Initializer | None
+) -> jax.Array:
+    """`get_parameter` that makes the parameter in `param_dtype` and returns it in `dtype`; with None, as without."""
+    if param_dtype is None:
+        return get_parameter(name, shape, dtype, init)
+    value = get_parameter(name, shape, param_dtype, init)
+    # Weights as integers, for an input of integers, would be wrong; JAX finds the dtype for both then.
+    return lax.convert_element_type(value, dtype) if jnp.issubdtype(dtype, jnp.inexact) else value

@@ -1,0 +1,61 @@
+"""Tracing anew, with Python values."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, PartitionSpec
+
+from purestate._inspection.tracing import function_of_arrays, traced_anew
+
+
+def test_arrays_are_told_from_python_values():
+    class Thing:
+        pass
+
+    thing = Thing()
+    arrays = [jnp.ones([1]), np.ones([2]), np.float32(3), jax.ShapeDtypeStruct([4], jnp.float32), jax.random.key(0)]
+    run, found = function_of_arrays(
+        lambda *args, **kwargs: (args, kwargs), (arrays, True, None), {"a": thing, "b": 1.5}
+    )
+    assert found == arrays
+    (filled, flag, none), kwargs = run(["a", "b", "c", "d", "e"])
+    assert filled == ["a", "b", "c", "d", "e"]
+    assert flag is True
+    assert none is None
+    assert kwargs == {"a": thing, "b": 1.5}
+
+
+def test_what_is_cached_runs_again():
+    traces = []
+
+    @jax.jit
+    def f(x):
+        traces.append(x)
+        return x + 1
+
+    @jax.jit
+    def g(x):
+        return jax.lax.scan(lambda c, x: (f(c), f(x)), x[0], x)
+
+    g(jnp.ones([3]))
+    g(jnp.ones([3]))
+    before = len(traces)
+    jax.eval_shape(traced_anew(g), jnp.ones([3]))
+    assert len(traces) == before + 1
+    jax.eval_shape(traced_anew(g), jnp.ones([3]))
+    assert len(traces) == before + 2
+    g(jnp.ones([3]))
+    assert len(traces) == before + 2
+
+
+def test_axes_have_names():
+    shape = jax.eval_shape(traced_anew(lambda x: jax.lax.psum(x, "batch"), [("batch", 8)]), jnp.ones([3]))
+    assert shape.shape == (3,)
+
+
+def test_shard_map_and_pmap():
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
+    spec = PartitionSpec("data")
+    f = jax.shard_map(lambda x: jax.lax.psum(x, "data"), mesh=mesh, in_specs=spec, out_specs=PartitionSpec())
+    assert jax.eval_shape(traced_anew(jax.jit(f)), jnp.ones([3])).shape == (3,)
+    assert jax.eval_shape(traced_anew(jax.pmap(lambda x: x + 1)), jnp.ones([1, 3])).shape == (1, 3)
