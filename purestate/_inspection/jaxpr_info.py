@@ -125,8 +125,8 @@ def _module_of(name: str, jaxpr: Any, compute_flops: ComputeFlopsFn | None) -> M
 
 
 def _expression(eqn: Any, names: Mapping[Any, str], compute_flops: ComputeFlopsFn | None) -> Expression:
-    inputs = [names[v] if not isinstance(v, Literal) else str(v) for v in eqn.invars]
-    # By the alphabet of the names, a to z, aa to zz; what is not used comes last.
+    inputs = [names[v] if not isinstance(v, Literal) else str(v.val) for v in eqn.invars]
+    # In the order they are named in; what is not used comes last.
     outputs = sorted((names[v] for v in eqn.outvars), key=lambda n: (n == "_", len(n), n)) or ["_"]
     scopes = str(eqn.source_info.name_stack)
     expression = Expression(
@@ -170,7 +170,7 @@ def _submodule(eqn: Any, compute_flops: ComputeFlopsFn | None) -> Module | None:
 
 
 def _letters(jaxpr: Any) -> dict[Any, str]:
-    """A name for each variable: a to z, then aa, ab, ..."""
+    """A name for each variable, as JAX gives them: a to z, then ba, bb, ..."""
     variables = [*jaxpr.constvars, *jaxpr.invars, *(var for eqn in jaxpr.eqns for var in eqn.outvars)]
     return {var: "_" if isinstance(var, DropVar) else _letter(i) for i, var in enumerate(variables)}
 

@@ -40,8 +40,8 @@ def channel_index_of(data_format: str) -> int:
     if _CHANNELS_LAST.fullmatch(data_format):
         return -1
     raise LayerError(
-        f"Cannot tell where the channels are in the data format {data_format!r}. Write 'channels_first' or 'channels_last', or "
-        "a layout such as 'NHWC', 'NCHW' or 'BTHWD'."
+        f"Cannot tell where the channels are in the data format {data_format!r}. Write 'channels_first' or "
+        "'channels_last', or a layout such as 'NHWC', 'NCHW' or 'BTHWD'."
     )
 
 

@@ -48,14 +48,15 @@ class BatchApply:
         leading = next((shape[:n] for shape in shapes if len(shape) >= n), None)
         if leading is None:
             raise LayerError(
-                f"BatchApply makes {n} leading axes one, so at least one input needs {n} axes or more; got the shapes {shapes}."
+                f"BatchApply makes {n} leading axes one, so at least one input needs {n} axes or more; got the shapes "
+                f"{shapes}."
             )
         size = math.prod(leading)
         for shape in shapes:
             if len(shape) >= n and shape[:n] != leading and math.prod(shape[:n]) == size:
                 raise LayerError(
-                    f"BatchApply makes {n} leading axes one. In {leading} and {shape[:n]} they are as many but in another order, so "
-                    f"that examples would be mixed up; the shapes are {shapes}."
+                    f"BatchApply makes {n} leading axes one. {leading} and {shape[:n]} are as many examples, but in another "
+                    f"order, so that they would be mixed up; the shapes are {shapes}."
                 )
 
         def merge(x: Any) -> Any:

@@ -40,8 +40,8 @@ def with_batch(layer: Module, inputs: Any, num_spatial_dims: int) -> tuple[jax.A
     rank = num_spatial_dims + 2
     if inputs.ndim not in (rank, rank - 1):
         raise LayerError(
-            f"{type(layer).__name__} {layer.module_name!r} needs an input of {rank} axes (or {rank - 1}, without a batch), "
-            f"got shape {inputs.shape}."
+            f"{type(layer).__name__} {layer.module_name!r} needs an input of {rank} axes (or {rank - 1}, without a "
+            f"batch), got shape {inputs.shape}."
         )
     if inputs.ndim == rank:
         return inputs, False
@@ -52,8 +52,8 @@ def check_mask(layer: Module, mask: Any, w_shape: tuple[int, ...]) -> None:
     """Raises unless the mask has the shape of the weights."""
     if mask is not None and mask.shape != w_shape:
         raise LayerError(
-            f"{type(layer).__name__} {layer.module_name!r} has weights of shape {w_shape}, but a mask of shape {mask.shape}; "
-            "they have to be the same."
+            f"{type(layer).__name__} {layer.module_name!r} has weights of shape {w_shape}, but a mask of shape "
+            f"{mask.shape}; they have to be the same."
         )
 
 

@@ -34,8 +34,9 @@ def _padding_for(layer: Any, inputs: int, outputs: int, kernel: int, stride: int
     expected = -(-(outputs if same else outputs - kernel + 1) // stride)
     if inputs != expected:
         raise LayerError(
-            f"{type(layer).__name__} {layer.module_name!r}: a convolution of kernel size {kernel}, stride {stride} and padding "
-            f"{layer.padding!r} makes {expected} of output_shape={outputs}, so that many inputs are needed; got {inputs}."
+            f"{type(layer).__name__} {layer.module_name!r}: a convolution of kernel size {kernel}, stride {stride} and "
+            f"padding {layer.padding!r} makes {expected} of output_shape={outputs}, so that many inputs are needed; got "
+            f"{inputs}."
         )
     between = (inputs - 1) * stride + 1  # the inputs, and the zeros between them
     front = max(0, between - 1 + kernel - outputs) // 2 if same else 0
@@ -98,8 +99,8 @@ class ConvNDTranspose(Module):
                 raise LayerError(f"{type(self).__name__}: padding has to be 'SAME', 'VALID' or pairs, got {padding!r}.")
         elif is_padfn(padding):
             raise LayerError(
-                f"{type(self).__name__}: the functions of `purestate.pad` are for plain convolutions. Give 'SAME', 'VALID', or "
-                "for each axis a pair (before, after)."
+                f"{type(self).__name__}: the functions of `purestate.pad` are for plain convolutions. Give 'SAME', "
+                "'VALID', or for each axis a pair (before, after)."
             )
         elif output_shape is not None:
             raise LayerError(
@@ -183,7 +184,8 @@ class Conv1DTranspose(ConvNDTranspose):
         name: str | None = None,
     ):
         super().__init__(
-            1, output_channels, kernel_shape, stride, output_shape, padding, with_bias, w_init, b_init, data_format, mask, name,
+            1, output_channels, kernel_shape, stride, output_shape, padding, with_bias, w_init, b_init, data_format,
+            mask, name,
         )  # fmt: skip
 
 
@@ -212,7 +214,8 @@ class Conv2DTranspose(ConvNDTranspose):
         name: str | None = None,
     ):
         super().__init__(
-            2, output_channels, kernel_shape, stride, output_shape, padding, with_bias, w_init, b_init, data_format, mask, name,
+            2, output_channels, kernel_shape, stride, output_shape, padding, with_bias, w_init, b_init, data_format,
+            mask, name,
         )  # fmt: skip
 
 
@@ -241,5 +244,6 @@ class Conv3DTranspose(ConvNDTranspose):
         name: str | None = None,
     ):
         super().__init__(
-            3, output_channels, kernel_shape, stride, output_shape, padding, with_bias, w_init, b_init, data_format, mask, name,
+            3, output_channels, kernel_shape, stride, output_shape, padding, with_bias, w_init, b_init, data_format,
+            mask, name,
         )  # fmt: skip

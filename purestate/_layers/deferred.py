@@ -76,8 +76,8 @@ class Deferred(Generic[_T]):
         target = self.__dict__.get("_target")
         if target is None:
             raise DeferredAttributeError(
-                f"This Deferred has no attribute {name!r}: its module is not made yet. Call it first, or ask `deferred.target` "
-                f"for {name!r}, which makes it."
+                f"This Deferred has no attribute {name!r}: its module is not made yet. Call it first, or ask "
+                f"`deferred.target` for {name!r}, which makes it."
             )
         return getattr(target, name)
 

@@ -74,8 +74,8 @@ class Embed(Module):
             shape = np.shape(embedding_matrix)
             if len(shape) != 2 or shape != (vocab_size or shape[0], embed_dim or shape[1]):
                 raise LayerError(
-                    f"Embed: the embedding_matrix has shape {shape}, but vocab_size={vocab_size} and embed_dim={embed_dim} are "
-                    "given; it has to be [vocab_size, embed_dim], and they can be left out."
+                    f"Embed: the embedding_matrix has shape {shape}, but vocab_size={vocab_size} and "
+                    f"embed_dim={embed_dim} are given; it has to be [vocab_size, embed_dim], and they can be left out."
                 )
             vocab_size, embed_dim = shape
             w_init = lambda shape, dtype: jnp.asarray(embedding_matrix)  # noqa: E731

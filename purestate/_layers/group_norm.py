@@ -4,31 +4,29 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
-from purestate._layers.axes import Axes, axes_or_slice, channel_index_of
+from purestate._layers.axes import Axes, absolute_axes, axes_or_slice, channel_index_of
 from purestate._layers.errors import LayerError
 from purestate._layers.layer_norm import check_scale_and_offset, check_scale_and_offset_init
 
 
 def _axes_in_groups(layer: Any, ndim: int) -> tuple[int, ...]:
     """The axes of a norm once its channels are two axes: groups, and channels within one."""
-    axes = tuple(range(ndim)[layer.axis]) if isinstance(layer.axis, slice) else layer.axis
-    if layer.channel_index == 1:
-        negative = [a for a in axes if a < 0]
-        axes = tuple(a + 1 if a else a for a in axes)
-    else:
-        negative = [a for a in axes if a < -1]
-        axes = tuple(a + 1 if a == ndim - 1 else a for a in axes)
-    if negative:
+    axes = absolute_axes(layer.axis, ndim)
+    first = layer.channel_index == 1
+    if not isinstance(layer.axis, slice) and any(a < 0 and (first or a != -1) for a in layer.axis):
         # dm-haiku takes them after the split, and so normalizes over other axes than asked for.
         raise LayerError(
-            f"GroupNorm {layer.module_name!r}: axis={layer.axis} is counted from the back, where the channels get split. Count "
-            f"from the front: {tuple(a % ndim for a in layer.axis)}."
+            f"GroupNorm {layer.module_name!r}: axis={layer.axis} is counted from the back, where the channels get split. "
+            f"Count from the front: {axes}."
         )
-    return axes
+    if first:
+        return tuple(a + 1 if a else a for a in axes)
+    return tuple(a + 1 if a == ndim - 1 else a for a in axes)
 
 
 class GroupNorm(Module):
@@ -84,7 +82,7 @@ class GroupNorm(Module):
         self.offset_init = offset_init or jnp.zeros
         self.rank: int | None = None
 
-    def __call__(self, x: jax.Array, scale: Any = None, offset: Any = None) -> jax.Array:
+    def __call__(self, x: jax.Array | np.ndarray[Any, Any], scale: Any = None, offset: Any = None) -> jax.Array:
         """Returns `x`, normalized.
 
         Args:
@@ -103,14 +101,15 @@ class GroupNorm(Module):
             x = jnp.asarray(x)
         if self.rank not in (None, x.ndim):
             raise LayerError(
-                f"GroupNorm {self.module_name!r} was first called with {self.rank} axes, and now with {x.ndim} (shape {x.shape}). "
-                "Use a GroupNorm for each."
+                f"GroupNorm {self.module_name!r} was first called with {self.rank} axes, and now with {x.ndim} (shape "
+                f"{x.shape}). Use a GroupNorm for each."
             )
         self.rank = x.ndim
         channels = x.shape[self.channel_index]
         if channels % self.groups:
             raise LayerError(
-                f"GroupNorm {self.module_name!r}: {channels} channels cannot be split into groups={self.groups} of one size."
+                f"GroupNorm {self.module_name!r}: {channels} channels cannot be split into groups={self.groups} of one "
+                "size."
             )
         split = (self.groups, channels // self.groups)
         if self.channel_index == 1:

@@ -31,8 +31,8 @@ def check_scale_and_offset(layer: Any, scale: Any, offset: Any) -> None:
     for name, create, value in (("scale", layer.create_scale, scale), ("offset", layer.create_offset, offset)):
         if value is not None and create:
             raise LayerError(
-                f"{type(layer).__name__} {layer.module_name!r} has a parameter {name!r} and was given another {name}. Make it "
-                f"with create_{name}=False."
+                f"{type(layer).__name__} {layer.module_name!r} has a parameter {name!r} and was given another {name}. "
+                f"Make it with create_{name}=False."
             )
 
 
@@ -90,7 +90,7 @@ class LayerNorm(Module):
             (-1,) if param_axis is None else axes_or_slice(param_axis, f"{type(self).__name__}: param_axis")
         )
 
-    def __call__(self, inputs: jax.Array, scale: Any = None, offset: Any = None) -> jax.Array:
+    def __call__(self, inputs: jax.Array | np.ndarray[Any, Any], scale: Any = None, offset: Any = None) -> jax.Array:
         """Returns `inputs`, normalized.
 
         Args:

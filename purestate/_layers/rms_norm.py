@@ -1,7 +1,10 @@
 """Root mean square normalization."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from purestate._core.module import Module
@@ -53,7 +56,7 @@ class RMSNorm(Module):
         self.scale_init = scale_init or jnp.ones
         self.param_axis = (-1,) if param_axis is None else axes_or_slice(param_axis, "RMSNorm: param_axis")
 
-    def __call__(self, inputs: jax.Array) -> jax.Array:
+    def __call__(self, inputs: jax.Array | np.ndarray[Any, Any]) -> jax.Array:
         """Returns `inputs`, normalized.
 
         Args:

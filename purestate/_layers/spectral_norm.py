@@ -68,8 +68,8 @@ class SpectralNorm(Module):
             value = jnp.asarray(value)
         if value.ndim < 2 or (value.ndim > 2 and error_on_non_matrix):
             raise LayerError(
-                f"SpectralNorm {self.module_name!r} needs a matrix, or with error_on_non_matrix=False more axes, [..., C]; got "
-                f"shape {value.shape}."
+                f"SpectralNorm {self.module_name!r} needs a matrix, or with error_on_non_matrix=False more axes, "
+                f"[..., C]; got shape {value.shape}."
             )
         matrix = value if value.ndim == 2 else jnp.reshape(value, (-1, value.shape[-1]))
         u0 = get_state("u0", [1, matrix.shape[-1]], matrix.dtype, init=RandomNormal())

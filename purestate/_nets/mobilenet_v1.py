@@ -92,8 +92,8 @@ class MobileNetV1(Module):
         super().__init__(name=name)
         if len(strides) != len(channels):
             raise LayerError(
-                f"MobileNetV1 {self.module_name!r} has a block for each of {len(strides)} strides and {len(channels)} channels; "
-                "give as many of both."
+                f"MobileNetV1 {self.module_name!r} has a block for each of {len(strides)} strides and {len(channels)} "
+                "channels; give as many of both."
             )
         self.strides = strides
         self.channels = channels

@@ -141,8 +141,9 @@ class VectorQuantizerEMA(Module):
     They are state, and not trained by gradients. van den Oord et al. 2017, arXiv:1711.00937, appendix A.1.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> quantizer = lambda x: ps.nets.VectorQuantizerEMA(4, num_embeddings=16, commitment_cost=0.25, decay=0.99)(x, True)
-    >>> f = ps.transform_with_state(quantizer)
+    >>> def f(x):
+    ...     return ps.nets.VectorQuantizerEMA(4, num_embeddings=16, commitment_cost=0.25, decay=0.99)(x, True)
+    >>> f = ps.transform_with_state(f)
     >>> x = jnp.ones([8, 4])
     >>> params, state = f.init(jax.random.key(0), x)
     >>> out, state = f.apply(params, state, None, x)

@@ -5,10 +5,17 @@ from contextlib import AbstractContextManager, ExitStack
 from contextvars import ContextVar
 from typing import Any
 
-from purestate._core.hooks import CALL, GetterContext, Hook, MethodContext, custom_creator, custom_getter
-from purestate._precision.frame_hooks import add_frame_hooks, refit_hooks
+from purestate._core.hooks import (
+    CALL,
+    GetterContext,
+    Hook,
+    MethodContext,
+    add_lasting_hook,
+    custom_creator,
+    custom_getter,
+)
 from purestate._precision.policy import PolicyLike
-from purestate._precision.policy_registry import any_policies, policy_of
+from purestate._precision.policy_registry import policy_of
 
 _current: ContextVar[Any] = ContextVar("purestate_current_policy", default=None)
 
@@ -64,15 +71,6 @@ def _read_as_compute(next_getter: Callable[[Any], Any], value: Any, context: Get
 _HOOK = Hook(CALL, _cast_call)
 
 
-def _with_hook_if_needed(hooks: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The hook comes first, outermost, and only where any class has a policy: calls of modules cost more with it."""
-    is_needed = any_policies()
-    if (_HOOK in hooks) == is_needed:
-        return hooks
-    return (_HOOK, *hooks) if is_needed else tuple(hook for hook in hooks if hook != _HOOK)
-
-
-def refit_casting() -> None:
-    """Has to be called when any class has got or lost a policy."""
-    add_frame_hooks(_with_hook_if_needed)
-    refit_hooks()
+def start_casting() -> None:
+    """Has to be called when a class gets a policy. Until the first does, calls of modules cost nothing more."""
+    add_lasting_hook(_HOOK)

@@ -7,7 +7,7 @@ from typing import Any
 
 from purestate._core.frame import ambient
 from purestate._core.module import Module
-from purestate._precision.casting import refit_casting
+from purestate._precision.casting import start_casting
 from purestate._precision.errors import PolicyError
 from purestate._precision.policy import PolicyLike
 from purestate._precision.policy_registry import Pushed, key_of, policy_of, put_policy
@@ -43,7 +43,7 @@ def set_policy(cls: type[Any], policy: PolicyLike) -> None:
     """
     _check(cls, policy)
     put_policy(cls, policy)
-    refit_casting()
+    start_casting()
 
 
 def get_policy(cls: type[Any]) -> PolicyLike | None:
@@ -80,11 +80,10 @@ def clear_policy(cls: type[Any]) -> None:
     """
     _check_class(cls)
     put_policy(cls, None)
-    refit_casting()
 
 
 @contextlib.contextmanager
-def push_policy(cls: type[Any], policy: PolicyLike) -> Generator[None, None, None]:
+def push_policy(cls: type[Any], policy: PolicyLike) -> Generator[None]:
     """Gives all modules of a class a policy, inside a `with` block, in this thread or task alone.
 
     At the end of the block the class has the policy again that it had before.
@@ -115,12 +114,11 @@ def push_policy(cls: type[Any], policy: PolicyLike) -> Generator[None, None, Non
             "method would go by one policy and half by another. Push it where the method is called."
         )
     pushed = Pushed(cls, policy)
-    refit_casting()
+    start_casting()
     try:
         yield
     finally:
         pushed.pop()
-        refit_casting()
 
 
 def _check_class(cls: Any) -> None:

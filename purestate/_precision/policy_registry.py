@@ -74,12 +74,3 @@ class Pushed:
         # Only this class: what has been set for others in the meantime stays.
         others = {key: policy for key, policy in _pushed.get().items() if key != self._key}
         _pushed.set({**others, **self._before})
-
-
-def any_policies() -> bool:
-    """Whether any class may have a policy here."""
-    return any(
-        policy is not None
-        for policies in (_pushed.get(), _thread.policies, _of_main_thread)
-        for policy in policies.copy().values()  # the main thread may change its own meanwhile
-    )

@@ -49,8 +49,8 @@ def test_variables_and_their_names():
 
     module = info.make_model_info(f)(jnp.ones([3]))
     mul, sort = module.expressions
-    assert (mul.invars, mul.outvars, mul.first_outvar) == ("a 2.0:f32[]", "b", "b")
-    assert (sort.primitive, sort.invars, sort.outvars) == ("sort", "a b", "d _")
+    assert (mul.invars, mul.outvars, mul.first_outvar) == ("a 2.0", "b", "b")
+    assert (sort.primitive, sort.invars, sort.outvars) == ("sort", "a b", "c d")
     assert sort.params["num_keys"] == "1"
 
 
@@ -134,7 +134,7 @@ def test_what_runs_other_functions():
 
 
 def test_gradients():
-    f = ps.transform(lambda x: ps.Linear(2)(x).sum())
+    f = ps.transform(lambda x: ps.Linear(2, with_bias=False)(x).sum())
     x = jnp.ones([4, 3])
     params = f.init(jax.random.key(0), x)
     lines = text(jax.grad(f.apply), params, None, x).splitlines()
@@ -142,8 +142,7 @@ def test_gradients():
         "  transpose(jvp())",
         "    broadcast_in_dim in f32[], out f32[4,2]",
         "  transpose(jvp(linear))",
-        "    reduce_sum in f32[4,2], out f32[2]",
-        "    dot_general in f32[4,3], f32[4,2], out f32[2,3]",
+        "    dot_general in f32[4,2], f32[4,3], out f32[2,3]",
         "    transpose in f32[2,3], out f32[3,2]",
     ]
 
@@ -173,7 +172,7 @@ def test_many_inputs_and_outputs():
 
     module = info.make_model_info(f)(*[jnp.ones([1])] * 30)
     assert module.expressions[0].invars == "30 inputs"
-    assert module.expressions[0].outvars == "ae"
+    assert module.expressions[0].outvars == "be"  # as JAX itself counts: y, z, ba, bb
     split = info.make_model_info(lambda x: jnp.split(x, 12))(jnp.ones([12])).expressions[0]
     assert split.outvars == "b, 11 more outputs"
 

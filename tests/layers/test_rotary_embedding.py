@@ -1,0 +1,91 @@
+"""`rotary_embedding`: complex numbers in float64, and what it is for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from purestate._layers.errors import LayerError
+from purestate._layers.rotary_embedding import rotary_embedding
+
+X = jax.random.normal(jax.random.key(0), [2, 7, 3, 8])  # [B, T, H, K]
+
+
+def turned(x, positions, base, interleaved):
+    """Each pair as a complex number, times e^(i angle)."""
+    x = np.asarray(x, np.float64)
+    size = x.shape[-1]
+    pairs = x[..., 0::2] + 1j * x[..., 1::2] if interleaved else x[..., : size // 2] + 1j * x[..., size // 2 :]
+    positions = np.broadcast_to(np.asarray(positions, np.float64), x.shape[:-2])
+    for i in range(size // 2):
+        pairs[..., i] *= np.exp(1j * positions / base ** (2 * i / size))[..., None]
+    if not interleaved:
+        return np.concatenate([pairs.real, pairs.imag], -1)
+    return np.stack([pairs.real, pairs.imag], -1).reshape(x.shape)
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+@pytest.mark.parametrize("base", [10000, 500.0])
+@pytest.mark.parametrize("positions", [np.arange(7), np.arange(14).reshape(2, 7) * 3, np.arange(2)[:, None]])
+def test_against_complex_numbers(positions, base, interleaved):
+    out = rotary_embedding(X, jnp.asarray(positions), base, interleaved=interleaved)
+    np.testing.assert_allclose(out, turned(X, positions, base, interleaved), rtol=1e-4, atol=1e-5)
+
+
+def test_matrix_of_the_paper():
+    # Su et al. 2021, equation 15, at position m.
+    m, size = 3, 4
+    matrix = np.zeros([size, size])
+    for i in range(size // 2):
+        angle = m / 10000 ** (2 * i / size)
+        matrix[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    x = np.array([0.3, -1.0, 2.0, 0.7])
+    out = rotary_embedding(jnp.asarray(x, jnp.float32)[None, None], jnp.array([m]), interleaved=True)
+    np.testing.assert_allclose(out[0, 0], matrix @ x, rtol=1e-5)
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_only_the_distance_counts(interleaved):
+    query, key = X[:, :1], X[:, 1:2]
+
+    def product(i, j):
+        a, b = (
+            rotary_embedding(x, jnp.array([p]), interleaved=interleaved) for x, p in ((query, i), (key, j))
+        )
+        return (a * b).sum(-1)
+
+    np.testing.assert_allclose(product(3, 1), product(43, 41), rtol=1e-3, atol=1e-4)
+    assert not np.allclose(product(3, 1), product(3, 2), atol=1e-3)
+
+
+def test_dtype_and_transforms():
+    positions = jnp.arange(7)
+    half = rotary_embedding(X.astype(jnp.bfloat16), positions + 1000)
+    assert half.dtype == jnp.bfloat16
+    # Angles are float32: at position 1006 those in bfloat16 would be off by up to 4.
+    np.testing.assert_allclose(half.astype(float), turned(X, positions + 1000, 10000, False), atol=0.05)
+    out = rotary_embedding(X, positions)
+    np.testing.assert_allclose(jax.jit(rotary_embedding)(X, positions), out, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jax.vmap(rotary_embedding, (0, None))(X, positions), out, rtol=1e-5, atol=1e-6)
+    # A rotation keeps lengths, and so does its gradient.
+    grad = jax.grad(lambda x: (rotary_embedding(x, positions) ** 2).sum() / 2)(X)
+    np.testing.assert_allclose(grad, X, rtol=1e-4, atol=1e-5)
+
+
+def test_with_strict_ranks():
+    with jax.numpy_rank_promotion("raise"):
+        assert rotary_embedding(X, jnp.arange(7)).shape == X.shape
+
+
+@pytest.mark.parametrize("x, positions", [
+    (X[..., :7], np.arange(7)),
+    (X[0, 0], np.arange(3)),
+    (X.astype(int), np.arange(7)),
+    (X, np.arange(6)),
+    (X, np.zeros([3, 7])),
+    (X, 1),
+    (X, np.zeros([1, 2, 7])),
+])  # fmt: skip
+def test_errors(x, positions):
+    with pytest.raises(LayerError, match="rotary_embedding"):
+        rotary_embedding(x, jnp.asarray(positions))
