@@ -120,6 +120,9 @@ from purestate.typing import ModuleProtocol, SupportsCall
 __version__ = "0.1.0"
 
 __all__ = [
+    "DO_NOT_STORE",
+    "GRU",
+    "LSTM",
     "AvgPool",
     "BatchApply",
     "BatchNorm",
@@ -135,7 +138,6 @@ __all__ = [
     "Conv3DTranspose",
     "ConvND",
     "ConvNDTranspose",
-    "DO_NOT_STORE",
     "DeepRNN",
     "Deferred",
     "DepthwiseConv1D",
@@ -146,12 +148,10 @@ __all__ = [
     "EmbedLookupStyle",
     "ExponentialMovingAverage",
     "Flatten",
-    "GRU",
     "GetterContext",
     "GroupNorm",
     "IdentityCore",
     "InstanceNorm",
-    "LSTM",
     "LSTMState",
     "LayerNorm",
     "LayerStackTransparencyMapping",

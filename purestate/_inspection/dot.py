@@ -9,12 +9,11 @@ from html import escape
 from typing import Any
 
 import jax
-from jax.extend.core import Literal
 
 from purestate._core.frame import ambient
 from purestate._core.hooks import MethodContext, intercept_methods
 from purestate._editing.array_format import format_array
-from purestate._inspection.subprograms import body_of, opened
+from purestate._inspection.subprograms import body_of, is_literal, opened
 from purestate._inspection.tracing import function_of_arrays, is_array, traced_anew
 from purestate._lifted.lift_frame import lift_changes, names_here, rewind_names
 
@@ -97,7 +96,7 @@ class _Drawing:
         """Draws the equations of `jaxpr` into `box`; returns where its outputs come from."""
 
         def source_of(atom: Any) -> Source:
-            if isinstance(atom, Literal):
+            if is_literal(atom):
                 return self.constant(str(atom.val))
             if atom not in sources:  # an array that the function closes over
                 sources[atom] = self.constant(_format(atom.aval))

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-from jax.extend.core import DropVar, Literal
 
-from purestate._inspection.subprograms import body_of, live_equations, opened
+from purestate._inspection.subprograms import body_of, is_dropped, is_literal, live_equations, opened
 from purestate._inspection.summary import MethodInvocation, calls_of
 from purestate._inspection.tracing import AxisEnv, function_of_arrays
 
@@ -125,7 +124,7 @@ def _module_of(name: str, jaxpr: Any, compute_flops: ComputeFlopsFn | None) -> M
 
 
 def _expression(eqn: Any, names: Mapping[Any, str], compute_flops: ComputeFlopsFn | None) -> Expression:
-    inputs = [names[v] if not isinstance(v, Literal) else str(v.val) for v in eqn.invars]
+    inputs = [names[v] if not is_literal(v) else str(v.val) for v in eqn.invars]
     # In the order they are named in; what is not used comes last.
     outputs = sorted((names[v] for v in eqn.outvars), key=lambda n: (n == "_", len(n), n)) or ["_"]
     scopes = str(eqn.source_info.name_stack)
@@ -172,7 +171,7 @@ def _submodule(eqn: Any, compute_flops: ComputeFlopsFn | None) -> Module | None:
 def _letters(jaxpr: Any) -> dict[Any, str]:
     """A name for each variable, as JAX gives them: a to z, then ba, bb, ..."""
     variables = [*jaxpr.constvars, *jaxpr.invars, *(var for eqn in jaxpr.eqns for var in eqn.outvars)]
-    return {var: "_" if isinstance(var, DropVar) else _letter(i) for i, var in enumerate(variables)}
+    return {var: "_" if is_dropped(var) else _letter(i) for i, var in enumerate(variables)}
 
 
 def _letter(i: int) -> str:

@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-from jax.extend.core import Var
-
 # Primitives that run one jaxpr, with the same inputs and outputs, and the parameter that it is in.
 _BODIES = {
     "jit": "jaxpr",
@@ -35,6 +33,17 @@ class Body(NamedTuple):
     times: int
 
 
+# Told by what they have, not by their classes: those are in jax.extend, which takes long to import.
+def is_literal(atom: Any) -> bool:
+    """Whether an input of an equation is a value written there, and not a variable."""
+    return hasattr(atom, "val")
+
+
+def is_dropped(variable: Any) -> bool:
+    """Whether a result of an equation is used by nobody."""
+    return type(variable).__name__ == "DropVar"
+
+
 def opened(jaxpr: Any) -> Any:
     """Returns a jaxpr without its constants."""
     return getattr(jaxpr, "jaxpr", jaxpr)
@@ -64,10 +73,10 @@ def body_of(eqn: Any) -> Body | None:
 
 def live_equations(jaxpr: Any) -> list[Any]:
     """Returns the equations that something comes of: a part of the result, or an effect."""
-    needed = {var for var in jaxpr.outvars if isinstance(var, Var)}
+    needed = {var for var in jaxpr.outvars if not is_literal(var)}
     live: list[Any] = []
     for eqn in reversed(jaxpr.eqns):
         if eqn.effects or any(var in needed for var in eqn.outvars):
             live.append(eqn)
-            needed.update(var for var in eqn.invars if isinstance(var, Var))
+            needed.update(var for var in eqn.invars if not is_literal(var))
     return live[::-1]

@@ -131,7 +131,9 @@ def _check_lengths(per_layer: Any, num_layers: int) -> None:
 
 def _is_static(leaf: Any) -> bool:
     """Whether a leaf is a Python value to keep out of the loop, and not an array."""
-    return isinstance(leaf, (bool, str, bytes)) or not (hasattr(leaf, "dtype") or isinstance(leaf, (int, float, complex)))
+    return isinstance(leaf, (bool, str, bytes)) or not (
+        hasattr(leaf, "dtype") or isinstance(leaf, (int, float, complex))
+    )
 
 
 def _split_static(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
@@ -208,7 +210,9 @@ def _split_layers(stacked: Bundle, count: int, mapping: LayerStackTransparencyMa
         for index in range(count):
             name = mapping.stacked_to_flat(module, index)
             if name in layers:
-                raise LoopError(f"The transparency_map gives two layers the name {name!r}; the second is {module!r}, {index}.")
+                raise LoopError(
+                    f"The transparency_map gives two layers the name {name!r}; the second is {module!r}, {index}."
+                )
             layers[name] = jax.tree.map(lambda leaf, index=index: leaf[index], variables)
     return layers
 
@@ -223,6 +227,8 @@ def _stack_layers(layers: Bundle, count: int, mapping: LayerStackTransparencyMap
         into = trees[index].setdefault(name, {})
         for key, value in variables.items():
             if key in into:
-                raise LoopError(f"The transparency_map takes two modules for layer {index} of {name!r}; both have {key!r}.")
+                raise LoopError(
+                    f"The transparency_map takes two modules for layer {index} of {name!r}; both have {key!r}."
+                )
             into[key] = value
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

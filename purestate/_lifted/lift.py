@@ -95,7 +95,9 @@ class LiftWithStateUpdater:
 
     def _use(self) -> Frame:
         if self._used:
-            raise LiftError(f"The updater of the function lifted as {self._name!r} was used already; it can be used once.")
+            raise LiftError(
+                f"The updater of the function lifted as {self._name!r} was used already; it can be used once."
+            )
         frame = get_frame("`updater.update`")
         if frame is not self._frame:
             raise LiftError(

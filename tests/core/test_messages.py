@@ -50,7 +50,9 @@ def test_an_initializer_that_makes_no_array(bad):
 
 def test_arguments_in_the_wrong_order(params):
     f = ps.transform_with_state(lambda x: ps.Linear(1)(x))
-    error = raises(ps.errors.ArgumentError, "apply(params, state, rng", "(2, 3)", call=lambda: f.apply(X, params, None, X))
+    error = raises(
+        ps.errors.ArgumentError, "apply(params, state, rng", "(2, 3)", call=lambda: f.apply(X, params, None, X)
+    )
     assert "1." not in str(error), "no dump of arrays"
     raises(ps.errors.InvalidRNGError, "apply(params, rng", "second", call=lambda: NET.apply(params, params, X))
 
@@ -63,7 +65,9 @@ def test_no_initializer():
 
 def test_state_that_is_not_there():
     f = ps.transform_with_state(lambda x: ps.BatchNorm(True, True, 0.9)(x, is_training=False))
-    raises(ps.errors.MissingStateError, "'average' of 'batch_norm/~/mean_ema'", "is_training", call=lambda: f.init(None, X))
+    raises(
+        ps.errors.MissingStateError, "'average' of 'batch_norm/~/mean_ema'", "is_training", call=lambda: f.init(None, X)
+    )
     g = ps.transform_with_state(lambda: ps.get_state("s", init=jnp.zeros))
     raises(ps.errors.MissingStateError, "shape is None", call=lambda: g.init(None))
 
@@ -139,7 +143,9 @@ def test_vmap_with_nothing_to_map_needs_axis_size():
 
 
 def test_loops_that_make_variables():
-    f = ps.transform(lambda x: ps.scan(lambda c, x: (c, ps.Linear(1)(x) if isinstance(x, jax.core.Tracer) else x[:1]), 0, x))
+    f = ps.transform(
+        lambda x: ps.scan(lambda c, x: (c, ps.Linear(1)(x) if isinstance(x, jax.core.Tracer) else x[:1]), 0, x)
+    )
     raises(ps.errors.NewVariableError, "linear/w", call=lambda: f.init(jax.random.key(0), X))
     g = ps.transform(lambda x: ps.while_loop(lambda x: True, ps.Linear(3), x))
     raises(ps.errors.LoopError, "running_init", call=lambda: g.init(jax.random.key(0), X))

@@ -46,14 +46,12 @@ class _Run:
 
     def __init__(self, lib: Any, run: Callable[..., Any], inputs: tuple[Any, ...]):
         f = lib.transform_with_state(lambda *inputs: run(lib, *inputs))
-        self.key, init_key = jax.random.split(jax.random.key(5))
+        self.key, self.init_key = jax.random.split(jax.random.key(5))
         self.inputs = inputs
-        self.params, self.state = f.init(init_key, *inputs)
-        self.names = [(m, list(v)) for bundle in (self.params, self.state) for m, v in bundle.items()]
-        self.apply = f.apply
+        self.init, self.apply = f
 
-    def loss(self, params: Any, inputs: Any) -> Any:
-        out, new_state = self.apply(params, self.state, self.key, *inputs)
+    def loss(self, params: Any, inputs: Any, state: Any) -> Any:
+        out, new_state = self.apply(params, state, self.key, *inputs)
         terms = [jnp.sum(jnp.sin(x) * x) for x in jax.tree.leaves(out)]  # another weight for each value
         return sum(terms, jnp.zeros([])).astype(jnp.float32), (out, new_state)
 
@@ -63,20 +61,42 @@ class _Run:
         return jax.value_and_grad(self.loss, argnums=(0, 1), has_aux=True, allow_int=True)
 
 
-def check(run: Callable[..., Any], *inputs: Any, eager_gradient: bool = False) -> None:
-    """Raises unless `run(lib, *inputs)` is the same with both libraries, and takes no more equations with ours."""
-    ours, theirs = _Run(ps, run, inputs), _Run(hk, run, inputs)
-    assert ours.names == theirs.names
-    assert_same((ours.params, ours.state), (theirs.params, theirs.state))
-    jaxprs = [jax.make_jaxpr(r.apply)(r.params, r.state, r.key, *inputs).jaxpr for r in (ours, theirs)]
+def check(run: Callable[..., Any], *inputs: Any, eager: bool = False) -> None:
+    """Raises unless `run(lib, *inputs)` is the same with both libraries, and takes no more equations with ours.
+
+    First values, outputs, new state and gradients are compared as jitted, and with `eager` also as computed step by step.
+    """
+    runs = _Run(ps, run, inputs), _Run(hk, run, inputs)
+    params, state = _same_results([r.init for r in runs], (runs[0].init_key, *inputs), eager=eager)
+    jaxprs = [jax.make_jaxpr(r.apply)(params, state, r.key, *inputs).jaxpr for r in runs]
     assert num_equations(jaxprs[0]) <= num_equations(jaxprs[1])
-    if eager_gradient:
-        assert_same(*(_arrays(r.all_at_once(r.params, inputs)) for r in (ours, theirs)))
+    _same_results([r.all_at_once for r in runs], (params, inputs, state), eager=eager)
+
+
+def _same_results(functions: list[Callable[..., Any]], args: Any, *, eager: bool) -> Any:
+    """Runs both functions, and returns what both return."""
+    if eager:
+        ours, theirs = (_arrays(f(*args)) for f in functions)
+        assert _names(ours) == _names(theirs)
+        assert_same(ours, theirs)
+    lowered = [jax.jit(f).lower(*args) for f in functions]
+    results = _arrays(lowered[0].compile()(*args))
+    if lowered[0].as_text() != lowered[1].as_text():  # the same program needs no second run
+        assert_same(results, _arrays(lowered[1].compile()(*args)))
     else:
-        assert_same(*(r.apply(r.params, r.state, r.key, *inputs) for r in (ours, theirs)))
-    lowered = [jax.jit(r.all_at_once).lower(r.params, inputs) for r in (ours, theirs)]
-    if lowered[0].as_text() != lowered[1].as_text():  # the same program needs no run
-        assert_same(*(_arrays(program.compile()(ours.params, inputs)) for program in lowered))
+        assert_same(*(jax.tree.map(_spec, _arrays(program.out_info)) for program in lowered))
+    return results
+
+
+def _spec(x: Any) -> np.ndarray:
+    return np.broadcast_to(np.zeros([], jax.dtypes.canonicalize_dtype(x.dtype)), x.shape)
+
+
+def _names(results: Any) -> Any:
+    """The modules and names in what `init` returns, in order."""
+    if isinstance(results, tuple) and all(isinstance(bundle, dict) for bundle in results):
+        return [(module, list(variables)) for bundle in results for module, variables in bundle.items()]
+    return None
 
 
 def _arrays(results: Any) -> Any:

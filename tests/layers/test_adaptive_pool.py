@@ -26,20 +26,21 @@ def by_loop(x, sizes, reduce):
 
 
 @pytest.mark.parametrize("name", POOLS)
-@pytest.mark.parametrize("sizes", [(1, 1), (7, 10), (3, 5), (5, 4), (6, 9), (2, 7), (9, 13), (14, 20)])
+@pytest.mark.parametrize("sizes", [(1, 1), (7, 10), (3, 5), (5, 4), (9, 13), (14, 20)])
 def test_against_loops(name, sizes):
     pool, module, reduce = POOLS[name]
     expected = by_loop(X, sizes, reduce)
     np.testing.assert_allclose(pool(X, sizes), expected, rtol=1e-5, atol=1e-6)
     f = ps.transform(lambda x: module(sizes)(x))
     assert f.init(None, X) == {}
-    np.testing.assert_allclose(jax.jit(lambda x: f.apply({}, None, x))(X), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(f.apply({}, None, X), pool(X, sizes))
 
 
 @pytest.mark.parametrize("name", POOLS)
 def test_layouts(name):
     pool, _, _ = POOLS[name]
     expected = pool(X, (3, 4))
+    np.testing.assert_allclose(jax.jit(lambda x: pool(x, (3, 4)))(X), expected, rtol=1e-6)
     np.testing.assert_allclose(pool(X[0], (3, 4)), expected[0], rtol=1e-6)
     np.testing.assert_allclose(pool(X[None], (3, 4))[0], expected, rtol=1e-6)
     first = pool(X.transpose(0, 3, 1, 2), (3, 4), channel_axis=1)
@@ -59,7 +60,9 @@ def test_values_of_pytorch():
 def test_gradients():
     # Each input gets one over the size of each window that it is in.
     grad = jax.grad(lambda x: adaptive_avg_pool(x, [3], None).sum())(jnp.arange(8.0))
-    np.testing.assert_allclose(grad, [1 / 3, 1 / 3, 1 / 3 + 1 / 4, 1 / 4, 1 / 4, 1 / 4 + 1 / 3, 1 / 3, 1 / 3], rtol=1e-6)
+    np.testing.assert_allclose(
+        grad, [1 / 3, 1 / 3, 1 / 3 + 1 / 4, 1 / 4, 1 / 4, 1 / 4 + 1 / 3, 1 / 3, 1 / 3], rtol=1e-6
+    )
     grad = jax.grad(lambda x: adaptive_max_pool(x, [3], None).sum())(jnp.arange(8.0))
     np.testing.assert_allclose(grad, [0, 0, 1, 0, 0, 1, 0, 1])
 

@@ -23,7 +23,7 @@ def test_bits(leading, dtype):
         return lib.MultiHeadAttention(2, 4, w_init=scaled(lib), value_size=5, model_size=7)(query, value, value)
 
     inputs = normal(*leading, 4, 6, dtype=dtype), normal(*leading, 5, 3, dtype=dtype, seed=1)
-    check(run, *inputs, eager_gradient=leading == (3,))
+    check(run, *inputs, eager=leading == (3,))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

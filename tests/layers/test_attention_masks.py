@@ -56,7 +56,9 @@ def test_against_flax():
     np.testing.assert_array_equal(causal_mask(4), nn.make_causal_mask(tokens, dtype=bool)[:1])
     inside = jnp.arange(4)[None] < lengths[:, None]
     theirs = nn.combine_masks(
-        nn.make_causal_mask(tokens, dtype=bool), nn.make_attention_mask(jnp.ones([2, 4]), inside, dtype=bool), dtype=bool
+        nn.make_causal_mask(tokens, dtype=bool),
+        nn.make_attention_mask(jnp.ones([2, 4]), inside, dtype=bool),
+        dtype=bool,
     )
     np.testing.assert_array_equal(combine_masks(causal_mask(4), None, padding_mask(lengths, 4)), theirs)
 
@@ -75,7 +77,9 @@ def test_jit_and_vmap():
     rows = jax.vmap(lambda offset: causal_mask(1, 4, offset)[0])(jnp.array([0, 2]))
     np.testing.assert_array_equal(rows, causal_mask(1, 4, jnp.array([0, 2])))
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
-        combine_masks(sliding_window_mask(3, 2, offset=1), causal_mask(3, 4, jnp.array([1])), padding_mask(jnp.array([3]), 4))
+        combine_masks(
+            sliding_window_mask(3, 2, offset=1), causal_mask(3, 4, jnp.array([1])), padding_mask(jnp.array([3]), 4)
+        )
 
 
 def test_errors():

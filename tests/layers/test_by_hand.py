@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 from jax import lax
-from benchmarks.trace import equations
 
 import purestate as ps
+from benchmarks.trace import equations
 
 X = jnp.linspace(-1.0, 1.0, 12).reshape(4, 3)
 IMAGE = jnp.linspace(-1.0, 1.0, 2 * 8 * 8 * 3).reshape(2, 8, 8, 3)
@@ -90,7 +90,11 @@ ROWS = {
         X,
     ),
     "MLP": (lambda x: ps.nets.MLP([5, 2])(x), mlp, X),
-    "Sequential": (lambda x: ps.Sequential([jax.nn.relu, jnp.tanh])(x), lambda p, s, x: (jnp.tanh(jax.nn.relu(x)), s), X),
+    "Sequential": (
+        lambda x: ps.Sequential([jax.nn.relu, jnp.tanh])(x),
+        lambda p, s, x: (jnp.tanh(jax.nn.relu(x)), s),
+        X,
+    ),
     "Flatten": (lambda x: ps.Flatten()(x), lambda p, s, x: (x.reshape(2, -1), s), IMAGE),
     "avg_pool": (lambda x: ps.avg_pool(x, (2, 2, 1), (2, 2, 1), "VALID"), avg_pool, IMAGE),
     "max_pool": (lambda x: ps.max_pool(x, (2, 2, 1), (2, 2, 1), "SAME"), max_pool, IMAGE),

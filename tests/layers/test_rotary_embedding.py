@@ -49,9 +49,7 @@ def test_only_the_distance_counts(interleaved):
     query, key = X[:, :1], X[:, 1:2]
 
     def product(i, j):
-        a, b = (
-            rotary_embedding(x, jnp.array([p]), interleaved=interleaved) for x, p in ((query, i), (key, j))
-        )
+        a, b = (rotary_embedding(x, jnp.array([p]), interleaved=interleaved) for x, p in ((query, i), (key, j)))
         return (a * b).sum(-1)
 
     np.testing.assert_allclose(product(3, 1), product(43, 41), rtol=1e-3, atol=1e-4)

@@ -32,7 +32,7 @@ def by_loop(x, window, strides, padding, reduce):
 
 @pytest.mark.parametrize("window, strides, padding", CASES)
 @pytest.mark.parametrize("pool, module, reduce", [(sum_pool, SumPool, np.sum), (min_pool, MinPool, np.min)])
-@pytest.mark.parametrize("x", [X, X + 5, (X * 10).astype(np.int32), X.astype(jnp.bfloat16).astype(np.float32)])
+@pytest.mark.parametrize("x", [X, (X * 10).astype(np.int32)], ids=["floats", "integers"])
 def test_against_loops(x, pool, module, reduce, window, strides, padding):
     out = pool(x, window, strides, padding)
     assert out.dtype == x.dtype

@@ -14,7 +14,7 @@ KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), [4, 6])
 IMAGE = jax.random.normal(jax.random.key(2), [2, 5, 5, 3])
 MAKE = {
-    "Linear": (lambda: ps.Linear(3), X),
+    "Linear": (lambda: ps.Linear(3, b_init=ps.initializers.RandomNormal()), X),
     "Conv2D": (lambda: ps.Conv2D(4, 3), IMAGE),
 }
 
@@ -51,7 +51,9 @@ def test_against_float64():
     params = other_values(model.init(KEY, X))
     p = {key: np.asarray(value, np.float64) for key, value in params["linear"].items()}
     w = p["w_g"] * p["w"] / np.sqrt((p["w"] ** 2).sum(0))
-    np.testing.assert_allclose(model.apply(params, None, X), np.asarray(X, np.float64) @ w + p["b"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        model.apply(params, None, X), np.asarray(X, np.float64) @ w + p["b"], rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", MAKE)
@@ -61,10 +63,7 @@ def test_against_flax(name):
     params = other_values(model.init(KEY, x))
     ((_, p),) = params.items()
     layer = nn.WeightNorm(nn.Dense(3) if name == "Linear" else nn.Conv(4, (3, 3)))
-    theirs = layer.init(KEY, x)["params"]
-    inner = next(key for key in theirs if key.startswith("layer"))
-    (scale,) = theirs["WeightNorm_0"] if "WeightNorm_0" in theirs else [k for k in theirs if k != inner]
-    values = {inner: {"kernel": p["w"], "bias": p["b"]}, "WeightNorm_0": {scale: p["w_g"]}}
+    values = {"layer_instance": {"kernel": p["w"], "bias": p["b"]}, "layer_instance/kernel/scale": p["w_g"]}
     np.testing.assert_allclose(layer.apply({"params": values}, x), model.apply(params, None, x), rtol=2e-5, atol=2e-5)
 
 
@@ -89,7 +88,7 @@ def test_module_and_axes():
         f = ps.transform(lambda v, axis=axis: WeightNorm(axis)(v))
         params = f.init(None, v)
         assert params["weight_norm"]["g"].shape == shape
-        others = tuple(i for i in range(3) if shape[-1:] == shape and i < 2 or shape[-1:] != shape and shape[i] == 1)
+        others = tuple(i for i in range(3) if (shape[-1:] == shape and i < 2) or (shape[-1:] != shape and shape[i] == 1))
         ones = jax.tree.map(jnp.ones_like, params)
         np.testing.assert_allclose(jnp.sqrt(jnp.square(f.apply(ones, None, v)).sum(others)), 1, rtol=1e-5)
 

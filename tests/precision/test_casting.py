@@ -101,7 +101,7 @@ def with_hooks(lib: Any, x: Any) -> Any:
 
     def getter(next_getter: Any, value: Any, context: Any) -> Any:
         seen.append(("get", context.full_name, value.dtype.name, jnp.dtype(context.original_dtype).name))
-        return next_getter(value * 1.1)
+        return next_getter(value * np.ones(value.shape, np.float32))  # float32, whatever it was
 
     def setter(next_setter: Any, value: Any, context: Any) -> Any:
         seen.append(("set", context.full_name, value.dtype.name))
@@ -126,10 +126,11 @@ def with_hooks(lib: Any, x: Any) -> Any:
             with hooks():
                 return lib.Linear(3)(x)
 
-    with policy_for(lib, Net, "p=bf16,c=f16,o=f32"), hooks():
-        out = Net()(x)
-    # Strings cannot be compared as arrays.
-    return out, np.frombuffer(repr([[str(part) for part in entry] for entry in seen]).encode(), np.uint8)
+    with policy_for(lib, Net, "p=bf16,c=f16,o=f32"), policy_for(lib, lib.Linear, "p=f16,c=bf16,o=bf16"), hooks():
+        out = Net()(x=x)
+    # In the state, so that what is seen in `init` is compared too; strings cannot be compared as arrays.
+    lib.set_state("seen", np.frombuffer(repr([[str(part) for part in entry] for entry in seen]).encode(), np.uint8))
+    return out
 
 
 def in_transforms(lib: Any, x: Any) -> Any:

@@ -22,7 +22,7 @@ def step(lib, x, n, batch_size, state_dtype):
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_bits_of_a_step(n, dtypes):
     x = normal(2, *(4,) * n, 2, dtype=dtypes[0])
-    check(lambda lib, x: step(lib, x, n, 2, dtypes[1]), x, eager_gradient=n == 1)
+    check(lambda lib, x: step(lib, x, n, 2, dtypes[1]), x, eager=n == 1)
 
 
 def test_bits_without_a_batch():

@@ -25,7 +25,7 @@ def test_bits_of_a_step(make, dtype):
         core = make(lib)
         return core(x, jax.tree.map(lambda s: s.astype(x.dtype), core.initial_state(2)))
 
-    check(run, normal(2, 3, dtype=dtype), eager_gradient=dtype == "float32")
+    check(run, normal(2, 3, dtype=dtype), eager=dtype == "float32")
 
 
 @pytest.mark.parametrize("make", [deep, skipping])
@@ -82,8 +82,8 @@ def test_inputs_that_are_trees():
 
 
 def test_skip_connections_need_cores():
-    with pytest.raises(ps.errors.LayerError, match=r"layers\[1\] is .*relu"):
-        ps.transform(lambda: ps.deep_rnn_with_skip_connections([ps.GRU(1), jax.nn.relu])).apply({}, None)
+    with pytest.raises(ps.errors.LayerError, match=r"layers\[1\] is .*Linear"):
+        ps.transform(lambda: ps.deep_rnn_with_skip_connections([ps.GRU(1), ps.Linear(1)])).apply({}, None)
 
 
 @pytest.mark.parametrize("num_states", [0, 1, 3])

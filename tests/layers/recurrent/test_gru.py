@@ -18,7 +18,7 @@ def test_bits_of_a_step(batch_size, dtypes):
         return core(x, core.initial_state(batch_size).astype(dtypes[1]) + jnp.asarray(0.3, dtypes[1]))
 
     shape = (3,) if batch_size is None else (batch_size, 3)
-    check(run, normal(*shape, dtype=dtypes[0]), eager_gradient=batch_size == 2)
+    check(run, normal(*shape, dtype=dtypes[0]), eager=batch_size == 2)
 
 
 @pytest.mark.parametrize("unroll", ["static_unroll", "dynamic_unroll"])

@@ -26,7 +26,7 @@ def test_bits_of_a_step(batch_size, dtypes):
     check(
         lambda lib, x: step(lib, x, batch_size, dtypes[1]),
         normal(*shape, dtype=dtypes[0]),
-        eager_gradient=batch_size == 2,
+        eager=batch_size == 2,
     )
 
 

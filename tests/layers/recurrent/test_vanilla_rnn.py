@@ -17,7 +17,7 @@ def test_bits_of_a_step(batch_size, dtype):
         return core(x, core.initial_state(batch_size) + jnp.asarray(0.3, x.dtype))
 
     shape = (3,) if batch_size is None else (batch_size, 3)
-    check(run, normal(*shape, dtype=dtype), eager_gradient=batch_size == 2)
+    check(run, normal(*shape, dtype=dtype), eager=batch_size == 2)
 
 
 @pytest.mark.parametrize("unroll", ["static_unroll", "dynamic_unroll"])
