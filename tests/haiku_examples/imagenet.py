@@ -15,6 +15,7 @@ IMAGE_SIZE = 32
 BATCH_SIZE = 8
 WEIGHT_DECAY = 1e-4
 LABEL_SMOOTHING = 0.1
+PEAK_LEARNING_RATE = 0.05
 
 
 class Batch(NamedTuple):
@@ -82,13 +83,13 @@ def train(
     if half is not None:
         network = {small_resnet: L.nets.ResNet, resnet50: L.nets.ResNet50}[make_network]
         with policies(L, network, half):
-            return _train(L, steps, make_network, jmp.DynamicLossScale(jnp.float32(2**12), period=4))
+            return _train(L, steps, make_network, jmp.DynamicLossScale(jnp.float32(2**15), period=4))
     return _train(L, steps, make_network, jmp.NoOpLossScale())
 
 
 def _train(L: Any, steps: int, make_network: Callable[[Any], Any], loss_scale: Any) -> tuple[list[float], Any]:
     model = L.without_apply_rng(L.transform_with_state(lambda image, train: make_network(L)(image, is_training=train)))
-    learning_rate = optax.warmup_cosine_decay_schedule(0.0, 0.05, warmup_steps=5, decay_steps=max(steps, 6))
+    learning_rate = optax.warmup_cosine_decay_schedule(0.0, PEAK_LEARNING_RATE, warmup_steps=5, decay_steps=max(steps, 6))
     optimizer = optax.sgd(learning_rate, momentum=0.9, nesterov=True)
 
     def loss_of(params: Any, state: Any, loss_scale: Any, batch: Batch) -> Any:
@@ -122,7 +123,7 @@ def _train(L: Any, steps: int, make_network: Callable[[Any], Any], loss_scale: A
         found.append(float(loss))
 
     logits, _ = jax.jit(model.apply, static_argnums=3)(now.params, now.state, next(data).image, False)
-    return found, {"params": now.params, "state": now.state, "logits": logits}
+    return found, {"train_state": now, "logits": logits}
 
 
 def losses(L: Any, steps: int = 20) -> list[float]:

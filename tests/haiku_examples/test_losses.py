@@ -70,7 +70,3 @@ def test_losses_are_those_of_training(example: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(example, "train", lambda L, steps: ([float(steps)], L))
     assert example.losses(purestate, 3) == [3.0]
     assert example.losses(purestate) == [20.0]
-
-
-def test_float16_overflow_leaves_a_step_out() -> None:
-    """The scale of the loss begins too large for float16, so that the mixed precision program has to make it smaller."""

@@ -1,0 +1,99 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import purestate as ps
+from tests.layers.conv_reference import convolution, same_padding
+
+DRAW = np.random.RandomState(0)
+
+
+def run(make, x):
+    """The output of a layer in float64 and its parameters."""
+    with jax.enable_x64(True):
+        f = ps.transform(lambda x: make()(x))
+        x = jnp.asarray(x, jnp.float64)
+        params = f.init(jax.random.key(0), x)
+        (own,) = params.values()
+        return np.asarray(f.apply(params, None, x)), {name: np.asarray(value) for name, value in own.items()}
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "rate", "groups"),
+    [
+        ((9, 4), (3,), (1,), (1,), 1),
+        ((9, 4), (4,), (2,), (1,), 2),
+        ((10, 4), (2,), (1,), (3,), 4),
+        ((6, 7, 3), (3, 2), (1, 2), (1, 1), 1),
+        ((6, 7, 4), (3, 2), (2, 2), (1, 1), 2),
+        ((7, 6, 2), (2, 3), (1, 1), (2, 1), 1),
+        ((4, 3, 5, 2), (2, 1, 3), (1, 1, 2), (1, 1, 1), 1),
+    ],
+)
+@pytest.mark.parametrize("padding", ["SAME", "VALID", "pairs", "full"])
+def test_against_loops(shape, kernel, stride, rate, groups, padding):
+    n = len(kernel)
+    x = DRAW.standard_normal((2, *shape))
+    pairs = {
+        "SAME": [same_padding(*sizes) for sizes in zip(shape, kernel, stride, rate, strict=False)],
+        "VALID": [(0, 0)] * n,
+        "pairs": [(1, i) for i in range(n)],
+        "full": [((k - 1) * r,) * 2 for k, r in zip(kernel, rate, strict=True)],
+    }[padding]
+    argument = {"pairs": pairs, "full": ps.pad.full}.get(padding, padding)
+    normal = ps.initializers.RandomNormal()
+    out, params = run(
+        lambda: ps.ConvND(n, 4, kernel, stride, rate, argument, b_init=normal, feature_group_count=groups), x
+    )
+    np.testing.assert_allclose(
+        out, convolution(x, params["w"], stride, rate, pairs, groups) + params["b"], rtol=1e-12, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("name", ["Conv1D", "Conv2D", "Conv3D"])
+def test_channels_first_is_the_same_with_axes_moved(name):
+    n = int(name[4])
+    x = DRAW.standard_normal((2, *range(4, 4 + n), 3))
+    normal = ps.initializers.RandomNormal()
+    layer = getattr(ps, name)
+    last, params = run(lambda: layer(5, 3, b_init=normal), x)
+    first, first_params = run(lambda: layer(5, 3, b_init=normal, data_format="NCDHW"[: n + 2]), np.moveaxis(x, -1, 1))
+    np.testing.assert_allclose(np.moveaxis(first, 1, -1), last, rtol=1e-12, atol=1e-12)
+    assert params["b"].shape == (5,)
+    assert first_params["b"].shape == (5,) + (1,) * n
+
+
+def test_without_a_batch():
+    x = DRAW.standard_normal((7, 6, 3))
+    without, _ = run(lambda: ps.Conv2D(4, 3), x)
+    with_batch, _ = run(lambda: ps.Conv2D(4, 3), x[None])
+    np.testing.assert_array_equal(without, with_batch[0])
+
+
+def test_mask():
+    x, mask = DRAW.standard_normal((1, 5, 2)), DRAW.randint(0, 2, (3, 2, 4))
+    out, params = run(lambda: ps.Conv1D(4, 3, padding="VALID", with_bias=False, mask=mask), x)
+    np.testing.assert_allclose(out, convolution(x, params["w"] * mask, (1,), (1,), [(0, 0)]), rtol=1e-12, atol=1e-12)
+
+
+def test_stddev_of_the_weights_is_that_of_the_fan_in():
+    _, params = run(lambda: ps.Conv2D(200, (3, 5)), np.ones([1, 5, 5, 8]))
+    # A normal distribution cut at two standard deviations has 0.8796 of its standard deviation.
+    np.testing.assert_allclose(params["w"].std() * np.sqrt(3 * 5 * 8) / 0.8796, 1.0, rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "says"),
+    [
+        (lambda: ps.ConvND(0, 1, 1), (1, 1), "num_spatial_dims=0"),
+        (lambda: ps.Conv2D(1, 1), (4, 3), r"conv2_d.*\(4, 3\)"),
+        (lambda: ps.Conv2D(4, 1, feature_group_count=2), (4, 4, 3), "conv2_d.*3 input channels"),
+        (lambda: ps.Conv2D(4, 1, mask=np.ones([1, 1, 3, 2])), (4, 4, 3), r"\(1, 1, 3, 4\).*\(1, 1, 3, 2\)"),
+        (lambda: ps.Conv2D(4, 1, data_format="HWX"), (4, 4, 3), "HWX"),
+    ],
+)
+def test_errors(make, shape, says):
+    with pytest.raises(ValueError, match=says) as error:
+        run(make, np.ones(shape))
+    assert isinstance(error.value, ps.errors.PurestateError)
