@@ -8,7 +8,7 @@ from typing import Any
 from purestate._core.collection import Collection
 from purestate._core.errors import FrameError
 from purestate._core.path import ROOT
-from purestate._core.trace_guard import TraceState, current_trace_state
+from purestate._core.trace_guard import TraceState, current_trace_state, is_staging
 
 _frame_ids = itertools.count()
 
@@ -56,6 +56,7 @@ class Frame:
         "keys",
         "running_init",
         "scope",
+        "staging",
         "trace_state",
     )
 
@@ -65,6 +66,7 @@ class Frame:
         self.running_init = running_init
         self.scope = Scope(None, ROOT, "__call__", None)
         self.trace_state: TraceState = current_trace_state()
+        self.staging = is_staging(self.trace_state)
         self.frame_id = next(_frame_ids)
         # Modules made by frames older than this one may not be used here, or in frames within (see `lift`).
         self.boundary = -1

@@ -196,7 +196,8 @@ def next_rng_key() -> jax.Array:
     Raises:
       FrameError: used outside a transformed function.
       MissingRNGError: `init` or `apply` was given no key.
-      JaxUsageError: used inside a plain JAX transform, where each step would get the same key.
+      JaxUsageError: used inside a plain `jax.jit`, `jax.lax.scan` or the like, out of which what is left of the keys cannot
+        get. (Under a plain `jax.vmap` it can, and all rows share one key; `ps.vmap` can split it.)
     """
     return _draw("next_rng_key", next)
 

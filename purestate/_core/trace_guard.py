@@ -41,6 +41,11 @@ def _lasting_traces(state: TraceState) -> list[Any]:
     return traces
 
 
+def is_staging(state: TraceState) -> bool:
+    """Whether what is computed is written down in a jaxpr, as under `jax.jit`, and not run at once."""
+    return any(type(trace).__name__ == "DynamicJaxprTrace" for trace in _lasting_traces(state))
+
+
 def outlives_trace(value: Any, state: TraceState) -> bool:
     """Whether all arrays in `value` are still good when the running inner trace has ended."""
     tracers = [leaf for leaf in jax.tree.leaves(value) if isinstance(leaf, _Tracer)]

@@ -1,0 +1,1 @@
+"""Modules of flax linen inside purestate, and the other way round."""

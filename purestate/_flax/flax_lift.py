@@ -91,10 +91,7 @@ class _LiftedFlaxModule(Module):
             rngs = maybe_next_rng_key()
         variables = self.flax_module.init(rngs, *args, **kwargs)
         # Each call makes the variables anew, as in dm-haiku: `init` returns those of the last call.
-        initial = frame.collections["state"].initial or {}
-        for full_path in [p for p in initial if p.startswith(f"{path}/")]:
-            del initial[full_path]
-        _keep(variables, path, frame)
+        _keep(variables, path, frame, first=True)
 
 
 def _variables_under(path: str, frame: Frame) -> dict[str, Any]:
@@ -111,8 +108,8 @@ def _variables_under(path: str, frame: Frame) -> dict[str, Any]:
     return {flax_name: nest_haiku_to_flax(bundle) for flax_name, bundle in flat.items()}
 
 
-def _keep(variables: Mapping[str, FlaxCollection], path: str, frame: Frame) -> None:
+def _keep(variables: Mapping[str, FlaxCollection], path: str, frame: Frame, first: bool = False) -> None:
     """Puts what flax calls the variables into the frame."""
     for flax_name, nested in variables.items():
         collection, prefix = ("params", f"{path}/") if flax_name == "params" else ("state", f"{path}/{flax_name}/")
-        keep_variables(frame, frame.collections[collection], flatten_flax_to_haiku(nested), prefix)
+        keep_variables(frame, frame.collections[collection], flatten_flax_to_haiku(nested), prefix, first=first)

@@ -11,6 +11,7 @@ from jax import lax
 from purestate._core.module import Module, transparent
 from purestate._core.variables import Initializer
 from purestate._layers.errors import LayerError
+from purestate._layers.inlined import inlined
 from purestate._layers.initializers import VarianceScaling
 from purestate._layers.linear import Linear
 
@@ -34,6 +35,17 @@ def _weighted_sum(weights: jax.Array, value: jax.Array) -> jax.Array:
     batches = ((*leading, rank - 2), (*leading, rank - 3))
     out = lax.dot_general(value, weights, (((rank - 3,), (rank - 1,)), batches), None, value.dtype)  # [..., H, V, T']
     return lax.transpose(out, (*leading, rank - 1, rank - 3, rank - 2))
+
+
+@inlined(static=(4, 5))
+def _attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: Any, key_size: int, scale_dtype: Any) -> jax.Array:
+    """Softmax of the similarities over the square root of the key size, and the values weighted by it."""
+    logits = _similarities(query, key)  # [..., H, T', T]
+    scale: Any = np.sqrt(key_size).astype(scale_dtype)
+    logits = lax.div(logits, scale) if logits.dtype == scale.dtype else logits / scale
+    if mask is not None:
+        logits = jnp.where(mask, logits, -1e30)
+    return _weighted_sum(jax.nn.softmax(logits), value)
 
 
 def _broadcasts_to(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
@@ -131,15 +143,11 @@ class MultiHeadAttention(Module):
         value_heads = self._linear_projection(value, self.value_size, "value")
         self._check_fit(query.shape, key.shape, value.shape)
 
-        logits = _similarities(query_heads, key_heads)  # [..., H, T', T]
-        # In the dtype of the keys, and not of the logits, as in dm-haiku: the same bits.
-        scale: Any = np.sqrt(self.key_size).astype(key.dtype)
-        logits = lax.div(logits, scale) if logits.dtype == scale.dtype else logits / scale
         if mask is not None:
-            self._check_mask(mask.shape, logits.shape)
-            logits = jnp.where(mask, logits, -1e30)
-        weights = jax.nn.softmax(logits)
-        attended = _weighted_sum(weights, value_heads)  # [..., T', H, V]
+            logits_shape = (*leading_dims, self.num_heads, query_length, key.shape[-2])
+            self._check_mask(mask.shape, logits_shape)
+        # In the dtype of the keys, and not of the logits, as in dm-haiku: the same bits.
+        attended = _attend(query_heads, key_heads, value_heads, mask, self.key_size, key.dtype)  # [..., T', H, V]
         attended = lax.reshape(attended, (*leading_dims, query_length, self.num_heads * self.value_size))
         return Linear(self.model_size, w_init=self.w_init, with_bias=self.with_bias, b_init=self.b_init)(attended)
 

@@ -101,7 +101,7 @@ class DenseGeneral(Module):
 
         w_init = self.w_init or truncated_normal_for(math.prod(summed_shape))
         w = get_parameter_kept_in(self.param_dtype, "w", (*batch_shape, *summed_shape, *self.features), dtype, w_init)
-        common: Any = jnp.promote_types(dtype, w.dtype)
+        common: Any = dtype if w.dtype == dtype else jnp.promote_types(dtype, w.dtype)
         axes_of_w = range(len(batch) + len(axis))
         dimension_numbers = ((axis, axes_of_w[len(batch) :]), (batch, axes_of_w[: len(batch)]))
         out = lax.dot_general(inputs.astype(common), w.astype(common), dimension_numbers, precision)

@@ -178,7 +178,7 @@ class GroupedQueryAttention(Module):
     @transparent
     def _add_to_cache(self, name: str, new: jax.Array, start: jax.Array) -> jax.Array:
         """Writes the new steps `[..., T, H, K]` into the cache, and returns all of it."""
-        shape = (*new.shape[:-3], self.cache_size, *new.shape[-2:])
+        shape: tuple[Any, ...] = (*new.shape[:-3], self.cache_size, *new.shape[-2:])
         cache = get_state(name, shape, new.dtype, jnp.zeros)
         if cache.shape != shape:
             raise LayerError(

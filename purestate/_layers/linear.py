@@ -12,20 +12,34 @@ from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.errors import LayerError
 from purestate._layers.initializers import truncated_fan_in
+from purestate._layers.inlined import inlined
 
 
 def add_bias(out: jax.Array, bias: jax.Array) -> jax.Array:
-    """Adds `bias` to the last axes of `out`.
-
-    As `out + bias` would in JAX, down to the equations, without the dozens of Python calls with
-    which jax.numpy gets there, and whatever `jax_numpy_rank_promotion` says.
-    """
+    """Adds `bias` to the last axes of `out`, whatever `jax_numpy_rank_promotion` says."""
     if out.dtype != bias.dtype:
         return out + jnp.broadcast_to(bias, out.shape)
-    missing = len(out.shape) - len(bias.shape)
-    if missing:
-        bias = lax.broadcast_in_dim(bias, (1,) * missing + bias.shape, range(missing, len(out.shape)))
-    return lax.add(out, bias)
+    return lax.add(out, _broadcast(bias, out.shape))
+
+
+def _broadcast(bias: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    # All the way, and not to ones: that would need two equations more in the gradient.
+    if bias.shape == shape:
+        return bias
+    return lax.broadcast_in_dim(bias, shape, range(len(shape) - len(bias.shape), len(shape)))
+
+
+@inlined(static=2)
+def _dot(inputs: jax.Array, w: jax.Array, precision: Any) -> jax.Array:
+    last = len(inputs.shape) - 1
+    # What jnp.dot comes to for operands of one dtype.
+    return lax.dot_general(inputs, w, (((last,), (0,)), ((), ())), precision, inputs.dtype)
+
+
+@inlined(static=3)
+def _affine(inputs: jax.Array, w: jax.Array, b: jax.Array, precision: Any) -> jax.Array:
+    out = _dot(inputs, w, precision)
+    return lax.add(out, _broadcast(b, out.shape))
 
 
 class Linear(Module):
@@ -82,15 +96,12 @@ class Linear(Module):
         dtype = inputs.dtype
         input_size = self.input_size = shape[-1]
         w = get_parameter("w", (input_size, self.output_size), dtype, self.w_init or truncated_fan_in)
-        if w.dtype == dtype:
-            # What jnp.dot comes to, without its Python.
-            last = len(shape) - 1
-            out = lax.dot_general(inputs, w, (((last,), (0,)), ((), ())), precision, dtype)
-        else:
-            out = jnp.dot(inputs, w, precision=precision)
-        if self.with_bias:
-            out = add_bias(out, get_parameter("b", (self.output_size,), dtype, self.b_init))
-        return out
+        if not self.with_bias:
+            return _dot(inputs, w, precision) if w.dtype == dtype else jnp.dot(inputs, w, precision=precision)
+        b = get_parameter("b", (self.output_size,), dtype, self.b_init)
+        if w.dtype == dtype == b.dtype:
+            return _affine(inputs, w, b, precision)
+        return add_bias(jnp.dot(inputs, w, precision=precision), b)
 
 
 def _bias_shape(input_shape: Sequence[int], bias_dims: Sequence[int] | None) -> tuple[int, ...]:

@@ -53,7 +53,7 @@ def lora(
     alone, then `merge_lora` them. Hu et al. 2021, arXiv:2106.09685.
 
     Linear layers inside others, such as those of MultiHeadAttention and MLP, are adapted too. May be used outside a
-    transformed function, around `init` and `apply`.
+    transformed function too, around `init` and `apply`; under `jax.jit` inside what is compiled.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):

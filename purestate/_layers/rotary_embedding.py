@@ -49,17 +49,18 @@ def rotary_embedding(x: jax.Array, positions: Any, base: float = 10000.0, *, int
             f"rotary_embedding was given positions of shape {positions.shape} for an array of shape {shape}; they have to be "
             f"[T], {shape[-3:-2]}, or [..., T], {shape[:-2]}."
         )
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    dtype: Any = x.dtype if jnp.finfo(x.dtype).bits > 32 else jnp.float32  # bfloat16 has too few digits for angles
     frequencies = float(base) ** (-np.arange(0, shape[-1], 2) / shape[-1])
     angles = lax.expand_dims(positions.astype(dtype), (positions.ndim, positions.ndim + 1))
     angles = with_rank(angles, len(shape)) * with_rank(
         jnp.asarray(frequencies, dtype), len(shape)
     )  # [..., T, 1, K / 2]
     cos, sin = lax.cos(angles), lax.sin(angles)
+    exact = x.astype(dtype)
     if interleaved:
-        first, second = x[..., 0::2], x[..., 1::2]
+        first, second = exact[..., 0::2], exact[..., 1::2]
     else:
-        first, second = jnp.split(x, 2, -1)
+        first, second = jnp.split(exact, 2, -1)
     turned = first * cos - second * sin, second * cos + first * sin
     out = lax.reshape(jnp.stack(turned, -1), shape) if interleaved else lax.concatenate(turned, len(shape) - 1)
     return out.astype(x.dtype)

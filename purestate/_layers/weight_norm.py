@@ -21,12 +21,12 @@ def _normalize(v: jax.Array, axis: Any, name: str, g_init: Initializer | None, e
     """Returns `g * v / ||v||`, with the parameter `name` as g."""
     axes = absolute_axes(axis, v.ndim)
     others = tuple(i for i in range(v.ndim) if i not in axes)
-    exact = v.astype(jnp.promote_types(v.dtype, jnp.float32))
+    exact = v if jnp.finfo(v.dtype).bits >= 32 else v.astype(jnp.float32)
     norm = lax.sqrt(jnp.sum(jnp.square(exact), others, keepdims=True) + eps)
     shape = parameter_shape(v.shape, axes)
     # The same norm, so that g / ||v|| is exactly one at first.
     g = get_parameter(name, shape, v.dtype, g_init or (lambda shape, dtype: lax.reshape(norm, shape).astype(dtype)))
-    return (exact * (with_rank(g, v.ndim) / norm)).astype(v.dtype)
+    return (exact * (with_rank(g.astype(exact.dtype), v.ndim) / norm)).astype(v.dtype)
 
 
 class WeightNorm(Module):

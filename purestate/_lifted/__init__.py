@@ -1,0 +1,1 @@
+"""JAX transforms inside a transformed function."""

@@ -33,7 +33,7 @@ class LiftingModule(Module):
         for collection, inner in ((params, inner_params), (state, inner_state)):
             if not self._allow_reuse:
                 _check_no_reuse(collection, inner or {}, prefix)
-            keep_variables(frame, collection, inner or {}, prefix)
+            keep_variables(frame, collection, inner or {}, prefix, first=True)
         return inner_params, inner_state
 
 
@@ -51,8 +51,10 @@ def _check_no_reuse(collection: Collection, inner: Mapping[str, Any], prefix: st
         )
 
 
-def keep_variables(frame: Frame, collection: Collection, inner: Mapping[str, Any], prefix: str) -> None:
-    """Puts the variables of an inner function into a collection, under a prefix."""
+def keep_variables(
+    frame: Frame, collection: Collection, inner: Mapping[str, Any], prefix: str, *, first: bool = False
+) -> None:
+    """Puts the variables of an inner function into a collection, under a prefix; with `first`, as first values."""
     for path, variables in inner.items():
         what = f"Keeping the variables of a lifted function in {collection.name}"
         trace_guard.check_outlives_trace(variables, frame.trace_state, what, prefix + path)
@@ -60,7 +62,8 @@ def keep_variables(frame: Frame, collection: Collection, inner: Mapping[str, Any
         if collection.initial is not None:
             initial = collection.initial.setdefault(prefix + path, {})
             for name, value in variables.items():
-                initial.setdefault(name, value)
+                if first or name not in initial:
+                    initial[name] = value
 
 
 class LiftWithStateUpdater:

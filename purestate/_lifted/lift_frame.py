@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from purestate._core.collection import Bundle, copy_bundle
 from purestate._core.frame import ActiveFrame, Frame, Names, Scope, ambient
 from purestate._core.rng import PRNGSequence
-from purestate._core.trace_guard import current_trace_state
+from purestate._core.trace_guard import current_trace_state, is_staging
 
 Keys = tuple[Any, tuple[Any, ...]] | None
 
@@ -135,7 +135,7 @@ class Lifted:
             self._start = (frame.scope, names_here(frame))
         scope, names = self._start
         params, state = frame.collections["params"], frame.collections["state"]
-        outside = (params.values, state.values, state.initial, frame.keys, frame.trace_state, frame.scope)
+        outside = (params.values, state.values, state.initial, frame.keys, frame.trace_state, frame.scope, frame.staging)
         names_outside = scope.names
         try:
             if snapshot.params is not None:
@@ -149,6 +149,7 @@ class Lifted:
             elif frame.keys is not None:
                 frame.keys = PRNGSequence(frame.keys.internal_state)
             frame.trace_state = current_trace_state()
+            frame.staging = is_staging(frame.trace_state)
             frame.scope = scope
             scope.names = None if names is None else names.copy()
             if ambient.get()[0][-1:] == (frame,):
@@ -160,7 +161,15 @@ class Lifted:
                 fill_keys(frame)
             return out, take_snapshot(frame)
         finally:
-            params.values, state.values, state.initial, frame.keys, frame.trace_state, frame.scope = outside
+            (
+                params.values,
+                state.values,
+                state.initial,
+                frame.keys,
+                frame.trace_state,
+                frame.scope,
+                frame.staging,
+            ) = outside
             scope.names = _join_names(names_outside, scope.names)
 
 

@@ -1,0 +1,1 @@
+"""Parameters in one floating point type, computing in another."""

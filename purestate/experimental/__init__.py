@@ -25,11 +25,11 @@ from purestate._lifted.lift import (
     transparent_lift_with_state,
 )
 from purestate._lifted.optimize_rng_use import optimize_rng_use
-from purestate.experimental import jaxpr_info
+from purestate.experimental import flax, jaxpr_info
 
 __all__ = [
-    "DO_NOT_STORE",
     "ArraySpec",
+    "DO_NOT_STORE",
     "GetterContext",
     "LayerStackTransparencyMapping",
     "LiftWithStateUpdater",
@@ -43,6 +43,7 @@ __all__ = [
     "custom_creator",
     "custom_getter",
     "eval_summary",
+    "flax",
     "force_name",
     "get_current_state",
     "get_initial_state",

@@ -15,7 +15,7 @@ IMAGE_SIZE = 32
 BATCH_SIZE = 8
 WEIGHT_DECAY = 1e-4
 LABEL_SMOOTHING = 0.1
-PEAK_LEARNING_RATE = 0.05
+PEAK_LEARNING_RATE = 0.01
 
 
 class Batch(NamedTuple):
@@ -89,7 +89,9 @@ def train(
 
 def _train(L: Any, steps: int, make_network: Callable[[Any], Any], loss_scale: Any) -> tuple[list[float], Any]:
     model = L.without_apply_rng(L.transform_with_state(lambda image, train: make_network(L)(image, is_training=train)))
-    learning_rate = optax.warmup_cosine_decay_schedule(0.0, PEAK_LEARNING_RATE, warmup_steps=5, decay_steps=max(steps, 6))
+    learning_rate = optax.warmup_cosine_decay_schedule(
+        0.0, PEAK_LEARNING_RATE, warmup_steps=5, decay_steps=max(steps, 6)
+    )
     optimizer = optax.sgd(learning_rate, momentum=0.9, nesterov=True)
 
     def loss_of(params: Any, state: Any, loss_scale: Any, batch: Batch) -> Any:

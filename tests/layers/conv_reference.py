@@ -2,7 +2,20 @@
 
 import itertools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+
+import purestate as ps
+
+
+def apply_with(make, x, **params):
+    """The output of a layer in float64, with these parameters."""
+    with jax.enable_x64(True):
+        f = ps.transform(lambda x: make()(x))
+        x = jnp.asarray(x, jnp.float64)
+        (name,) = jax.eval_shape(f.init, jax.random.key(0), x)
+        return np.asarray(jax.jit(f.apply)({name: params}, None, x))
 
 
 def same_padding(size, kernel, stride, rate):

@@ -64,39 +64,34 @@ class _Run:
 def check(run: Callable[..., Any], *inputs: Any, eager: bool = False) -> None:
     """Raises unless `run(lib, *inputs)` is the same with both libraries, and takes no more equations with ours.
 
-    First values, outputs, new state and gradients are compared as jitted, and with `eager` also as computed step by step.
+    First values, outputs, new state and gradients are compared as jitted, where the same program needs no run, and
+    with `eager` also as computed step by step.
     """
     runs = _Run(ps, run, inputs), _Run(hk, run, inputs)
-    params, state = _same_results([r.init for r in runs], (runs[0].init_key, *inputs), eager=eager)
+    init_args = runs[0].init_key, *inputs
+    shapes = [jax.eval_shape(r.init, *init_args) for r in runs]
+    assert _names(shapes[0]) == _names(shapes[1])
+    assert shapes[0] == shapes[1]
+    _check_results([r.init for r in runs], init_args, eager=eager)
+    # Other values than the first ones, of which many are zero.
+    params, state = jax.tree.map(lambda x: normal(*x.shape, dtype=x.dtype), shapes[0])
     jaxprs = [jax.make_jaxpr(r.apply)(params, state, r.key, *inputs).jaxpr for r in runs]
     assert num_equations(jaxprs[0]) <= num_equations(jaxprs[1])
-    _same_results([r.all_at_once for r in runs], (params, inputs, state), eager=eager)
+    _check_results([r.all_at_once for r in runs], (params, inputs, state), eager=eager)
 
 
-def _same_results(functions: list[Callable[..., Any]], args: Any, *, eager: bool) -> Any:
-    """Runs both functions, and returns what both return."""
+def _names(variables: Any) -> Any:
+    """The modules and their variables, in order."""
+    return [(module, list(names)) for bundle in variables for module, names in bundle.items()]
+
+
+def _check_results(functions: list[Callable[..., Any]], args: Any, *, eager: bool) -> None:
     if eager:
-        ours, theirs = (_arrays(f(*args)) for f in functions)
-        assert _names(ours) == _names(theirs)
-        assert_same(ours, theirs)
+        assert_same(*(_arrays(f(*args)) for f in functions))
+    assert _plain(jax.eval_shape(functions[0], *args)) == _plain(jax.eval_shape(functions[1], *args))
     lowered = [jax.jit(f).lower(*args) for f in functions]
-    results = _arrays(lowered[0].compile()(*args))
-    if lowered[0].as_text() != lowered[1].as_text():  # the same program needs no second run
-        assert_same(results, _arrays(lowered[1].compile()(*args)))
-    else:
-        assert_same(*(jax.tree.map(_spec, _arrays(program.out_info)) for program in lowered))
-    return results
-
-
-def _spec(x: Any) -> np.ndarray:
-    return np.broadcast_to(np.zeros([], jax.dtypes.canonicalize_dtype(x.dtype)), x.shape)
-
-
-def _names(results: Any) -> Any:
-    """The modules and names in what `init` returns, in order."""
-    if isinstance(results, tuple) and all(isinstance(bundle, dict) for bundle in results):
-        return [(module, list(variables)) for bundle in results for module, variables in bundle.items()]
-    return None
+    if lowered[0].as_text() != lowered[1].as_text():
+        assert_same(*(_arrays(program.compile()(*args)) for program in lowered))
 
 
 def _arrays(results: Any) -> Any:

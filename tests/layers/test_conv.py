@@ -1,22 +1,11 @@
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import purestate as ps
-from tests.layers.conv_reference import convolution, same_padding
+from tests.layers.conv_reference import apply_with, convolution, same_padding
 
 DRAW = np.random.RandomState(0)
-
-
-def run(make, x):
-    """The output of a layer in float64 and its parameters."""
-    with jax.enable_x64(True):
-        f = ps.transform(lambda x: make()(x))
-        x = jnp.asarray(x, jnp.float64)
-        params = f.init(jax.random.key(0), x)
-        (own,) = params.values()
-        return np.asarray(f.apply(params, None, x)), {name: np.asarray(value) for name, value in own.items()}
 
 
 @pytest.mark.parametrize(
@@ -42,45 +31,40 @@ def test_against_loops(shape, kernel, stride, rate, groups, padding):
         "full": [((k - 1) * r,) * 2 for k, r in zip(kernel, rate, strict=True)],
     }[padding]
     argument = {"pairs": pairs, "full": ps.pad.full}.get(padding, padding)
-    normal = ps.initializers.RandomNormal()
-    out, params = run(
-        lambda: ps.ConvND(n, 4, kernel, stride, rate, argument, b_init=normal, feature_group_count=groups), x
-    )
-    np.testing.assert_allclose(
-        out, convolution(x, params["w"], stride, rate, pairs, groups) + params["b"], rtol=1e-12, atol=1e-12
-    )
+    w, b = DRAW.standard_normal((*kernel, shape[-1] // groups, 4)), DRAW.standard_normal(4)
+    out = apply_with(lambda: ps.ConvND(n, 4, kernel, stride, rate, argument, feature_group_count=groups), x, w=w, b=b)
+    np.testing.assert_allclose(out, convolution(x, w, stride, rate, pairs, groups) + b, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["Conv1D", "Conv2D", "Conv3D"])
 def test_channels_first_is_the_same_with_axes_moved(name):
     n = int(name[4])
-    x = DRAW.standard_normal((2, *range(4, 4 + n), 3))
-    normal = ps.initializers.RandomNormal()
+    x, w, b = DRAW.standard_normal((2, *range(4, 4 + n), 3)), DRAW.standard_normal((3,) * n + (3, 5)), np.arange(5.0)
     layer = getattr(ps, name)
-    last, params = run(lambda: layer(5, 3, b_init=normal), x)
-    first, first_params = run(lambda: layer(5, 3, b_init=normal, data_format="NCDHW"[: n + 2]), np.moveaxis(x, -1, 1))
+    last = apply_with(lambda: layer(5, 3), x, w=w, b=b)
+    first = apply_with(
+        lambda: layer(5, 3, data_format="NCDHW"[: n + 2]), np.moveaxis(x, -1, 1), w=w, b=b.reshape((5,) + (1,) * n)
+    )
     np.testing.assert_allclose(np.moveaxis(first, 1, -1), last, rtol=1e-12, atol=1e-12)
-    assert params["b"].shape == (5,)
-    assert first_params["b"].shape == (5,) + (1,) * n
 
 
 def test_without_a_batch():
-    x = DRAW.standard_normal((7, 6, 3))
-    without, _ = run(lambda: ps.Conv2D(4, 3), x)
-    with_batch, _ = run(lambda: ps.Conv2D(4, 3), x[None])
+    x, w, b = DRAW.standard_normal((7, 6, 3)), DRAW.standard_normal((3, 3, 3, 4)), np.arange(4.0)
+    without, with_batch = (apply_with(lambda: ps.Conv2D(4, 3), each, w=w, b=b) for each in (x, x[None]))
     np.testing.assert_array_equal(without, with_batch[0])
 
 
 def test_mask():
-    x, mask = DRAW.standard_normal((1, 5, 2)), DRAW.randint(0, 2, (3, 2, 4))
-    out, params = run(lambda: ps.Conv1D(4, 3, padding="VALID", with_bias=False, mask=mask), x)
-    np.testing.assert_allclose(out, convolution(x, params["w"] * mask, (1,), (1,), [(0, 0)]), rtol=1e-12, atol=1e-12)
+    x, w, mask = DRAW.standard_normal((1, 5, 2)), DRAW.standard_normal((3, 2, 4)), DRAW.randint(0, 2, (3, 2, 4))
+    out = apply_with(lambda: ps.Conv1D(4, 3, padding="VALID", with_bias=False, mask=mask), x, w=w)
+    np.testing.assert_allclose(out, convolution(x, w * mask, (1,), (1,), [(0, 0)]), rtol=1e-12, atol=1e-12)
 
 
 def test_stddev_of_the_weights_is_that_of_the_fan_in():
-    _, params = run(lambda: ps.Conv2D(200, (3, 5)), np.ones([1, 5, 5, 8]))
+    f = ps.transform(lambda x: ps.Conv2D(200, (3, 5))(x))
+    w = f.init(jax.random.key(0), np.ones([1, 5, 5, 8], np.float32))["conv2_d"]["w"]
     # A normal distribution cut at two standard deviations has 0.8796 of its standard deviation.
-    np.testing.assert_allclose(params["w"].std() * np.sqrt(3 * 5 * 8) / 0.8796, 1.0, rtol=0.02)
+    np.testing.assert_allclose(w.std() * np.sqrt(3 * 5 * 8) / 0.8796, 1.0, rtol=0.02)
 
 
 @pytest.mark.parametrize(
@@ -95,5 +79,5 @@ def test_stddev_of_the_weights_is_that_of_the_fan_in():
 )
 def test_errors(make, shape, says):
     with pytest.raises(ValueError, match=says) as error:
-        run(make, np.ones(shape))
+        apply_with(make, np.ones(shape))
     assert isinstance(error.value, ps.errors.PurestateError)

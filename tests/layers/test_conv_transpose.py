@@ -4,19 +4,9 @@ import numpy as np
 import pytest
 
 import purestate as ps
-from tests.layers.conv_reference import transposed_convolution
+from tests.layers.conv_reference import apply_with, transposed_convolution
 
 DRAW = np.random.RandomState(0)
-
-
-def run(make, x):
-    """The output of a layer in float64 and its parameters."""
-    with jax.enable_x64(True):
-        f = ps.transform(lambda x: make()(x))
-        x = jnp.asarray(x, jnp.float64)
-        params = f.init(jax.random.key(0), x)
-        (own,) = params.values()
-        return np.asarray(f.apply(params, None, x)), {name: np.asarray(value) for name, value in own.items()}
 
 
 @pytest.mark.parametrize(
@@ -42,11 +32,9 @@ def test_against_loops(sizes, kernel, stride, padding):
     else:
         size = [i * s + o for i, s, o in zip(sizes, stride, overlap, strict=True)]
         front = [0] * n
-    normal = ps.initializers.RandomNormal()
-    out, params = run(lambda: ps.ConvNDTranspose(n, 4, kernel, stride, padding=padding, b_init=normal), x)
-    np.testing.assert_allclose(
-        out, transposed_convolution(x, params["w"], stride, front, size) + params["b"], rtol=1e-12, atol=1e-12
-    )
+    w, b = DRAW.standard_normal((*kernel, 4, 3)), DRAW.standard_normal(4)
+    out = apply_with(lambda: ps.ConvNDTranspose(n, 4, kernel, stride, padding=padding), x, w=w, b=b)
+    np.testing.assert_allclose(out, transposed_convolution(x, w, stride, front, size) + b, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [9, 10])
@@ -57,7 +45,7 @@ def test_output_shape_is_undone_by_the_convolution(size, padding, kernel, stride
     with jax.enable_x64(True):
         conv = ps.transform(lambda y: ps.Conv1D(3, kernel, stride, padding=padding, with_bias=False)(y))
         y = jnp.asarray(DRAW.standard_normal((2, size, 4)))
-        w = conv.init(jax.random.key(0), y)["conv1_d"]["w"]
+        w = jnp.asarray(DRAW.standard_normal((kernel, 4, 3)))
         x, vjp = jax.vjp(lambda y: conv.apply({"conv1_d": {"w": w}}, None, y), y)
         transposed = ps.transform(
             lambda x: ps.Conv1DTranspose(4, kernel, stride, size, padding, with_bias=False, name="t")(x)
@@ -68,36 +56,37 @@ def test_output_shape_is_undone_by_the_convolution(size, padding, kernel, stride
 
 
 def test_pairs_pad_the_inputs_with_the_zeros_between_them():
-    x = DRAW.standard_normal((1, 4, 2))
-    out, params = run(lambda: ps.Conv1DTranspose(3, 3, stride=2, padding=[(1, 2)], with_bias=False), x)
+    x, w = DRAW.standard_normal((1, 4, 2)), DRAW.standard_normal((3, 3, 2))
+    out = apply_with(lambda: ps.Conv1DTranspose(3, 3, stride=2, padding=[(1, 2)], with_bias=False), x, w=w)
     # 7 inputs with the zeros between them, 3 of padding, kernel 3.
-    np.testing.assert_allclose(out, transposed_convolution(x, params["w"], (2,), (1,), (8,)), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(out, transposed_convolution(x, w, (2,), (1,), (8,)), rtol=1e-12, atol=1e-12)
 
 
-def test_channels_first_is_the_same_with_axes_moved():
-    x = DRAW.standard_normal((2, 3, 4, 3))
-    normal = ps.initializers.RandomNormal()
-    for shape in (None, (5, 8)):
-        last, _ = run(lambda shape=shape: ps.Conv2DTranspose(5, 3, 2, shape, b_init=normal), x)
-        first, params = run(
-            lambda shape=shape: ps.Conv2DTranspose(5, 3, 2, shape, b_init=normal, data_format="NCHW"),
-            np.moveaxis(x, -1, 1),
-        )
-        np.testing.assert_allclose(np.moveaxis(first, 1, -1), last, rtol=1e-12, atol=1e-12)
-        assert params["b"].shape == (5, 1, 1)
+@pytest.mark.parametrize("shape", [None, (5, 8)])
+def test_channels_first_is_the_same_with_axes_moved(shape):
+    x, w, b = DRAW.standard_normal((2, 3, 4, 3)), DRAW.standard_normal((3, 3, 5, 3)), np.arange(5.0)
+    last = apply_with(lambda: ps.Conv2DTranspose(5, 3, 2, shape), x, w=w, b=b)
+    first = apply_with(
+        lambda: ps.Conv2DTranspose(5, 3, 2, shape, data_format="NCHW"),
+        np.moveaxis(x, -1, 1),
+        w=w,
+        b=b.reshape(5, 1, 1),
+    )
+    np.testing.assert_allclose(np.moveaxis(first, 1, -1), last, rtol=1e-12, atol=1e-12)
 
 
 def test_without_a_batch_and_with_a_mask():
-    x, mask = DRAW.standard_normal((5, 2)), DRAW.randint(0, 2, (3, 4, 2))
-    out, params = run(lambda: ps.Conv1DTranspose(4, 3, with_bias=False, mask=mask), x)
+    x, w, mask = DRAW.standard_normal((5, 2)), DRAW.standard_normal((3, 4, 2)), DRAW.randint(0, 2, (3, 4, 2))
+    out = apply_with(lambda: ps.Conv1DTranspose(4, 3, with_bias=False, mask=mask), x, w=w)
     np.testing.assert_allclose(
-        out, transposed_convolution(x[None], params["w"] * mask, (1,), (1,), (5,))[0], rtol=1e-12, atol=1e-12
+        out, transposed_convolution(x[None], w * mask, (1,), (1,), (5,))[0], rtol=1e-12, atol=1e-12
     )
 
 
 def test_stddev_of_the_weights_is_that_of_the_fan_in():
-    _, params = run(lambda: ps.Conv2DTranspose(200, (3, 5)), np.ones([1, 5, 5, 8]))
-    np.testing.assert_allclose(params["w"].std() * np.sqrt(3 * 5 * 8) / 0.8796, 1.0, rtol=0.02)
+    f = ps.transform(lambda x: ps.Conv2DTranspose(200, (3, 5))(x))
+    w = f.init(jax.random.key(0), np.ones([1, 5, 5, 8], np.float32))["conv2_d_transpose"]["w"]
+    np.testing.assert_allclose(w.std() * np.sqrt(3 * 5 * 8) / 0.8796, 1.0, rtol=0.02)
 
 
 @pytest.mark.parametrize(
@@ -115,5 +104,5 @@ def test_stddev_of_the_weights_is_that_of_the_fan_in():
 )
 def test_errors(make, shape, says):
     with pytest.raises(ValueError, match=says) as error:
-        run(make, np.ones(shape))
+        apply_with(make, np.ones(shape))
     assert isinstance(error.value, ps.errors.PurestateError)

@@ -12,7 +12,6 @@ from purestate._layers.errors import LayerError
 
 KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), [2, 3, 4, 5])  # abcd
-NORMAL = ps.initializers.RandomNormal()
 # features, axis, batch_axes, equation of the weight, equation of the bias (with ones for axes between)
 CASES = [
     (6, -1, (), "abcd,dx->abcx", ()),
@@ -28,10 +27,17 @@ CASES = [
 ]
 
 
+def random_params(f, *inputs):
+    """Values for the parameters of `f`, with no time spent on making the first ones."""
+    draw = np.random.RandomState(0)
+    shapes = jax.eval_shape(f.init, KEY, *inputs)
+    return jax.tree.map(lambda p: jnp.asarray(draw.standard_normal(p.shape), p.dtype), shapes)
+
+
 @pytest.mark.parametrize("features, axis, batch_axes, equation, batch_of_output", CASES)
 def test_against_float64(features, axis, batch_axes, equation, batch_of_output):
-    f = ps.transform(lambda x: DenseGeneral(features, axis, batch_axes, b_init=NORMAL)(x))
-    params = f.init(KEY, X)
+    f = ps.transform(lambda x: DenseGeneral(features, axis, batch_axes)(x))
+    params = random_params(f, X)
     w, b = (np.asarray(params["dense_general"][name], np.float64) for name in ("w", "b"))
     out = np.asarray(np.einsum(equation, np.asarray(X, np.float64), w))
     num_features = b.ndim - len(batch_of_output)
@@ -40,18 +46,18 @@ def test_against_float64(features, axis, batch_axes, equation, batch_of_output):
         for place, i in zip(batch_of_output, index, strict=True):
             where[place] = i
         out[tuple(where)] += b[index]
-    np.testing.assert_allclose(f.apply(params, None, X), out, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(f.apply(params, None, X), out, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("features, axis, batch_axes", [(6, -1, ()), ((6, 7), (-2, -1), ()), (6, (-1,), (0, 1))])
 def test_against_flax(features, axis, batch_axes):
-    f = ps.transform(lambda x: DenseGeneral(features, axis, batch_axes, b_init=NORMAL)(x))
-    p = f.init(KEY, X)["dense_general"]
+    f = ps.transform(lambda x: DenseGeneral(features, axis, batch_axes)(x))
+    p = random_params(f, X)["dense_general"]
     theirs = nn.DenseGeneral(features, axis=axis, batch_dims=batch_axes)
-    shapes = jax.tree.map(jnp.shape, theirs.init(KEY, X)["params"])
-    assert (shapes["kernel"], shapes["bias"]) == (p["w"].shape, p["b"].shape)
+    shapes = jax.eval_shape(theirs.init, KEY, X)["params"]
+    assert (shapes["kernel"].shape, shapes["bias"].shape) == (p["w"].shape, p["b"].shape)
     expected = theirs.apply({"params": {"kernel": p["w"], "bias": p["b"]}}, X)
-    np.testing.assert_allclose(f.apply({"dense_general": p}, None, X), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(f.apply({"dense_general": p}, None, X), expected, rtol=1e-5, atol=1e-4)
 
 
 def test_for_the_last_axis_it_is_linear():
@@ -83,14 +89,14 @@ def test_param_dtype_and_integers():
 
 def test_transforms():
     f = ps.transform(lambda x: DenseGeneral(6, (1, 3), 2)(x))
-    params = f.init(KEY, X)
+    params = random_params(f, X)
     g = ps.transform(lambda x: DenseGeneral(6, (0, 2), 1)(x))
     rows = jax.vmap(lambda x: g.apply(params, None, x))(X)
-    np.testing.assert_allclose(rows, f.apply(params, None, X), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(jax.jit(f.apply)(params, None, X), rows, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(rows, f.apply(params, None, X), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(jax.jit(f.apply)(params, None, X), rows, rtol=1e-5, atol=1e-4)
     grads = jax.grad(lambda p: f.apply(p, None, X).sum())(params)["dense_general"]
     expected = np.broadcast_to(np.einsum("abcd->cbd", X)[..., None], grads["w"].shape)
-    np.testing.assert_allclose(grads["w"], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(grads["w"], expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(grads["b"], np.full([4, 6], 2.0))
 
 

@@ -210,6 +210,25 @@ def test_sliding_window_and_out_size():
     np.testing.assert_allclose(applied(f, params, X, mask), reference(params, X, mask, 2), rtol=1e-4, atol=1e-5)
 
 
+def test_sliding_window_with_a_cache():
+    f, full = model(cache_size=6), model()
+    params, state = f.init(KEY, X[:, :2])
+    outs = []
+    for t in range(0, 6, 2):
+        mask = sliding_window_mask(2, 3, kv_len=6, offset=t)
+        out, state = f.apply(params, state, None, X[:, t : t + 2], mask)
+        outs.append(out)
+    expected = applied(full, params, X, sliding_window_mask(6, 3))
+    np.testing.assert_allclose(jnp.concatenate(outs, 1), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_with_strict_ranks_and_dtypes():
+    f = model(rotary_base=10000, cache_size=6, param_dtype=jnp.float32)
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        params, state = f.init(KEY, X.astype(jnp.bfloat16))
+        f.apply(params, state, None, X.astype(jnp.bfloat16), padding_mask(jnp.array([3, 6]), 6))
+
+
 def test_dtypes():
     x = X.astype(jnp.bfloat16)
     f = model(rotary_base=10000, cache_size=6, param_dtype=jnp.float32, with_bias=True)

@@ -34,7 +34,8 @@ def is_lora(module, name, value):
 def randomized(params):
     """With `lora_b` away from zero."""
     return ps.data_structures.map(
-        lambda m, n, v: jax.random.normal(jax.random.key(len(m)), v.shape, v.dtype) if n == "lora_b" else v, params
+        lambda m, n, v: 0.1 * jax.random.normal(jax.random.key(len(m)), v.shape, v.dtype) if n == "lora_b" else v,
+        params,
     )
 
 

@@ -29,7 +29,8 @@ def pooled(x, window, stride, padding, reduce):
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize(
-    ("window", "stride"), [((2, 3, 1), (1, 2, 1)), ((3, 3, 1), (2, 2, 1)), ((1, 4, 2), (1, 1, 2)), ((1, 1, 1), (2, 1, 1))]
+    ("window", "stride"),
+    [((2, 3, 1), (1, 2, 1)), ((3, 3, 1), (2, 2, 1)), ((1, 4, 2), (1, 1, 2)), ((1, 1, 1), (2, 1, 1))],
 )
 @pytest.mark.parametrize(
     ("function", "module", "reduce"), [(ps.max_pool, ps.MaxPool, np.max), (ps.avg_pool, ps.AvgPool, np.mean)]

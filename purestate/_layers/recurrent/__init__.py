@@ -1,1 +1,1 @@
-"""Recurrent cores: one step each; `unroll` runs them over a sequence."""
+"""Cores, which keep a state from step to step, and what runs them over a sequence."""

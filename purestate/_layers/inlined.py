@@ -1,0 +1,41 @@
+"""Tracing what a layer computes once, and no more for each layer of the same shape."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+
+from purestate._core.frame import ambient
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def inlined(*, static: int | tuple[int, ...] = ()) -> Callable[[_F], _F]:
+    """Has JAX remember the jaxpr of a function of arrays, and write it out where it is called.
+
+    As `jax.jit(f, inline=True)`, which is how jax.numpy's own functions are made: the same equations,
+    and less Python for all calls but the first of a shape, above all under `jax.grad`, since the
+    derivative is remembered too. Where nothing is staged out the function runs as it is: compiled
+    as one it might round in another way than its operations one by one.
+
+    Args:
+      static: the positions of arguments that are Python values.
+
+    Returns:
+      A decorator.
+    """
+
+    def decorate(f: _F) -> _F:
+        remembered = jax.jit(f, inline=True, static_argnums=static)
+
+        @functools.wraps(f)
+        def run(*args: Any) -> Any:
+            frames = ambient.get()[0]
+            if frames and frames[-1].staging:
+                return remembered(*args)
+            return f(*args)
+
+        return run  # pyright: ignore[reportReturnType]
+
+    return decorate
