@@ -66,13 +66,16 @@ from purestate._core.variables import (
     set_state,
 )
 from purestate._inspection.dot import to_dot
+from purestate._layers.adaptive_pool import AdaptiveAvgPool, AdaptiveMaxPool, adaptive_avg_pool, adaptive_max_pool
 from purestate._layers.attention import MultiHeadAttention
+from purestate._layers.attention_masks import causal_mask, combine_masks, padding_mask, sliding_window_mask
 from purestate._layers.axes import channel_index_of as get_channel_index
 from purestate._layers.batch_apply import BatchApply, expand_apply
 from purestate._layers.batch_norm import BatchNorm
 from purestate._layers.conv import Conv1D, Conv2D, Conv3D, ConvND
 from purestate._layers.conv_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose, ConvNDTranspose
 from purestate._layers.deferred import Deferred
+from purestate._layers.dense_general import DenseGeneral
 from purestate._layers.depthwise_conv import (
     DepthwiseConv1D,
     DepthwiseConv2D,
@@ -80,10 +83,15 @@ from purestate._layers.depthwise_conv import (
     SeparableDepthwiseConv2D,
 )
 from purestate._layers.dropout import dropout
+from purestate._layers.dropout_module import Dropout
+from purestate._layers.einsum import Einsum
 from purestate._layers.embed import Embed, EmbedLookupStyle
+from purestate._layers.gated_mlp import GatedMLP
 from purestate._layers.group_norm import GroupNorm
+from purestate._layers.grouped_query_attention import GroupedQueryAttention
 from purestate._layers.layer_norm import InstanceNorm, LayerNorm
 from purestate._layers.linear import Bias, Linear
+from purestate._layers.lora import lora, merge_lora
 from purestate._layers.moving_averages import EMAParamsTree, ExponentialMovingAverage
 from purestate._layers.multinomial import multinomial
 from purestate._layers.one_hot import one_hot
@@ -99,8 +107,11 @@ from purestate._layers.recurrent.unroll import dynamic_unroll, static_unroll
 from purestate._layers.recurrent.vanilla_rnn import VanillaRNN
 from purestate._layers.reshape import Flatten, Reshape
 from purestate._layers.rms_norm import RMSNorm
+from purestate._layers.rotary_embedding import rotary_embedding
 from purestate._layers.sequential import Sequential, to_module
 from purestate._layers.spectral_norm import SNParamsTree, SpectralNorm
+from purestate._layers.sum_min_pool import MinPool, SumPool, min_pool, sum_pool
+from purestate._layers.weight_norm import WeightNorm, weight_norm
 from purestate._lifted.autodiff import grad, value_and_grad
 from purestate._lifted.control_flow import cond, fori_loop, switch, while_loop
 from purestate._lifted.layer_stack import LayerStackTransparencyMapping, layer_stack
@@ -123,6 +134,8 @@ __all__ = [
     "DO_NOT_STORE",
     "GRU",
     "LSTM",
+    "AdaptiveAvgPool",
+    "AdaptiveMaxPool",
     "AvgPool",
     "BatchApply",
     "BatchNorm",
@@ -140,16 +153,21 @@ __all__ = [
     "ConvNDTranspose",
     "DeepRNN",
     "Deferred",
+    "DenseGeneral",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
     "DepthwiseConv3D",
+    "Dropout",
     "EMAParamsTree",
+    "Einsum",
     "Embed",
     "EmbedLookupStyle",
     "ExponentialMovingAverage",
     "Flatten",
+    "GatedMLP",
     "GetterContext",
     "GroupNorm",
+    "GroupedQueryAttention",
     "IdentityCore",
     "InstanceNorm",
     "LSTMState",
@@ -159,6 +177,7 @@ __all__ = [
     "Linear",
     "MaxPool",
     "MethodContext",
+    "MinPool",
     "Module",
     "ModuleProtocol",
     "MultiHeadAttention",
@@ -178,12 +197,18 @@ __all__ = [
     "SetterContext",
     "SpectralNorm",
     "State",
+    "SumPool",
     "SupportsCall",
     "Transformed",
     "TransformedWithState",
     "VanillaRNN",
+    "WeightNorm",
     "__version__",
+    "adaptive_avg_pool",
+    "adaptive_max_pool",
     "avg_pool",
+    "causal_mask",
+    "combine_masks",
     "cond",
     "config",
     "current_name",
@@ -214,10 +239,13 @@ __all__ = [
     "layer_stack",
     "lift",
     "lift_with_state",
+    "lora",
     "map",
     "max_pool",
     "maybe_get_rng_sequence_state",
     "maybe_next_rng_key",
+    "merge_lora",
+    "min_pool",
     "mixed_precision",
     "multi_transform",
     "multi_transform_with_state",
@@ -229,15 +257,19 @@ __all__ = [
     "next_rng_keys",
     "one_hot",
     "pad",
+    "padding_mask",
     "purify",
     "remat",
     "replace_rng_sequence_state",
     "reserve_rng_keys",
+    "rotary_embedding",
     "running_init",
     "scan",
     "set_state",
     "set_variables",
+    "sliding_window_mask",
     "static_unroll",
+    "sum_pool",
     "switch",
     "testing",
     "to_dot",
@@ -250,6 +282,7 @@ __all__ = [
     "typing",
     "value_and_grad",
     "vmap",
+    "weight_norm",
     "while_loop",
     "with_empty_state",
     "with_rng",

@@ -11,8 +11,8 @@ from jax import lax
 from purestate._core.module import Module, transparent
 from purestate._core.variables import Initializer
 from purestate._layers.errors import LayerError
-from purestate._layers.inlined import inlined
 from purestate._layers.initializers import VarianceScaling
+from purestate._layers.inlined import inlined
 from purestate._layers.linear import Linear
 
 
@@ -38,7 +38,9 @@ def _weighted_sum(weights: jax.Array, value: jax.Array) -> jax.Array:
 
 
 @inlined(static=(4, 5))
-def _attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: Any, key_size: int, scale_dtype: Any) -> jax.Array:
+def _attend(
+    query: jax.Array, key: jax.Array, value: jax.Array, mask: Any, key_size: int, scale_dtype: Any
+) -> jax.Array:
     """Softmax of the similarities over the square root of the key size, and the values weighted by it."""
     logits = _similarities(query, key)  # [..., H, T', T]
     scale: Any = np.sqrt(key_size).astype(scale_dtype)
@@ -77,6 +79,7 @@ class MultiHeadAttention(Module):
       value_size: V, the size of the values of one head; None for `key_size`.
       model_size: the size of the output; None for `key_size * num_heads`.
       name: the name of the module.
+      param_dtype: the dtype of the parameters; None for that of the input.
 
     Raises:
       LayerError: neither `w_init` nor `w_init_scale` is given, or both.
@@ -94,8 +97,10 @@ class MultiHeadAttention(Module):
         value_size: int | None = None,
         model_size: int | None = None,
         name: str | None = None,
+        param_dtype: Any = None,
     ):
         super().__init__(name=name)
+        self.param_dtype = param_dtype
         self.num_heads = num_heads
         self.key_size = key_size
         self.value_size = value_size or key_size
@@ -149,13 +154,26 @@ class MultiHeadAttention(Module):
         # In the dtype of the keys, and not of the logits, as in dm-haiku: the same bits.
         attended = _attend(query_heads, key_heads, value_heads, mask, self.key_size, key.dtype)  # [..., T', H, V]
         attended = lax.reshape(attended, (*leading_dims, query_length, self.num_heads * self.value_size))
-        return Linear(self.model_size, w_init=self.w_init, with_bias=self.with_bias, b_init=self.b_init)(attended)
+        return Linear(
+            self.model_size,
+            w_init=self.w_init,
+            with_bias=self.with_bias,
+            b_init=self.b_init,
+            param_dtype=self.param_dtype,
+        )(attended)
 
     @transparent
     def _linear_projection(self, x: jax.Array, head_size: int, name: str | None = None) -> jax.Array:
         """Projects `[..., D]` to `[..., H, head_size]`."""
         size = self.num_heads * head_size
-        y = Linear(size, w_init=self.w_init, with_bias=self.with_bias, b_init=self.b_init, name=name)(x)
+        y = Linear(
+            size,
+            w_init=self.w_init,
+            with_bias=self.with_bias,
+            b_init=self.b_init,
+            name=name,
+            param_dtype=self.param_dtype,
+        )(x)
         return lax.reshape(y, (*x.shape[:-1], self.num_heads, head_size))
 
     @transparent

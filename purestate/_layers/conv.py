@@ -8,12 +8,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from purestate._core.module import Module
-from purestate._core.variables import Initializer, get_parameter
+from purestate._core.variables import Initializer
 from purestate._layers import padding as pad
 from purestate._layers.axes import channel_index_of, replicate
 from purestate._layers.errors import LayerError
 from purestate._layers.initializers import truncated_fan_in
 from purestate._layers.linear import add_bias
+from purestate._layers.param_dtype import get_parameter_kept_in
 
 Padding = str | Sequence[tuple[int, int]] | pad.PadFn | Sequence[pad.PadFn]
 
@@ -62,7 +63,7 @@ def conv_bias(layer: Any, out: jax.Array, dtype: Any) -> jax.Array:
     shape: tuple[int, ...] = (out.shape[layer.channel_index],)
     if layer.channel_index == 1:
         shape += (1,) * layer.num_spatial_dims
-    return add_bias(out, get_parameter("b", shape, dtype, layer.b_init))
+    return add_bias(out, get_parameter_kept_in(getattr(layer, "param_dtype", None), "b", shape, dtype, layer.b_init))
 
 
 class ConvND(Module):
@@ -87,6 +88,7 @@ class ConvND(Module):
       mask: a factor for the weights, of their shape.
       feature_group_count: into how many groups the channels are split.
       name: the name of the module.
+      param_dtype: the dtype of the parameters; None for that of the input.
 
     Raises:
       LayerError: an option has no meaning.
@@ -107,8 +109,11 @@ class ConvND(Module):
         mask: Any = None,
         feature_group_count: int = 1,
         name: str | None = None,
+        *,
+        param_dtype: Any = None,
     ):
         super().__init__(name=name)
+        self.param_dtype = param_dtype
         if num_spatial_dims <= 0:
             raise LayerError(f"A convolution needs at least one spatial axis, got num_spatial_dims={num_spatial_dims}.")
         self.num_spatial_dims = num_spatial_dims
@@ -153,7 +158,7 @@ class ConvND(Module):
             )
         w_shape = (*self.kernel_shape, channels // self.feature_group_count, self.output_channels)
         check_mask(self, self.mask, w_shape)
-        w = get_parameter("w", w_shape, inputs.dtype, self.w_init or truncated_fan_in)
+        w = get_parameter_kept_in(self.param_dtype, "w", w_shape, inputs.dtype, self.w_init or truncated_fan_in)
         if self.mask is not None:
             w = w * self.mask
         out = lax.conv_general_dilated(
@@ -195,10 +200,13 @@ class Conv1D(ConvND):
         mask: Any = None,
         feature_group_count: int = 1,
         name: str | None = None,
+        *,
+        param_dtype: Any = None,
     ):
         super().__init__(
             1, output_channels, kernel_shape, stride, rate, padding, with_bias, w_init, b_init, data_format, mask,
             feature_group_count, name,
+            param_dtype=param_dtype,
         )  # fmt: skip
 
 
@@ -226,10 +234,13 @@ class Conv2D(ConvND):
         mask: Any = None,
         feature_group_count: int = 1,
         name: str | None = None,
+        *,
+        param_dtype: Any = None,
     ):
         super().__init__(
             2, output_channels, kernel_shape, stride, rate, padding, with_bias, w_init, b_init, data_format, mask,
             feature_group_count, name,
+            param_dtype=param_dtype,
         )  # fmt: skip
 
 
@@ -257,8 +268,11 @@ class Conv3D(ConvND):
         mask: Any = None,
         feature_group_count: int = 1,
         name: str | None = None,
+        *,
+        param_dtype: Any = None,
     ):
         super().__init__(
             3, output_channels, kernel_shape, stride, rate, padding, with_bias, w_init, b_init, data_format, mask,
             feature_group_count, name,
+            param_dtype=param_dtype,
         )  # fmt: skip

@@ -51,6 +51,7 @@ class Embed(Module):
       lookup_style: an `EmbedLookupStyle` or its name.
       name: the name of the module.
       precision: of the multiplication, with ONE_HOT; see `jax.lax.dot_general`.
+      param_dtype: the dtype of the vectors; None for float32, or that of the matrix.
 
     Raises:
       LayerError: the sizes are not given, or contradict each other.
@@ -65,8 +66,11 @@ class Embed(Module):
         lookup_style: str | EmbedLookupStyle = "ARRAY_INDEX",
         name: str | None = None,
         precision: Any = jax.lax.Precision.HIGHEST,
+        *,
+        param_dtype: Any = None,
     ):
         super().__init__(name=name)
+        self.param_dtype = param_dtype
         if embedding_matrix is None:
             if not vocab_size or not embed_dim:
                 raise LayerError("Embed needs both vocab_size and embed_dim, or an embedding_matrix.")
@@ -78,7 +82,7 @@ class Embed(Module):
                     f"embed_dim={embed_dim} are given; it has to be [vocab_size, embed_dim], and they can be left out."
                 )
             vocab_size, embed_dim = shape
-            w_init = lambda shape, dtype: jnp.asarray(embedding_matrix)  # noqa: E731
+            w_init = lambda shape, dtype: jnp.asarray(embedding_matrix, param_dtype)  # noqa: E731
         self.vocab_size = vocab_size
         self.embed_dim = embed_dim
         self.lookup_style = lookup_style
@@ -88,7 +92,7 @@ class Embed(Module):
     @property
     def embeddings(self) -> jax.Array:
         """All vectors, `[vocab_size, embed_dim]`."""
-        return get_parameter("embeddings", (self.vocab_size, self.embed_dim), init=self.w_init)  # pyright: ignore[reportArgumentType]
+        return get_parameter("embeddings", (self.vocab_size, self.embed_dim), self.param_dtype, self.w_init)  # pyright: ignore[reportArgumentType]
 
     def __call__(
         self,

@@ -13,6 +13,7 @@ from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.errors import LayerError
 from purestate._layers.initializers import truncated_fan_in
 from purestate._layers.inlined import inlined
+from purestate._layers.param_dtype import get_parameter_kept_in
 
 
 def add_bias(out: jax.Array, bias: jax.Array) -> jax.Array:
@@ -56,6 +57,7 @@ class Linear(Module):
       w_init: the initializer of `w`; None for a truncated normal of stddev `1 / sqrt(inputs)`.
       b_init: the initializer of `b`; None for zeros.
       name: the name of the module.
+      param_dtype: the dtype of the parameters; None for that of the input.
     """
 
     def __init__(
@@ -65,8 +67,11 @@ class Linear(Module):
         w_init: Initializer | None = None,
         b_init: Initializer | None = None,
         name: str | None = None,
+        *,
+        param_dtype: Any = None,
     ):
         super().__init__(name=name)
+        self.param_dtype = param_dtype
         self.input_size: int | None = None
         self.output_size = output_size
         self.with_bias = with_bias
@@ -95,10 +100,12 @@ class Linear(Module):
             inputs = jnp.asarray(inputs)
         dtype = inputs.dtype
         input_size = self.input_size = shape[-1]
-        w = get_parameter("w", (input_size, self.output_size), dtype, self.w_init or truncated_fan_in)
+        w = get_parameter_kept_in(
+            self.param_dtype, "w", (input_size, self.output_size), dtype, self.w_init or truncated_fan_in
+        )
         if not self.with_bias:
             return _dot(inputs, w, precision) if w.dtype == dtype else jnp.dot(inputs, w, precision=precision)
-        b = get_parameter("b", (self.output_size,), dtype, self.b_init)
+        b = get_parameter_kept_in(self.param_dtype, "b", (self.output_size,), dtype, self.b_init)
         if w.dtype == dtype == b.dtype:
             return _affine(inputs, w, b, precision)
         return add_bias(jnp.dot(inputs, w, precision=precision), b)

@@ -135,7 +135,15 @@ class Lifted:
             self._start = (frame.scope, names_here(frame))
         scope, names = self._start
         params, state = frame.collections["params"], frame.collections["state"]
-        outside = (params.values, state.values, state.initial, frame.keys, frame.trace_state, frame.scope, frame.staging)
+        outside = (
+            params.values,
+            state.values,
+            state.initial,
+            frame.keys,
+            frame.trace_state,
+            frame.scope,
+            frame.staging,
+        )
         names_outside = scope.names
         try:
             if snapshot.params is not None:

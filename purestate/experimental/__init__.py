@@ -28,8 +28,8 @@ from purestate._lifted.optimize_rng_use import optimize_rng_use
 from purestate.experimental import flax, jaxpr_info
 
 __all__ = [
-    "ArraySpec",
     "DO_NOT_STORE",
+    "ArraySpec",
     "GetterContext",
     "LayerStackTransparencyMapping",
     "LiftWithStateUpdater",
