@@ -118,8 +118,8 @@ def _keep_new(frame: Frame, collection: Collection, path: str, name: str, value:
 def _no_initializer(path: str, name: str) -> Initializer:
     def init(shape: Any, dtype: Any) -> Any:
         raise MissingInitializerError(
-            f"{name!r} of {path!r} has to be made, with shape {tuple(shape)} and dtype {jnp.dtype(dtype).name}, but no initializer was given. "
-            "Pass one, such as init=jnp.zeros or init=ps.initializers.TruncatedNormal()."
+            f"{name!r} of {path!r} has to be made, with shape {tuple(shape)} and dtype {jnp.dtype(dtype).name}, but no "
+            "initializer was given. Pass one, such as init=jnp.zeros or init=ps.initializers.TruncatedNormal()."
         )
 
     return init
