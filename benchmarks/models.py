@@ -176,7 +176,7 @@ def resnet_by_hand(params: Any, state: Any, key: Any, x: Any) -> Any:
             name = f"res_net18/~/block_group_{group}/~/block_{block}/~"
             stride = 2 if group > 0 and block == 0 else 1
             shortcut = x
-            if block == 0:
+            if f"{name}/shortcut_conv" in params:
                 shortcut = norm(f"{name}/shortcut_batchnorm", conv(f"{name}/shortcut_conv", x, stride))
             out = jax.nn.relu(norm(f"{name}/batchnorm_0", conv(f"{name}/conv_0", x, stride)))
             out = norm(f"{name}/batchnorm_1", conv(f"{name}/conv_1", out))

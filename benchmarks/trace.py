@@ -26,8 +26,11 @@ from models import MODELS, Model
 
 import purestate
 
-LIMITS = {"gpt": 1.08, "many": 1.08, "mlp": 1.10, "resnet18": 1.08, "gpt train step": 1.01}
-"""The most calls that purestate may make for one call by hand."""
+LIMITS = {"gpt": 1.08, "many": 1.08, "mlp": 1.10, "resnet18": 1.12, "gpt train step": 1.01}
+"""The most calls that purestate may make for one call by hand.
+
+That of the ResNet is higher: its moving averages do dm-haiku's arithmetic, 40 equations more than by hand.
+"""
 
 IMPORT_LIMIT_MS = 25
 """The most CPU time that `import purestate` may cost over `import jax`."""
