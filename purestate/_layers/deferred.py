@@ -49,30 +49,21 @@ class Deferred(Generic[_T]):
     @property
     def target(self) -> _T:
         """The module, which is made now if it was not."""
-        target = self.__dict__["_target"]
-        if target is None:
-            frame = get_frame("`ps.Deferred.target`")
-            outer = frame.scope
-            if self._scope.module is not None:  # outside any module there is nothing to go back to, as in dm-haiku
-                frame.scope = self._scope
-            try:
-                target = self._factory()
-            finally:
-                frame.scope = outer
-            self.__dict__.update(_target=target, _factory=None)
-        return cast(_T, target)
+        return _made(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the module."""
-        return cast(Any, self.target)(*args, **kwargs)
+        return cast(Any, _made(self))(*args, **kwargs)
 
     def __str__(self) -> str:
-        return f"Deferred({self.target})"
+        return f"Deferred({_made(self)})"
 
     def __repr__(self) -> str:
-        return f"Deferred({self.target!r})"
+        return f"Deferred({_made(self)!r})"
 
     def __getattr__(self, name: str) -> Any:
+        if name == "target":
+            return _made(self)  # asked for here only if it failed with an AttributeError: say which
         target = self.__dict__.get("_target")
         if target is None:
             raise DeferredAttributeError(
@@ -96,8 +87,24 @@ class Deferred(Generic[_T]):
             delattr(target, name)
 
 
+def _made(deferred: Deferred[_T]) -> _T:
+    """The module of `deferred`, which is made in the scope where it was deferred."""
+    fields = deferred.__dict__
+    if fields["_target"] is None:
+        frame = get_frame("`ps.Deferred.target`")
+        outer = frame.scope
+        if fields["_scope"].module is not None:  # outside any module there is nothing to go back to, as in dm-haiku
+            frame.scope = fields["_scope"]
+        try:
+            fields["_target"] = fields["_factory"]()
+        finally:
+            frame.scope = outer
+        fields["_factory"] = None
+    return fields["_target"]
+
+
 def _calls(deferred: Deferred[Any], method: str) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
-        return getattr(deferred.target, method)(*args, **kwargs)
+        return getattr(_made(deferred), method)(*args, **kwargs)
 
     return call

@@ -8,6 +8,9 @@ import jax
 
 from purestate._core.frame import ambient
 
+# From jax 0.11 on `inline=True` means when lowering; before, when tracing, which is what this is about.
+_EARLY: Any = jax.Inline.JAX_EARLY if hasattr(jax, "Inline") else True  # pyright: ignore
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -27,7 +30,7 @@ def inlined(*, static: int | tuple[int, ...] = ()) -> Callable[[_F], _F]:
     """
 
     def decorate(f: _F) -> _F:
-        remembered = jax.jit(f, inline=True, static_argnums=static)
+        remembered = jax.jit(f, inline=_EARLY, static_argnums=static)
 
         @functools.wraps(f)
         def run(*args: Any) -> Any:

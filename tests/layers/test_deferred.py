@@ -161,3 +161,14 @@ def test_scope_is_put_back_if_the_factory_fails():
 def test_outside_a_transform():
     with pytest.raises(ps.errors.FrameError, match=r"ps\.Deferred"):
         ps.Deferred(lambda: ps.Linear(2))
+
+
+def test_error_of_the_factory_is_seen():
+    def f(x):
+        layer = ps.Deferred(lambda: ps.Linear(x.size_of_output))
+        with pytest.raises(AttributeError, match="size_of_output"):
+            _ = layer.target
+        with pytest.raises(AttributeError, match="size_of_output"):
+            layer(x)
+
+    names(f)
