@@ -101,6 +101,8 @@ class MultiHeadAttention(Module):
     ):
         super().__init__(name=name)
         self.param_dtype = param_dtype
+        # Left out where it says nothing, so that the projections look as they do in dm-haiku.
+        self._kept = {} if param_dtype is None else {"param_dtype": param_dtype}
         self.num_heads = num_heads
         self.key_size = key_size
         self.value_size = value_size or key_size
@@ -159,7 +161,7 @@ class MultiHeadAttention(Module):
             w_init=self.w_init,
             with_bias=self.with_bias,
             b_init=self.b_init,
-            param_dtype=self.param_dtype,
+            **self._kept,
         )(attended)
 
     @transparent
@@ -172,7 +174,7 @@ class MultiHeadAttention(Module):
             with_bias=self.with_bias,
             b_init=self.b_init,
             name=name,
-            param_dtype=self.param_dtype,
+            **self._kept,
         )(x)
         return lax.reshape(y, (*x.shape[:-1], self.num_heads, head_size))
 

@@ -90,14 +90,13 @@ def test_reference_in_float64(batch):
 
 
 def test_attributes_and_defaults():
+    names = "num_heads key_size value_size model_size w_init with_bias b_init name module_name".split()
+
     def f(lib):
         mha = lib.MultiHeadAttention(5, 3, w_init=jnp.ones)
-        return {
-            key: value for key, value in vars(mha).items() if not key.startswith("_") and key != "creation_frame_id"
-        }
+        return {name: getattr(mha, name) for name in names}
 
     ours, theirs = (lib.transform(lambda lib=lib: f(lib)).apply({}, None) for lib in (ps, hk))
-    theirs = {key: theirs[key] for key in ours}
     assert ours == theirs
     assert (ours["value_size"], ours["model_size"]) == (3, 15)
 
