@@ -90,7 +90,17 @@ def test_reference_in_float64(batch):
 
 
 def test_attributes_and_defaults():
-    names = ["num_heads", "key_size", "value_size", "model_size", "w_init", "with_bias", "b_init", "name", "module_name"]
+    names = [
+        "num_heads",
+        "key_size",
+        "value_size",
+        "model_size",
+        "w_init",
+        "with_bias",
+        "b_init",
+        "name",
+        "module_name",
+    ]
 
     def f(lib):
         mha = lib.MultiHeadAttention(5, 3, w_init=jnp.ones)
