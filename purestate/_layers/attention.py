@@ -12,14 +12,14 @@ from purestate._core.module import Module, transparent
 from purestate._core.variables import Initializer
 from purestate._layers.errors import LayerError
 from purestate._layers.initializers import VarianceScaling
-from purestate._layers.inlined import inlined
+from purestate._layers.inlined import inlined, is_staged
 from purestate._layers.linear import Linear
 
 
 def _similarities(query: jax.Array, key: jax.Array) -> jax.Array:
     """The dot product of each query `[..., T', H, K]` with each key `[..., T, H, K]`, as `[..., H, T', T]`."""
     rank = len(query.shape)
-    if query.dtype != key.dtype or query.shape[:-3] != key.shape[:-3]:
+    if not is_staged() or query.dtype != key.dtype or query.shape[:-3] != key.shape[:-3]:
         return jnp.einsum("...thd,...Thd->...htT", query, key)
     # What einsum comes to, without its Python.
     batch = (*range(rank - 3), rank - 2)
@@ -29,7 +29,7 @@ def _similarities(query: jax.Array, key: jax.Array) -> jax.Array:
 def _weighted_sum(weights: jax.Array, value: jax.Array) -> jax.Array:
     """The sum of the values `[..., T, H, V]` by weights `[..., H, T', T]`, as `[..., T', H, V]`."""
     rank = len(value.shape)
-    if weights.dtype != value.dtype or weights.shape[:-3] != value.shape[:-3]:
+    if not is_staged() or weights.dtype != value.dtype or weights.shape[:-3] != value.shape[:-3]:
         return jnp.einsum("...htT,...Thd->...thd", weights, value)
     leading = range(rank - 3)
     batches = ((*leading, rank - 2), (*leading, rank - 3))

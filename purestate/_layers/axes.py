@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 
 from purestate._core.errors import PurestateError
+from purestate._core.variables import current_name
 from purestate._layers.errors import LayerError
 
 _CHANNELS_FIRST = re.compile(r"channels_first|NC[^C]*")
@@ -76,7 +77,7 @@ def absolute_axes(axis: tuple[int, ...] | slice, ndim: int) -> tuple[int, ...]:
     if isinstance(axis, slice):
         return tuple(range(ndim)[axis])
     if any(not -ndim <= a < ndim for a in axis):
-        raise LayerError(f"Of the axes {axis}, some are not in an array of {ndim} axes.")
+        raise LayerError(f"{current_name()!r}: of the axes {axis}, some are not in an array of {ndim} axes.")
     return tuple(sorted({a % ndim for a in axis}))
 
 

@@ -43,7 +43,7 @@ class BatchNorm(Module):
       name: the name of the module.
 
     Raises:
-      LayerError: options exclude each other.
+      LayerError: options exclude each other, or `axis` is one number.
     """
 
     def __init__(
@@ -69,6 +69,11 @@ class BatchNorm(Module):
             raise LayerError(
                 "BatchNorm: cross_replica_axis_index_groups needs the axis they are of: pass cross_replica_axis."
             )
+        if isinstance(axis, int | slice):
+            raise LayerError(
+                f"BatchNorm {self.module_name!r}: axis has to be several ints, counted from the front, such as (0, 1); got "
+                f"{axis!r}."
+            )
         self.create_scale = create_scale
         self.create_offset = create_offset
         self.eps = eps
@@ -80,6 +85,7 @@ class BatchNorm(Module):
         self.channel_index = channel_index_of(data_format)
         self.mean_ema = ExponentialMovingAverage(decay_rate, name="mean_ema")
         self.var_ema = ExponentialMovingAverage(decay_rate, name="var_ema")
+        self.mean_ema._collection = self.var_ema._collection = "batch_stats"
 
     def __call__(
         self,

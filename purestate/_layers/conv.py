@@ -49,6 +49,16 @@ def with_batch(layer: Module, inputs: Any, num_spatial_dims: int) -> tuple[jax.A
     return jnp.expand_dims(inputs, 0), True
 
 
+def check_padding(layer: Module, padding: str) -> str:
+    """Returns the name of a padding in upper case; raises if there is none."""
+    if padding.upper() not in ("SAME", "VALID", "SAME_LOWER"):
+        raise LayerError(
+            f"{type(layer).__name__} {layer.module_name!r}: padding has to be 'SAME', 'VALID', pairs (before, after), or a "
+            f"function such as ps.pad.causal; got {padding!r}."
+        )
+    return padding.upper()
+
+
 def check_mask(layer: Module, mask: Any, w_shape: tuple[int, ...]) -> None:
     """Raises unless the mask has the shape of the weights."""
     if mask is not None and mask.shape != w_shape:
@@ -132,7 +142,7 @@ class ConvND(Module):
         self.dimension_numbers = conv_dimension_numbers(num_spatial_dims, self.channel_index == -1, transpose=False)
         self.padding: Any
         if isinstance(padding, str):
-            self.padding = padding.upper()
+            self.padding = check_padding(self, padding)
         else:
             self.padding = pad.create(padding, self.kernel_shape, self.kernel_dilation, num_spatial_dims)
 
@@ -154,6 +164,11 @@ class ConvND(Module):
         if channels % self.feature_group_count:
             raise LayerError(
                 f"{type(self).__name__} {self.module_name!r}: {channels} input channels cannot be split into "
+                f"feature_group_count={self.feature_group_count} groups of one size."
+            )
+        if self.output_channels % self.feature_group_count:
+            raise LayerError(
+                f"{type(self).__name__} {self.module_name!r}: output_channels={self.output_channels} cannot be split into "
                 f"feature_group_count={self.feature_group_count} groups of one size."
             )
         w_shape = (*self.kernel_shape, channels // self.feature_group_count, self.output_channels)

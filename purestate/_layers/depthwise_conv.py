@@ -11,7 +11,7 @@ from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers import padding as pad
 from purestate._layers.axes import channel_index_of, replicate
-from purestate._layers.conv import Padding, conv_bias, conv_dimension_numbers, with_batch
+from purestate._layers.conv import Padding, check_padding, conv_bias, conv_dimension_numbers, with_batch
 from purestate._layers.initializers import truncated_fan_in
 
 
@@ -65,7 +65,7 @@ class DepthwiseConvND(Module):
         self.channel_multiplier = channel_multiplier
         self.padding: Any
         if isinstance(padding, str):
-            self.padding = padding.upper()
+            self.padding = check_padding(self, padding)
         else:
             self.padding = pad.create(padding, self.kernel_shape, self.rhs_dilation, num_spatial_dims)
         self.stride = replicate(stride, num_spatial_dims, "stride")

@@ -53,7 +53,7 @@ class Dropout(Module):
         Args:
           x: an array of any shape.
           is_training: whether values are dropped.
-          rng: the random key to use; None for `ps.next_rng_key()`, which is not asked where nothing is dropped.
+          rng: the random key to use; None for `ps.next_rng_key("dropout")`, which is not asked where nothing is dropped.
 
         Returns:
           An array of the same shape.
@@ -71,4 +71,4 @@ class Dropout(Module):
             ) from None
         if not drops:
             return x
-        return dropout(next_rng_key() if rng is None else rng, self.rate, x, self.broadcast_dims)
+        return dropout(next_rng_key("dropout") if rng is None else rng, self.rate, x, self.broadcast_dims)

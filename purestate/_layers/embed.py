@@ -130,3 +130,25 @@ class Embed(Module):
             f"Embed {self.module_name!r} has no lookup style {style!r}; there are "
             f"{' and '.join(repr(style.name) for style in EmbedLookupStyle)}."
         )
+
+    def attend(self, query: jax.Array, precision: Any = None) -> jax.Array:
+        """Returns the products of `query` with all vectors: the logits of a language model whose two ends share them.
+
+        Press and Wolf 2017, arXiv:1608.05859.
+
+        Args:
+          query: `[..., embed_dim]`.
+          precision: None for that of the module.
+
+        Returns:
+          `[..., vocab_size]`.
+
+        Raises:
+          LayerError: the last axis of `query` has another size.
+        """
+        if query.shape[-1:] != (self.embed_dim,):
+            raise LayerError(
+                f"Embed {self.module_name!r}: attend needs a query [..., {self.embed_dim}], as long as the vectors, got shape "
+                f"{query.shape}."
+            )
+        return jnp.dot(query, self.embeddings.T, precision=self.precision if precision is None else precision)

@@ -106,7 +106,7 @@ class GroupNorm(Module):
             )
         self.rank = x.ndim
         channels = x.shape[self.channel_index]
-        if channels % self.groups:
+        if self.groups < 1 or channels % self.groups:
             raise LayerError(
                 f"GroupNorm {self.module_name!r}: {channels} channels cannot be split into groups={self.groups} of one "
                 "size."

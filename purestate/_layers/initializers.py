@@ -10,7 +10,7 @@ import numpy as np
 
 from purestate._core.errors import PurestateError
 from purestate._core.rng import next_rng_key
-from purestate._core.variables import Initializer
+from purestate._core.variables import Initializer, current_name
 
 __all__ = [
     "Constant",
@@ -29,6 +29,14 @@ __all__ = [
 
 class InitializerError(PurestateError, ValueError):
     """An initializer was set up wrongly, or asked for a shape it cannot fill."""
+
+
+def _check_floating(init: Any, dtype: Any) -> None:
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        raise InitializerError(
+            f"{type(init).__name__} draws floats, but {current_name()!r} asks for {jnp.dtype(dtype).name}. A layer makes its "
+            "parameters in the dtype of its input: give it floats, such as x.astype(jnp.float32); ids are for ps.Embed."
+        )
 
 
 class Constant:
@@ -67,6 +75,7 @@ class RandomNormal:
         self.mean = mean
 
     def __call__(self, shape: Sequence[int], dtype: Any) -> jax.Array:
+        _check_floating(self, dtype)
         mean = jax.lax.convert_element_type(self.mean, dtype)
         stddev = jax.lax.convert_element_type(self.stddev, dtype)
         return mean + stddev * jax.random.normal(next_rng_key(), shape, dtype)
@@ -96,6 +105,7 @@ class TruncatedNormal:
         self.upper = upper
 
     def __call__(self, shape: Sequence[int], dtype: Any) -> jax.Array:
+        _check_floating(self, dtype)
         real_dtype = jnp.finfo(dtype).dtype
         mean = jax.lax.convert_element_type(self.mean, dtype)
         stddev = jax.lax.convert_element_type(self.stddev, real_dtype)
@@ -192,6 +202,7 @@ class VarianceScaling:
         self.fan_in_axes = fan_in_axes
 
     def __call__(self, shape: Sequence[int], dtype: Any) -> jax.Array:
+        _check_floating(self, dtype)
         fan_in, fan_out = _fans(shape, self.fan_in_axes)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2.0}[self.mode]
         variance = self.scale / max(1.0, fan)

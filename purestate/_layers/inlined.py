@@ -14,6 +14,16 @@ _EARLY: Any = jax.Inline.JAX_EARLY if hasattr(jax, "Inline") else True  # pyrigh
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+def is_staged() -> bool:
+    """Whether a jaxpr is being made of what the frame does, and nothing is computed at once.
+
+    Where it is computed, layers use jax.numpy's functions in place of the equations that they come to: from JAX 0.12 on the
+    gradient of each of them is compiled as one, in which a product and its transposition become one sum in another order.
+    """
+    frames = ambient.get()[0]
+    return bool(frames) and frames[-1].staging
+
+
 def inlined(*, static: int | tuple[int, ...] = ()) -> Callable[[_F], _F]:
     """Has JAX remember the jaxpr of a function of arrays, and write it out where it is called.
 
@@ -34,7 +44,7 @@ def inlined(*, static: int | tuple[int, ...] = ()) -> Callable[[_F], _F]:
 
         @functools.wraps(f)
         def run(*args: Any) -> Any:
-            frames = ambient.get()[0]
+            frames = ambient.get()[0]  # is_staged, without a call
             if frames and frames[-1].staging:
                 return remembered(*args)
             return f(*args)

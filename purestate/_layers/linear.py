@@ -12,7 +12,7 @@ from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.errors import LayerError
 from purestate._layers.initializers import truncated_fan_in
-from purestate._layers.inlined import inlined
+from purestate._layers.inlined import inlined, is_staged
 from purestate._layers.param_dtype import get_parameter_kept_in
 
 
@@ -32,6 +32,8 @@ def _broadcast(bias: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 @inlined(static=2)
 def _dot(inputs: jax.Array, w: jax.Array, precision: Any) -> jax.Array:
+    if not is_staged():
+        return jnp.dot(inputs, w, precision=precision)
     last = len(inputs.shape) - 1
     # What jnp.dot comes to for operands of one dtype.
     return lax.dot_general(inputs, w, (((last,), (0,)), ((), ())), precision, inputs.dtype)

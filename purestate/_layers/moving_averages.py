@@ -41,6 +41,8 @@ class ExponentialMovingAverage(Module):
       LayerError: `warmup_length` is negative, or used with `zero_debias`.
     """
 
+    _collection: str | None = None  # those of a BatchNorm are in "batch_stats"
+
     def __init__(self, decay: Any, zero_debias: bool = True, warmup_length: int = 0, name: str | None = None):
         super().__init__(name=name)
         self.decay = decay
@@ -67,8 +69,8 @@ class ExponentialMovingAverage(Module):
                 stacklevel=2,
             )
             shape, dtype = shape.shape, shape.dtype
-        get_state("hidden", shape, dtype, init=jnp.zeros)
-        get_state("average", shape, dtype, init=jnp.zeros)
+        get_state("hidden", shape, dtype, init=jnp.zeros, collection=self._collection)
+        get_state("average", shape, dtype, init=jnp.zeros, collection=self._collection)
 
     def __call__(self, value: Any, update_stats: bool = True) -> jax.Array:
         """Returns the average with `value` taken in.
@@ -83,26 +85,28 @@ class ExponentialMovingAverage(Module):
         if not isinstance(value, jax.Array):
             value = jnp.asarray(value)
         dtype = value.dtype
-        counter = get_state("counter", (), jnp.int32, init=Constant(-self.warmup_length)) + 1
+        counter = (
+            get_state("counter", (), jnp.int32, init=Constant(-self.warmup_length), collection=self._collection) + 1
+        )
         decay = jax.lax.convert_element_type(self.decay, dtype)
         if self.warmup_length > 0:
             decay = jax.lax.select(counter <= 0, np.zeros([], decay.dtype), decay)
         one = jnp.ones([], dtype)
-        hidden = get_state("hidden", value.shape, dtype, init=jnp.zeros)
+        hidden = get_state("hidden", value.shape, dtype, init=jnp.zeros, collection=self._collection)
         hidden = hidden * decay + value * (one - decay)
         average = hidden
         if self.zero_debias:
             average /= one - jnp.power(decay, counter)
         if update_stats:
-            set_state("counter", counter)
-            set_state("hidden", hidden)
-            set_state("average", average)
+            set_state("counter", counter, collection=self._collection)
+            set_state("hidden", hidden, collection=self._collection)
+            set_state("average", average, collection=self._collection)
         return average
 
     @property
     def average(self) -> jax.Array:
         """The average as of the last call."""
-        return get_state("average")
+        return get_state("average", collection=self._collection)
 
 
 class EMAParamsTree(Module):

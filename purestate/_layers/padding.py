@@ -150,8 +150,12 @@ def create_from_tuple(padding: tuple[int, int] | Sequence[tuple[int, int]], n: i
 
     Raises:
       LayerError: there is no pair.
-      TypeError: there are more than one and not `n`.
+      TypeError: there are more than one and not `n`, or it is a number.
     """
+    if isinstance(padding, int):
+        raise AxesError(
+            f"padding has to be a pair (before, after), or one for each axis, got {padding}: write {(padding, padding)}."
+        )
     if not padding:
         raise LayerError("padding is empty: give a pair (before, after), or one for each axis.")
     if isinstance(padding[0], int):

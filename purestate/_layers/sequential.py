@@ -19,9 +19,17 @@ class Sequential(Module):
     Args:
       layers: functions; all but the first take one argument.
       name: the name of the module.
+
+    Raises:
+      ArgumentError: `layers` is one function, and not several in a list.
     """
 
     def __init__(self, layers: Iterable[Callable[..., Any]], name: str | None = None):
+        if not isinstance(layers, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ArgumentError(
+                f"Sequential takes its layers as one list, but was given a {type(layers).__name__}: write "
+                "ps.Sequential([first, second])."
+            )
         super().__init__(name=name)
         self.layers = tuple(layers)
 
@@ -75,7 +83,8 @@ def to_module(f: Callable[..., Any]) -> type[Module]:
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             return f(*args, **kwargs)
 
-    FunctionModule.__doc__ = f.__doc__
+    # dm-haiku's word for a function without one, which its tests look for.
+    FunctionModule.__doc__ = f.__doc__ or "Module produced by `hk.to_module`."
     for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__wrapped__"):
         value = f if attribute == "__wrapped__" else getattr(f, attribute, None)
         setattr(FunctionModule.__call__, attribute, value)

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 
+from purestate._core.keys import PRNGSequence
 from purestate._core.module import Module
-from purestate._core.rng import PRNGSequence
 from purestate._core.variables import Initializer
 from purestate._layers.dropout import dropout
 from purestate._layers.errors import LayerError

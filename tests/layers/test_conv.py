@@ -75,9 +75,23 @@ def test_stddev_of_the_weights_is_that_of_the_fan_in():
         (lambda: ps.Conv2D(4, 1, feature_group_count=2), (4, 4, 3), "conv2_d.*3 input channels"),
         (lambda: ps.Conv2D(4, 1, mask=np.ones([1, 1, 3, 2])), (4, 4, 3), r"\(1, 1, 3, 4\).*\(1, 1, 3, 2\)"),
         (lambda: ps.Conv2D(4, 1, data_format="HWX"), (4, 4, 3), "HWX"),
+        (lambda: ps.Conv2D(4, 1, feature_group_count=3), (4, 4, 3), "conv2_d.*output_channels=4"),
+        (lambda: ps.Conv2D(4, 1, padding="CAUSAL"), (4, 4, 3), "conv2_d.*got 'CAUSAL'"),
+        (lambda: ps.DepthwiseConv2D(1, 1, padding="CAUSAL"), (4, 4, 3), "depthwise_conv2_d.*got 'CAUSAL'"),
     ],
 )
 def test_errors(make, shape, says):
     with pytest.raises(ValueError, match=says) as error:
         apply_with(make, np.ones(shape))
     assert isinstance(error.value, ps.errors.PurestateError)
+
+
+def test_padding_of_one_number():
+    with pytest.raises(ps.errors.AxesError, match=r"got 1: write \(1, 1\)"):
+        apply_with(lambda: ps.Conv2D(4, 1, padding=1), np.ones([4, 4, 3]))
+
+
+def test_same_lower_pads_before():
+    x, w = DRAW.standard_normal((1, 5, 2)), DRAW.standard_normal((2, 2, 4))
+    out = apply_with(lambda: ps.Conv1D(4, 2, padding="same_lower", with_bias=False), x, w=w)
+    np.testing.assert_allclose(out, convolution(x, w, (1,), (1,), [(1, 0)]), rtol=1e-12, atol=1e-12)

@@ -1,3 +1,4 @@
+import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,3 +63,21 @@ def test_errors(make, ids, error, says):
     with pytest.raises(error, match=says) as caught:
         ps.transform(lambda: make()(ids)).init(jax.random.key(0))
     assert isinstance(caught.value, ps.errors.PurestateError)
+
+
+def test_attend():
+    def f(ids, query):
+        embed = ps.Embed(7, 4)
+        return embed(ids), embed.attend(query)
+
+    g = ps.transform(f)
+    ids, query = jnp.array([1, 2]), jax.random.normal(jax.random.key(1), [2, 3, 4])
+    params = g.init(jax.random.key(0), ids, query)
+    assert jax.tree.map(jnp.shape, params) == {"embed": {"embeddings": (7, 4)}}  # one leaf for both ends
+    module = flax.linen.Embed(7, 4)
+    theirs = module.apply(
+        {"params": {"embedding": params["embed"]["embeddings"]}}, query, method=flax.linen.Embed.attend
+    )
+    np.testing.assert_allclose(g.apply(params, None, ids, query)[1], theirs, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ps.errors.LayerError, match=r"'embed'.*\[\.\.\., 4\].*\(2, 3\)"):
+        g.apply(params, None, ids, jnp.ones([2, 3]))

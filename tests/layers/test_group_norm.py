@@ -64,6 +64,7 @@ def test_rank_may_not_change():
     ("make", "says"),
     [
         (lambda: ps.GroupNorm(4), "6 channels.*groups=4"),
+        (lambda: ps.GroupNorm(0), "6 channels.*groups=0"),
         (lambda: ps.GroupNorm(2, axis="all"), "axis"),
         (lambda: ps.GroupNorm(2, axis=4), "4 axes"),
         (lambda: ps.GroupNorm(2, axis=(-2, -1)), r"Count from the front: \(2, 3\)"),

@@ -26,7 +26,7 @@ def model(num_kv_heads=2, num_heads=HEADS, **kwargs):
 
 
 def applied(f, params, *args, **call):
-    out, state = f.apply(params, {}, None, *args, **call)
+    out, state = f.apply(params, None, None, *args, **call)
     assert not state
     return out
 

@@ -64,7 +64,7 @@ def test_properties():
 
     g = ps.transform_with_state(f)
     _, state = g.init(jax.random.key(0), W)
-    (before, sigma, u0), new_state = g.apply({}, {}, jax.random.key(0), W)
+    (before, sigma, u0), new_state = g.apply({}, None, jax.random.key(0), W)
     assert float(before) == 1.0
     assert float(sigma) == float(new_state["spectral_norm"]["sigma"]) != 1.0
     assert u0.shape == (1, 4)

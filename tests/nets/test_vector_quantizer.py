@@ -117,7 +117,7 @@ def test_properties_and_quantize():
             layer.ema_dw.average,
         )
 
-    (vectors, embeddings, sizes, sums), _ = ps.transform_with_state(f).apply({}, {}, jax.random.key(0), X)
+    (vectors, embeddings, sizes, sums), _ = ps.transform_with_state(f).apply({}, None, jax.random.key(0), X)
     np.testing.assert_array_equal(vectors, embeddings.T[jnp.array([[6, 0]])])
     np.testing.assert_allclose(sizes.sum(), 20.0, rtol=1e-5)
     np.testing.assert_allclose(sums.sum(1), X.reshape(-1, 3).sum(0), rtol=1e-4, atol=1e-4)

@@ -22,15 +22,24 @@ def _join(x: Any, *others: Any) -> Any:
 class _DeepRNN(RNNCore):
     """Runs layers one after the other; those that are cores each have a part of the state."""
 
-    def __init__(self, layers: Sequence[Any], skip_connections: bool, name: str | None = None):
+    def __init__(
+        self,
+        layers: Sequence[Any],
+        skip_connections: bool,
+        name: str | None = None,
+        *,
+        residual_connections: bool = False,
+    ):
         super().__init__(name=name)
         self.layers = layers
         self.skip_connections = skip_connections
-        if skip_connections:
+        self.residual_connections = residual_connections
+        if skip_connections or residual_connections:
+            kind = "skip" if skip_connections else "residual"
             for i, layer in enumerate(layers):
                 if not isinstance(layer, RNNCore):
                     raise LayerError(
-                        f"deep_rnn_with_skip_connections takes cores alone (RNNCore), but layers[{i}] is {layer!r}. To "
+                        f"deep_rnn_with_{kind}_connections takes cores alone (RNNCore), but layers[{i}] is {layer!r}. To "
                         "have other layers in between, use DeepRNN, or write a core of your own with them in it."
                     )
 
@@ -46,7 +55,8 @@ class _DeepRNN(RNNCore):
           the new states.
 
         Raises:
-          RecurrentError: there are not as many states as cores.
+          RecurrentError: there are not as many states as cores, or, with residual connections, a core's
+            outputs have another shape than its inputs.
         """
         num_cores = sum(isinstance(layer, RNNCore) for layer in self.layers)
         if len(state) != num_cores:
@@ -62,7 +72,10 @@ class _DeepRNN(RNNCore):
             if self.skip_connections and i > 0:
                 current = jax.tree.map(_join, inputs, current, is_leaf=_is_none)
             if isinstance(layer, RNNCore):
+                before = current
                 current, next_state = layer(current, next(states))
+                if self.residual_connections:
+                    current = self._add(i, before, current)
                 outputs.append(current)
                 next_states.append(next_state)
             else:
@@ -70,6 +83,16 @@ class _DeepRNN(RNNCore):
         if self.skip_connections:
             current = jax.tree.map(_join, *outputs)
         return current, tuple(next_states)
+
+    def _add(self, i: int, inputs: Any, outputs: Any) -> Any:
+        shapes = jax.tree.map(jnp.shape, inputs), jax.tree.map(jnp.shape, outputs)
+        if shapes[0] != shapes[1]:
+            raise RecurrentError(
+                f"deep_rnn_with_residual_connections {self.module_name!r} adds the inputs of each core to its outputs, but "
+                f"layers[{i}] was given {shapes[0]} and returned {shapes[1]}. Give all cores the size of the inputs, or "
+                "put a ps.Linear of that size before the unroll."
+            )
+        return jax.tree.map(jnp.add, outputs, inputs)
 
     def initial_state(self, batch_size: int | None) -> Any:
         """Returns the initial states of the cores.
@@ -131,3 +154,31 @@ def deep_rnn_with_skip_connections(layers: Sequence[RNNCore], name: str | None =
       LayerError: a layer is no core.
     """
     return _DeepRNN(layers, skip_connections=True, name=name)
+
+
+def deep_rnn_with_residual_connections(layers: Sequence[RNNCore], name: str | None = None) -> RNNCore:
+    """Returns a core that runs cores one after the other, and adds the inputs of each to its outputs.
+
+    That is what the next core gets, and of the last what is returned; so all sizes are those of the inputs.
+    Wu et al. 2016, arXiv:1609.08144, section 3.1.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def f(x):
+    ...     core = ps.deep_rnn_with_residual_connections([ps.LSTM(3), ps.LSTM(3), ps.LSTM(3)])
+    ...     return core(x, core.initial_state(x.shape[0]))[0]
+    >>> g = ps.transform(f)
+    >>> x = jnp.ones([4, 3])
+    >>> g.apply(g.init(jax.random.key(0), x), None, x).shape
+    (4, 3)
+
+    Args:
+      layers: the cores.
+      name: the name of the module.
+
+    Returns:
+      A core.
+
+    Raises:
+      LayerError: a layer is no core.
+    """
+    return _DeepRNN(layers, skip_connections=False, name=name or "deep_rnn", residual_connections=True)

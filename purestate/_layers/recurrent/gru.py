@@ -9,6 +9,7 @@ from jax import lax
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.errors import LayerError
 from purestate._layers.initializers import VarianceScaling
+from purestate._layers.inlined import is_staged
 from purestate._layers.recurrent.core import RNNCore, as_array, with_batch_size
 
 _variance_scaling = VarianceScaling()
@@ -58,12 +59,16 @@ class GRU(RNNCore):
         self.w_h_init = w_h_init or _variance_scaling
         self.b_init = b_init or jnp.zeros
 
-    def __call__(self, inputs: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, inputs: jax.Array, state: jax.Array, *, seen: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
         """Runs one step.
 
         Args:
           inputs: `[B, D]`, or `[D]`.
           state: `[B, hidden_size]`, or `[hidden_size]`.
+          seen: what the weights see in place of the state, of its shape; None for the state. `RecurrentDropout`
+            passes a state with values set to zero here, while what is kept goes on as it is.
 
         Returns:
           The new state, twice: as the output and as the state.
@@ -72,6 +77,7 @@ class GRU(RNNCore):
           LayerError: `inputs` has no axis, or more than two.
         """
         inputs, state = as_array(inputs), as_array(state)
+        seen = state if seen is None else as_array(seen)
         shape, dtype, size = inputs.shape, inputs.dtype, self.hidden_size
         if len(shape) not in (1, 2):
             raise LayerError(
@@ -83,7 +89,11 @@ class GRU(RNNCore):
         b = get_parameter("b", (3 * size,), dtype, self.b_init)
 
         # Where nothing is to be promoted, lax does what jax.numpy would, in half the time of tracing.
-        plain = dtype == state.dtype == w_i.dtype == w_h.dtype == b.dtype and shape[:-1] == state.shape[:-1]
+        plain = (
+            is_staged()
+            and dtype == state.dtype == seen.dtype == w_i.dtype == w_h.dtype == b.dtype
+            and shape[:-1] == state.shape[:-1]
+        )
         add, mul, matmul = (lax.add, lax.mul, _matmul) if plain else (jnp.add, jnp.multiply, jnp.matmul)
 
         # Of each: the gates z (what to replace) and r (what to see), and the new content a.
@@ -92,10 +102,10 @@ class GRU(RNNCore):
         b_zr, b_a = lax.split(b, sizes, 0)
         x = matmul(inputs, w_i)
         x_zr, x_a = lax.split(x, sizes, len(x.shape) - 1)
-        h_zr = matmul(state, w_zr)
+        h_zr = matmul(seen, w_zr)
         zr = lax.logistic(add(add(x_zr, h_zr), _along(b_zr, h_zr)))
         z, r = lax.split(zr, (size, size), len(zr.shape) - 1)
-        h_a = matmul(mul(r, state), w_a)
+        h_a = matmul(mul(r, seen), w_a)
         a = lax.tanh(add(add(x_a, h_a), _along(b_a, h_a)))
         one: Any = z.dtype.type(1)
         state = add(mul(lax.sub(one, z), state), mul(z, a))

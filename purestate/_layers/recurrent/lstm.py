@@ -65,18 +65,30 @@ class LSTM(RNNCore):
     Args:
       hidden_size: the size of the output, of `hidden` and of `cell`.
       name: the name of the module.
+      projection_size: the size to which a linear layer without a bias brings the output and `hidden`, so that the
+        gates have fewer weights; None for no such layer. Sak et al. 2014, arXiv:1402.1128, equation 6.
+
+    Raises:
+      LayerError: `projection_size` is less than 1.
     """
 
-    def __init__(self, hidden_size: int, name: str | None = None):
+    def __init__(self, hidden_size: int, name: str | None = None, *, projection_size: int | None = None):
         super().__init__(name=name)
         self.hidden_size = hidden_size
+        self.projection_size = projection_size
+        if projection_size is not None and projection_size < 1:
+            raise LayerError(
+                f"LSTM {self.module_name!r}: projection_size is the size of the output, at least 1; got {projection_size}. "
+                "For no projection leave it out."
+            )
 
     def __call__(self, inputs: jax.Array, prev_state: LSTMState) -> tuple[jax.Array, LSTMState]:
         """Runs one step.
 
         Args:
           inputs: `[B, D]`, or `[D]`.
-          prev_state: the state before it, of arrays `[B, hidden_size]`, or `[hidden_size]`.
+          prev_state: the state before it, of arrays `[B, hidden_size]`, or `[hidden_size]`; with a projection
+            `hidden` is `[B, projection_size]`.
 
         Returns:
           The output, which is `hidden` of the new state, and the new state.
@@ -104,10 +116,13 @@ class LSTM(RNNCore):
         else:
             inputs_and_hidden = jnp.concatenate((inputs, hidden), axis=-1)
         state = next_lstm_state(Linear(4 * self.hidden_size)(inputs_and_hidden), cell)
+        if self.projection_size is not None:
+            project = Linear(self.projection_size, with_bias=False, name="projection")
+            state = LSTMState(project(state.hidden), state.cell)
         return state.hidden, state
 
     def initial_state(self, batch_size: int | None) -> LSTMState:
-        """Returns zeros, `[B, hidden_size]` or `[hidden_size]`.
+        """Returns zeros, `[B, hidden_size]` or `[hidden_size]`; with a projection see `__call__`.
 
         Args:
           batch_size: B, or None for inputs without a batch.
@@ -116,4 +131,5 @@ class LSTM(RNNCore):
           The state before the first step.
         """
         shape = with_batch_size((self.hidden_size,), batch_size)
-        return LSTMState(hidden=jnp.zeros(shape), cell=jnp.zeros(shape))
+        hidden_shape = with_batch_size((self.projection_size or self.hidden_size,), batch_size)
+        return LSTMState(hidden=jnp.zeros(hidden_shape), cell=jnp.zeros(shape))

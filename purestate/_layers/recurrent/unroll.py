@@ -1,19 +1,99 @@
 """Running a core over a sequence."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from purestate._core.frame import inside_transform
-from purestate._layers.recurrent.core import RecurrentError
+from purestate._layers.recurrent.core import RecurrentError, as_array
 from purestate._lifted.scan import scan
 
 Core = Callable[[Any, Any], tuple[Any, Any]]
 
 
-def static_unroll(core: Core, input_sequence: Any, initial_state: Any, time_major: bool = True) -> tuple[Any, Any]:
+def _lengths(what: str, sequence_length: Any, shapes: list[tuple[int, ...]], time_axis: int) -> jax.Array:
+    """Checks `sequence_length`, `[B]` or `[]`, against the shapes of the inputs."""
+    lengths = as_array(sequence_length)
+    if lengths.ndim > 1 or not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise RecurrentError(
+            f"{what}: sequence_length is integers, one for each row, [B], or one number where there is no batch; got "
+            f"{lengths.dtype} of shape {lengths.shape}."
+        )
+    for shape in shapes:
+        without_time = shape[:time_axis] + shape[time_axis + 1 :]
+        if len(shape) <= time_axis or without_time[: lengths.ndim] != lengths.shape:
+            layout = "[T, B, ...]" if time_axis == 0 else "[B, T, ...]"
+            raise RecurrentError(
+                f"{what}: sequence_length of shape {lengths.shape} needs inputs {layout} with the same B, but one of them "
+                f"has shape {shape}. Write time_major={time_axis != 0} if the axes are the other way round."
+            )
+    try:
+        values = np.asarray(sequence_length)
+    except jax.errors.TracerArrayConversionError:
+        return lengths  # traced lengths cannot be looked at
+    num_steps = shapes[0][time_axis] if shapes else 0
+    if (values < 0).any() or (values > num_steps).any():
+        raise RecurrentError(
+            f"{what}: there are {num_steps} steps, so that sequence_length has to be from 0 to {num_steps}; got "
+            f"{values.tolist()}."
+        )
+    return lengths
+
+
+def _where(valid: jax.Array, x: Any, y: Any) -> jax.Array:
+    """Takes rows of `x` where `valid`, `[B]`, and of `y` elsewhere."""
+    x, y = as_array(x), as_array(y)
+    if x.shape[: valid.ndim] != valid.shape:
+        raise RecurrentError(
+            f"With sequence_length of shape {valid.shape}, outputs and states have to begin with the batch, but the core "
+            f"returned one of shape {x.shape}. Have it return [B, ...], and keep what has no batch out of the state."
+        )
+    return jnp.where(lax.reshape(valid, valid.shape + (1,) * (x.ndim - valid.ndim)), x, y)
+
+
+def _until_the_end(
+    what: str, core: Core, input_sequence: Any, sequence_length: Any, time_axis: int
+) -> tuple[Core, tuple[jax.Array, Any]]:
+    """Returns a core that does nothing after the end of a row, and the inputs for it."""
+    input_sequence = jax.tree.map(as_array, input_sequence)
+    shapes = [x.shape for x in jax.tree.leaves(input_sequence)]
+    lengths = _lengths(what, sequence_length, shapes, time_axis)
+    num_steps = shapes[0][time_axis] if shapes else 0
+    valid = jnp.expand_dims(jnp.arange(num_steps), 1 - time_axis) if lengths.ndim else jnp.arange(num_steps)
+    valid = valid < (jnp.expand_dims(lengths, time_axis) if lengths.ndim else lengths)
+
+    # The core must not see the padding: what is not finite there would get into gradients as 0 * nan, through the
+    # derivative of the core, although nobody looks at its outputs. It sees the first step of the row instead, for
+    # which it is surely defined; zeros only where there is no first step.
+    def stand_in(x: jax.Array) -> jax.Array:
+        first = lax.index_in_dim(x, 0, time_axis, keepdims=False) if num_steps else jnp.zeros(x.shape[1:], x.dtype)
+        return _where(lengths > 0, first, jnp.zeros_like(first))
+
+    stand_ins = jax.tree.map(stand_in, input_sequence)
+
+    def step(inputs: tuple[jax.Array, Any], state: Any) -> tuple[Any, Any]:
+        valid, inputs = inputs
+        where = functools.partial(_where, valid)
+        outputs, next_state = core(jax.tree.map(where, inputs, stand_ins), state)
+        outputs = jax.tree.map(lambda y: where(y, jnp.zeros_like(y)), outputs)
+        return outputs, jax.tree.map(where, next_state, state)
+
+    return step, (valid, input_sequence)
+
+
+def static_unroll(
+    core: Core,
+    input_sequence: Any,
+    initial_state: Any,
+    time_major: bool = True,
+    *,
+    sequence_length: Any = None,
+) -> tuple[Any, Any]:
     """Runs a core over a sequence in a Python loop, which is compiled step by step.
 
     For short sequences, or where the steps differ. `dynamic_unroll` compiles one step for all.
@@ -33,12 +113,13 @@ def static_unroll(core: Core, input_sequence: Any, initial_state: Any, time_majo
       input_sequence: a pytree of arrays `[T, ...]`, or `[B, T, ...]`.
       initial_state: the state before the first step.
       time_major: whether the time is the first axis, and not the second, of inputs and outputs.
+      sequence_length: how many steps each row has; see `dynamic_unroll`.
 
     Returns:
       The outputs, `[T, ...]` or `[B, T, ...]`, and the state after the last step.
 
     Raises:
-      RecurrentError: there are no steps.
+      RecurrentError: there are no steps, or `sequence_length` does not fit.
     """
     time_axis = 0 if time_major else 1
     arrays, treedef = jax.tree.flatten(input_sequence)
@@ -52,6 +133,9 @@ def static_unroll(core: Core, input_sequence: Any, initial_state: Any, time_majo
                 else "has no arrays."
             )
         )
+    if sequence_length is not None:
+        core, masked = _until_the_end("static_unroll", core, input_sequence, sequence_length, time_axis)
+        arrays, treedef = jax.tree.flatten(masked)
     arrays = [jnp.unstack(x, axis=time_axis) for x in arrays]
     outputs: list[Any] = []
     state = initial_state
@@ -73,6 +157,8 @@ def dynamic_unroll(
     reverse: bool = False,
     return_all_states: bool = False,
     unroll: int | bool = 1,
+    *,
+    sequence_length: Any = None,
 ) -> tuple[Any, Any]:
     """Runs a core over a sequence in a loop of which one step is compiled.
 
@@ -96,14 +182,21 @@ def dynamic_unroll(
       reverse: whether to go from the last step to the first.
       return_all_states: whether to return the states after all steps, and not the last alone.
       unroll: how many steps to put into one turn of the loop.
+      sequence_length: how many steps each row has, integers `[B]`, or one number for inputs without a batch; None for
+        all. After the end of a row its outputs are zero and its state remains; with `reverse` it begins at the end.
+        Padding, whatever is in it, does not touch outputs, states or gradients.
 
     Returns:
       The outputs, `[T, ...]` or `[B, T, ...]`, and the state after the last step; or the states after all
       steps, in the layout of the outputs.
 
     Raises:
+      RecurrentError: `sequence_length` does not fit the inputs, the outputs or the states.
       NewVariableError: a later step makes a variable that the first did not make.
     """
+    if sequence_length is not None:
+        time_axis = 0 if time_major else 1
+        core, input_sequence = _until_the_end("dynamic_unroll", core, input_sequence, sequence_length, time_axis)
 
     def step(state: Any, inputs: Any) -> tuple[Any, Any]:
         outputs, state = core(inputs, state)

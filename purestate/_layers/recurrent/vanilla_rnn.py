@@ -1,5 +1,7 @@
 """The plain recurrent network."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -9,7 +11,9 @@ from purestate._layers.recurrent.core import RNNCore, as_array, with_batch_size
 
 
 class VanillaRNN(RNNCore):
-    """A fully connected core: `relu(linear(inputs) + linear(state))`, both output and new state.
+    """A fully connected core: `activation(linear(inputs) + linear(state))`, both output and new state.
+
+    Elman 1990 (Cognitive Science 14:179).
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
@@ -23,12 +27,21 @@ class VanillaRNN(RNNCore):
       hidden_size: the size of the state.
       double_bias: whether both linear layers have a bias, and not that of the inputs alone.
       name: the name of the module.
+      activation: the function of the sum.
     """
 
-    def __init__(self, hidden_size: int, double_bias: bool = True, name: str | None = None):
+    def __init__(
+        self,
+        hidden_size: int,
+        double_bias: bool = True,
+        name: str | None = None,
+        *,
+        activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
+    ):
         super().__init__(name=name)
         self.hidden_size = hidden_size
         self.double_bias = double_bias
+        self.activation = activation
 
     def __call__(self, inputs: jax.Array, prev_state: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Runs one step.
@@ -43,7 +56,7 @@ class VanillaRNN(RNNCore):
         from_inputs = Linear(self.hidden_size)
         from_state = Linear(self.hidden_size, with_bias=self.double_bias)
         a, b = from_inputs(as_array(inputs)), from_state(as_array(prev_state))
-        out = jax.nn.relu(lax.add(a, b) if a.dtype == b.dtype and a.shape == b.shape else a + b)
+        out = self.activation(lax.add(a, b) if a.dtype == b.dtype and a.shape == b.shape else a + b)
         return out, out
 
     def initial_state(self, batch_size: int | None) -> jax.Array:

@@ -1,4 +1,4 @@
-"""`DeepRNN` and `deep_rnn_with_skip_connections`: bits, the layers by hand, errors."""
+"""`DeepRNN`, `deep_rnn_with_skip_connections` and `..._residual_connections`: bits, the layers by hand, errors."""
 
 import haiku as hk
 import jax
@@ -91,3 +91,61 @@ def test_as_many_states_as_cores(num_states):
     f = ps.transform(lambda x: ps.DeepRNN([ps.GRU(1), ps.GRU(1)])(x, (jnp.zeros([1]),) * num_states))
     with pytest.raises(ps.errors.LayerError, match=f"'deep_rnn' has 2 cores, but was given {num_states}"):
         f.init(jax.random.key(0), jnp.ones([1]))
+
+
+def test_residual_connections_by_hand():
+    def f(x):
+        first, second = ps.LSTM(3), ps.GRU(3)
+        core = ps.deep_rnn_with_residual_connections([first, second])
+        states = core.initial_state(2)
+        a, s = first(x, states[0])
+        b, t = second(x + a, states[1])
+        return core(x, states), (x + a + b, (s, t))
+
+    g = ps.transform(f)
+    ours, by_hand = g.apply(g.init(jax.random.key(0), normal(2, 3)), None, normal(2, 3))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), ours, by_hand)
+
+
+def test_gradient_goes_through_many_layers_with_residual_connections():
+    # Cores that return nearly nothing: without the connections nothing of the inputs would arrive.
+    class Tiny(ps.RNNCore):
+        def __call__(self, inputs, prev_state):
+            return {"x": inputs["x"] / 1000}, prev_state
+
+        def initial_state(self, batch_size):
+            return ()
+
+    core = ps.transform(
+        lambda x: ps.deep_rnn_with_residual_connections([Tiny() for _ in range(10)])({"x": x}, ((),) * 10)
+    )
+    grads = jax.grad(lambda x: core.apply({}, None, x)[0]["x"].sum())(jnp.ones([2]))
+    np.testing.assert_allclose(grads, 1.001**10, rtol=1e-5)
+
+
+def test_residual_connections_need_cores():
+    with pytest.raises(ps.errors.LayerError, match=r"residual_connections takes.*layers\[1\] is .*Linear"):
+        ps.transform(lambda: ps.deep_rnn_with_residual_connections([ps.GRU(1), ps.Linear(1)])).apply({}, None)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 4])
+def test_residual_connections_need_one_shape(batch_size):
+    def f():
+        core = ps.deep_rnn_with_residual_connections([ps.GRU(3), ps.GRU(1)])  # [B, 1] would broadcast
+        return core(jnp.ones([3] if batch_size is None else [batch_size, 3]), core.initial_state(batch_size))
+
+    with pytest.raises(ps.errors.LayerError, match=r"layers\[1\] was given .*3,?\) and returned .*1,?\)"):
+        ps.transform(f).init(jax.random.key(0))
+
+
+def test_residual_connections_need_one_tree():
+    class Both(ps.RNNCore):
+        def __call__(self, inputs, prev_state):
+            return (inputs, inputs), prev_state
+
+        def initial_state(self, batch_size):
+            return ()
+
+    f = ps.transform(lambda: ps.deep_rnn_with_residual_connections([Both()])(jnp.ones([3]), ((),)))
+    with pytest.raises(ps.errors.LayerError, match=r"layers\[0\] was given \(3,\) and returned \(\(3,\), \(3,\)\)"):
+        f.apply({}, None)

@@ -1,4 +1,4 @@
-"""`LSTM`: bits, flax's cell with the same weights, errors."""
+"""`LSTM`: bits, flax's cell with the same weights, the projection as a loop in float64, errors."""
 
 import flax.linen as nn
 import haiku as hk
@@ -101,3 +101,45 @@ def test_state_of_another_batch(shape, batch_size):
         run_with(jnp.ones(shape), batch_size)
     with pytest.raises(TypeError):  # what dm-haiku raises
         run_with(jnp.ones(shape), batch_size)
+
+
+@pytest.mark.parametrize("batch", [(), (2,)])
+@pytest.mark.parametrize("unroll", ["static_unroll", "dynamic_unroll"])
+def test_projection_in_float64(unroll, batch):
+    def f(xs):
+        core = ps.LSTM(4, projection_size=3)
+        return getattr(ps, unroll)(core, xs, core.initial_state(batch[0] if batch else None))
+
+    g = ps.transform(f)
+    xs = normal(6, *batch, 2)
+    params = jax.tree.map(lambda x: x + 0.1, g.init(jax.random.key(0), xs))
+    assert jax.tree.map(jnp.shape, params) == {
+        "lstm/linear": {"w": (2 + 3, 16), "b": (16,)},
+        "lstm/projection": {"w": (4, 3)},
+    }
+    outs, last = g.apply(params, None, xs)
+    assert (last.hidden.shape, last.cell.shape) == ((*batch, 3), (*batch, 4))
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    w, b = (np.float64(params["lstm/linear"][name]) for name in "wb")
+    project = np.float64(params["lstm/projection"]["w"])
+    h, c = np.zeros([*batch, 3]), np.zeros([*batch, 4])
+    for x, out in zip(np.float64(xs), outs, strict=True):
+        i, g_, f_, o = np.split(np.concatenate([x, h], -1) @ w + b, 4, -1)
+        c = sigmoid(f_ + 1) * c + sigmoid(i) * np.tanh(g_)
+        h = (sigmoid(o) * np.tanh(c)) @ project
+        np.testing.assert_allclose(out, h, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(last.hidden, outs[-1])
+    np.testing.assert_allclose(last.cell, c, rtol=1e-5, atol=1e-6)
+
+
+def test_projection_shows_where_it_is_given():
+    shown = ps.transform(lambda: [repr(ps.LSTM(4)), repr(ps.LSTM(4, projection_size=3))]).apply({}, None)
+    assert shown == ["LSTM(hidden_size=4)", "LSTM(hidden_size=4, projection_size=3)"]
+
+
+def test_projection_to_nothing():
+    with pytest.raises(ps.errors.LayerError, match="'lstm'.*at least 1; got 0"):
+        ps.transform(lambda: ps.LSTM(4, projection_size=0)).apply({}, None)

@@ -41,3 +41,20 @@ def test_loop_in_float64():
         h = np.maximum(x @ w + b + h @ w_h + b_h, 0)
         np.testing.assert_allclose(out, h, rtol=1e-5, atol=1e-6)
     assert last.tolist() == outs[-1].tolist()
+
+
+def test_activation_in_float64():
+    f = ps.transform(lambda xs: ps.dynamic_unroll(ps.VanillaRNN(4, activation=jnp.tanh), xs, jnp.full([4], 0.5))[0])
+    xs = normal(6, 3)
+    params = jax.tree.map(lambda x: x + 0.1, f.init(jax.random.key(0), xs))
+    w, w_h = (np.float64(params["vanilla_rnn/" + name]["w"]) for name in ("linear", "linear_1"))
+    b = sum(np.float64(params["vanilla_rnn/" + name]["b"]) for name in ("linear", "linear_1"))
+    h = np.full([4], 0.5)
+    for x, out in zip(np.float64(xs), f.apply(params, None, xs), strict=True):
+        h = np.tanh(x @ w + h @ w_h + b)
+        np.testing.assert_allclose(out, h, rtol=1e-5, atol=1e-6)
+
+
+def test_activation_shows_where_it_is_given():
+    shown = ps.transform(lambda: [repr(ps.VanillaRNN(4)), repr(ps.VanillaRNN(4, activation=abs))]).apply({}, None)
+    assert shown == ["VanillaRNN(hidden_size=4)", "VanillaRNN(hidden_size=4, activation=<built-in function abs>)"]

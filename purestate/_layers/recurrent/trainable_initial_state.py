@@ -1,0 +1,100 @@
+"""Learning the state to start from."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from purestate._core.variables import Initializer, get_parameter
+from purestate._layers.errors import LayerError
+from purestate._layers.recurrent.core import RecurrentError, RNNCore
+from purestate._layers.recurrent.recurrent_dropout import RecurrentDropoutState
+
+
+def _is_dropout_state(x: Any) -> bool:
+    return isinstance(x, RecurrentDropoutState)
+
+
+class TrainableInitialState(RNNCore):
+    """Makes parameters of the initial state of a core, one for each array in it, the same for all of a batch.
+
+    Whatever asks for the initial state gets it: an unroll, `ResetCore`, `Bidirectional`.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def f(xs):
+    ...     core = ps.TrainableInitialState(ps.LSTM(4))
+    ...     return ps.dynamic_unroll(core, xs, core.initial_state(xs.shape[1]))[0]
+    >>> params = ps.transform(f).init(jax.random.key(0), jnp.ones([7, 2, 3]))
+    >>> jax.tree.map(jnp.shape, params["trainable_initial_state"])
+    {'cell': (4,), 'hidden': (4,)}
+
+    Args:
+      core: the core. A state of several cores, as that of `DeepRNN`, is all made of parameters.
+      init: the initializer of the parameters; None for the values that the core's own initial state has.
+      name: the name of the module.
+
+    Raises:
+      LayerError: `core` is no core.
+    """
+
+    def __init__(self, core: RNNCore, init: Initializer | None = None, name: str | None = None):
+        super().__init__(name=name)
+        if not isinstance(core, RNNCore):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise LayerError(
+                f"TrainableInitialState {self.module_name!r} takes a core (RNNCore), which has an initial_state; got {core!r}."
+            )
+        self.core = core
+        self.init = init
+
+    def __call__(self, inputs: Any, prev_state: Any) -> tuple[Any, Any]:
+        """Runs one step of the core.
+
+        Args:
+          inputs: the inputs of the core.
+          prev_state: the state of the core.
+
+        Returns:
+          What the core returns.
+        """
+        return self.core(inputs, prev_state)
+
+    def initial_state(self, batch_size: int | None) -> Any:
+        """Returns a state like the core's, of parameters.
+
+        Integers, booleans and random keys, which cannot be learned, stay as the core has them, and so do the masks
+        of `RecurrentDropout`.
+
+        Args:
+          batch_size: B, or None for inputs without a batch. With B the parameters are repeated along the first axis.
+
+        Returns:
+          The state before the first step.
+
+        Raises:
+          RecurrentError: an array of the core's state does not begin with B.
+        """
+
+        def train(path: tuple[Any, ...], value: Any) -> Any:
+            if _is_dropout_state(value):
+                inner = jax.tree_util.tree_map_with_path(lambda rest, x: train((*path, *rest), x), value.state)
+                return value._replace(state=inner)
+            if not jnp.issubdtype(jnp.result_type(value), jnp.inexact):
+                return value
+            name = jax.tree_util.keystr(path, simple=True, separator="_") or "state"
+            first = self._without_batch(name, jnp.asarray(value), batch_size)
+            init = self.init or (lambda shape, dtype: first)
+            return jnp.broadcast_to(get_parameter(name, first.shape, first.dtype, init), jnp.shape(value))
+
+        state = self.core.initial_state(batch_size)
+        return jax.tree_util.tree_map_with_path(train, state, is_leaf=_is_dropout_state)
+
+    def _without_batch(self, name: str, value: jax.Array, batch_size: int | None) -> jax.Array:
+        if batch_size is None:
+            return value
+        if value.shape[:1] != (batch_size,):
+            raise RecurrentError(
+                f"TrainableInitialState {self.module_name!r} needs a state whose arrays begin with the batch, but for "
+                f"batch_size={batch_size} {name!r} of {self.core!r} has shape {value.shape}. Have initial_state of the core "
+                "return [B, ...]."
+            )
+        return value[0]
