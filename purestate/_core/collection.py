@@ -1,11 +1,40 @@
 """A collection: a named store of variables, two dicts deep."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, final
 
 from purestate._core.errors import PurestateError
 
 Bundle = dict[str, dict[str, Any]]
+
+
+class AllBut:
+    """All collections except those named, for `mutable=`.
+
+    >>> import purestate as ps
+    >>> ps.AllBut("params")
+    AllBut('params')
+
+    Args:
+      *names: of collections; or one list of them.
+    """
+
+    __slots__ = ("names",)
+
+    def __init__(self, *names: str | Iterable[str]):
+        self.names = tuple(name for part in names for name in ((part,) if isinstance(part, str) else part))
+
+    def __contains__(self, name: object) -> bool:
+        return name not in self.names
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AllBut) and set(self.names) == set(other.names)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.names))
+
+    def __repr__(self) -> str:
+        return f"AllBut({', '.join(map(repr, self.names))})"
 
 
 class Collection:

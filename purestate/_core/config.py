@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Generator
 from contextvars import ContextVar
+from typing import Any
 
 from purestate._core.errors import ConfigError
 
@@ -16,7 +17,11 @@ class Config:
     module_auto_repr: bool = True
     restore_flatmap: bool = False
     rng_reserve_size: int = 1
+    leaks: str = "error"
+    shared_keys: str = "warn"
 
+
+_ACTIONS = ("error", "warn", "off")
 
 _default = Config()
 
@@ -31,24 +36,17 @@ def get_config() -> Config:
     return _overrides.get() or _default
 
 
-def _changes(
-    check_jax_usage: bool | None,
-    module_auto_repr: bool | None,
-    restore_flatmap: bool | None,
-    rng_reserve_size: int | None,
-) -> dict[str, bool | int]:
-    if rng_reserve_size is not None and rng_reserve_size <= 0:
-        raise ConfigError(f"rng_reserve_size must be at least 1, got {rng_reserve_size}.")
-    if check_jax_usage:
+def _changes(given: dict[str, Any]) -> dict[str, Any]:
+    changes = {name: value for name, value in given.items() if value is not None}
+    if "rng_reserve_size" in changes and changes["rng_reserve_size"] <= 0:
+        raise ConfigError(f"rng_reserve_size must be at least 1, got {changes['rng_reserve_size']}.")
+    for name in ("leaks", "shared_keys"):
+        if changes.get(name, "off") not in _ACTIONS:
+            raise ConfigError(f"{name} has to be one of {', '.join(map(repr, _ACTIONS))}, but it is {changes[name]!r}.")
+    if changes.get("check_jax_usage"):
         global ever_strict
         ever_strict = True
-    given = {
-        "check_jax_usage": check_jax_usage,
-        "module_auto_repr": module_auto_repr,
-        "restore_flatmap": restore_flatmap,
-        "rng_reserve_size": rng_reserve_size,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+    return changes
 
 
 def set(  # noqa: A001 (dm-haiku's name)
@@ -57,6 +55,8 @@ def set(  # noqa: A001 (dm-haiku's name)
     module_auto_repr: bool | None = None,
     restore_flatmap: bool | None = None,
     rng_reserve_size: int | None = None,
+    leaks: str | None = None,
+    shared_keys: str | None = None,
 ) -> None:
     """Changes settings from here on; what is left `None` stays as it is.
 
@@ -65,17 +65,20 @@ def set(  # noqa: A001 (dm-haiku's name)
 
     Args:
       check_jax_usage: also refuse reads and harmless uses of purestate inside a plain JAX
-        transform. Uses that would leak or share a key are refused whatever this says.
+        transform. What is done about those that would leak or share a key, `leaks` and `shared_keys` say.
       module_auto_repr: whether `repr(module)` shows the arguments of its constructor.
       restore_flatmap: whether pickles of dm-haiku's old `FlatMapping` load as such.
       rng_reserve_size: how many keys a `PRNGSequence` splits off at a time, at least 1.
+      leaks: what to do about a variable or key inside a plain JAX transform that cannot get out of it: "error" (the default),
+        "warn", or "off", as in dm-haiku, where a dead tracer comes out.
+      shared_keys: what to do about a key drawn inside a plain `jax.vmap`, whose rows then share it: "warn" (the default),
+        "error" or "off".
 
     Raises:
       ConfigError: a value that has no meaning.
     """
-    config = get_config()
-    for name, value in _changes(check_jax_usage, module_auto_repr, restore_flatmap, rng_reserve_size).items():
-        setattr(config, name, value)
+    for name, value in _changes(dict(locals())).items():
+        setattr(get_config(), name, value)
 
 
 @contextlib.contextmanager
@@ -85,6 +88,8 @@ def context(
     module_auto_repr: bool | None = None,
     restore_flatmap: bool | None = None,
     rng_reserve_size: int | None = None,
+    leaks: str | None = None,
+    shared_keys: str | None = None,
 ) -> Generator[None]:
     """Changes settings inside a `with` block, in this thread or task alone.
 
@@ -97,6 +102,8 @@ def context(
       module_auto_repr: see `set`.
       restore_flatmap: see `set`.
       rng_reserve_size: see `set`.
+      leaks: see `set`.
+      shared_keys: see `set`.
 
     Yields:
       None.
@@ -104,7 +111,7 @@ def context(
     Raises:
       ConfigError: a value that has no meaning.
     """
-    changes = _changes(check_jax_usage, module_auto_repr, restore_flatmap, rng_reserve_size)
+    changes = _changes(dict(locals()))
     token = _overrides.set(dataclasses.replace(get_config(), **changes))
     try:
         yield

@@ -9,19 +9,26 @@
     │   ├── MissingParameterError             `apply` was given no such parameter
     │   ├── MissingStateError                 no such state, and no way to make it
     │   ├── MissingInitializerError           a variable must be made, and nothing says how
-    │   └── ShapeMismatchError                what is there has another shape than what was asked
+    │   ├── ShapeMismatchError                what is there has another shape than what was asked
+    │   └── CollectionError                   a name in two collections, or a collection used as what it is not
+    │       └── ImmutableCollectionError      a write to a collection that `apply` was not told may change
     ├── VariableTypeError       (TypeError, ValueError)  the value is not an array
     ├── NonEmptyStateError      (ValueError)  state was made under a transform that has no place for it
     ├── MissingRNGError         (ValueError)  random numbers were asked for, and no key was given
     ├── InvalidRNGError         (ValueError)  the key is not a key
     ├── JaxUsageError           (ValueError)  a side effect inside a plain JAX transform
     ├── MappingError            (ValueError)  `vmap` cannot tell what to map over
-    │   └── BatchedStateError                 a value written under `vmap` differs from row to row
+    │   ├── BatchedStateError                 a value written under `vmap` differs from row to row
+    │   └── CollectionModeError               a mode that is none, or does not fit the values
     ├── LiftError               (ValueError)  a lifted function that would mix up variables, or lose state
     ├── BranchError             (ValueError)  `cond` or `switch` was called in two ways at once
     ├── LoopError               (ValueError)  a loop body or condition that did what it must not
     │   └── NewVariableError    (AssertionError)  a variable first made inside a loop body
     └── ConfigError             (ValueError)  a setting that has no meaning
+
+    PurestateWarning            (UserWarning)
+    ├── SharedKeyWarning                      one random key for all rows of a plain jax.vmap
+    └── JaxUsageWarning                       a JaxUsageError, where a warning is asked for
 
 Each class also derives from the builtin that programs written for dm-haiku catch.
 """
@@ -67,6 +74,14 @@ class ShapeMismatchError(VariableError):
     """A variable has another shape than the one that was asked for."""
 
 
+class CollectionError(VariableError):
+    """A variable was asked for in a collection that it is not in, or that cannot hold it."""
+
+
+class ImmutableCollectionError(CollectionError):
+    """A variable was written in a collection that `apply` was not told may change."""
+
+
 class VariableTypeError(PurestateError, TypeError, ValueError):
     """A value that is to become a parameter is not an array."""
 
@@ -95,6 +110,10 @@ class BatchedStateError(MappingError):
     """A value written under `vmap` is different for each row, and nothing says how to combine them."""
 
 
+class CollectionModeError(MappingError):
+    """How a collection is to go through `vmap`, `scan` or `shard_map` was said in a way that does not fit."""
+
+
 class LiftError(PurestateError, ValueError):
     """Variables of a lifted function meet others of the same name, or its state is dropped."""
 
@@ -113,3 +132,15 @@ class NewVariableError(LoopError, AssertionError):
 
 class ConfigError(PurestateError, ValueError):
     """A setting was given a value that has no meaning."""
+
+
+class PurestateWarning(UserWarning):
+    """The root of all warnings of purestate."""
+
+
+class SharedKeyWarning(PurestateWarning):
+    """A random key was drawn inside a plain `jax.vmap`, so that all rows share it."""
+
+
+class JaxUsageWarning(PurestateWarning):
+    """What would be a `JaxUsageError`, where `ps.config` asks for a warning only."""

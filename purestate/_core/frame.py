@@ -5,8 +5,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from purestate._core.collection import Collection
-from purestate._core.errors import FrameError
+from purestate._core.collection import AllBut, Collection
+from purestate._core.errors import CollectionError, FrameError
 from purestate._core.path import ROOT
 from purestate._core.trace_guard import TraceState, current_trace_state, is_staging
 
@@ -44,6 +44,10 @@ class Scope:
         self.names: Names | None = None
 
 
+watching: ContextVar[Any] = ContextVar("purestate_watching", default=None)
+"""`watch(frame)` is called with each new frame: how `specs` and `capture_intermediates` look into a run."""
+
+
 class Frame:
     """One run of `init` or `apply`: its collections, its keys, and the scope that is running."""
 
@@ -51,19 +55,44 @@ class Frame:
         "at_end",
         "boundary",
         "boundary_within",
+        "captures",
         "collections",
         "frame_id",
+        "inner_labels",
         "keys",
+        "labels",
+        "making",
+        "mutable",
+        "recorder",
+        "reducers",
         "running_init",
         "scope",
         "staging",
         "trace_state",
     )
 
-    def __init__(self, collections: dict[str, Collection], keys: Any, *, running_init: bool):
+    def __init__(
+        self,
+        collections: dict[str, Collection],
+        keys: Any,
+        *,
+        running_init: bool,
+        mutable: AllBut | tuple[str, ...] | None = None,
+    ):
         self.collections = collections
-        self.keys = keys  # PRNGSequence | None
+        self.keys = keys  # PRNGSequence | KeyStreams | PathKeys | None
         self.running_init = running_init
+        # Which collections may change, where each is kept by itself. None where one state holds all of them; then
+        # the labels say to which a variable belongs, where it is not "state".
+        self.mutable = mutable
+        self.labels: dict[tuple[str, str], str] = {}
+        self.inner_labels: list[dict[tuple[str, str], str]] = []  # those of frames that ran within, for `lift`
+        self.captures: Any = ()  # names of collections that what is sown into is asked for, beside `mutable`
+        # The variable whose first value is being computed, and how many keys that has drawn.
+        self.making: list[Any] | None = None
+        self.recorder: Any = None  # is told of every variable that is read or made
+        # How values that are sown under one name go together, by collection, module and name.
+        self.reducers: dict[tuple[str, str, str], Any] = {}
         self.scope = Scope(None, ROOT, "__call__", None)
         self.trace_state: TraceState = current_trace_state()
         self.staging = is_staging(self.trace_state)
@@ -72,6 +101,9 @@ class Frame:
         self.boundary = -1
         self.boundary_within = -1
         self.at_end: list[Callable[[], None]] = []  # run when all went well
+        watch = watching.get()
+        if watch is not None:
+            watch(self)
 
 
 # All that is ambient: the frames, outermost first, and the hooks, outermost first (see hooks.py).
@@ -110,6 +142,31 @@ def with_lasting(hooks: tuple[Any, ...]) -> tuple[Any, ...]:
     return lasting_hooks + tuple(hook for hook in hooks if hook not in lasting_hooks)
 
 
+def collection_for(frame: Frame, name: str, path: str, variable: str) -> Collection:
+    """Returns the collection that keeps `variable` of module `path`, which belongs to the collection `name`."""
+    collections = frame.collections
+    if frame.mutable is not None:
+        if name not in collections:
+            may_change = name in frame.mutable
+            collections[name] = Collection(name, {}, {}, creatable=may_change, writable=may_change)
+        return collections[name]
+    if name != "state" and name in collections:
+        return collections[name]
+    state = collections["state"]
+    label = frame.labels.get((path, variable))
+    if label is None and name != "state":
+        # In `init` whatever is there has a label, unless it is plain state.
+        label = "state" if frame.running_init and variable in state.values.get(path, ()) else name
+        frame.labels[path, variable] = label
+    if label not in (None, name):
+        raise CollectionError(
+            f"{variable!r} of {path!r} is in the collection {label!r}, and was asked for in {name!r}. Where one state holds all "
+            "collections (ps.transform_with_state), a name stands once in a module: give one of them another name, or use "
+            "ps.transform_with_collections."
+        )
+    return state
+
+
 class ActiveFrame:
     """Makes a frame the innermost one for a `with` block."""
 
@@ -121,6 +178,7 @@ class ActiveFrame:
     def __enter__(self) -> Frame:
         frames, hooks = ambient.get()
         if frames:
+            frames[-1].inner_labels.append(self.frame.labels)
             self.frame.boundary = frames[-1].boundary_within
             self.frame.boundary_within = frames[-1].boundary_within
         if lasting_hooks:

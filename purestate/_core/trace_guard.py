@@ -5,14 +5,23 @@ A frame belongs to the trace in which it was made. Inside a plain `jax.jit`, `ja
 would come out of `init` or `apply` as a dead object, or be the same key for every step of a loop.
 """
 
+import os
+import sys
+import warnings
 from typing import Any
 
 import jax
 
 from purestate._core import config
-from purestate._core.errors import JaxUsageError
+from purestate._core.errors import JaxUsageError, JaxUsageWarning, SharedKeyWarning
 
 TraceState = Any
+_NOT_USERS = (
+    os.path.dirname(os.path.dirname(__file__)) + os.sep,
+    os.path.dirname(jax.__file__) + os.sep,
+    os.path.dirname(os.__file__) + os.sep + "contextlib",
+    os.path.dirname(os.__file__) + os.sep + "functools",
+)
 _Tracer: Any = jax.core.Tracer  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -55,10 +64,21 @@ def outlives_trace(value: Any, state: TraceState) -> bool:
     return all(any(getattr(tracer, "_trace", None) is trace for trace in lasting) for tracer in tracers)
 
 
+def user_location() -> str:
+    """Where the caller's own code is, as " (file.py:12)": the innermost line that is neither purestate's nor JAX's."""
+    frame = sys._getframe(1)  # only for messages
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if not path.startswith(_NOT_USERS) and not path.startswith("<frozen"):
+            return f" ({path}:{frame.f_lineno})"
+        frame = frame.f_back
+    return ""
+
+
 def usage_error(what: str, where: str) -> JaxUsageError:
     """The error for a side effect, `what`, of the module `where`, in a plain JAX transform."""
     return JaxUsageError(
-        f"{what} in {where!r} happens inside a plain JAX transform (jax.jit, jax.vmap, jax.grad, "
+        f"{what} in {where!r}{user_location()} happens inside a plain JAX transform (jax.jit, jax.vmap, jax.grad, "
         "jax.checkpoint, jax.lax.scan, jax.lax.cond, ...). Those expect pure functions: what is "
         "made inside cannot get out, and would be lost, leak as a dead tracer, or be the same for "
         "every step. Use the transform of the same name in purestate (ps.vmap, ps.scan, ps.cond, "
@@ -73,7 +93,68 @@ def check_strictly(state: TraceState, what: str, where: str) -> None:
         raise usage_error(what, where)
 
 
+def warn_of_shared_key(state: TraceState, what: str, where: str) -> None:
+    """Warns, or raises, if a plain `jax.vmap` runs around a draw: all its rows get the same key."""
+    action = config.get_config().shared_keys
+    if action == "off":
+        return
+    lasting = _lasting_traces(state)
+    inner = [trace for trace in _lasting_traces(current_trace_state()) if not any(trace is other for other in lasting)]
+    if not any(type(trace).__name__ == "BatchTrace" for trace in inner) or _inside_jacfwd():
+        return
+    message = (
+        f"{what} in {where!r}{user_location()} is drawn inside a plain jax.vmap, so that all rows get the same key. Use "
+        "ps.vmap(..., split_rng=not ps.running_init()), which gives each its own; or draw the key before jax.vmap, and split "
+        "it. If one key for all is meant, say so: ps.config.set(shared_keys='off')."
+    )
+    if action == "error":
+        raise JaxUsageError(message)
+    warnings.warn(message, SharedKeyWarning, stacklevel=_depth_of_user())
+
+
+def _inside_jacfwd() -> bool:
+    """Whether `jax.jacfwd` runs: it maps over directions, not over rows, and what is drawn is to be the same for them."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_qualname.startswith("jacfwd."):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _depth_of_user() -> int:
+    """The `stacklevel` that makes a warning of the caller point at the user's own line."""
+    frame, depth = sys._getframe(1), 1
+    while frame is not None and frame.f_code.co_filename.startswith(_NOT_USERS):
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
 def check_outlives_trace(value: Any, state: TraceState, what: str, where: str) -> None:
     """Raises if `value`, about to be kept in the frame, would die before it."""
-    if current_trace_state() != state and not outlives_trace(value, state):
+    if current_trace_state() == state or outlives_trace(value, state):
+        return
+    action = config.get_config().leaks
+    if action == "off":
+        return
+    if action == "error":
         raise usage_error(what, where)
+    warnings.warn(str(usage_error(what, where)), JaxUsageWarning, stacklevel=_depth_of_user())
+
+
+def differs_by_row(value: Any) -> bool:
+    """Whether an array in `value` has, inside the innermost `jax.vmap`, another value for each row."""
+    return any(
+        type(getattr(leaf, "_trace", None)).__name__ == "BatchTrace" and getattr(leaf, "batch_dim", None) is not None
+        for leaf in jax.tree.leaves(value)
+    )
+
+
+def varying_axes(value: Any) -> set[Any]:
+    """The axes of a mesh along which, inside `jax.shard_map`, an array in `value` may have different values."""
+    axes: set[Any] = set()
+    for leaf in jax.tree.leaves(value):
+        kind: Any = jax.typeof(leaf)
+        manual = getattr(kind, "manual_axis_type", None)
+        axes |= set(getattr(kind, "vma", ()) if manual is None else manual.varying)
+    return axes

@@ -9,7 +9,7 @@ import jax
 from purestate._core.collection import Bundle, Collection, copy_bundle
 from purestate._core.errors import ArgumentError, FrameError, InvalidRNGError, NonEmptyStateError
 from purestate._core.frame import ActiveFrame, Frame
-from purestate._core.rng import PRNGSequence
+from purestate._core.keys import keys_for
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,7 +49,9 @@ _WITH_STATE = "apply(params, state, rng, ...)"
 _WITHOUT_STATE = "apply(params, rng, ...)"
 
 
-def run_init(f: Callable[..., Any], rng: Any, args: Any, kwargs: Any) -> tuple[MutableParams, MutableState]:
+def run_init(
+    f: Callable[..., Any], rng: Any, args: Any, kwargs: Any, rng_mode: str = "sequence"
+) -> tuple[MutableParams, MutableState]:
     """Runs `f` in a frame that makes variables; returns them, state as it was first."""
     params: Bundle = {}
     state: Bundle = {}
@@ -57,21 +59,28 @@ def run_init(f: Callable[..., Any], rng: Any, args: Any, kwargs: Any) -> tuple[M
         "params": Collection("params", params, None, creatable=True, writable=False),
         "state": Collection("state", {}, state, creatable=True, writable=True),
     }
-    frame = Frame(collections, _sequence(rng, "init(rng, ...)", "first"), running_init=True)
+    frame = Frame(collections, new_keys(rng, "init(rng, ...)", "first", rng_mode), running_init=True)
     with ActiveFrame(frame):
-        _call(f, args, kwargs)
+        call(f, args, kwargs)
         for check in frame.at_end:
             check()
     return collections["params"].values, collections["state"].initial  # pyright: ignore[reportReturnType]
 
 
 def run_apply(
-    f: Callable[..., Any], params: Any, state: Any, rng: Any, signature: str, args: Any, kwargs: Any
+    f: Callable[..., Any],
+    params: Any,
+    state: Any,
+    rng: Any,
+    signature: str,
+    args: Any,
+    kwargs: Any,
+    rng_mode: str = "sequence",
 ) -> tuple[Any, MutableState]:
     """Runs `f` in a frame that reads the given variables; returns its result and the state."""
-    params = _check_mapping("params", params, signature)
-    state = _check_mapping("state", state, signature)
-    keys = _sequence(rng, signature, "third" if signature == _WITH_STATE else "second")
+    params = check_mapping("params", params, signature)
+    state = check_mapping("state", state, signature)
+    keys = new_keys(rng, signature, "third" if signature == _WITH_STATE else "second", rng_mode)
     collections = {
         # Only ever read, so not copied.
         "params": Collection("params", params, None, creatable=False, writable=False),
@@ -79,13 +88,13 @@ def run_apply(
     }
     frame = Frame(collections, keys, running_init=False)
     with ActiveFrame(frame):
-        out = _call(f, args, kwargs)
+        out = call(f, args, kwargs)
         for check in frame.at_end:
             check()
     return out, collections["state"].values
 
 
-def _call(f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def call(f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     try:
         return f(*args, **kwargs)
     except jax.errors.UnexpectedTracerError as error:
@@ -97,19 +106,20 @@ def _call(f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         raise
 
 
-def _sequence(rng: Any, signature: str, position: str) -> PRNGSequence | None:
+def new_keys(rng: Any, signature: str, position: str, rng_mode: str = "sequence") -> Any:
+    """Returns what a frame draws its keys from."""
     if rng is None:
         return None
     try:
-        return PRNGSequence(rng)
+        return keys_for(rng, rng_mode)
     except InvalidRNGError as error:
         raise InvalidRNGError(
-            f"The {position} argument of `{signature}` has to be a random key, an int, or None, but it is {_outline(rng)}. "
-            f"Are the arguments in this order? ({error})"
+            f"The {position} argument of `{signature}` has to be a random key, an int, a dict of keys by stream, or None, but "
+            f"it is {outline(rng)}. Are the arguments in this order? ({error})"
         ) from None
 
 
-def _outline(value: Any) -> str:
+def outline(value: Any) -> str:
     """What a value is, in a few words: never a dump of arrays."""
     if isinstance(value, Mapping):
         keys = [str(key) for key in value]
@@ -120,13 +130,14 @@ def _outline(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _check_mapping(name: str, value: Any, signature: str) -> Mapping[str, Any]:
+def check_mapping(name: str, value: Any, signature: str) -> Mapping[str, Any]:
+    """Returns a dict that was given to `apply`, or says what is wrong with it."""
     if value is None:
         return {}
     # Some containers of TensorFlow wrap a dict without being a Mapping.
     if not isinstance(value, Mapping) and type(value).__name__ != "_DictWrapper":
         raise ArgumentError(
-            f"`{name}` has to be a dict of dicts, {{module: {{name: array}}}}, but it is {_outline(value)}. "
+            f"`{name}` has to be a dict of dicts, {{module: {{name: array}}}}, but it is {outline(value)}. "
             f"Are the arguments in this order? {signature}"
         )
     return value
@@ -135,7 +146,7 @@ def _check_mapping(name: str, value: Any, signature: str) -> Mapping[str, Any]:
 def check_not_compiled(f: Any) -> None:
     """Raises if `f` is a jitted or pmapped function, whose traces would keep a frame's variables."""
     if not callable(f):
-        raise ArgumentError(f"A function was expected, but got {_outline(f)}.")
+        raise ArgumentError(f"A function was expected, but got {outline(f)}.")
     if hasattr(f, "lower") and hasattr(f, "clear_cache"):  # what jax.jit and jax.pmap return
         raise FrameError(
             f"{getattr(f, '__name__', 'The function')} is compiled already (jax.jit or jax.pmap), so its side effects would "
@@ -150,21 +161,37 @@ def _signature(f: Any) -> inspect.Signature:
         return inspect.signature(lambda *args, **kwargs: None)
 
 
-_LEADING = {"params": Params | None, "state": State | None, "rng": jax.Array | int | None}
+_POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_LEADING = {
+    "variables": Mapping[str, Params],
+    "params": Params | None,
+    "state": State | None,
+    "rng": jax.Array | int | None,
+}
 
 
-def _with_leading(signature: inspect.Signature, names: tuple[str, ...], returns: Any) -> inspect.Signature:
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    leading = [inspect.Parameter(name, kind, annotation=_LEADING[name]) for name in names]
+def _with_leading(
+    signature: inspect.Signature, names: tuple[str, ...], returns: Any, keywords: Mapping[str, Any]
+) -> inspect.Signature:
+    leading = [inspect.Parameter(name, _POSITIONAL, annotation=_LEADING[name]) for name in names]
+    rest = list(signature.parameters.values())
+    last = [rest.pop()] if rest and rest[-1].kind == inspect.Parameter.VAR_KEYWORD else []
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in keywords.items()
+    ]
     # Not validated: f may have arguments of the same names, to be passed by position.
     return inspect.Signature(
-        [*leading, *signature.parameters.values()], return_annotation=returns, __validate_parameters__=False
+        [*leading, *rest, *options, *last], return_annotation=returns, __validate_parameters__=False
     )
 
 
-def tell_signature(function: Any, leading: tuple[str, ...], of: Any, returns: Callable[[Any], Any]) -> None:
+def tell_signature(
+    function: Any, leading: tuple[str, ...], of: Any, returns: Callable[[Any], Any], **keywords: Any
+) -> None:
+    """Gives `init` or `apply` the signature of the function `of`, with arguments before and keywords after."""
+    function.__name__ += "_fn"  # as in dm-haiku: jaxprs, profiles and what is read off them show it
     signature = _signature(of)
-    function.__signature__ = _with_leading(signature, leading, returns(signature.return_annotation))
+    function.__signature__ = _with_leading(signature, leading, returns(signature.return_annotation), keywords)
     function.original_function = original_function(of)
 
 
@@ -179,7 +206,7 @@ def or_any(annotation: Any) -> Any:
     return Any if annotation is inspect.Parameter.empty else annotation
 
 
-def transform_with_state(f: Callable[P, R]) -> TransformedWithState[P, R]:
+def transform_with_state(f: Callable[P, R], *, rng_mode: str = "sequence") -> TransformedWithState[P, R]:
     """Turns a function that uses modules and state into two pure functions.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -194,11 +221,14 @@ def transform_with_state(f: Callable[P, R]) -> TransformedWithState[P, R]:
 
     Args:
       f: a function that makes and uses modules, parameters, state and random keys.
+      rng_mode: "sequence" splits the given key again and again, so that a first value depends on what was made before it,
+        as in dm-haiku. With "path" it depends on the path of the variable instead: others may be added, removed or reordered.
 
     Returns:
       `init(rng, *args, **kwargs) -> (params, state)` and
       `apply(params, state, rng, *args, **kwargs) -> (out, state)`. Both are pure: they leave their
-      arguments alone, and can be given to any JAX transform. `rng` is a key, an int, or None.
+      arguments alone, and can be given to any JAX transform. `rng` is a key, an int, a dict of keys by stream (see
+      `next_rng_key`), or None.
 
     Raises:
       FrameError: `f` is compiled already.
@@ -207,18 +237,19 @@ def transform_with_state(f: Callable[P, R]) -> TransformedWithState[P, R]:
     check_not_compiled(f)
 
     def init(rng: Rng, *args: Any, **kwargs: Any) -> tuple[MutableParams, MutableState]:
-        return run_init(f, rng, args, kwargs)
+        return run_init(f, rng, args, kwargs, rng_mode)
 
     def apply(params: Any, state: Any, rng: Rng, *args: Any, **kwargs: Any) -> tuple[Any, MutableState]:
         # Without a state to tell otherwise, the caller may well have meant a transform that has none.
-        return run_apply(f, params, state, rng, _WITHOUT_STATE if state is None else _WITH_STATE, args, kwargs)
+        signature = _WITHOUT_STATE if state is None else _WITH_STATE
+        return run_apply(f, params, state, rng, signature, args, kwargs, rng_mode)
 
     tell_signature(init, ("rng",), f, lambda _: tuple[Params, State])
     tell_signature(apply, ("params", "state", "rng"), f, lambda out: tuple[or_any(out), State])
     return TransformedWithState(init, apply)
 
 
-def transform(f: Callable[P, R], *, apply_rng: bool = True) -> Transformed[P, R]:
+def transform(f: Callable[P, R], *, apply_rng: bool = True, rng_mode: str = "sequence") -> Transformed[P, R]:
     """Turns a function that uses modules, but no state, into two pure functions.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -231,6 +262,7 @@ def transform(f: Callable[P, R], *, apply_rng: bool = True) -> Transformed[P, R]
     Args:
       f: a function that makes and uses modules, parameters and random keys.
       apply_rng: only True is possible; `without_apply_rng` drops the key.
+      rng_mode: "sequence" or "path"; see `transform_with_state`.
 
     Returns:
       `init(rng, *args, **kwargs) -> params` and `apply(params, rng, *args, **kwargs) -> out`.
@@ -245,7 +277,7 @@ def transform(f: Callable[P, R], *, apply_rng: bool = True) -> Transformed[P, R]
             "transform(f, apply_rng=False) was dropped long ago: `apply` always takes a key. Write "
             "`ps.without_apply_rng(ps.transform(f))` for an `apply` that takes none."
         )
-    return without_state(transform_with_state(f))
+    return without_state(transform_with_state(f, rng_mode=rng_mode))
 
 
 def no_keyword(name: str, kwargs: Mapping[str, Any]) -> None:

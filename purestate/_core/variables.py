@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from purestate._core import config, trace_guard
-from purestate._core.collection import DO_NOT_STORE, Bundle, Collection, copy_bundle
+from purestate._core.collection import DO_NOT_STORE, AllBut, Bundle, Collection, copy_bundle
 from purestate._core.errors import (
+    ImmutableCollectionError,
     MissingInitializerError,
     MissingParameterError,
     MissingRNGError,
@@ -17,7 +18,7 @@ from purestate._core.errors import (
     ShapeMismatchError,
     VariableTypeError,
 )
-from purestate._core.frame import Frame, ambient, get_frame, no_frame
+from purestate._core.frame import Frame, ambient, collection_for, get_frame, no_frame
 from purestate._core.hooks import GetterContext, SetterContext, functions_for, run_chain
 from purestate._core.naming import path_here
 from purestate._core.path import variable_path
@@ -26,7 +27,15 @@ Initializer = Callable[[Sequence[int], Any], jax.Array]
 """`init(shape, dtype) -> array`."""
 
 
-def get_parameter(name: str, shape: Sequence[int], dtype: Any = None, init: Initializer | None = None) -> jax.Array:
+def get_parameter(
+    name: str,
+    shape: Sequence[int],
+    dtype: Any = None,
+    init: Initializer | None = None,
+    *,
+    trainable: bool | None = True,
+    axes: Sequence[str | None] | None = None,
+) -> jax.Array:
     """Returns the parameter `name` of the module that is running; makes it in `init`.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -40,6 +49,9 @@ def get_parameter(name: str, shape: Sequence[int], dtype: Any = None, init: Init
       shape: the shape that is expected, and that a new parameter gets.
       dtype: what a new parameter gets; float32 where None.
       init: `init(shape, dtype)` makes the first value.
+      trainable: False for one that is not to be trained: it gets no gradient, and `specs` says so, for
+        `partition_trainable` and `trainable_only`. None leaves it to be said elsewhere.
+      axes: a name for each axis, for `specs` to tell.
 
     Returns:
       The array of that shape, after all active getters.
@@ -69,8 +81,10 @@ def get_parameter(name: str, shape: Sequence[int], dtype: Any = None, init: Init
         value = _create_parameter(frame, hooks, path, name, shape, dtype, init)
     elif config.ever_strict:
         trace_guard.check_strictly(frame.trace_state, f"`ps.get_parameter({name!r})`", path)
+    if frame.recorder is not None:
+        value = frame.recorder.note(frame, "params", path, name, value, init=init, trainable=trainable, axes=axes)
     if hooks:
-        value = _run_getters(frame, hooks, "params", path, name, shape, dtype or jnp.float32, init, value)
+        value = run_getters(frame, hooks, "params", path, name, shape, dtype or jnp.float32, init, value)
     try:
         actual = value.shape
     except AttributeError:
@@ -82,6 +96,8 @@ def get_parameter(name: str, shape: Sequence[int], dtype: Any = None, init: Init
             f"(dtype {jnp.dtype(dtype or jnp.float32).name}). Either the params come from another model, or the input has "
             "another shape than at init."
         )
+    if trainable is False:
+        value = jax.lax.stop_gradient(value)
     return value
 
 
@@ -102,11 +118,44 @@ def _create_parameter(
     if not params.creatable:
         raise missing_parameter(params, path, name, shape)
     _check_array(path, name, value)
-    _keep_new(frame, params, path, name, value, f"Making parameter {name!r}")
+    keep_new(frame, params, path, name, value, f"Making parameter {name!r}")
     return value
 
 
-def _keep_new(frame: Frame, collection: Collection, path: str, name: str, value: Any, what: str) -> None:
+def check_arrays(path: str, name: str, value: Any, what: str) -> None:
+    """Raises unless `value` is an array, a number, or a pytree of these."""
+    for leaf in jax.tree.leaves(value):
+        if not (isinstance(leaf, (bool, int, float, complex)) or (hasattr(leaf, "shape") and hasattr(leaf, "dtype"))):
+            modules = hasattr(leaf, "module_name")
+            raise VariableTypeError(
+                f"{what} {variable_path(path, name)!r} has to be an array, or a pytree of arrays, but it "
+                f"{'contains a Module' if modules else 'is' if leaf is value else 'contains'} "
+                f"{'(' if modules else 'a '}{type(leaf).__name__}{')' if modules else ''}."
+                + (" Keep a module as an attribute; its variables are stored under its own path." if modules else "")
+            )
+
+
+def immutable(frame: Frame, collection: str, path: str, name: str) -> ImmutableCollectionError:
+    """The error for a write to a collection that may not change."""
+    import difflib  # here, since only errors need it
+
+    where = f"{name!r} of {path!r} in the collection {collection!r}"
+    if frame.mutable is None:
+        return ImmutableCollectionError(
+            f"{where} was set, but parameters do not change while `apply` of this transform runs. Keep what changes as state "
+            "(ps.set_state), or use `ps.transform_with_collections` and `apply(variables, rng, ..., mutable=['params'])`."
+        )
+    asked = list(frame.mutable) if isinstance(frame.mutable, (list, tuple, set, frozenset)) else []
+    near = difflib.get_close_matches(collection, [str(given) for given in asked], n=1)
+    told = frame.mutable if isinstance(frame.mutable, AllBut) else (asked or False)
+    hint = f" Did you mean {collection!r} where you wrote {near[0]!r}?" if near else ""
+    return ImmutableCollectionError(
+        f"{where} was set, but `apply` was told mutable={told}.{hint} To have it changed, and returned, call "
+        f"`apply(variables, rng, ..., mutable=[{collection!r}])`."
+    )
+
+
+def keep_new(frame: Frame, collection: Collection, path: str, name: str, value: Any, what: str) -> None:
     """Puts a new variable into a collection, unless it would die with an inner trace."""
     trace_guard.check_strictly(frame.trace_state, what, path)
     trace_guard.check_outlives_trace(value, frame.trace_state, what, path)
@@ -174,15 +223,21 @@ def _run_creators(
     frame: Frame, hooks: Any, collection: str, path: str, name: str, shape: Any, dtype: Any, init: Any, creating: Any
 ) -> Any:
     functions = functions_for(("create", collection), hooks) if hooks else None
-    if not functions:
-        return creating(shape, dtype)
-    context = _context(frame, path, name, shape, dtype, init)
-    return run_chain(functions, lambda shape, dtype, init: init(shape, dtype), context, shape, dtype, creating)
+    outer = frame.making
+    frame.making = [name, 0]
+    try:
+        if not functions:
+            return creating(shape, dtype)
+        context = _context(frame, path, name, shape, dtype, init)
+        return run_chain(functions, lambda shape, dtype, init: init(shape, dtype), context, shape, dtype, creating)
+    finally:
+        frame.making = outer
 
 
-def _run_getters(
+def run_getters(
     frame: Frame, hooks: Any, collection: str, path: str, name: str, shape: Any, dtype: Any, init: Any, value: Any
 ) -> Any:
+    """Runs the getters that are active around a value that is read."""
     functions = functions_for(("get", collection), hooks)
     if not functions:
         return value
@@ -190,7 +245,12 @@ def _run_getters(
 
 
 def get_state(
-    name: str, shape: Sequence[int] | None = None, dtype: Any = jnp.float32, init: Initializer | None = None
+    name: str,
+    shape: Sequence[int] | None = None,
+    dtype: Any = jnp.float32,
+    init: Initializer | None = None,
+    *,
+    collection: str | None = None,
 ) -> jax.Array:
     """Returns the state `name` of the module that is running; makes it where it is missing.
 
@@ -210,6 +270,7 @@ def get_state(
       shape: what a new state gets.
       dtype: what a new state gets.
       init: `init(shape, dtype)` makes the first value.
+      collection: where it belongs, if not to "state"; see `variable`.
 
     Returns:
       The value that was set last, after all active getters.
@@ -226,15 +287,21 @@ def get_state(
     path = frame.scope.path
     if path is None or frame.boundary >= 0:
         path = path_here(frame, frame.scope)
-    state = frame.collections["state"]
+    if collection is None:
+        state = frame.collections["state"]
+    else:
+        state = collection_for(frame, collection, path, name)
     if path in state.values and name in state.values[path]:
         value = state.values[path][name]
         if config.ever_strict:
             trace_guard.check_strictly(frame.trace_state, f"`ps.get_state({name!r})`", path)
     else:
         value = _create_state(frame, hooks, state, path, name, shape, dtype, init)
+    if frame.recorder is not None:
+        collection = frame.labels.get((path, name), state.name)
+        value = frame.recorder.note(frame, collection, path, name, value, init=init)
     if hooks:
-        value = _run_getters(frame, hooks, "state", path, name, shape, dtype, init, value)
+        value = run_getters(frame, hooks, "state", path, name, shape, dtype, init, value)
     return value
 
 
@@ -252,13 +319,27 @@ def _create_state(
             f"State {name!r} of {path!r} has no value yet, and {'shape' if shape is None else 'dtype'} is None: pass both "
             "shape and dtype along with init to have it made."
         )
+    if not state.creatable:
+        raise missing_in(state, path, name)
     value = _run_creators(frame, hooks, "state", path, name, shape, dtype, init, init)
     if value is not DO_NOT_STORE:
-        _keep_new(frame, state, path, name, value, f"Making state {name!r}")
+        if not hasattr(value, "shape"):
+            check_arrays(path, name, value, "State")
+        keep_new(frame, state, path, name, value, f"Making state {name!r}")
     return value
 
 
-def set_state(name: str, value: Any) -> None:
+def missing_in(collection: Collection, path: str, name: str) -> MissingStateError:
+    """The error for a variable that is not in a collection, and may not be made there."""
+    have = [variable_path(module, key) for module, bundle in collection.values.items() for key in _names_in(bundle)]
+    return MissingStateError(
+        f"`apply` needs {name!r} of {path!r} in the collection {collection.name!r}, was not given it, and may not make it. "
+        f"{collection.name!r} has {_listed(have)}. Pass all that `init` returned, or have it made with "
+        f"mutable=[{collection.name!r}]."
+    )
+
+
+def set_state(name: str, value: Any, *, collection: str | None = None) -> None:
     """Sets the state `name` of the module that is running.
 
     `init` returns what a state was first; `apply` what it was last. See `get_state`.
@@ -272,9 +353,12 @@ def set_state(name: str, value: Any) -> None:
     Args:
       name: what it is called within its module.
       value: an array, or a pytree of arrays.
+      collection: where it belongs, if not to "state"; see `variable`.
 
     Raises:
       FrameError: used outside a transformed function.
+      VariableTypeError: `value` holds something that is no array.
+      ImmutableCollectionError: the collection may not change.
       JaxUsageError: used inside a plain JAX transform that `value` would not outlive.
     """
     frames, hooks = ambient.get()
@@ -293,8 +377,19 @@ def set_state(name: str, value: Any) -> None:
             value = run_chain(functions, lambda value: value, context, value)
     if value is DO_NOT_STORE:
         return
-    state = frame.collections["state"]
-    _keep_new(frame, state, path, name, value, f"`ps.set_state({name!r})`")
+    try:
+        value.shape  # noqa: B018 (an array, most of the time)
+    except AttributeError:
+        check_arrays(path, name, value, "State")
+    if collection is None:
+        state = frame.collections["state"]
+    else:
+        state = collection_for(frame, collection, path, name)
+    if not state.writable:
+        raise immutable(frame, state.name, path, name)
+    keep_new(frame, state, path, name, value, f"`ps.set_state({name!r})`")
+    if frame.recorder is not None:
+        frame.recorder.note_set(frame, frame.labels.get((path, name), state.name), path, name, value)
 
 
 def get_params() -> Bundle:
@@ -324,7 +419,7 @@ def get_initial_state() -> Bundle:
     ...     ps.get_state("n", [], init=jnp.zeros)
     ...     ps.set_state("n", jnp.ones([]))
     ...     return ps.get_initial_state(), ps.get_current_state()
-    >>> (first, last), _ = ps.transform_with_state(f).apply({}, {}, None)
+    >>> (first, last), _ = ps.transform_with_state(f).apply({}, None, None)
     >>> float(first["~"]["n"]), float(last["~"]["n"])
     (0.0, 1.0)
 

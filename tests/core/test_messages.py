@@ -154,7 +154,9 @@ def test_loops_that_make_variables():
 def test_every_error_is_ours_and_catchable_as_haikus():
     for name in ps.errors.__all__:
         cls = getattr(ps.errors, name)
-        assert issubclass(cls, ps.errors.PurestateError)
+        assert issubclass(cls, (ps.errors.PurestateError, ps.errors.PurestateWarning))
         assert cls.__doc__
         if name != "PurestateError":
-            assert issubclass(cls, (ValueError, TypeError, AttributeError, AssertionError, ImportError)), name
+            assert issubclass(cls, (UserWarning, ValueError, TypeError, AttributeError, AssertionError, ImportError)), (
+                name
+            )

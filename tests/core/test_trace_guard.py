@@ -8,6 +8,22 @@ import purestate as ps
 
 X = jnp.linspace(-1.0, 1.0, 6).reshape(2, 3)
 
+P = jax.sharding.PartitionSpec
+MESH = jax.make_mesh((1,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def _with_custom_jvp(f):
+    g = jax.custom_jvp(f)
+    g.defjvp(lambda primals, tangents: (f(*primals), tangents[0]))
+    return jax.grad(lambda x: g(x).sum())
+
+
+def _with_custom_vjp(f):
+    g = jax.custom_vjp(f)
+    g.defvjp(lambda x: (f(x), None), lambda _, ct: (ct,))
+    return jax.grad(lambda x: g(x).sum())
+
+
 TRANSFORMS = {
     "jit": jax.jit,
     "vmap": jax.vmap,
@@ -24,6 +40,9 @@ TRANSFORMS = {
     "eval_shape": lambda f: lambda x: jax.eval_shape(f, x),
     "make_jaxpr": lambda f: jax.make_jaxpr(f),
     "linearize": lambda f: lambda x: jax.linearize(f, x)[0],
+    "shard_map": lambda f: jax.shard_map(f, mesh=MESH, in_specs=P("x"), out_specs=P("x")),
+    "custom_jvp": lambda f: _with_custom_jvp(f),
+    "custom_vjp": lambda f: _with_custom_vjp(f),
     "pmap": lambda f: lambda x: jax.pmap(f)(x[None]),
 }
 
@@ -63,10 +82,19 @@ def test_right_or_an_error(transform, effect, wrap):
         return ps.Linear(1)(x)
 
     pair = ps.transform_with_state(f)
+    if (transform, effect) == ("vmap", "draw"):
+        with pytest.warns(
+            ps.errors.SharedKeyWarning, match=r"'tower' \(.*test_trace_guard.py:\d+\).*ps.vmap"
+        ) as caught:
+            wrap(pair.init)(jax.random.key(0), X)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+        return
     try:
         params, state = wrap(pair.init)(jax.random.key(0), X)
     except ps.errors.JaxUsageError as error:
         assert "'tower'" in str(error)
+        assert "test_trace_guard.py:" in str(error)
         assert "ps.purify" in str(error)
         return
     assert not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, state)))
@@ -75,10 +103,11 @@ def test_right_or_an_error(transform, effect, wrap):
 
 
 # Under these a value that does not depend on the input is a plain array, and so may be kept.
+PLAIN = ("custom_jvp", "custom_vjp")  # run eagerly, the function itself gets plain arrays
 TRANSPARENT = ("vmap", "grad", "value_and_grad", "jacfwd", "linearize")
 
 
-@pytest.mark.parametrize("transform", [name for name in TRANSFORMS if name not in TRANSPARENT])
+@pytest.mark.parametrize("transform", [name for name in TRANSFORMS if name not in (*TRANSPARENT, *PLAIN)])
 @pytest.mark.parametrize("effect", EFFECTS)
 def test_staging_transforms_are_errors(transform, effect):
     pair = ps.transform_with_state(lambda x: TRANSFORMS[transform](EFFECTS[effect])(x))
@@ -131,3 +160,38 @@ def test_strict_mode_refuses_reads_too():
     with ps.config.context(check_jax_usage=True), pytest.raises(ps.errors.JaxUsageError):
         pair.apply(params, None, X)
     pair.apply(params, None, X)
+
+
+def draws_in_vmap():
+    return ps.transform(lambda x: jax.vmap(draw)(x))
+
+
+def test_settings_for_shared_keys():
+    f = draws_in_vmap()
+    with ps.config.context(shared_keys="off"):
+        out = f.apply({}, jax.random.key(0), X)
+    assert len(set((out - X)[:, 0].round(5).tolist())) == 1  # as in dm-haiku
+    with ps.config.context(shared_keys="error"), pytest.raises(ps.errors.JaxUsageError, match="split_rng"):
+        f.apply({}, jax.random.key(0), X)
+    with pytest.warns(ps.errors.SharedKeyWarning):
+        f.apply({}, jax.random.key(0), X)
+
+
+def test_no_warning_where_a_key_is_meant_to_be_shared():
+    # Parameters are the same for all rows; a Jacobian's directions are no rows; and ps.vmap was told.
+    ps.transform(lambda x: jax.vmap(ps.Linear(2))(x)).init(jax.random.key(0), X)
+    ps.transform(lambda x: jax.jacfwd(draw)(x[0])).apply({}, jax.random.key(0), X)
+    ps.transform(lambda x: ps.vmap(draw, split_rng=False)(x)).apply({}, jax.random.key(0), X)
+    jax.vmap(lambda x: ps.transform(draw).apply({}, jax.random.key(0), x))(X)
+
+
+def test_settings_for_leaks():
+    f = ps.transform_with_state(lambda x: jax.lax.map(set_state, x))
+    with ps.config.context(leaks="warn"), pytest.warns(ps.errors.JaxUsageWarning, match="'~'"):
+        _, state = f.apply({}, {}, None, X)
+    assert isinstance(state["~"]["set"], jax.core.Tracer)
+    with ps.config.context(leaks="off"):
+        _, state = f.apply({}, {}, None, X)
+    assert isinstance(state["~"]["set"], jax.core.Tracer)  # as in dm-haiku
+    with pytest.raises(ps.errors.ConfigError, match="'error', 'warn', 'off'"):
+        ps.config.set(leaks="nothing")

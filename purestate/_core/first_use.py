@@ -1,0 +1,27 @@
+"""Importing what few programs use when it is first asked for, so that `import purestate` stays quick."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def on_first_use(package: str, names: dict[str, str]) -> Callable[[str], Any]:
+    """Returns the `__getattr__` of a package whose `names` are imported when first asked for.
+
+    Args:
+      package: its name.
+      names: the module that each name comes from. A module that ends in the name is meant itself.
+    """
+    namespace = vars(sys.modules[package])
+    namespace["__dir__"] = lambda: sorted({*namespace, *names})  # for completion
+
+    def __getattr__(name: str) -> Any:  # noqa: N807
+        if name not in names:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = importlib.import_module(names[name])
+        value = module if names[name] == f"{package}.{name}" else getattr(module, name)
+        namespace[name] = value
+        return value
+
+    return __getattr__

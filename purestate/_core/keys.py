@@ -1,0 +1,327 @@
+"""Where random keys come from: one key split again and again, one for each stream, or one for each path."""
+
+import collections
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purestate._core.config import get_config
+from purestate._core.errors import ConfigError, InvalidRNGError, MissingRNGError
+from purestate._core.frame import Frame, get_frame
+from purestate._core.path import ROOT
+
+PRNGSequenceState = tuple[jax.Array, Iterable[jax.Array]]
+"""What a `PRNGSequence` knows: the key to split next, and the keys it has in reserve."""
+
+_jax_config: Any = jax.config  # its settings are not in its type
+_raw_key_shapes: dict[str, tuple[int, ...]] = {}
+
+
+def _raw_key_shape() -> tuple[int, ...]:
+    implementation = _jax_config.jax_default_prng_impl
+    if implementation not in _raw_key_shapes:
+        key_data = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0)))
+        _raw_key_shapes[implementation] = key_data.shape
+    return _raw_key_shapes[implementation]
+
+
+def check_key(key: Any) -> None:
+    """Raises unless `key` is one random key, raw or typed.
+
+    Raises:
+      InvalidRNGError: it is something else, or an array of several keys.
+    """
+    shape, dtype = getattr(key, "shape", None), getattr(key, "dtype", None)
+    if shape is None or dtype is None:
+        raise InvalidRNGError(f"A random key was expected, such as `jax.random.key(0)`, but got a {_describe(key)}.")
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        expected = ()
+    else:
+        expected = _raw_key_shape()
+        if dtype != jnp.uint32:
+            raise InvalidRNGError(
+                f"A random key was expected, such as `jax.random.key(0)`, but got a {_describe(key)}."
+            )
+    if shape != expected:
+        hint = ""
+        if len(shape) > len(expected):
+            hint = " This looks like several keys: take one of them, or use `jax.vmap`."
+        elif expected != (2,):
+            hint = (
+                f" jax_default_prng_impl is {_jax_config.jax_default_prng_impl!r}; a raw key made before that was "
+                "set, or for another implementation, has another shape. `jax.random.key` makes keys that know theirs."
+            )
+        raise InvalidRNGError(f"One random key of shape {expected} was expected, but got a {_describe(key)}.{hint}")
+
+
+def _describe(value: Any) -> str:
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if shape is None or dtype is None:
+        return f"{type(value).__name__}"
+    return f"{type(value).__name__} of shape {tuple(shape)} and dtype {dtype}"
+
+
+def _new_key(seed: Any) -> jax.Array:
+    if _jax_config.jax_legacy_prng_key == "error":  # raw keys are forbidden: the same bits, typed
+        return jax.random.key(seed)
+    return jax.random.PRNGKey(seed)
+
+
+class PRNGSequence(Iterator[jax.Array]):
+    """An iterator of fresh random keys, all split from one.
+
+    >>> import jax, purestate as ps
+    >>> keys = ps.PRNGSequence(42)
+    >>> a, b = next(keys), next(keys)
+    >>> bool((a == b).all())
+    False
+
+    Args:
+      key_or_seed: a key, an int to make one from, or the `internal_state` of another sequence.
+
+    Raises:
+      InvalidRNGError: it is none of these.
+    """
+
+    __slots__ = ("_key", "_subkeys")
+    _key: jax.Array
+    _subkeys: collections.deque[jax.Array]
+
+    def __init__(self, key_or_seed: jax.Array | int | PRNGSequenceState):
+        if isinstance(key_or_seed, tuple):
+            self.replace_internal_state(key_or_seed)
+            return
+        if isinstance(key_or_seed, int) or (
+            getattr(key_or_seed, "shape", None) == () and getattr(key_or_seed, "dtype", None) == jnp.int32
+        ):
+            key = _new_key(key_or_seed)
+        else:
+            check_key(key_or_seed)
+            key = key_or_seed
+        self._key = key
+        self._subkeys = collections.deque()
+
+    def reserve(self, num: int) -> None:
+        """Splits off `num` more keys now, in one operation, to be handed out later."""
+        if num > 0:
+            keys = tuple(jax.random.split(self._key, num + 1))
+            self._key = keys[0]
+            self._subkeys.extend(keys[1:])
+
+    def reserve_up_to_full(self) -> None:
+        """Brings the reserve to exactly `rng_reserve_size` keys, dropping those beyond it."""
+        size = get_config().rng_reserve_size
+        self.reserve(size - len(self._subkeys))
+        while len(self._subkeys) > size:
+            self._subkeys.pop()
+
+    @property
+    def internal_state(self) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """The key to split next and the keys in reserve."""
+        return self._key, tuple(self._subkeys)
+
+    def replace_internal_state(self, state: PRNGSequenceState) -> None:
+        """Goes on from `state`, an `internal_state` taken before.
+
+        Raises:
+          InvalidRNGError: one of its parts is not a key.
+        """
+        key, subkeys = state
+        subkeys = collections.deque(subkeys)
+        check_key(key)
+        for subkey in subkeys:
+            check_key(subkey)
+        self._key, self._subkeys = key, subkeys
+
+    def __next__(self) -> jax.Array:
+        if not self._subkeys:
+            self.reserve(get_config().rng_reserve_size)
+        return self._subkeys.popleft()
+
+    next = __next__
+
+    def take(self, num: int) -> tuple[jax.Array, ...]:
+        """Returns the next `num` keys, splitting once for those not in reserve."""
+        self.reserve(num - len(self._subkeys))
+        return tuple(next(self) for _ in range(num))
+
+    def again(self, state: PRNGSequenceState) -> "PRNGSequence":
+        """Returns a sequence that goes on from `state`."""
+        return PRNGSequence(state)
+
+    def rows(self, num: int) -> Any:
+        """Returns what to map over to give each of `num` rows keys of its own; see `row`."""
+        return jnp.stack(self.take(num))
+
+    def row(self, rows: Any) -> Any:
+        """Returns the `internal_state` that a row begins with, from its part of `rows`."""
+        return PRNGSequence(rows).internal_state
+
+
+class PathKeys:
+    """Keys that follow from where they are asked for, and not from what was asked for before.
+
+    That of a variable's first value is the given key, with the hash of its path folded in. So adding, removing or
+    reordering others leaves it as it is. Other keys come from the path of the module and a count.
+    """
+
+    __slots__ = ("_counts", "_draws", "_values")
+
+    def __init__(self, values: Any, draws: Any = None, counts: dict[str, int] | None = None):
+        if draws is None:
+            values = draws = PRNGSequence(values).internal_state[0]
+        self._values = values  # what keys of first values come from
+        self._draws = draws  # what all others come from: loops and rows change it
+        self._counts = {} if counts is None else counts  # shared with those made by `again`, so that none comes twice
+
+    @property
+    def internal_state(self) -> Any:
+        """What keys are made from."""
+        return self._values, self._draws
+
+    def replace_internal_state(self, state: Any) -> None:
+        """Goes on from `state`."""
+        self._values, self._draws = state
+
+    def again(self, state: Any) -> "PathKeys":
+        """Returns another that goes on from `state`."""
+        values, draws = state
+        return PathKeys(values, draws, self._counts)
+
+    def reserve(self, num: int) -> None:
+        """Does nothing: there is nothing to split."""
+
+    def reserve_up_to_full(self) -> None:
+        """Changes what keys are drawn from, so that the next step of a loop gets others."""
+        self._draws = jax.random.fold_in(self._draws, 1)
+
+    def __next__(self) -> jax.Array:
+        frame = get_frame("A random key")
+        path = frame.scope.path or ROOT
+        made = frame.making
+        if made is not None:
+            where, base = f"{path}/{made[0]}", self._values
+            count, made[1] = made[1], made[1] + 1
+        else:
+            where, base = path, self._draws
+            count = self._counts.get(where, 0)
+            self._counts[where] = count + 1
+        key = base
+        for half in _halves_of_hash(where):
+            key = jax.random.fold_in(key, half)
+        return jax.random.fold_in(key, count)
+
+    def take(self, num: int) -> tuple[jax.Array, ...]:
+        """Returns `num` keys."""
+        return tuple(next(self) for _ in range(num))
+
+    def rows(self, num: int) -> Any:
+        """Returns what to map over to give each of `num` rows keys of its own."""
+        values = jax.vmap(jax.random.fold_in, (None, 0))(self._values, jnp.arange(num))
+        return values, jax.random.split(next(self), num)
+
+    def row(self, rows: Any) -> Any:
+        """Returns the `internal_state` that a row begins with."""
+        return rows
+
+
+def _halves_of_hash(text: str) -> tuple[np.uint32, np.uint32]:
+    # 64 bits, so that two paths do not meet; Python's own hash differs from run to run.
+    digest = hashlib.sha256(text.encode()).digest()
+    return np.uint32(int.from_bytes(digest[:4], "big")), np.uint32(int.from_bytes(digest[4:8], "big"))
+
+
+class KeyStreams:
+    """Several sources of keys, by name; see `next_rng_key`."""
+
+    __slots__ = ("_streams",)
+
+    def __init__(self, streams: dict[str, Any]):
+        self._streams = streams
+
+    def sources(self) -> Iterable[Any]:
+        """The source of each stream."""
+        return self._streams.values()
+
+    def stream(self, name: str | None, frame: Frame) -> Any:
+        """Returns the source called `name`; that of first values, or else the default one, where it is None."""
+        wanted = (
+            (name, "default")
+            if name is not None
+            else (("params", "default") if frame.making else ("default", "params"))
+        )
+        for candidate in wanted:
+            if candidate in self._streams:
+                return self._streams[candidate]
+        run = "init" if frame.running_init else "apply"
+        raise MissingRNGError(
+            f"{(frame.scope.path or ROOT)!r} asks for a random key of the stream {wanted[0]!r}, but `{run}` was given keys for "
+            f"{', '.join(map(repr, self._streams)) or 'no stream'} alone. Add {wanted[0]!r}: key to the dict, or a key called "
+            "'default', which stands in for all others."
+        )
+
+    def __next__(self) -> jax.Array:
+        return next(self.stream(None, get_frame("A random key")))
+
+    def take(self, num: int) -> tuple[jax.Array, ...]:
+        """Returns the next `num` keys of the default stream."""
+        return self.stream(None, get_frame("Random keys")).take(num)
+
+    def reserve(self, num: int) -> None:
+        """Splits off `num` keys of the default stream."""
+        self.stream(None, get_frame("`ps.reserve_rng_keys`")).reserve(num)
+
+    def reserve_up_to_full(self) -> None:
+        """Brings the reserve of each stream to its full size."""
+        for stream in self._streams.values():
+            stream.reserve_up_to_full()
+
+    @property
+    def internal_state(self) -> Any:
+        """The `internal_state` of each stream."""
+        return {name: stream.internal_state for name, stream in self._streams.items()}
+
+    def replace_internal_state(self, state: Any) -> None:
+        """Goes on from `state`."""
+        for name, stream in self._streams.items():
+            stream.replace_internal_state(state[name])
+
+    def again(self, state: Any) -> "KeyStreams":
+        """Returns streams that go on from `state`."""
+        return KeyStreams({name: stream.again(state[name]) for name, stream in self._streams.items()})
+
+    def rows(self, num: int) -> Any:
+        """Returns what to map over to give each of `num` rows keys of its own."""
+        return {name: stream.rows(num) for name, stream in self._streams.items()}
+
+    def row(self, rows: Any) -> Any:
+        """Returns the `internal_state` that a row begins with."""
+        return {name: stream.row(rows[name]) for name, stream in self._streams.items()}
+
+
+def keys_for(rng: Any, rng_mode: str = "sequence") -> Any:
+    """Returns what a frame draws its keys from, for a key, an int, or a dict of these.
+
+    Raises:
+      InvalidRNGError: `rng` is none of these.
+      ConfigError: there is no such `rng_mode`.
+    """
+    if rng_mode not in ("sequence", "path"):
+        raise ConfigError(f"rng_mode has to be 'sequence' or 'path', but it is {rng_mode!r}.")
+    source = PRNGSequence if rng_mode == "sequence" else PathKeys
+    if isinstance(rng, Mapping):
+        given: Any = rng
+        if not given:
+            raise InvalidRNGError("A random key, or a dict of keys by stream, was expected, but got an empty dict.")
+        return KeyStreams({str(name): source(key) for name, key in given.items()})
+    return source(rng)
+
+
+def keys_like(keys: Any, rng: Any) -> Any:
+    """Returns what draws from `rng` in the way that `keys` draw."""
+    one = next(iter(keys.sources()), None) if isinstance(keys, KeyStreams) else keys
+    return keys_for(rng, "path" if isinstance(one, PathKeys) else "sequence")

@@ -1,0 +1,195 @@
+"""What is known of variables without computing them: a tree of specs beside the bundles, never inside them."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from purestate._core.errors import ArgumentError, VariableError
+from purestate._core.frame import Frame, watching
+from purestate._core.path import variable_path
+from purestate._core.transform import Transformed, TransformedWithState, original_function, transform_with_state
+from purestate._core.transform_with_collections import TransformedWithCollections
+from purestate._core.variables import lift_prefix
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What is known of a variable without computing it.
+
+    Attributes:
+      shape: its shape.
+      dtype: its dtype.
+      collection: which collection it is in.
+      trainable: whether it is to be trained: a parameter that nothing says to be frozen.
+      axes: the names of its axes, or None.
+      initializer: what makes its first value; None for state that is only ever set.
+      module: the class of the module that made it; None outside any module.
+      path: its full name, such as "mlp/~/linear_0/w".
+    """
+
+    shape: tuple[int, ...]
+    dtype: Any
+    collection: str = "params"
+    trainable: bool = True
+    axes: tuple[str | None, ...] | None = None
+    initializer: Any = None
+    module: type | None = None
+    path: str = ""
+
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        return math.prod(self.shape)
+
+
+class Recorder:
+    """Notes down what a run asks of its variables."""
+
+    def __init__(self) -> None:
+        self.noted: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self.frozen: set[tuple[str, str]] = set()
+
+    def watch(self, frame: Frame) -> None:
+        """Has a frame tell this of its variables."""
+        frame.recorder = self
+
+    def note(
+        self,
+        frame: Frame,
+        collection: str,
+        path: str,
+        name: str,
+        value: Any,
+        *,
+        init: Any = None,
+        trainable: bool | None = True,
+        axes: Any = None,
+    ) -> Any:
+        """Notes a variable that is read, and returns its value; raises if it was asked for in another way before."""
+        path = (lift_prefix() or "") + path
+        module = type(frame.scope.module) if frame.scope.module is not None else None
+        axes = None if axes is None else tuple(axes)
+        if axes is not None and len(axes) != len(jnp.shape(value)):
+            raise VariableError(
+                f"{variable_path(path, name)!r} has shape {jnp.shape(value)}, but {len(axes)} names for its axes: {axes}."
+            )
+        before = self.noted.get((collection, path, name))
+        if before is not None and init is not None and before["initializer"] is None:
+            before["initializer"] = init
+        if before is None:
+            self.noted[collection, path, name] = {
+                "collection": collection,
+                "trainable": trainable,
+                "axes": axes,
+                "initializer": init,
+                "module": module,
+            }
+            return value
+        if before["trainable"] is None:
+            before["trainable"] = trainable
+        elif collection == "params" and trainable not in (None, before["trainable"]):
+            raise VariableError(
+                f"Parameter {variable_path(path, name)!r} is asked for with trainable={before['trainable']} and with "
+                f"trainable={trainable} in one run. Say the same at both places."
+            )
+        if axes is not None and before["axes"] not in (None, axes):
+            raise VariableError(
+                f"{variable_path(path, name)!r} is given the axes {before['axes']} and {axes} in one run."
+            )
+        before["axes"] = before["axes"] or axes
+        return value
+
+    note_set = note
+
+
+def specs(f: Any) -> Callable[..., Any]:
+    """Returns a function that tells what `init` would make, without computing anything.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.Linear(3)(x))
+    >>> found = ps.specs(f)(jax.random.key(0), jax.ShapeDtypeStruct([2, 5], jnp.float32))
+    >>> w = found["linear"]["w"]
+    >>> w.shape, w.dtype, w.trainable, w.module
+    ((5, 3), dtype('float32'), True, <class 'purestate._layers.linear.Linear'>)
+
+    Args:
+      f: what one of the transforms returned; or a function, which is taken as one for `transform_with_state`.
+
+    Returns:
+      A function of what `init` takes, `(rng, *args, **kwargs)`; arrays may be `jax.ShapeDtypeStruct`s. It returns trees shaped
+      like what `init` returns, with a `Spec` for each array.
+
+    Raises:
+      ArgumentError: `f` is neither.
+      VariableError: from the function, if two calls ask for one parameter in ways that contradict each other.
+    """
+    if isinstance(f, (Transformed, TransformedWithState, TransformedWithCollections)):
+        init: Any = f.init
+    elif callable(f):
+        init = transform_with_state(original_function(f)).init
+    else:
+        raise ArgumentError(f"`ps.specs` takes a function, or what a transform returned, but got a {type(f).__name__}.")
+
+    def run(rng: Any, *args: Any, **kwargs: Any) -> Any:
+        recorder = Recorder()
+        token = watching.set(recorder.watch)
+        try:
+            shapes = _eval_shape(init, rng, args, kwargs)
+        finally:
+            watching.reset(token)
+        if isinstance(f, TransformedWithCollections):
+            return {name: _with_specs(bundle, recorder, name) for name, bundle in shapes.items()}
+        if isinstance(f, Transformed):
+            return _with_specs(shapes, recorder, "params")
+        params, state = shapes
+        return _with_specs(params, recorder, "params"), _with_specs(state, recorder, None)
+
+    return run
+
+
+def _eval_shape(init: Callable[..., Any], rng: Any, args: Any, kwargs: Any) -> Any:
+    """Like `jax.eval_shape`, with Python values left as they are."""
+    leaves, treedef = jax.tree.flatten((rng, args, kwargs))
+    traced = [hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves]
+
+    def run(arrays: list[Any]) -> Any:
+        rest = iter(arrays)
+        rng, args, kwargs = treedef.unflatten(
+            [next(rest) if is_array else leaf for leaf, is_array in zip(leaves, traced, strict=True)]
+        )
+        return init(rng, *args, **kwargs)
+
+    return jax.eval_shape(run, [leaf for leaf, is_array in zip(leaves, traced, strict=True) if is_array])
+
+
+def _with_specs(bundle: Mapping[str, Any], recorder: Recorder, collection: str | None) -> dict[str, Any]:
+    """Puts a spec in the place of each shape. Where `collection` is None, it is any but "params"."""
+    known = {
+        (path, name): noted
+        for (where, path, name), noted in recorder.noted.items()
+        if (where == collection if collection else where != "params")
+    }
+
+    def spec(path: str, name: str, leaf: Any) -> Spec:
+        noted = dict(known.get((path, name), {"collection": collection or "state"}))
+        noted["trainable"] = (
+            noted["collection"] == "params"
+            and noted.get("trainable") is not False
+            and (path, name) not in recorder.frozen
+        )
+        axes = noted.get("axes")
+        if axes is not None:  # layers that were stacked have more axes, in front
+            noted["axes"] = (None,) * (len(leaf.shape) - len(axes)) + axes
+        return Spec(leaf.shape, leaf.dtype, path=variable_path(path, name), **noted)
+
+    return {
+        path: {
+            name: jax.tree.map(lambda leaf, path=path, name=name: spec(path, name, leaf), value)
+            for name, value in values.items()
+        }
+        for path, values in bundle.items()
+    }
