@@ -1,19 +1,25 @@
 """`cond`, `switch`, `while_loop` and `fori_loop` with functions that use the frame."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from purestate._core.collection import AllBut
 from purestate._core.errors import BranchError, LoopError
 from purestate._core.frame import Frame, get_frame
+from purestate._core.intermediates import captured
+from purestate._lifted.collection_modes import keep_values, sown, with_values
 from purestate._lifted.lift_frame import (
+    Lifted,
     Snapshot,
+    Values,
     fill_keys,
     lift_frame,
     names_here,
+    new_names,
     restore,
     rewind_names,
     take_snapshot,
@@ -68,16 +74,22 @@ def _branches_and_operands(true_fun: Any, false_fun: Any, operands: tuple[Any, .
         # The old form, `cond(pred, true_operand, true_fun, false_operand, false_fun)`.
         on_true, on_false = false_fun, operands[1]
         return (lambda a, b: on_true(a)), (lambda a, b: on_false(b)), (true_fun, operands[0])
-    if operand is not _MISSING:
-        if operands:
-            raise BranchError(
-                "`ps.cond` was given operands by position and `operand=` by name; give all of them by position."
-            )
-        operands = (operand,)
-    return true_fun, false_fun, operands
+    return true_fun, false_fun, _only_operand("ps.cond", operands, operand)
 
 
-def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, **options: Any) -> Any:
+def _only_operand(what: str, operands: tuple[Any, ...], operand: Any) -> tuple[Any, ...]:
+    if operand is _MISSING:
+        return operands
+    if operands:
+        raise BranchError(
+            f"`{what}` was given operands by position and `operand=` by name; give all of them by position."
+        )
+    return (operand,)
+
+
+def switch(
+    index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, operand: Any = _MISSING, **options: Any
+) -> Any:
     """Like `jax.lax.switch`, with branches that use modules, state or random keys.
 
     Each branch may have modules of its own; see `cond`.
@@ -93,6 +105,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, *
       index: an integer scalar.
       branches: functions, the one at `index` is called with the operands.
       *operands: what the branches are given.
+      operand: the only operand, by name.
       **options: further keywords of `jax.lax.switch`.
 
     Returns:
@@ -100,9 +113,11 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, *
 
     Raises:
       FrameError: used outside a transformed function; there `jax.lax.switch` does.
+      BranchError: operands were given both by position and by name.
       TypeError: the branches return different structures, shapes or dtypes.
     """
     frame = get_frame("`ps.switch` (outside, `jax.lax.switch` does)")
+    operands = _only_operand("ps.switch", operands, operand)
 
     def run(branches: Sequence[Callable[..., Any]]) -> Any:
         return jax.lax.switch(index, branches, *operands, **options)
@@ -125,19 +140,23 @@ def _run_branches(frame: Frame, run: Callable[..., Any], branches: list[Callable
         for pure in lifted.values():
             jax.eval_shape(pure, take_snapshot(frame), *operands)
     made = False
+    sown_in_any = _sown_in_any(frame, lifted.values(), operands)
 
     def pure_branch(key: int) -> Callable[..., Any]:
         @functools.wraps(unique[key])
         def run_branch(*operands: Any) -> Any:
             nonlocal made
             before = take_snapshot(frame)
+            before = with_values(frame, before, sown(frame, before.state), only=True)
             out, after = lifted[key](before, *operands)
-            made = made or bool(_only_new(before.params, after.params) or _only_new(before.state, after.state))
+            put_aside = sown(frame, after.state)
+            after = with_values(frame, after, put_aside, only=True)
+            made = made or bool(new_names(before.params, after.params) or new_names(before.state, after.state))
             # Of the variables that were there before, only state can have changed.
             state = {
                 module: {name: after.state[module][name] for name in bundle} for module, bundle in before.state.items()
             }
-            return out, Snapshot(None, state, None, after.keys)
+            return (out, _with_zeros(put_aside, sown_in_any)), Snapshot(None, state, None, after.keys)
 
         return run_branch
 
@@ -145,27 +164,60 @@ def _run_branches(frame: Frame, run: Callable[..., Any], branches: list[Callable
         wrapped = {key: pure_branch(key) for key in unique}
         return run([wrapped[id(branch)] for branch in branches])
 
-    out, after = attempt()
+    (out, put_aside), after = attempt()
     if made:
         operands = jax.tree.map(jnp.asarray, operands)  # as JAX gives them to branches
         for pure in lifted.values():
             before = take_snapshot(frame)
             _, kept = pure(before, *operands)
             # A branch keeps the variables it makes, with their first values; the state that was there stays as it was.
-            restore(frame, kept._replace(state=_only_new(before.state, kept.initial)))
-        out, after = attempt()
+            restore(frame, kept._replace(state=new_names(before.state, kept.initial)))
+        (out, put_aside), after = attempt()
     restore(frame, after)
+    keep_values(frame, put_aside)
     return out
 
 
-def _only_new(old: Any, new: Any) -> Any:
-    if old is None or new is None:
+def _may_sow(frame: Frame) -> bool:
+    """Whether anyone may have asked for what is sown."""
+    asked = captured(frame)
+    return isinstance(asked, AllBut) or any(name not in ("params", "state") for name in asked)
+
+
+def _sown_in_any(frame: Frame, branches: Iterable[Lifted], operands: Any) -> Values:
+    """Returns the shapes of what any of the branches sows; where nobody asks for it, nothing is run."""
+    if not _may_sow(frame):
         return {}
-    kept = {
-        module: {name: value for name, value in bundle.items() if name not in old.get(module, {})}
-        for module, bundle in new.items()
-    }
-    return {module: bundle for module, bundle in kept.items() if bundle}
+    shapes: Values = {}
+    for pure in branches:
+
+        def look(*operands: Any, pure: Lifted = pure) -> Values:
+            before = take_snapshot(frame)
+            _, after = pure(with_values(frame, before, sown(frame, before.state), only=True), *operands)
+            return sown(frame, after.state)
+
+        for key, bundle in jax.eval_shape(look, *operands).items():
+            for name, value in bundle.items():
+                into = shapes.setdefault(key, {})
+                # A tuple is as long as the longest.
+                if not (name in into and isinstance(value, tuple) and len(value) <= len(into[name])):
+                    into[name] = value
+    return shapes
+
+
+def _with_zeros(values: Values, shapes: Values) -> Values:
+    """Returns values with zeros for what another branch has sown."""
+
+    def filled(key: Any, name: str, shape: Any) -> Any:
+        value = values.get(key, {}).get(name, ())
+        if isinstance(shape, tuple):
+            return (
+                *value,
+                *(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), part) for part in shape[len(value) :]),
+            )
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape) if value == () else value
+
+    return {key: {name: filled(key, name, shape) for name, shape in bundle.items()} for key, bundle in shapes.items()}
 
 
 def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any) -> Any:

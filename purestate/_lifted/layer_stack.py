@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -10,10 +11,14 @@ import jax.numpy as jnp
 
 from purestate._core.collection import Bundle
 from purestate._core.errors import LoopError
-from purestate._core.frame import get_frame
+from purestate._core.frame import Frame, get_frame
+from purestate._core.intermediates import captured, capturing
+from purestate._core.path import is_inside
 from purestate._core.rng import maybe_next_rng_key
 from purestate._core.transform import transform_with_state
+from purestate._lifted.collection_modes import keep_values
 from purestate._lifted.lift import lift_with_state, transparent_lift_with_state
+from purestate._lifted.lift_frame import Values, new_values
 
 
 class LayerStackTransparencyMapping(Protocol):
@@ -26,6 +31,32 @@ class LayerStackTransparencyMapping(Protocol):
     def flat_to_stacked(self, unstacked_module_name: str) -> tuple[str, int] | None:
         """Returns the stacked module and index of a layer; None for a module that is no layer."""
         ...
+
+
+class _LayerNames:
+    """Names layers by a pattern: "block/linear" of layer 2 is "block_2/linear"."""
+
+    def __init__(self, pattern: str):
+        if pattern.count("{}") != 1 or not pattern.removesuffix("_{}").isidentifier():
+            raise LoopError(
+                f"layer_stack(layers={pattern!r}): a pattern has to be a name that ends in _{{}}, as 'block_{{}}' does."
+            )
+        self._pattern = pattern
+        self._module = pattern.removesuffix("_{}")
+        self._flat = re.compile(re.escape(self._module) + r"_(0|[1-9][0-9]*)(/.*)?")
+
+    def stacked_to_flat(self, stacked_module_name: str, scan_idx: int) -> str:
+        if not is_inside(stacked_module_name, self._module):
+            raise LoopError(
+                f"layer_stack(layers={self._pattern!r}) needs a layer to make everything in one module called {self._module!r}, "
+                f"but it makes {stacked_module_name!r}. Put it into a module, `Block(name={self._module!r})(x)`, or write "
+                "`with ps.name_scope(...)`."
+            )
+        return self._pattern.format(scan_idx) + stacked_module_name[len(self._module) :]
+
+    def flat_to_stacked(self, unstacked_module_name: str) -> tuple[str, int] | None:
+        found = self._flat.fullmatch(unstacked_module_name)
+        return None if found is None else (self._module + (found[2] or ""), int(found[1]))
 
 
 class _Layer(NamedTuple):
@@ -45,6 +76,8 @@ def layer_stack(
     transparent: bool = False,
     transparency_map: LayerStackTransparencyMapping | None = None,
     name: str | None = None,
+    *,
+    layers: str | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Calls a function `num_layers` times in a row, each time with parameters, state and keys of its own.
 
@@ -67,6 +100,8 @@ def layer_stack(
         `transparency_map` tells, and not stacked.
       transparency_map: see `LayerStackTransparencyMapping`; needed for `transparent`.
       name: what to keep the parameters under.
+      layers: keeps the variables layer by layer, as a loop over modules of these names would: "block_{}" stands for block_0,
+        block_1, ... The function has to make everything in one module called "block".
 
     Returns:
       A decorator. The function that comes out takes the same arguments, and returns what the last
@@ -78,6 +113,10 @@ def layer_stack(
       FrameError: called outside a transformed function.
       LoopError: the options do not fit, or a per-layer input has another length.
     """
+    if layers is not None:
+        if transparency_map is not None:
+            raise LoopError("layer_stack takes `layers` or a transparency_map, which say the same thing in two ways.")
+        transparency_map, transparent = _LayerNames(layers), True
     if transparent and transparency_map is None:
         raise LoopError("layer_stack(transparent=True) needs a transparency_map, which tells the name of each layer.")
     mapping = transparency_map if transparent or transparency_map is not None else None
@@ -161,7 +200,7 @@ def _run_stack(
     told: dict[str, Any],
 ) -> tuple[Any, Any]:
     """Runs the layers `f(x, *per_layer) -> (x, y)`; in `init` makes their variables first."""
-    get_frame("A function made by `ps.layer_stack`")
+    frame = get_frame("A function made by `ps.layer_stack`")
     arrays, put_together = _split_static(x)
 
     def layer(arrays: list[Any], *per_layer: Any, **told: Any) -> Any:
@@ -180,28 +219,61 @@ def _run_stack(
 
         _, (params, state) = jax.lax.scan(init_layer, (arrays, rng), per_layer, length=count)
         if mapping is not None:
+            _label_layers(frame, count, mapping, labels_before)
             return _split_layers(params, count, mapping), _split_layers(state, count, mapping)
         return params, state
 
     rng = maybe_next_rng_key()
+    labels_before = len(frame.inner_labels)
     if mapping is not None:
         variables, updater = transparent_lift_with_state(init_stack, allow_reuse=True)
     else:
         variables, updater = lift_with_state(init_stack, allow_reuse=True, name=name)
     params, state = variables(arrays, rng)
+    labels_before = len(frame.inner_labels)
     rng = maybe_next_rng_key()
     rngs = None if rng is None else jax.random.split(rng, count)
     if mapping is not None:
         params, state = _stack_layers(params, count, mapping), _stack_layers(state, count, mapping)
 
+    prefix = "" if mapping is not None else updater.prefix
+
     def run_layer(arrays: list[Any], given: _Layer) -> Any:
-        (arrays, y), state = apply(given.params, given.state, given.rng, arrays, *given.per_layer, **told)
-        return arrays, (y, state)
+        with capturing(captured(frame)) as frames:
+            (arrays, y), state = apply(given.params, given.state, given.rng, arrays, *given.per_layer, **told)
+        # What a layer does not set stays out of the loop: it need not be mutable.
+        return arrays, (y, new_values(given.state, state), _sown_by(frame, frames, prefix))
 
     given = _Layer(params, rngs, state, per_layer)
-    arrays, (ys, state) = jax.lax.scan(run_layer, arrays, given, length=count, unroll=unroll, reverse=reverse)
+    arrays, (ys, state, put_aside) = jax.lax.scan(
+        run_layer, arrays, given, length=count, unroll=unroll, reverse=reverse
+    )
+    if mapping is not None:
+        _label_layers(frame, count, mapping, labels_before)
     updater.update(state if mapping is None else _split_layers(state, count, mapping))
+    keep_values(frame, put_aside)
     return put_together(arrays), ys
+
+
+def _label_layers(frame: Frame, count: int, mapping: LayerStackTransparencyMapping, start: int) -> None:
+    """Has the variables of each layer belong to the collections that the layer function said."""
+    frame.inner_labels.append(
+        {
+            (mapping.stacked_to_flat(module, index), name): collection
+            for labels in frame.inner_labels[start:]
+            for (module, name), collection in labels.items()
+            for index in range(count)
+        }
+    )
+
+
+def _sown_by(frame: Frame, inner: list[Frame], prefix: str) -> Values:
+    """Returns what was sown in the frame of a layer, under the names that it gets in the frame around it."""
+    found: Values = {}
+    for collection, path, name in inner[0].reducers if inner else ():
+        found.setdefault((collection, prefix + path), {})[name] = inner[0].collections[collection].values[path][name]
+        frame.reducers[collection, prefix + path, name] = inner[0].reducers[collection, path, name]
+    return found
 
 
 def _split_layers(stacked: Bundle, count: int, mapping: LayerStackTransparencyMapping) -> Bundle:

@@ -6,9 +6,11 @@ from typing import Any
 from purestate._core import trace_guard
 from purestate._core.collection import Bundle, Collection
 from purestate._core.errors import LiftError, NonEmptyStateError
-from purestate._core.frame import Frame, get_frame
+from purestate._core.frame import Frame, collection_for, get_frame
+from purestate._core.intermediates import INTERMEDIATES, PERTURBATIONS
 from purestate._core.module import Module
 from purestate._core.path import outer_path
+from purestate._core.variables import immutable
 
 _InitFn = Callable[..., Any]
 
@@ -28,7 +30,7 @@ class LiftingModule(Module):
         params, state = frame.collections["params"], frame.collections["state"]
         prefix = f"{self.prefix_name}/" if self.prefix_name else ""
         if not frame.running_init:
-            return _below(params.values, prefix), _below(state.values, prefix)
+            return _below(params.values, prefix), _state_below(frame, prefix)
         inner_params, inner_state = self._init_fn(*args, **kwargs)
         for collection, inner in ((params, inner_params), (state, inner_state)):
             if not self._allow_reuse:
@@ -39,6 +41,21 @@ class LiftingModule(Module):
 
 def _below(bundle: Mapping[str, Any], prefix: str) -> Bundle:
     return {path[len(prefix) :]: dict(variables) for path, variables in bundle.items() if path.startswith(prefix)}
+
+
+def _state_below(frame: Frame, prefix: str) -> Bundle:
+    """The variables below a prefix of all collections but the parameters, as the one state of an inner function."""
+    found: Bundle = {}
+    for name, collection in frame.collections.items():
+        if name not in ("params", INTERMEDIATES, PERTURBATIONS):
+            for path, variables in _below(collection.values, prefix).items():
+                found.setdefault(path, {}).update(variables)
+    return found
+
+
+def _label_of(frame: Frame, path: str, name: str) -> str:
+    """The collection that a variable of an inner function said it belongs to."""
+    return next((labels[path, name] for labels in reversed(frame.inner_labels) if (path, name) in labels), "state")
 
 
 def _check_no_reuse(collection: Collection, inner: Mapping[str, Any], prefix: str) -> None:
@@ -58,10 +75,17 @@ def keep_variables(
     for path, variables in inner.items():
         what = f"Keeping the variables of a lifted function in {collection.name}"
         trace_guard.check_outlives_trace(variables, frame.trace_state, what, prefix + path)
-        collection.values.setdefault(prefix + path, {}).update(variables)
-        if collection.initial is not None:
-            initial = collection.initial.setdefault(prefix + path, {})
-            for name, value in variables.items():
+        for name, value in variables.items():
+            kept = collection
+            if collection.name == "state":
+                kept = collection_for(frame, _label_of(frame, path, name), prefix + path, name)
+            if not (kept.writable or kept.creatable):
+                if kept.values.get(prefix + path, {}).get(name) is value:
+                    continue
+                raise immutable(frame, kept.name, prefix + path, name)
+            kept.values.setdefault(prefix + path, {})[name] = value
+            if kept.initial is not None:
+                initial = kept.initial.setdefault(prefix + path, {})
                 if first or name not in initial:
                     initial[name] = value
 
@@ -83,6 +107,11 @@ class LiftWithStateUpdater:
         self._name = name
         self._frame = frame
         frame.at_end.append(self.assert_used)
+
+    @property
+    def prefix(self) -> str:
+        """What the paths of the inner function's modules begin with."""
+        return f"{self._name}/" if self._name else ""
 
     def assert_used(self) -> None:
         """Raises unless `update` or `ignore_update` was called.
@@ -128,7 +157,7 @@ class LiftWithStateUpdater:
           LiftError: the updater was used already, or belongs to another run.
         """
         frame = self._use()
-        keep_variables(frame, frame.collections["state"], state, f"{self._name}/" if self._name else "")
+        keep_variables(frame, frame.collections["state"], state, self.prefix)
 
 
 def lift_with_state(

@@ -14,55 +14,74 @@ so that it finds the same parameters; and leaves them taken, so that what comes 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from purestate._core.collection import Bundle, copy_bundle
+import jax
+
+from purestate._core.collection import Bundle, Collection, copy_bundle
 from purestate._core.frame import ActiveFrame, Frame, Names, Scope, ambient
-from purestate._core.rng import PRNGSequence
+from purestate._core.path import variable_path
 from purestate._core.trace_guard import current_trace_state, is_staging
 
-Keys = tuple[Any, tuple[Any, ...]] | None
+Key = tuple[str, str]
+"""Of a module's variables in a snapshot: collection and module."""
+
+Values = dict[Key, dict[str, Any]]
 
 
 class Snapshot(NamedTuple):
     """What a frame holds, as a pytree. None stands for what is left as it is in the frame.
 
     Attributes:
-      params: all parameters; None in `apply`, which only reads them.
-      state: all state, as it is now.
-      initial: all state, as it was first.
-      keys: the state of the key sequence; None where there is none.
+      params: all parameters where they can be made, but not set, as in `init`; None where they are only read.
+      state: what can be set, in all collections, as it is now.
+      initial: the same, as it was first.
+      keys: the state of the source of keys; None where there is none.
     """
 
     params: Bundle | None
-    state: Bundle
-    initial: Bundle | None
-    keys: Keys
+    state: Values
+    initial: Values | None
+    keys: Any
 
 
 def take_snapshot(frame: Frame) -> Snapshot:
     """Returns what the frame holds now. Later changes to the frame do not reach it."""
-    params, state = frame.collections["params"], frame.collections["state"]
+    params = frame.collections["params"]
+    state: Values = {}
+    initial: Values = {}
+    for name, collection in frame.collections.items():
+        if collection.writable:
+            for module, bundle in collection.values.items():
+                state[name, module] = dict(bundle)
+            for module, bundle in (collection.initial or {}).items():
+                initial[name, module] = dict(bundle)
     return Snapshot(
-        copy_bundle(params.values) if params.creatable else None,
-        copy_bundle(state.values),
-        copy_bundle(state.initial or {}),
+        copy_bundle(params.values) if params.creatable and not params.writable else None,
+        state,
+        initial,
         None if frame.keys is None else frame.keys.internal_state,
     )
 
 
 def restore(frame: Frame, snapshot: Snapshot) -> None:
     """Puts the values of a snapshot into the frame; what the snapshot does not have, stays."""
-    params, state = frame.collections["params"], frame.collections["state"]
     if snapshot.params:
-        _merge_into(params.values, snapshot.params)
-    if snapshot.state:
-        _merge_into(state.values, snapshot.state)
-    if snapshot.initial:
-        _merge_into(state.initial, snapshot.initial, only_new=True)
+        _merge_into(frame.collections["params"].values, snapshot.params)
+    for (name, module), bundle in snapshot.state.items():
+        _merge_into(writable(frame, name).values, {module: bundle})
+    for (name, module), bundle in (snapshot.initial or {}).items():
+        _merge_into(writable(frame, name).initial, {module: bundle}, only_new=True)
     if snapshot.keys is not None:
         frame.keys.replace_internal_state(snapshot.keys)
 
 
-def _merge_into(into: Any, new: Bundle, *, only_new: bool = False) -> None:
+def writable(frame: Frame, name: str) -> Any:
+    """Returns a collection of the frame; makes one that can be set where there is none."""
+    if name not in frame.collections:
+        frame.collections[name] = Collection(name, {}, {}, creatable=True, writable=True)
+    return frame.collections[name]
+
+
+def _merge_into(into: Any, new: Any, *, only_new: bool = False) -> None:
     for module, bundle in new.items():
         target = into.setdefault(module, {})
         for name, value in bundle.items():
@@ -72,33 +91,54 @@ def _merge_into(into: Any, new: Bundle, *, only_new: bool = False) -> None:
 
 def changes(before: Snapshot, after: Snapshot) -> Snapshot:
     """Keeps of `after` what is not the very same array in `before`."""
-    same_keys = (
-        before.keys is not None
-        and after.keys is not None
-        and before.keys[0] is after.keys[0]
-        and len(before.keys[1]) == len(after.keys[1])
-        and all(a is b for a, b in zip(before.keys[1], after.keys[1], strict=True))
-    )
     return Snapshot(
         _new_or_none(before.params, after.params),
-        _new_values(before.state, after.state),
+        new_values(before.state, after.state),
         _new_or_none(before.initial, after.initial),
-        None if same_keys else after.keys,
+        None if _same_keys(before.keys, after.keys) else after.keys,
     )
 
 
-def _new_or_none(before: Bundle | None, after: Bundle | None) -> Bundle | None:
-    return after if before is None or after is None else _new_values(before, after)
+def _same_keys(before: Any, after: Any) -> bool:
+    if before is None or after is None:
+        return False
+    old, new = jax.tree.leaves(before), jax.tree.leaves(after)
+    return len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True))
 
 
-def _new_values(before: Bundle, after: Bundle) -> Bundle:
-    changed: Bundle = {}
+def _new_or_none(before: Any, after: Any) -> Any:
+    return after if before is None or after is None else new_values(before, after)
+
+
+def new_values(before: Any, after: Any) -> Any:
+    """Keeps of `after`, `{module or key: {name: value}}`, what is not the very same in `before`."""
+    changed: Any = {}
     for module, bundle in after.items():
         old = before.get(module, {})
         new = {name: value for name, value in bundle.items() if name not in old or old[name] is not value}
         if new:
             changed[module] = new
     return changed
+
+
+def new_names(old: Any, new: Any) -> Any:
+    """Keeps of `new`, `{module or key: {name: value}}`, the variables that `old` does not have."""
+    if old is None or new is None:
+        return {}
+    kept = {
+        module: {name: value for name, value in bundle.items() if name not in old.get(module, {})}
+        for module, bundle in new.items()
+    }
+    return {module: bundle for module, bundle in kept.items() if bundle}
+
+
+def paths_of(values: Any) -> list[str]:
+    """Returns the full names of variables in a part of a snapshot."""
+    return [
+        variable_path(key if isinstance(key, str) else key[1], name)
+        for key, bundle in values.items()
+        for name in bundle
+    ]
 
 
 def names_here(frame: Frame) -> Names | None:
@@ -134,28 +174,28 @@ class Lifted:
             # The first run tells where the names begin; any later one is the same run, traced again.
             self._start = (frame.scope, names_here(frame))
         scope, names = self._start
-        params, state = frame.collections["params"], frame.collections["state"]
-        outside = (
-            params.values,
-            state.values,
-            state.initial,
-            frame.keys,
-            frame.trace_state,
-            frame.scope,
-            frame.staging,
-        )
+        params = frame.collections["params"]
+        outside = [(collection, collection.values, collection.initial) for collection in frame.collections.values()]
+        keys, trace_state, staging, scope_outside = frame.keys, frame.trace_state, frame.staging, frame.scope
         names_outside = scope.names
         try:
             if snapshot.params is not None:
                 params.values = copy_bundle(snapshot.params)
-            elif params.creatable:
+            elif params.creatable and not params.writable:
                 params.values = copy_bundle(params.values)  # what is made in here stays in here
-            state.values = copy_bundle(snapshot.state)
-            state.initial = copy_bundle((state.initial or {}) if snapshot.initial is None else snapshot.initial)
-            if snapshot.keys is not None:
-                frame.keys = PRNGSequence(snapshot.keys)
-            elif frame.keys is not None:
-                frame.keys = PRNGSequence(frame.keys.internal_state)
+            for collection, _, initial in outside:
+                if collection.writable:
+                    collection.values = {}
+                    collection.initial = copy_bundle(initial or {}) if snapshot.initial is None else {}
+            for name in {name for name, _ in snapshot.state}:
+                if not writable(frame, name).writable:  # other values of what can only be read
+                    frame.collections[name].values = copy_bundle(frame.collections[name].values)
+            for (name, module), bundle in snapshot.state.items():
+                frame.collections[name].values.setdefault(module, {}).update(bundle)
+            for (name, module), bundle in (snapshot.initial or {}).items():
+                writable(frame, name).initial[module] = dict(bundle)
+            if frame.keys is not None:
+                frame.keys = frame.keys.again(frame.keys.internal_state if snapshot.keys is None else snapshot.keys)
             frame.trace_state = current_trace_state()
             frame.staging = is_staging(frame.trace_state)
             frame.scope = scope
@@ -169,15 +209,12 @@ class Lifted:
                 fill_keys(frame)
             return out, take_snapshot(frame)
         finally:
-            (
-                params.values,
-                state.values,
-                state.initial,
-                frame.keys,
-                frame.trace_state,
-                frame.scope,
-                frame.staging,
-            ) = outside
+            frame.keys, frame.trace_state, frame.staging, frame.scope = keys, trace_state, staging, scope_outside
+            for collection in frame.collections.values():  # those that were not there before end up empty
+                if collection.writable:
+                    collection.values, collection.initial = {}, {}
+            for collection, values, initial in outside:
+                collection.values, collection.initial = values, initial
             scope.names = _join_names(names_outside, scope.names)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from purestate._core.frame import get_frame
-from purestate._core.rng import PRNGSequence
+from purestate._core.keys import PRNGSequence
 from purestate._lifted.lift_frame import lift_changes, names_here, rewind_names
 
 
@@ -56,7 +56,7 @@ def optimize_rng_use(fun: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         frame = get_frame("A function made by `ps.experimental.optimize_rng_use`")
-        if frame.keys is not None:
+        if isinstance(frame.keys, PRNGSequence):
             counts: list[int] = []
 
             def count(*args: Any, **kwargs: Any) -> None:

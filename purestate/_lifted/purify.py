@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from purestate._core.collection import Bundle, copy_bundle
-from purestate._core.frame import get_frame
-from purestate._core.rng import PRNGSequence
+from purestate._core.frame import Frame, get_frame
+from purestate._core.keys import keys_like
 from purestate._lifted.lift_frame import Snapshot, lift_frame, restore
 
 Variables = dict[str, Bundle]
@@ -56,8 +56,25 @@ def set_variables(variables: Variables) -> None:
       FrameError: used outside a transformed function.
     """
     frame = get_frame("`ps.set_variables`")
-    params = variables.get("params") if frame.running_init else None
-    restore(frame, Snapshot(params, variables.get("state", {}), variables.get("initial", variables.get("state")), None))
+    restore(frame, _snapshot(frame, variables, initial_from_state=True))
+
+
+def _snapshot(frame: Frame, variables: Variables, *, initial_from_state: bool = False) -> Snapshot:
+    """What of `variables` the frame can take over."""
+    params = frame.collections["params"]
+    state = {
+        (name, module): bundle
+        for name, bundles in variables.items()
+        if name != "initial" and (name != "params" or params.writable)
+        for module, bundle in bundles.items()
+    }
+    initial: Any = {}
+    if "initial" in variables:
+        initial = {("state", module): bundle for module, bundle in variables["initial"].items()}
+    elif initial_from_state:
+        initial = state
+    given = variables.get("params") if params.creatable and not params.writable else None
+    return Snapshot(given, state, initial, None)
 
 
 def purify(fun: Callable[..., Any]) -> Callable[..., tuple[Any, Variables]]:
@@ -96,19 +113,20 @@ def purify(fun: Callable[..., Any]) -> Callable[..., tuple[Any, Variables]]:
     @functools.wraps(fun)
     def run(variables: Variables, rng: Any, /, *args: Any, **kwargs: Any) -> tuple[Any, Variables]:
         keys_outside = frame.keys
-        frame.keys = None if rng is None else PRNGSequence(rng)
+        frame.keys = None if rng is None else keys_like(keys_outside, rng)
         try:
-            snapshot = Snapshot(
-                variables.get("params", {}), variables.get("state", {}), variables.get("initial", {}), None
-            )
+            snapshot = _snapshot(frame, variables)._replace(params=variables.get("params", {}))
             out, after = pure(snapshot, *args, **kwargs)
         finally:
             frame.keys = keys_outside
-        found = {
-            "params": variables.get("params", {}) if after.params is None else after.params,
-            "state": after.state,
-            "initial": after.initial or {},
-        }
-        return out, {name: bundle for name, bundle in found.items() if name in variables}
+        found: Variables = {name: {} for name in variables}
+        found["params"] = variables.get("params", {}) if after.params is None else after.params
+        for (name, module), bundle in after.state.items():
+            found.setdefault(name, {})[module] = bundle
+        if "initial" in variables:
+            found["initial"] = {
+                module: bundle for (name, module), bundle in (after.initial or {}).items() if name == "state"
+            }
+        return out, found
 
     return run
