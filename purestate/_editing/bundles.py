@@ -221,3 +221,31 @@ def is_subset(*, subset: AnyBundle, superset: AnyBundle) -> bool:
     """
     places = {(module, name) for module, name, _ in traverse(superset)}
     return all((module, name) in places for module, name, _ in traverse(subset))
+
+
+def pop(variables: Mapping[str, Any], name: str) -> tuple[dict[str, Any], Any]:
+    """Takes one collection out of variables, which stay as they are.
+
+    >>> import purestate as ps
+    >>> variables = {"params": {"linear": {"w": 1}}, "batch_stats": {"norm": {"mean": 2}}}
+    >>> rest, params = ps.data_structures.pop(variables, "params")
+    >>> rest, params
+    ({'batch_stats': {'norm': {'mean': 2}}}, {'linear': {'w': 1}})
+
+    Args:
+      variables: `{collection: bundle}`, or any mapping.
+      name: of the collection.
+
+    Returns:
+      The rest, and what was taken out. `{name: popped, **rest}` puts them together again.
+
+    Raises:
+      BundleError: there is none of that name.
+    """
+    if name not in variables:
+        import difflib  # here, since only errors need it
+
+        near = difflib.get_close_matches(name, [str(key) for key in variables], n=1)
+        there = ", ".join(repr(key) for key in variables) or "nothing"
+        raise BundleError(f"pop: there is no {name!r}, only {there}.{f' Did you mean {near[0]!r}?' if near else ''}")
+    return {key: value for key, value in variables.items() if key != name}, variables[name]

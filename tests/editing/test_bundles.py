@@ -132,3 +132,21 @@ def test_gradients_of_a_part():
     grads = jax.grad(loss)(*ds.partition(is_w, params))
     assert grads["a"].keys() == {"w"}
     assert grads["a"]["w"].tolist() == [5.0, 5.0]
+
+
+def test_pop_takes_out_and_leaves_what_was_given():
+    variables = {"params": {"a": {"w": 1}}, "batch_stats": {"a": {"mean": 2}}}
+    rest, params = ds.pop(variables, "params")
+    assert rest == {"batch_stats": {"a": {"mean": 2}}}
+    assert params is variables["params"]
+    assert list(variables) == ["params", "batch_stats"]
+    assert {"params": params, **rest} == variables
+
+
+def test_pop_of_what_is_not_there():
+    with pytest.raises(
+        ps.errors.BundleError, match="no 'batch_stat', only 'params', 'batch_stats'. Did you mean 'batch_stats'"
+    ):
+        ds.pop({"params": {}, "batch_stats": {}}, "batch_stat")
+    with pytest.raises(ValueError, match="only nothing"):
+        ds.pop({}, "params")

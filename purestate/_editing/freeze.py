@@ -1,0 +1,73 @@
+"""`freeze`: parameters that get no gradient."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import jax
+
+from purestate._core.errors import VariableError
+from purestate._core.frame import get_frame, inside_transform
+from purestate._core.hooks import GetterContext, Hook, _ActiveHooks
+from purestate._core.path import variable_path
+from purestate._core.variables import lift_prefix
+from purestate._editing.predicates import as_predicate
+
+
+def freeze(predicate: Callable[[str, str, Any], Any] | str = "*") -> AbstractContextManager[None]:
+    """Parameters that are read inside the `with` block get no gradient, if a predicate holds for them.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> def forward(x):
+    ...     with ps.freeze("*/b"):
+    ...         return ps.Linear(1)(x)
+    >>> f, x = ps.transform(forward), jnp.ones([2, 1])
+    >>> params = f.init(jax.random.key(0), x)
+    >>> grads = jax.grad(lambda params: f.apply(params, None, x).sum())(params)
+    >>> grads["linear"]["b"].tolist(), grads["linear"]["w"].tolist()
+    ([0.0], [[2.0]])
+    >>> ps.trainable_mask(ps.specs(f)(jax.random.key(0), x))
+    {'linear': {'b': False, 'w': True}}
+
+    It may be used in a transformed function, and around calls of `init`, `apply` and `ps.specs`. Under `jax.jit` it belongs
+    inside what is compiled, since JAX does not trace again for it. Zero gradients alone do not keep an optimizer with momentum
+    or weight decay from changing a parameter: `ps.trainable_only` does.
+
+    In a function under `ps.lift` or `ps.layer_stack`, names are those that the function itself gives.
+
+    Args:
+      predicate: a glob of full names, such as `"encoder/*"`; a `Predicate`; or a function of module, name and value. Values may be
+        tracers, so that it can ask for shape and dtype only.
+
+    Returns:
+      A context manager.
+
+    Raises:
+      VariableError: in `init`, if it holds for a variable of a lifted function by one of its two names only.
+    """
+    holds = as_predicate(predicate)
+    within = _prefix() if inside_transform() else ""
+
+    def getter(next_getter: Callable[[Any], Any], value: Any, context: GetterContext) -> Any:
+        module, name = context.module_name, context.name
+        frozen = bool(holds(module, name, value))
+        outer = (_prefix() + module).removeprefix(within)
+        if outer != module and frozen != bool(holds(outer, name, value)):
+            raise VariableError(
+                f"freeze: the parameter {variable_path(outer, name)!r} of a lifted function is {variable_path(module, name)!r} to "
+                f"that function, and this is the name that counts. {predicate!r} holds for the "
+                f"{'second' if frozen else 'first'} alone. Write one that says the same "
+                "of both, or use the block inside that function."
+            )
+        if not frozen:
+            return next_getter(value)
+        recorder = get_frame("`ps.freeze`").recorder
+        if recorder is not None:
+            recorder.frozen.add((_prefix() + module, name))
+        return next_getter(jax.lax.stop_gradient(value))
+
+    return _ActiveHooks(Hook(("get", "params"), getter))
+
+
+def _prefix() -> str:
+    return lift_prefix() or ""
