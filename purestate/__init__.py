@@ -3,19 +3,19 @@
 `import purestate as hk` runs code written for dm-haiku; `import purestate as ps` is the same.
 """
 
+from typing import TYPE_CHECKING
+
 from purestate import (
     config,
     data_structures,
-    errors,
-    experimental,
     initializers,
-    mixed_precision,
     nets,
     pad,
-    testing,
     typing,
 )
-from purestate._core.collection import DO_NOT_STORE
+from purestate._core.attributes import param_attr, state_attr
+from purestate._core.collection import DO_NOT_STORE, AllBut
+from purestate._core.first_use import on_first_use
 from purestate._core.hooks import (
     GetterContext,
     MethodContext,
@@ -25,6 +25,8 @@ from purestate._core.hooks import (
     custom_setter,
     intercept_methods,
 )
+from purestate._core.intermediates import capture_intermediates, perturb, sow
+from purestate._core.keys import PRNGSequence
 from purestate._core.module import Module, force_name, name_like, name_scope, transparent
 from purestate._core.multi_transform import (
     MultiTransformed,
@@ -33,8 +35,19 @@ from purestate._core.multi_transform import (
     multi_transform_with_state,
     without_apply_rng,
 )
+from purestate._core.named_variables import (
+    Variable,
+    get_variable,
+    has_parameter,
+    has_state,
+    has_variable,
+    is_mutable,
+    set_parameter,
+    set_variable,
+    variable,
+)
 from purestate._core.rng import (
-    PRNGSequence,
+    has_rng,
     maybe_get_rng_sequence_state,
     maybe_next_rng_key,
     next_rng_key,
@@ -43,6 +56,8 @@ from purestate._core.rng import (
     reserve_rng_keys,
     with_rng,
 )
+from purestate._core.set_up_module import Container, SetUpModule
+from purestate._core.specs import Spec, specs
 from purestate._core.transform import (
     MutableParams,
     MutableState,
@@ -55,6 +70,7 @@ from purestate._core.transform import (
     with_empty_state,
     without_state,
 )
+from purestate._core.transform_with_collections import TransformedWithCollections, transform_with_collections
 from purestate._core.variables import (
     current_name,
     get_current_state,
@@ -65,7 +81,6 @@ from purestate._core.variables import (
     running_init,
     set_state,
 )
-from purestate._inspection.dot import to_dot
 from purestate._layers.adaptive_pool import AdaptiveAvgPool, AdaptiveMaxPool, adaptive_avg_pool, adaptive_max_pool
 from purestate._layers.attention import MultiHeadAttention
 from purestate._layers.attention_masks import causal_mask, combine_masks, padding_mask, sliding_window_mask
@@ -96,13 +111,20 @@ from purestate._layers.moving_averages import EMAParamsTree, ExponentialMovingAv
 from purestate._layers.multinomial import multinomial
 from purestate._layers.one_hot import one_hot
 from purestate._layers.pool import AvgPool, MaxPool, avg_pool, max_pool
+from purestate._layers.recurrent.bidirectional import Bidirectional
 from purestate._layers.recurrent.conv_lstm import Conv1DLSTM, Conv2DLSTM, Conv3DLSTM
 from purestate._layers.recurrent.core import RNNCore
-from purestate._layers.recurrent.deep_rnn import DeepRNN, deep_rnn_with_skip_connections
+from purestate._layers.recurrent.deep_rnn import (
+    DeepRNN,
+    deep_rnn_with_residual_connections,
+    deep_rnn_with_skip_connections,
+)
 from purestate._layers.recurrent.gru import GRU
 from purestate._layers.recurrent.identity_core import IdentityCore
 from purestate._layers.recurrent.lstm import LSTM, LSTMState
+from purestate._layers.recurrent.recurrent_dropout import RecurrentDropout, RecurrentDropoutState
 from purestate._layers.recurrent.reset_core import ResetCore
+from purestate._layers.recurrent.trainable_initial_state import TrainableInitialState
 from purestate._layers.recurrent.unroll import dynamic_unroll, static_unroll
 from purestate._layers.recurrent.vanilla_rnn import VanillaRNN
 from purestate._layers.reshape import Flatten, Reshape
@@ -125,10 +147,46 @@ from purestate._lifted.lift import (
 from purestate._lifted.purify import get_variables, purify, set_variables
 from purestate._lifted.remat import eval_shape, jit, remat
 from purestate._lifted.scan import map, scan  # noqa: A004
+from purestate._lifted.shard_map import shard_map
 from purestate._lifted.vmap import vmap
 from purestate.typing import ModuleProtocol, SupportsCall
 
+if TYPE_CHECKING:  # imported when first asked for; see `__getattr__`
+    from purestate import errors, experimental, metrics, mixed_precision, optim, surgery, testing
+    from purestate._editing.ema import ema
+    from purestate._editing.freeze import freeze
+    from purestate._editing.stacked_layers import stack_layers, unstack_layers
+    from purestate._editing.trainable import partition_trainable, trainable_mask
+    from purestate._editing.trainable_only import trainable_only
+    from purestate._inspection.dot import to_dot
+    from purestate._views.model import Model, bind
+    from purestate._views.optimizer import Optimizer
+
 __version__ = "0.1.0"
+
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "Model": "purestate._views.model",
+        "Optimizer": "purestate._views.optimizer",
+        "bind": "purestate._views.model",
+        "ema": "purestate._editing.ema",
+        "errors": "purestate.errors",
+        "experimental": "purestate.experimental",
+        "freeze": "purestate._editing.freeze",
+        "metrics": "purestate.metrics",
+        "mixed_precision": "purestate.mixed_precision",
+        "optim": "purestate.optim",
+        "partition_trainable": "purestate._editing.trainable",
+        "stack_layers": "purestate._editing.stacked_layers",
+        "surgery": "purestate.surgery",
+        "testing": "purestate.testing",
+        "to_dot": "purestate._inspection.dot",
+        "trainable_mask": "purestate._editing.trainable",
+        "trainable_only": "purestate._editing.trainable_only",
+        "unstack_layers": "purestate._editing.stacked_layers",
+    },
+)
 
 __all__ = [
     "DO_NOT_STORE",
@@ -136,10 +194,13 @@ __all__ = [
     "LSTM",
     "AdaptiveAvgPool",
     "AdaptiveMaxPool",
+    "AllBut",
     "AvgPool",
     "BatchApply",
     "BatchNorm",
     "Bias",
+    "Bidirectional",
+    "Container",
     "Conv1D",
     "Conv1DLSTM",
     "Conv1DTranspose",
@@ -178,6 +239,7 @@ __all__ = [
     "MaxPool",
     "MethodContext",
     "MinPool",
+    "Model",
     "Module",
     "ModuleProtocol",
     "MultiHeadAttention",
@@ -185,28 +247,38 @@ __all__ = [
     "MultiTransformedWithState",
     "MutableParams",
     "MutableState",
+    "Optimizer",
     "PRNGSequence",
     "Params",
     "RMSNorm",
     "RNNCore",
+    "RecurrentDropout",
+    "RecurrentDropoutState",
     "ResetCore",
     "Reshape",
     "SNParamsTree",
     "SeparableDepthwiseConv2D",
     "Sequential",
+    "SetUpModule",
     "SetterContext",
+    "Spec",
     "SpectralNorm",
     "State",
     "SumPool",
     "SupportsCall",
+    "TrainableInitialState",
     "Transformed",
+    "TransformedWithCollections",
     "TransformedWithState",
     "VanillaRNN",
+    "Variable",
     "WeightNorm",
     "__version__",
     "adaptive_avg_pool",
     "adaptive_max_pool",
     "avg_pool",
+    "bind",
+    "capture_intermediates",
     "causal_mask",
     "combine_masks",
     "cond",
@@ -216,25 +288,34 @@ __all__ = [
     "custom_getter",
     "custom_setter",
     "data_structures",
+    "deep_rnn_with_residual_connections",
     "deep_rnn_with_skip_connections",
     "dropout",
     "dynamic_unroll",
+    "ema",
     "errors",
     "eval_shape",
     "expand_apply",
     "experimental",
     "force_name",
     "fori_loop",
+    "freeze",
     "get_channel_index",
     "get_current_state",
     "get_initial_state",
     "get_parameter",
     "get_params",
     "get_state",
+    "get_variable",
     "get_variables",
     "grad",
+    "has_parameter",
+    "has_rng",
+    "has_state",
+    "has_variable",
     "initializers",
     "intercept_methods",
+    "is_mutable",
     "jit",
     "layer_stack",
     "lift",
@@ -245,6 +326,7 @@ __all__ = [
     "maybe_get_rng_sequence_state",
     "maybe_next_rng_key",
     "merge_lora",
+    "metrics",
     "min_pool",
     "mixed_precision",
     "multi_transform",
@@ -256,8 +338,12 @@ __all__ = [
     "next_rng_key",
     "next_rng_keys",
     "one_hot",
+    "optim",
     "pad",
     "padding_mask",
+    "param_attr",
+    "partition_trainable",
+    "perturb",
     "purify",
     "remat",
     "replace_rng_sequence_state",
@@ -265,22 +351,35 @@ __all__ = [
     "rotary_embedding",
     "running_init",
     "scan",
+    "set_parameter",
     "set_state",
+    "set_variable",
     "set_variables",
+    "shard_map",
     "sliding_window_mask",
+    "sow",
+    "specs",
+    "stack_layers",
+    "state_attr",
     "static_unroll",
     "sum_pool",
+    "surgery",
     "switch",
     "testing",
     "to_dot",
     "to_module",
+    "trainable_mask",
+    "trainable_only",
     "transform",
+    "transform_with_collections",
     "transform_with_state",
     "transparent",
     "transparent_lift",
     "transparent_lift_with_state",
     "typing",
+    "unstack_layers",
     "value_and_grad",
+    "variable",
     "vmap",
     "weight_norm",
     "while_loop",

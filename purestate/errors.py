@@ -4,10 +4,14 @@ from purestate._core.errors import (
     ArgumentError,
     BatchedStateError,
     BranchError,
+    CollectionError,
+    CollectionModeError,
     ConfigError,
     FrameError,
+    ImmutableCollectionError,
     InvalidRNGError,
     JaxUsageError,
+    JaxUsageWarning,
     LiftError,
     LoopError,
     MappingError,
@@ -20,11 +24,15 @@ from purestate._core.errors import (
     NewVariableError,
     NonEmptyStateError,
     PurestateError,
+    PurestateWarning,
     ShapeMismatchError,
+    SharedKeyWarning,
     VariableError,
     VariableTypeError,
 )
 from purestate._editing.bundles import BundleError, BundleTypeError, PartError
+from purestate._editing.paths import PathError
+from purestate._editing.predicates import PredicateError
 from purestate._flax.errors import FlaxNotInstalledError
 from purestate._inspection.tabulate import MissingPackageError, TableError
 from purestate._layers.axes import AxesError
@@ -34,6 +42,7 @@ from purestate._layers.errors import LayerError
 from purestate._layers.initializers import InitializerError
 from purestate._layers.recurrent.core import RecurrentError
 from purestate._precision.errors import PolicyError
+from purestate._views.errors import ViewAttributeError, ViewError, ViewTypeError
 
 __all__ = [
     "ArgumentError",
@@ -42,13 +51,17 @@ __all__ = [
     "BranchError",
     "BundleError",
     "BundleTypeError",
+    "CollectionError",
+    "CollectionModeError",
     "ConfigError",
     "DeferredAttributeError",
     "FlaxNotInstalledError",
     "FrameError",
+    "ImmutableCollectionError",
     "InitializerError",
     "InvalidRNGError",
     "JaxUsageError",
+    "JaxUsageWarning",
     "LayerError",
     "LiftError",
     "LookupStyleError",
@@ -64,11 +77,18 @@ __all__ = [
     "NewVariableError",
     "NonEmptyStateError",
     "PartError",
+    "PathError",
     "PolicyError",
+    "PredicateError",
     "PurestateError",
+    "PurestateWarning",
     "RecurrentError",
     "ShapeMismatchError",
+    "SharedKeyWarning",
     "TableError",
     "VariableError",
     "VariableTypeError",
+    "ViewAttributeError",
+    "ViewError",
+    "ViewTypeError",
 ]

@@ -16,6 +16,7 @@ from purestate._core.variables import current_name, get_current_state, get_initi
 from purestate._inspection.dot import abstract_to_dot, to_dot
 from purestate._inspection.summary import ArraySpec, MethodInvocation, ModuleDetails, eval_summary
 from purestate._inspection.tabulate import tabulate
+from purestate._lifted.fast_eval_shape import fast_eval_shape
 from purestate._lifted.layer_stack import LayerStackTransparencyMapping, layer_stack
 from purestate._lifted.lift import (
     LiftWithStateUpdater,
@@ -43,6 +44,7 @@ __all__ = [
     "custom_creator",
     "custom_getter",
     "eval_summary",
+    "fast_eval_shape",
     "flax",
     "force_name",
     "get_current_state",

@@ -1,0 +1,1 @@
+"""Objects over pure functions: models and optimizers that update themselves in place."""

@@ -1,0 +1,5 @@
+"""Metrics that go along in the state."""
+
+from purestate._layers.metrics import Accuracy, Mean, Metric, MultiMetric, Sum
+
+__all__ = ["Accuracy", "Mean", "Metric", "MultiMetric", "Sum"]

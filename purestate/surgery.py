@@ -1,0 +1,39 @@
+"""Taking trees of variables apart by predicates, and changing single places of them."""
+
+from purestate._editing.edits import Edited, delete, insert, rename
+from purestate._editing.holes import combine, filter, filter_with_path, partition, partition_with_path  # noqa: A004
+from purestate._editing.place import Place, at
+from purestate._editing.predicates import (
+    Predicate,
+    glob,
+    has_dtype,
+    has_ndim,
+    larger_than,
+    of_module,
+    of_spec,
+    regex,
+)
+from purestate._editing.transplant import transplant
+
+__all__ = [
+    "Edited",
+    "Place",
+    "Predicate",
+    "at",
+    "combine",
+    "delete",
+    "filter",
+    "filter_with_path",
+    "glob",
+    "has_dtype",
+    "has_ndim",
+    "insert",
+    "larger_than",
+    "of_module",
+    "of_spec",
+    "partition",
+    "partition_with_path",
+    "regex",
+    "rename",
+    "transplant",
+]
