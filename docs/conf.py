@@ -145,7 +145,7 @@ def _tidy_docstring(app: Sphinx, what: str, name: str, value: Any, options: Any,
 def _tidy_signature(app: Sphinx, what: str, name: str, value: Any, options: Any, arguments: Any, returns: Any) -> Any:
     if what == "class" and hasattr(value, "_fields"):
         return f"({', '.join(value._fields)})", None
-    if what == "class" and getattr(value, "_is_protocol", False):
+    if what == "class" and (getattr(value, "_is_protocol", False) or re.search("[Mm]ade by `", value.__doc__ or "")):
         return "", None
     if arguments is not None:
         arguments = arguments.replace("Callable[[Sequence[int], Any], Array]", "Initializer")

@@ -7,7 +7,7 @@ import purestate as ps
 
 PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
 # Bases, which are never raised themselves.
-BASES = {"PurestateError", "VariableError"}
+BASES = {"PurestateError", "PurestateWarning", "VariableError"}
 
 
 def test_every_error_of_the_core_is_raised_in_its_section():
