@@ -28,9 +28,11 @@ docs: $(VENV)/docs.stamp
 
 bench: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/trace.py
+	$(BIN)/python benchmarks/views.py
 
 bench-check: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/trace.py --check --repeats 1
+	$(BIN)/python benchmarks/views.py --check
 
 # One stamp for each set of extras, made anew when what is needed changes.
 $(VENV)/%.stamp: pyproject.toml
