@@ -146,7 +146,8 @@ def check_not_written(transform: str, modes: Modes, written: dict[Mode, Values],
     if written.get("broadcast"):
         names = ", ".join(paths_with_collections(modes, written["broadcast"]))
         raise CollectionModeError(
-            f"Inside `{transform}`, {names} is set, but goes through it as 'broadcast': the same for all, to be read. Choose {choices}."
+            f"Inside `{transform}`, {names} is set, but goes through it as 'broadcast': the same for all, to be read. "
+            f"Choose {choices}."
         )
 
 

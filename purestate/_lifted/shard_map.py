@@ -97,7 +97,8 @@ def shard_map(
       axis_names: along which of its axes to map; all, where it is empty.
       check_vma: see `jax.shard_map`. Without it JAX does not know which values differ, so that what is written needs a mode.
       collections: `{collection: mode}`. With "mean", "sum" or "first" what the shards write is combined so; with an axis (an
-        int) each has variables of its own, slices along that axis; with "broadcast" they may not write. What is sown is stacked along axis 0.
+        int) each has variables of its own, slices along that axis; with "broadcast" they may not write. What is sown is
+        stacked along axis 0.
 
     Returns:
       A function of whole arrays.

@@ -83,8 +83,8 @@ def vmap(
         so where they are made it has to be False: `split_rng=not ps.running_init()`.
       spmd_axis_name: see `jax.vmap`.
       collections: `{collection: mode}`. With an axis (an int) each row has variables of its own, slices along that axis. With
-        "mean", "sum" or "first" all rows see the same, and what they write is combined so; with "broadcast" they may not write. What
-        is sown, and perturbations, are stacked along axis 0.
+        "mean", "sum" or "first" all rows see the same, and what they write is combined so; with "broadcast" they may not
+        write. What is sown, and perturbations, are stacked along axis 0.
 
     Returns:
       A function of arguments with one axis more.
