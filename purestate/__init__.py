@@ -14,6 +14,7 @@ from purestate import (
     typing,
 )
 from purestate._core.attributes import param_attr, state_attr
+from purestate._core.check import Problem, check
 from purestate._core.collection import DO_NOT_STORE, AllBut
 from purestate._core.first_use import on_first_use
 from purestate._core.hooks import (
@@ -57,6 +58,7 @@ from purestate._core.rng import (
     with_rng,
 )
 from purestate._core.set_up_module import Container, SetUpModule
+from purestate._core.share import share
 from purestate._core.specs import Spec, specs
 from purestate._core.transform import (
     MutableParams,
@@ -144,6 +146,7 @@ from purestate._lifted.lift import (
     transparent_lift,
     transparent_lift_with_state,
 )
+from purestate._lifted.pmean_gradients import pmean_gradients
 from purestate._lifted.purify import get_variables, purify, set_variables
 from purestate._lifted.remat import eval_shape, jit, remat
 from purestate._lifted.scan import map, scan  # noqa: A004
@@ -250,6 +253,7 @@ __all__ = [
     "Optimizer",
     "PRNGSequence",
     "Params",
+    "Problem",
     "RMSNorm",
     "RNNCore",
     "RecurrentDropout",
@@ -280,6 +284,7 @@ __all__ = [
     "bind",
     "capture_intermediates",
     "causal_mask",
+    "check",
     "combine_masks",
     "cond",
     "config",
@@ -344,6 +349,7 @@ __all__ = [
     "param_attr",
     "partition_trainable",
     "perturb",
+    "pmean_gradients",
     "purify",
     "remat",
     "replace_rng_sequence_state",
@@ -356,6 +362,7 @@ __all__ = [
     "set_variable",
     "set_variables",
     "shard_map",
+    "share",
     "sliding_window_mask",
     "sow",
     "specs",

@@ -43,9 +43,10 @@ class Collection:
     `values` are what reads see. `initial` are what they were when first made, which is what
     `init` returns (dm-haiku's rule); None where a collection's values never change.
     `creatable` says whether new variables may be made, `writable` whether old ones may be set.
+    `anew` notes which variables a read had to make, where that is to be told.
     """
 
-    __slots__ = ("creatable", "initial", "name", "values", "writable")
+    __slots__ = ("anew", "creatable", "initial", "name", "values", "writable")
 
     def __init__(
         self, name: str, values: Mapping[str, Any], initial: Bundle | None, *, creatable: bool, writable: bool
@@ -55,6 +56,7 @@ class Collection:
         self.initial = initial
         self.creatable = creatable
         self.writable = writable
+        self.anew: list[str] | None = None
 
 
 def copy_bundle(bundle: Mapping[str, Any]) -> Bundle:

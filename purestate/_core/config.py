@@ -19,6 +19,8 @@ class Config:
     rng_reserve_size: int = 1
     leaks: str = "error"
     shared_keys: str = "warn"
+    new_state: str = "error"
+    unsynced_state: str = "error"
 
 
 _ACTIONS = ("error", "warn", "off")
@@ -40,7 +42,7 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
     changes = {name: value for name, value in given.items() if value is not None}
     if "rng_reserve_size" in changes and changes["rng_reserve_size"] <= 0:
         raise ConfigError(f"rng_reserve_size must be at least 1, got {changes['rng_reserve_size']}.")
-    for name in ("leaks", "shared_keys"):
+    for name in ("leaks", "shared_keys", "new_state", "unsynced_state"):
         if changes.get(name, "off") not in _ACTIONS:
             raise ConfigError(f"{name} has to be one of {', '.join(map(repr, _ACTIONS))}, but it is {changes[name]!r}.")
     if changes.get("check_jax_usage"):
@@ -57,6 +59,8 @@ def set(  # noqa: A001 (dm-haiku's name)
     rng_reserve_size: int | None = None,
     leaks: str | None = None,
     shared_keys: str | None = None,
+    new_state: str | None = None,
+    unsynced_state: str | None = None,
 ) -> None:
     """Changes settings from here on; what is left `None` stays as it is.
 
@@ -73,6 +77,11 @@ def set(  # noqa: A001 (dm-haiku's name)
         "warn", or "off", as in dm-haiku, where a dead tracer comes out.
       shared_keys: what to do about a key drawn inside a plain `jax.vmap`, whose rows then share it: "warn" (the default),
         "error" or "off".
+      new_state: what to do where `apply` reads state that is missing from the state it was given: "error" (the default), "warn",
+        or "off", as in dm-haiku, where it begins anew without a word. Where all of the state is missing, that is a warning,
+        unless this is "off"; none where `apply` is given `None` as its state.
+      unsynced_state: what to do where a layer inside `jax.shard_map` keeps statistics of its own shard alone: "error" (the
+        default), "warn", or "off". See the `sync` of `BatchNorm`.
 
     Raises:
       ConfigError: a value that has no meaning.
@@ -90,6 +99,8 @@ def context(
     rng_reserve_size: int | None = None,
     leaks: str | None = None,
     shared_keys: str | None = None,
+    new_state: str | None = None,
+    unsynced_state: str | None = None,
 ) -> Generator[None]:
     """Changes settings inside a `with` block, in this thread or task alone.
 
@@ -104,6 +115,8 @@ def context(
       rng_reserve_size: see `set`.
       leaks: see `set`.
       shared_keys: see `set`.
+      new_state: see `set`.
+      unsynced_state: see `set`.
 
     Yields:
       None.

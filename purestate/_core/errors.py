@@ -10,8 +10,10 @@
     │   ├── MissingStateError                 no such state, and no way to make it
     │   ├── MissingInitializerError           a variable must be made, and nothing says how
     │   ├── ShapeMismatchError                what is there has another shape than what was asked
+    │   ├── DtypeMismatchError                one name asked for as numbers of two kinds
     │   └── CollectionError                   a name in two collections, or a collection used as what it is not
     │       └── ImmutableCollectionError      a write to a collection that `apply` was not told may change
+    ├── CheckError              (ValueError)  all that `ps.check` found wrong with what `apply` was given
     ├── VariableTypeError       (TypeError, ValueError)  the value is not an array
     ├── NonEmptyStateError      (ValueError)  state was made under a transform that has no place for it
     ├── MissingRNGError         (ValueError)  random numbers were asked for, and no key was given
@@ -28,10 +30,13 @@
 
     PurestateWarning            (UserWarning)
     ├── SharedKeyWarning                      one random key for all rows of a plain jax.vmap
+    ├── EmptyStateWarning                     state begins anew, since `apply` was given an empty one
     └── JaxUsageWarning                       a JaxUsageError, where a warning is asked for
 
 Each class also derives from the builtin that programs written for dm-haiku catch.
 """
+
+from typing import Any
 
 
 class PurestateError(Exception):
@@ -74,12 +79,31 @@ class ShapeMismatchError(VariableError):
     """A variable has another shape than the one that was asked for."""
 
 
+class DtypeMismatchError(VariableError):
+    """A parameter was asked for twice in one run, as numbers of two kinds: float, integer, bool, complex."""
+
+
 class CollectionError(VariableError):
     """A variable was asked for in a collection that it is not in, or that cannot hold it."""
 
 
 class ImmutableCollectionError(CollectionError):
     """A variable was written in a collection that `apply` was not told may change."""
+
+
+class CheckError(PurestateError, ValueError):
+    """What `apply` was given does not fit its function; says all that is wrong at once.
+
+    Attributes:
+      problems: what is wrong, one `Problem` for each variable.
+    """
+
+    def __init__(self, message: str, problems: tuple[Any, ...] = ()):
+        super().__init__(message)
+        self.problems = problems
+
+    def __reduce__(self) -> Any:
+        return type(self), (str(self), self.problems)
 
 
 class VariableTypeError(PurestateError, TypeError, ValueError):
@@ -140,6 +164,10 @@ class PurestateWarning(UserWarning):
 
 class SharedKeyWarning(PurestateWarning):
     """A random key was drawn inside a plain `jax.vmap`, so that all rows share it."""
+
+
+class EmptyStateWarning(PurestateWarning):
+    """`apply` was given an empty state, and made anew what it needed."""
 
 
 class JaxUsageWarning(PurestateWarning):

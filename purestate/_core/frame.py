@@ -52,6 +52,7 @@ class Frame:
     """One run of `init` or `apply`: its collections, its keys, and the scope that is running."""
 
     __slots__ = (
+        "asked",
         "at_end",
         "boundary",
         "boundary_within",
@@ -62,6 +63,7 @@ class Frame:
         "keys",
         "labels",
         "making",
+        "mapped_axes",
         "mutable",
         "recorder",
         "reducers",
@@ -88,11 +90,13 @@ class Frame:
         self.labels: dict[tuple[str, str], str] = {}
         self.inner_labels: list[dict[tuple[str, str], str]] = []  # those of frames that ran within, for `lift`
         self.captures: Any = ()  # names of collections that what is sown into is asked for, beside `mutable`
+        self.asked: dict[tuple[str, str], Any] = {}  # the dtype that each parameter was first asked for with
         # The variable whose first value is being computed, and how many keys that has drawn.
         self.making: list[Any] | None = None
         self.recorder: Any = None  # is told of every variable that is read or made
         # How values that are sown under one name go together, by collection, module and name.
         self.reducers: dict[tuple[str, str, str], Any] = {}
+        self.mapped_axes: tuple[Any, ...] = ()  # the mesh axes of the `ps.shard_map`s that run within
         self.scope = Scope(None, ROOT, "__call__", None)
         self.trace_state: TraceState = current_trace_state()
         self.staging = is_staging(self.trace_state)
@@ -156,7 +160,7 @@ def collection_for(frame: Frame, name: str, path: str, variable: str) -> Collect
     label = frame.labels.get((path, variable))
     if label is None and name != "state":
         # In `init` whatever is there has a label, unless it is plain state.
-        label = "state" if frame.running_init and variable in state.values.get(path, ()) else name
+        label = "state" if frame.running_init and variable in (state.initial or {}).get(path, ()) else name
         frame.labels[path, variable] = label
     if label not in (None, name):
         raise CollectionError(

@@ -46,7 +46,9 @@ class MultiTransformedWithState(NamedTuple):
     apply: Any
 
 
-def multi_transform_with_state(f: Callable[[], tuple[Callable[..., Any], Any]]) -> MultiTransformedWithState:
+def multi_transform_with_state(
+    f: Callable[[], tuple[Callable[..., Any], Any]], *, strict: bool = False
+) -> MultiTransformedWithState:
     """Like `multi_transform`, for functions with state.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -63,6 +65,7 @@ def multi_transform_with_state(f: Callable[[], tuple[Callable[..., Any], Any]]) 
 
     Args:
       f: makes the modules; returns a function for `init` to run, and a pytree of functions.
+      strict: whether each `apply` first checks what it is given; see `transform_with_state`.
 
     Returns:
       `init(rng, *args, **kwargs) -> (params, state)`, with the arguments of the first function, and
@@ -77,7 +80,8 @@ def multi_transform_with_state(f: Callable[[], tuple[Callable[..., Any], Any]]) 
 
     treedef = _structure_of_functions(f)
     functions = [
-        transform_with_state(functools.partial(run_function, index)).apply for index in range(treedef.num_leaves)
+        transform_with_state(functools.partial(run_function, index), strict=strict).apply
+        for index in range(treedef.num_leaves)
     ]
     return MultiTransformedWithState(transform_with_state(run_template).init, jax.tree.unflatten(treedef, functions))
 
@@ -98,7 +102,7 @@ def _structure_of_functions(f: Callable[[], tuple[Any, Any]]) -> Any:
     return found[-1]
 
 
-def multi_transform(f: Callable[[], tuple[Callable[..., Any], Any]]) -> MultiTransformed:
+def multi_transform(f: Callable[[], tuple[Callable[..., Any], Any]], *, strict: bool = False) -> MultiTransformed:
     """Turns several functions that share modules into one `init` and an `apply` for each.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -115,6 +119,7 @@ def multi_transform(f: Callable[[], tuple[Callable[..., Any], Any]]) -> MultiTra
     Args:
       f: makes the modules; returns a function for `init` to run, which has to use all of them, and
         a pytree of functions.
+      strict: whether each `apply` first checks what it is given; see `transform_with_state`.
 
     Returns:
       `init(rng, *args, **kwargs) -> params`, with the arguments of the first function, and the tree
@@ -123,7 +128,7 @@ def multi_transform(f: Callable[[], tuple[Callable[..., Any], Any]]) -> MultiTra
     Raises:
       NonEmptyStateError: from `init` and `apply`, if a function makes state.
     """
-    pair = multi_transform_with_state(f)
+    pair = multi_transform_with_state(f, strict=strict)
 
     def init(rng: Any, *args: Any, **kwargs: Any) -> MutableParams:
         params, state = pair.init(rng, *args, **kwargs)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.collection import Collection
-from purestate._core.errors import FrameError, ShapeMismatchError
+from purestate._core.errors import FrameError, ShapeMismatchError, VariableError
 from purestate._core.frame import Frame, ambient, collection_for, get_frame
 from purestate._core.naming import path_here
 from purestate._core.path import variable_path
@@ -21,6 +21,7 @@ from purestate._core.variables import (
     missing_parameter,
     run_getters,
     set_state,
+    would_begin_anew,
 )
 
 
@@ -124,13 +125,19 @@ def _values_here(frame: Frame, collection: str, name: str) -> tuple[Collection, 
     return kept, path, kept.values.get(path, {})
 
 
+def _cannot_be_made(frame: Frame, kept: Collection, path: str, name: str) -> VariableError:
+    if kept.name == "params":
+        return missing_parameter(kept, path, name, ())
+    return would_begin_anew(kept, path, name) if frame.mutable is None else missing_in(kept, path, name)
+
+
 def _make_tree(frame: Frame, collection: str, name: str, init: Callable[[], Any], trainable: bool, axes: Any) -> None:
     """Makes a variable whose value may be a pytree."""
     kept, path, values = _values_here(frame, collection, name)
     if name in values:
         return
     if not kept.creatable:
-        raise missing_parameter(kept, path, name, ()) if collection == "params" else missing_in(kept, path, name)
+        raise _cannot_be_made(frame, kept, path, name)
     outer, frame.making = frame.making, [name, 0]
     try:
         value = init()

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from purestate._core.abstract import eval_shape_of
 from purestate._core.errors import ArgumentError, VariableError
 from purestate._core.frame import Frame, watching
 from purestate._core.path import variable_path
@@ -138,7 +139,7 @@ def specs(f: Any) -> Callable[..., Any]:
         recorder = Recorder()
         token = watching.set(recorder.watch)
         try:
-            shapes = _eval_shape(init, rng, args, kwargs)
+            shapes = eval_shape_of(init, (rng, *args), kwargs)
         finally:
             watching.reset(token)
         if isinstance(f, TransformedWithCollections):
@@ -149,21 +150,6 @@ def specs(f: Any) -> Callable[..., Any]:
         return _with_specs(params, recorder, "params"), _with_specs(state, recorder, None)
 
     return run
-
-
-def _eval_shape(init: Callable[..., Any], rng: Any, args: Any, kwargs: Any) -> Any:
-    """Like `jax.eval_shape`, with Python values left as they are."""
-    leaves, treedef = jax.tree.flatten((rng, args, kwargs))
-    traced = [hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves]
-
-    def run(arrays: list[Any]) -> Any:
-        rest = iter(arrays)
-        rng, args, kwargs = treedef.unflatten(
-            [next(rest) if is_array else leaf for leaf, is_array in zip(leaves, traced, strict=True)]
-        )
-        return init(rng, *args, **kwargs)
-
-    return jax.eval_shape(run, [leaf for leaf, is_array in zip(leaves, traced, strict=True) if is_array])
 
 
 def _with_specs(bundle: Mapping[str, Any], recorder: Recorder, collection: str | None) -> dict[str, Any]:

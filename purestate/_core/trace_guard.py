@@ -22,6 +22,7 @@ _NOT_USERS = (
     os.path.dirname(os.__file__) + os.sep + "contextlib",
     os.path.dirname(os.__file__) + os.sep + "functools",
 )
+_JAX = os.path.dirname(jax.__file__) + os.sep
 _Tracer: Any = jax.core.Tracer  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -100,7 +101,9 @@ def warn_of_shared_key(state: TraceState, what: str, where: str) -> None:
         return
     lasting = _lasting_traces(state)
     inner = [trace for trace in _lasting_traces(current_trace_state()) if not any(trace is other for other in lasting)]
-    if not any(type(trace).__name__ == "BatchTrace" for trace in inner) or _inside_jacfwd():
+    if not any(type(trace).__name__ == "BatchTrace" for trace in inner):
+        return
+    if _inside("jacfwd."):  # maps over directions, not over rows: what is drawn is to be the same for them
         return
     message = (
         f"{what} in {where!r}{user_location()} is drawn inside a plain jax.vmap, so that all rows get the same key. Use "
@@ -109,25 +112,25 @@ def warn_of_shared_key(state: TraceState, what: str, where: str) -> None:
     )
     if action == "error":
         raise JaxUsageError(message)
-    warnings.warn(message, SharedKeyWarning, stacklevel=_depth_of_user())
+    warn_user(message, SharedKeyWarning)
 
 
-def _inside_jacfwd() -> bool:
-    """Whether `jax.jacfwd` runs: it maps over directions, not over rows, and what is drawn is to be the same for them."""
+def _inside(qualified_name: str) -> bool:
+    """Whether a function of JAX runs around this, told by the beginning of its qualified name."""
     frame = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_qualname.startswith("jacfwd."):
+        if frame.f_code.co_qualname.startswith(qualified_name) and frame.f_code.co_filename.startswith(_JAX):
             return True
         frame = frame.f_back
     return False
 
 
-def _depth_of_user() -> int:
-    """The `stacklevel` that makes a warning of the caller point at the user's own line."""
-    frame, depth = sys._getframe(1), 1
+def warn_user(message: str, kind: type[Warning]) -> None:
+    """Warns at the caller's own line: the innermost that is neither purestate's nor JAX's."""
+    frame, depth = sys._getframe(1), 2
     while frame is not None and frame.f_code.co_filename.startswith(_NOT_USERS):
         frame, depth = frame.f_back, depth + 1
-    return depth
+    warnings.warn(message, kind, stacklevel=depth)
 
 
 def check_outlives_trace(value: Any, state: TraceState, what: str, where: str) -> None:
@@ -139,7 +142,7 @@ def check_outlives_trace(value: Any, state: TraceState, what: str, where: str) -
         return
     if action == "error":
         raise usage_error(what, where)
-    warnings.warn(str(usage_error(what, where)), JaxUsageWarning, stacklevel=_depth_of_user())
+    warn_user(str(usage_error(what, where)), JaxUsageWarning)
 
 
 def differs_by_row(value: Any) -> bool:
@@ -158,3 +161,28 @@ def varying_axes(value: Any) -> set[Any]:
         manual = getattr(kind, "manual_axis_type", None)
         axes |= set(getattr(kind, "vma", ()) if manual is None else manual.varying)
     return axes
+
+
+def device_axes() -> tuple[Any, ...]:
+    """The axes of the mesh along which a `jax.shard_map` or `jax.pmap` around this has split the arrays."""
+    return tuple(jax.sharding.get_abstract_mesh().manual_axes)
+
+
+def shard_axes() -> tuple[Any, ...]:
+    """Like `device_axes`, but none inside `jax.pmap`, where each device has values of its own on purpose."""
+    axes = device_axes()
+    return () if not axes or _inside("pmap.") else axes
+
+
+def is_tracked(axis: Any) -> bool:
+    """Whether JAX knows which values differ along an axis: `check_vma=True` of `jax.shard_map`."""
+    return axis in varying_axes(jax.lax.axis_index(axis))
+
+
+def is_bound(axis: Any) -> bool:
+    """Whether an axis can be summed over here."""
+    try:
+        jax.lax.axis_size(axis)
+    except NameError:
+        return False
+    return True

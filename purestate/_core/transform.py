@@ -7,9 +7,11 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
 import jax
 
 from purestate._core.collection import Bundle, Collection, copy_bundle
-from purestate._core.errors import ArgumentError, FrameError, InvalidRNGError, NonEmptyStateError
+from purestate._core.config import get_config
+from purestate._core.errors import ArgumentError, EmptyStateWarning, FrameError, InvalidRNGError, NonEmptyStateError
 from purestate._core.frame import ActiveFrame, Frame
 from purestate._core.keys import keys_for
+from purestate._core.trace_guard import warn_user
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,7 +61,7 @@ def run_init(
         "params": Collection("params", params, None, creatable=True, writable=False),
         "state": Collection("state", {}, state, creatable=True, writable=True),
     }
-    frame = Frame(collections, new_keys(rng, "init(rng, ...)", "first", rng_mode), running_init=True)
+    frame = Frame(collections, new_keys(rng, "init(rng, ...)", (rng,), rng_mode), running_init=True)
     with ActiveFrame(frame):
         call(f, args, kwargs)
         for check in frame.at_end:
@@ -78,20 +80,37 @@ def run_apply(
     rng_mode: str = "sequence",
 ) -> tuple[Any, MutableState]:
     """Runs `f` in a frame that reads the given variables; returns its result and the state."""
-    params = check_mapping("params", params, signature)
-    state = check_mapping("state", state, signature)
-    keys = new_keys(rng, signature, "third" if signature == _WITH_STATE else "second", rng_mode)
-    collections = {
-        # Only ever read, so not copied.
-        "params": Collection("params", params, None, creatable=False, writable=False),
-        "state": Collection("state", copy_bundle(state), copy_bundle(state), creatable=True, writable=True),
-    }
+    leading = (params, state, rng) if signature == _WITH_STATE else (params, rng)
+    params = check_mapping("params", params, signature, leading)
+    given, state = state, check_mapping("state", state, signature, leading)
+    keys = new_keys(rng, signature, leading, rng_mode)
+    new_state = get_config().new_state
+    kept = Collection("state", copy_bundle(state), copy_bundle(state), creatable=True, writable=True)
+    has_some = any(state.values())
+    if has_some:
+        kept.creatable = new_state != "error"
+    if given is not None:
+        kept.anew = []
+    # Params are only ever read, so not copied.
+    collections = {"params": Collection("params", params, None, creatable=False, writable=False), "state": kept}
     frame = Frame(collections, keys, running_init=False)
     with ActiveFrame(frame):
         out = call(f, args, kwargs)
         for check in frame.at_end:
             check()
-    return out, collections["state"].values
+    if kept.anew and new_state != "off":
+        _warn_of_new_state(kept.anew, "lacks them" if has_some else "is empty")
+    return out, kept.values
+
+
+def _warn_of_new_state(paths: list[str], why: str) -> None:
+    shown = ", ".join(map(repr, paths[:8])) + (f" and {len(paths) - 8} more" if len(paths) > 8 else "")
+    warn_user(
+        f"`apply` made state anew, since the one that it was given {why}: {shown}. What it had before, such as moving averages, "
+        "is gone if the state was left behind by mistake. Pass on what `init` or the last `apply` returned, or None as the "
+        "state to begin anew.",
+        EmptyStateWarning,
+    )
 
 
 def call(f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -106,17 +125,21 @@ def call(f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         raise
 
 
-def new_keys(rng: Any, signature: str, position: str, rng_mode: str = "sequence") -> Any:
-    """Returns what a frame draws its keys from."""
+def new_keys(rng: Any, signature: str, given: tuple[Any, ...], rng_mode: str = "sequence") -> Any:
+    """Returns what a frame draws its keys from; `given` is all that was given to `signature`, for the error."""
     if rng is None:
         return None
     try:
         return keys_for(rng, rng_mode)
     except InvalidRNGError as error:
         raise InvalidRNGError(
-            f"The {position} argument of `{signature}` has to be a random key, an int, a dict of keys by stream, or None, but "
-            f"it is {outline(rng)}. Are the arguments in this order? ({error})"
+            f"`rng` was expected to be a random key, an int, a dict of keys by stream, or None, but got {outline(rng)}. "
+            f"{_in_order(signature, given)} ({error})"
         ) from None
+
+
+def _in_order(signature: str, given: tuple[Any, ...]) -> str:
+    return f"Expected {signature}, got {signature.split('(')[0]}({', '.join(map(outline, given))}, ...): is the order right?"
 
 
 def outline(value: Any) -> str:
@@ -127,18 +150,18 @@ def outline(value: Any) -> str:
         return f"a {type(value).__name__} with {len(keys)} entries ({shown})" if keys else "an empty dict"
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
-    return f"a {type(value).__name__}"
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
-def check_mapping(name: str, value: Any, signature: str) -> Mapping[str, Any]:
+def check_mapping(name: str, value: Any, signature: str, given: tuple[Any, ...]) -> Mapping[str, Any]:
     """Returns a dict that was given to `apply`, or says what is wrong with it."""
     if value is None:
         return {}
     # Some containers of TensorFlow wrap a dict without being a Mapping.
     if not isinstance(value, Mapping) and type(value).__name__ != "_DictWrapper":
         raise ArgumentError(
-            f"`{name}` has to be a dict of dicts, {{module: {{name: array}}}}, but it is {outline(value)}. "
-            f"Are the arguments in this order? {signature}"
+            f"`{name}` was expected to be a dict of dicts, {{module: {{name: array}}}}, but got {outline(value)}. "
+            f"{_in_order(signature, given)}"
         )
     return value
 
@@ -206,7 +229,23 @@ def or_any(annotation: Any) -> Any:
     return Any if annotation is inspect.Parameter.empty else annotation
 
 
-def transform_with_state(f: Callable[P, R], *, rng_mode: str = "sequence") -> TransformedWithState[P, R]:
+def checked_first(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns an `apply` that has `check` look at what it is given."""
+    from purestate._core.check import check  # here, since few programs are strict
+
+    checked = check(apply)
+
+    def strict_apply(*args: Any, **kwargs: Any) -> Any:
+        checked(*args, **kwargs)
+        return apply(*args, **kwargs)
+
+    strict_apply.__name__ = apply.__name__
+    return strict_apply
+
+
+def transform_with_state(
+    f: Callable[P, R], *, rng_mode: str = "sequence", strict: bool = False
+) -> TransformedWithState[P, R]:
     """Turns a function that uses modules and state into two pure functions.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -223,6 +262,8 @@ def transform_with_state(f: Callable[P, R], *, rng_mode: str = "sequence") -> Tr
       f: a function that makes and uses modules, parameters, state and random keys.
       rng_mode: "sequence" splits the given key again and again, so that a first value depends on what was made before it,
         as in dm-haiku. With "path" it depends on the path of the variable instead: others may be added, removed or reordered.
+      strict: whether `apply` first has `check` look at what it is given, each time it is traced (without `jax.jit`, each time it
+        is called).
 
     Returns:
       `init(rng, *args, **kwargs) -> (params, state)` and
@@ -233,6 +274,7 @@ def transform_with_state(f: Callable[P, R], *, rng_mode: str = "sequence") -> Tr
     Raises:
       FrameError: `f` is compiled already.
       ArgumentError: `f` is not a function.
+      CheckError: from `apply`, where `strict`.
     """
     check_not_compiled(f)
 
@@ -245,11 +287,15 @@ def transform_with_state(f: Callable[P, R], *, rng_mode: str = "sequence") -> Tr
         return run_apply(f, params, state, rng, signature, args, kwargs, rng_mode)
 
     tell_signature(init, ("rng",), f, lambda _: tuple[Params, State])
+    if strict:
+        apply = checked_first(apply)
     tell_signature(apply, ("params", "state", "rng"), f, lambda out: tuple[or_any(out), State])
     return TransformedWithState(init, apply)
 
 
-def transform(f: Callable[P, R], *, apply_rng: bool = True, rng_mode: str = "sequence") -> Transformed[P, R]:
+def transform(
+    f: Callable[P, R], *, apply_rng: bool = True, rng_mode: str = "sequence", strict: bool = False
+) -> Transformed[P, R]:
     """Turns a function that uses modules, but no state, into two pure functions.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -263,6 +309,7 @@ def transform(f: Callable[P, R], *, apply_rng: bool = True, rng_mode: str = "seq
       f: a function that makes and uses modules, parameters and random keys.
       apply_rng: only True is possible; `without_apply_rng` drops the key.
       rng_mode: "sequence" or "path"; see `transform_with_state`.
+      strict: whether `apply` first checks what it is given; see `transform_with_state`.
 
     Returns:
       `init(rng, *args, **kwargs) -> params` and `apply(params, rng, *args, **kwargs) -> out`.
@@ -277,7 +324,7 @@ def transform(f: Callable[P, R], *, apply_rng: bool = True, rng_mode: str = "seq
             "transform(f, apply_rng=False) was dropped long ago: `apply` always takes a key. Write "
             "`ps.without_apply_rng(ps.transform(f))` for an `apply` that takes none."
         )
-    return without_state(transform_with_state(f, rng_mode=rng_mode))
+    return without_state(transform_with_state(f, rng_mode=rng_mode, strict=strict))
 
 
 def no_keyword(name: str, kwargs: Mapping[str, Any]) -> None:

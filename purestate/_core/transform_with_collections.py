@@ -10,6 +10,7 @@ from purestate._core.transform import (
     call,
     check_mapping,
     check_not_compiled,
+    checked_first,
     new_keys,
     or_any,
     outline,
@@ -58,7 +59,9 @@ def _as_container(mutable: Any) -> AllBut | tuple[str, ...]:
     return names
 
 
-def transform_with_collections(f: Callable[..., Any], *, rng_mode: str = "sequence") -> TransformedWithCollections:
+def transform_with_collections(
+    f: Callable[..., Any], *, rng_mode: str = "sequence", strict: bool = False
+) -> TransformedWithCollections:
     """Turns a function into two pure functions of one dict with a bundle for each collection.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -76,6 +79,7 @@ def transform_with_collections(f: Callable[..., Any], *, rng_mode: str = "sequen
     Args:
       f: a function that makes and uses modules, variables and random keys.
       rng_mode: "sequence" or "path"; see `transform_with_state`.
+      strict: whether `apply` first checks what it is given; see `transform_with_state`.
 
     Returns:
       `init(rng, *args, **kwargs) -> {"params": ..., "batch_stats": ..., ...}`, each collection
@@ -93,7 +97,7 @@ def transform_with_collections(f: Callable[..., Any], *, rng_mode: str = "sequen
     def init(rng: Any, *args: Any, **kwargs: Any) -> Variables:
         frame = Frame(
             {name: Collection(name, {}, {}, creatable=True, writable=True) for name in ("params", "state")},
-            new_keys(rng, "init(rng, ...)", "first", rng_mode),
+            new_keys(rng, "init(rng, ...)", (rng,), rng_mode),
             running_init=True,
             mutable=_ALL,
         )
@@ -105,7 +109,7 @@ def transform_with_collections(f: Callable[..., Any], *, rng_mode: str = "sequen
         return {name: bundle for name, bundle in kept.items() if bundle or name == "params"}
 
     def apply(variables: Any, rng: Any, *args: Any, mutable: Mutable = False, **kwargs: Any) -> Any:
-        variables = check_mapping("variables", variables, _APPLY)
+        variables = check_mapping("variables", variables, _APPLY, (variables, rng))
         for name, bundle in variables.items():
             if not isinstance(bundle, Mapping):
                 raise ArgumentError(
@@ -129,7 +133,9 @@ def transform_with_collections(f: Callable[..., Any], *, rng_mode: str = "sequen
                 creatable=changes and name != "params",
                 writable=changes,
             )
-        frame = Frame(collections, new_keys(rng, _APPLY, "second", rng_mode), running_init=False, mutable=may_change)
+        frame = Frame(
+            collections, new_keys(rng, _APPLY, (variables, rng), rng_mode), running_init=False, mutable=may_change
+        )
         with ActiveFrame(frame):
             out = call(f, args, kwargs)
             for check in frame.at_end:
@@ -140,5 +146,7 @@ def transform_with_collections(f: Callable[..., Any], *, rng_mode: str = "sequen
         return out, {name: bundle for name, bundle in updated.items() if bundle or name in variables}
 
     tell_signature(init, ("rng",), f, lambda _: Variables)
+    if strict:
+        apply = checked_first(apply)
     tell_signature(apply, ("variables", "rng"), f, or_any, mutable=False)
     return TransformedWithCollections(init, apply)

@@ -1,5 +1,6 @@
 """Reading, making and writing variables: one mechanism for parameters, state and every collection."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -10,18 +11,21 @@ import numpy as np
 from purestate._core import config, trace_guard
 from purestate._core.collection import DO_NOT_STORE, AllBut, Bundle, Collection, copy_bundle
 from purestate._core.errors import (
+    DtypeMismatchError,
     ImmutableCollectionError,
     MissingInitializerError,
     MissingParameterError,
     MissingRNGError,
     MissingStateError,
     ShapeMismatchError,
+    VariableError,
     VariableTypeError,
 )
 from purestate._core.frame import Frame, ambient, collection_for, get_frame, no_frame
 from purestate._core.hooks import GetterContext, SetterContext, functions_for, run_chain
 from purestate._core.naming import path_here
 from purestate._core.path import variable_path
+from purestate._core.share import Shared
 
 Initializer = Callable[[Sequence[int], Any], jax.Array]
 """`init(shape, dtype) -> array`."""
@@ -60,6 +64,7 @@ def get_parameter(
       FrameError: used outside a transformed function.
       MissingParameterError: `apply` was given no such parameter.
       ShapeMismatchError: the one that was given has another shape.
+      DtypeMismatchError: it was asked for before in this run, with a dtype of another kind.
       MissingInitializerError: it is to be made and `init` is None.
       VariableTypeError: `init` or a getter returned something that is not an array.
       JaxUsageError: it is to be made inside a plain JAX transform and would not outlive it.
@@ -77,8 +82,15 @@ def get_parameter(
         bundle = params[path]
         if name in bundle:
             value = bundle[name]
+    asked = frame.asked
+    if (path, name) not in asked:
+        asked[path, name] = dtype
+    elif asked[path, name] is not dtype:
+        _check_same_kind(path, name, asked[path, name], dtype)
     if value is None:
         value = _create_parameter(frame, hooks, path, name, shape, dtype, init)
+    elif init.__class__ is Shared:
+        raise _not_shared(path, name)
     elif config.ever_strict:
         trace_guard.check_strictly(frame.trace_state, f"`ps.get_parameter({name!r})`", path)
     if frame.recorder is not None:
@@ -104,9 +116,12 @@ def get_parameter(
 def _create_parameter(
     frame: Frame, hooks: Any, path: str, name: str, shape: Any, dtype: Any, init: Initializer | None
 ) -> Any:
+    if isinstance(init, Shared):
+        return init.value
     params = frame.collections["params"]
     dtype = jnp.float32 if dtype is None else dtype
     creating = init or _no_initializer(path, name)
+    _check_size(path, name, shape)
     try:
         value = _run_creators(frame, hooks, "params", path, name, shape, dtype, init, creating)
     except (MissingRNGError, MissingInitializerError):
@@ -174,6 +189,13 @@ def _no_initializer(path: str, name: str) -> Initializer:
     return init
 
 
+def _check_size(path: str, name: str, shape: Any) -> None:
+    # XLA ends the process where the size of an array is no 64-bit number.
+    sizes = [size for size in shape if isinstance(size, int)] if isinstance(shape, (tuple, list)) else []
+    if math.prod(sizes) >= 2**63:
+        raise VariableError(f"{variable_path(path, name)!r} cannot be made: no array is as large as {tuple(shape)}.")
+
+
 def _not_an_array(path: str, name: str, value: Any) -> VariableTypeError:
     return VariableTypeError(
         f"Parameter {name!r} of {path!r} has to be an array, but its initializer, creator or getter returned "
@@ -190,19 +212,55 @@ def _check_array(path: str, name: str, value: Any) -> None:
 
 def missing_parameter(params: Collection, path: str, name: str, shape: Any) -> MissingParameterError:
     """The error for a parameter that `apply` was not given, with what is near by."""
+    return MissingParameterError(
+        f"`apply` needs parameter {name!r} of {path!r} with shape {tuple(shape)}, and was not given it. "
+        f"{_what_is_there(params, path, name)} {_swapped(path, name)}"
+        "All parameters are made by `init`: run it on the same function, and pass on what it returned."
+    )
+
+
+def _swapped(path: str, name: str) -> str:
+    frames = ambient.get()[0]
+    state = frames[-1].collections["state"].values if frames else {}
+    is_there = name in _names_in(state.get(path))
+    return "The given state has it: are params and state in each other's place? " if is_there else ""
+
+
+def _what_is_there(kept: Collection, path: str, name: str) -> str:
+    """What a collection has where a variable is missed, and what is called nearly the same."""
     import difflib  # here, since only errors need it
 
-    wanted = variable_path(path, name)
-    have = [variable_path(module, key) for module, bundle in params.values.items() for key in _names_in(bundle)]
-    if path in params.values:
-        there = f"{path!r} has {_listed(_names_in(params.values[path]))}."
+    have = [variable_path(module, key) for module, bundle in kept.values.items() for key in _names_in(bundle)]
+    if path in kept.values:
+        there = f"{path!r} has {_listed(_names_in(kept.values[path]))}."
     else:
-        there = f"There is no module {path!r} in params{'' if params.values else ', which are empty'}."
-    near = difflib.get_close_matches(wanted, have, n=3, cutoff=0.6)
-    hint = f" Near it: {_listed(near)}." if near else ""
-    return MissingParameterError(
-        f"`apply` needs parameter {name!r} of {path!r} with shape {tuple(shape)}, and was not given it. {there}{hint} "
-        "All parameters are made by `init`: run it on the same function, and pass on what it returned."
+        there = f"There is no module {path!r} in {kept.name}{'' if kept.values else ', which are empty'}."
+    near = difflib.get_close_matches(variable_path(path, name), have, n=3, cutoff=0.6)
+    return there + (f" Near it: {_listed(near)}." if near else "")
+
+
+def _kind(dtype: Any) -> str:
+    for kind in ("bool", "integer", "floating", "complexfloating"):
+        if jnp.issubdtype(dtype, jnp.bool_ if kind == "bool" else getattr(jnp, kind)):
+            return kind
+    return str(dtype)
+
+
+def _check_same_kind(path: str, name: str, before: Any, now: Any) -> None:
+    before, now = (jnp.float32 if dtype is None else dtype for dtype in (before, now))
+    if _kind(before) != _kind(now):
+        raise DtypeMismatchError(
+            f"Parameter {name!r} of {path!r} is asked for with dtype {jnp.dtype(before).name} and with dtype "
+            f"{jnp.dtype(now).name} in one run: the same name is one array. Ask for the same dtype at both places and convert "
+            "what you get, or give one of them another name."
+        )
+
+
+def _not_shared(path: str, name: str) -> VariableError:
+    return VariableError(
+        f"Parameter {name!r} of {path!r} is to be shared (ps.share), but params have an array of its own for it, which would "
+        f"be left unused. Take {variable_path(path, name)!r} out of them; were they made before it was shared, "
+        "`ps.surgery.delete` does."
     )
 
 
@@ -277,7 +335,7 @@ def get_state(
 
     Raises:
       FrameError: used outside a transformed function.
-      MissingStateError: there is none, and `init` or `shape` is None.
+      MissingStateError: there is none, and `init` or `shape` is None; or `apply` was given a state that lacks it.
       JaxUsageError: it is to be made inside a plain JAX transform and would not outlive it.
     """
     frames, hooks = ambient.get()
@@ -320,13 +378,26 @@ def _create_state(
             "shape and dtype along with init to have it made."
         )
     if not state.creatable:
-        raise missing_in(state, path, name)
+        raise would_begin_anew(state, path, name) if frame.mutable is None else missing_in(state, path, name)
+    _check_size(path, name, shape)
     value = _run_creators(frame, hooks, "state", path, name, shape, dtype, init, init)
     if value is not DO_NOT_STORE:
+        if state.anew is not None:
+            state.anew.append(variable_path(path, name))
         if not hasattr(value, "shape"):
             check_arrays(path, name, value, "State")
         keep_new(frame, state, path, name, value, f"Making state {name!r}")
     return value
+
+
+def would_begin_anew(state: Collection, path: str, name: str) -> MissingStateError:
+    """The error for a read of state that `apply` was not given, though it was given some."""
+    return MissingStateError(
+        f"`apply` reads state {name!r} of {path!r}, which the given state lacks: {_what_is_there(state, path, name)} It "
+        "would begin anew, without a word. Pass the whole state that `init` or the last `apply` returned; make it in `init` "
+        "(a normalization layer: with is_training=True); or pass None as the state to begin anew on purpose. "
+        "ps.config.set(new_state='warn') lets single entries be made here."
+    )
 
 
 def missing_in(collection: Collection, path: str, name: str) -> MissingStateError:

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from purestate._core.module import Module
+from purestate._core.trace_guard import device_axes
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.axes import channel_index_of
 from purestate._layers.errors import LayerError
 from purestate._layers.moving_averages import ExponentialMovingAverage
+from purestate._layers.replicas import check_synchronized, over_replicas
 
 
 class BatchNorm(Module):
@@ -41,6 +43,9 @@ class BatchNorm(Module):
       cross_replica_axis_index_groups: which indices along it belong together.
       data_format: where the channels are; see `ConvND`.
       name: the name of the module.
+      sync: True for statistics over all shards wherever it runs inside `jax.shard_map`, `ps.shard_map` or `jax.pmap`, and those
+        of the batch elsewhere, so that one model is right in both. False where each shard keeps averages of its own.
+        With None, that is an error inside `jax.shard_map` (see `unsynced_state` of `ps.config.set`).
 
     Raises:
       LayerError: options exclude each other, or `axis` is one number.
@@ -59,6 +64,8 @@ class BatchNorm(Module):
         cross_replica_axis_index_groups: Sequence[Sequence[int]] | None = None,
         data_format: str = "channels_last",
         name: str | None = None,
+        *,
+        sync: bool | None = None,
     ):
         super().__init__(name=name)
         if not create_scale and scale_init is not None:
@@ -82,6 +89,7 @@ class BatchNorm(Module):
         self.axis = axis
         self.cross_replica_axis = cross_replica_axis
         self.cross_replica_axis_index_groups = cross_replica_axis_index_groups
+        self.sync = sync
         self.channel_index = channel_index_of(data_format)
         self.mean_ema = ExponentialMovingAverage(decay_rate, name="mean_ema")
         self.var_ema = ExponentialMovingAverage(decay_rate, name="var_ema")
@@ -108,7 +116,8 @@ class BatchNorm(Module):
           An array of the same shape.
 
         Raises:
-          LayerError: `scale` or `offset` is given although there is a parameter.
+          LayerError: `scale` or `offset` is given although there is a parameter; or no axis `cross_replica_axis` is there.
+          BatchedStateError: the averages would be those of one shard of a `jax.shard_map`.
           MissingStateError: there are no averages yet, because it never ran with `is_training`.
         """
         if self.create_scale and scale is not None:
@@ -124,16 +133,23 @@ class BatchNorm(Module):
         if is_training or test_local_stats:
             mean = jnp.mean(inputs, axis, keepdims=True)
             mean_of_squares = jnp.mean(jnp.square(inputs), axis, keepdims=True)
-            if self.cross_replica_axis:
-                mean, mean_of_squares = (
-                    jax.lax.pmean(m, self.cross_replica_axis, axis_index_groups=self.cross_replica_axis_index_groups)
-                    for m in (mean, mean_of_squares)
+            replicas = self.cross_replica_axis or (self.sync and device_axes())
+            if replicas:
+                mean, mean_of_squares = over_replicas(
+                    jax.lax.pmean,
+                    replicas,
+                    self.module_name,
+                    mean,
+                    mean_of_squares,
+                    index_groups=self.cross_replica_axis_index_groups,
                 )
             var = mean_of_squares - jnp.square(mean)
         else:
             mean = self.mean_ema.average.astype(inputs.dtype)
             var = self.var_ema.average.astype(inputs.dtype)
         if is_training:
+            if not self.cross_replica_axis and self.sync is None:
+                check_synchronized(self.mean_ema, self.var_ema)
             self.mean_ema(mean)
             self.var_ema(var)
 

@@ -21,7 +21,7 @@ from purestate._core.errors import CollectionModeError, VariableError
 from purestate._core.frame import Frame
 from purestate._core.intermediates import INTERMEDIATES, PERTURBATIONS, join_sown
 from purestate._core.path import variable_path
-from purestate._lifted.lift_frame import Key, Lifted, Snapshot, Values, take_snapshot, writable
+from purestate._lifted.lift_frame import Key, Lifted, Snapshot, Values, check_outlives, take_snapshot, writable
 
 Mode = int | str | None
 COMBINED = ("mean", "sum", "first")
@@ -127,6 +127,8 @@ def sown(frame: Frame, values: Values) -> Values:
 
 def keep_values(frame: Frame, values: Values, initial: Values | None = None) -> None:
     """Puts values into the frame; what was sown is joined with what is there."""
+    check_outlives(frame, values)
+    check_outlives(frame, initial or {})
     for (collection, module), bundle in values.items():
         kept = frame.collections["params"] if collection == "params" else writable(frame, collection)
         into = kept.values.setdefault(module, {})

@@ -18,8 +18,13 @@ import jax
 
 from purestate._core.collection import Bundle, Collection, copy_bundle
 from purestate._core.frame import ActiveFrame, Frame, Names, Scope, ambient
-from purestate._core.path import variable_path
-from purestate._core.trace_guard import current_trace_state, is_staging
+from purestate._core.path import ROOT, variable_path
+from purestate._core.trace_guard import (
+    check_outlives_trace,
+    current_trace_state,
+    is_staging,
+    warn_of_shared_key,
+)
 
 Key = tuple[str, str]
 """Of a module's variables in a snapshot: collection and module."""
@@ -64,6 +69,14 @@ def take_snapshot(frame: Frame) -> Snapshot:
 
 def restore(frame: Frame, snapshot: Snapshot) -> None:
     """Puts the values of a snapshot into the frame; what the snapshot does not have, stays."""
+    check_outlives(frame, {("params", module): bundle for module, bundle in (snapshot.params or {}).items()})
+    check_outlives(frame, snapshot.state)
+    check_outlives(frame, snapshot.initial or {})
+    if snapshot.keys is not None and current_trace_state() != frame.trace_state:
+        what, where = "A random key drawn inside a transform of purestate", frame.scope.path or ROOT
+        check_outlives_trace(snapshot.keys, frame.trace_state, what, where)
+        if not frame.running_init:  # first values are to be the same for all rows
+            warn_of_shared_key(frame.trace_state, what, where)
     if snapshot.params:
         _merge_into(frame.collections["params"].values, snapshot.params)
     for (name, module), bundle in snapshot.state.items():
@@ -72,6 +85,15 @@ def restore(frame: Frame, snapshot: Snapshot) -> None:
         _merge_into(writable(frame, name).initial, {module: bundle}, only_new=True)
     if snapshot.keys is not None:
         frame.keys.replace_internal_state(snapshot.keys)
+
+
+def check_outlives(frame: Frame, values: Values) -> None:
+    """Raises where a plain JAX transform that runs inside the frame would take values with it when it ends."""
+    if current_trace_state() == frame.trace_state:
+        return
+    for (_, module), bundle in values.items():
+        for name, value in bundle.items():
+            check_outlives_trace(value, frame.trace_state, f"Setting {name!r}, in a transform of purestate,", module)
 
 
 def writable(frame: Frame, name: str) -> Any:

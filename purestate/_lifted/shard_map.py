@@ -176,7 +176,11 @@ def shard_map(
         )
         if not frame.staging:  # run step by step, JAX does not tell which values differ
             run = jax.jit(run)
-        out, same, by_axis, keys = run(args, before, own)
+        frame.mapped_axes = (*frame.mapped_axes, *names)
+        try:
+            out, same, by_axis, keys = run(args, before, own)
+        finally:
+            frame.mapped_axes = frame.mapped_axes[: -len(names)]
         restore(frame, Snapshot(None, {}, None, keys))
         keep_values(frame, same["state"], same["initial"])
         for part in by_axis.values():

@@ -125,9 +125,10 @@ def vmap(
         size = None if not own else axis_size if axis_size is not None else _axis_size(args, in_axes)
         check_sizes(own, size, "ps.vmap")
         differing: Values = {}
+        keys_differ = False
 
         def with_changes(args: Any, key: Any, own: dict[int, Values]) -> Any:
-            nonlocal differing
+            nonlocal differing, keys_differ
             before = take_snapshot(frame)
             before = with_values(frame, before, sown(frame, before.state), only=True)
             for part in own.values():
@@ -138,6 +139,7 @@ def vmap(
             changed = changes(before, after)
             if key is not None:
                 changed = changed._replace(keys=None)  # each row's keys end with the row
+            keys_differ = differs_by_row(changed.keys)
             written: dict[str, dict[Mode, Values]] = {}
             for part, values in (
                 ("state", {**{("params", m): b for m, b in (changed.params or {}).items()}, **changed.state}),
@@ -172,6 +174,12 @@ def vmap(
         except ValueError as error:
             if "out_axes" in str(error) and differing:
                 raise _batched(modes, differing, split_rng and frame.running_init) from error
+            if "out_axes" in str(error) and keys_differ:
+                raise BatchedStateError(
+                    "Inside `ps.vmap(..., split_rng=False)`, how many random keys are drawn differs from row to row (as in a "
+                    "`ps.cond` on data), but all rows draw from one sequence. Write `split_rng=True` (outside `init`), or draw "
+                    "the same number of keys in each branch."
+                ) from error
             raise
         restore(frame, Snapshot(None, {}, None, new_keys))
         keep_values(frame, same["state"], same["initial"])

@@ -11,6 +11,7 @@ from purestate._core.variables import get_parameter, get_state, set_state
 from purestate._layers.errors import LayerError
 from purestate._layers.initializers import VarianceScaling
 from purestate._layers.moving_averages import ExponentialMovingAverage
+from purestate._layers.replicas import check_synchronized, over_replicas
 
 
 def _flat(layer: Any, inputs: jax.Array) -> jax.Array:
@@ -243,8 +244,9 @@ class VectorQuantizerEMA(Module):
         sizes = jnp.sum(encodings, axis=0)
         sums = jnp.matmul(vectors.T, encodings)
         if self.cross_replica_axis:
-            sizes = lax.psum(sizes, self.cross_replica_axis)
-            sums = lax.psum(sums, self.cross_replica_axis)
+            sizes, sums = over_replicas(lax.psum, self.cross_replica_axis, self.module_name, sizes, sums)
+        else:
+            check_synchronized(self.ema_cluster_size, self.ema_dw)
         sizes = self.ema_cluster_size(sizes)
         sums = self.ema_dw(sums)
         total = jnp.sum(sizes)

@@ -1,0 +1,21 @@
+"""Running a function on shapes alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+
+def eval_shape_of(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Like `jax.eval_shape(f, *args, **kwargs)`, with what is no array left as it is: bools, strings, functions."""
+    leaves, treedef = jax.tree.flatten((args, kwargs))
+    traced = [hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves]
+
+    def run(arrays: list[Any]) -> Any:
+        rest = iter(arrays)
+        args, kwargs = treedef.unflatten(
+            [next(rest) if is_array else leaf for leaf, is_array in zip(leaves, traced, strict=True)]
+        )
+        return f(*args, **kwargs)
+
+    return jax.eval_shape(run, [leaf for leaf, is_array in zip(leaves, traced, strict=True) if is_array])

@@ -1,0 +1,291 @@
+"""`check`: all that is wrong with what `apply` was given, at once and without computing anything."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from purestate._core import config
+from purestate._core.abstract import eval_shape_of
+from purestate._core.collection import AllBut, Bundle, Collection, copy_bundle
+from purestate._core.errors import ArgumentError, CheckError, MissingStateError, PurestateError
+from purestate._core.frame import Frame, ambient, watching
+from purestate._core.hooks import intercept_methods
+from purestate._core.keys import keys_for
+from purestate._core.path import ROOT, variable_path
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with what `apply` was given.
+
+    Attributes:
+      kind: "missing", "unknown", "shape", "dtype", "drift" (what `apply` would make of the state has another form), or "other".
+      collection: which collection it is in.
+      path: the full name of the variable, such as "mlp/~/linear_0/w"; empty for "other".
+      message: what is wrong, and what is near.
+    """
+
+    kind: str
+    collection: str
+    path: str
+    message: str
+
+
+_Trees = dict[str, dict[str, dict[str, Any]]]  # collection -> module -> name -> tree of shapes
+_MOST_SHOWN = 40
+
+
+def check(f: Any) -> Any:
+    """Returns a function that looks whether what `apply` is given fits, and computes nothing.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps
+    >>> f = ps.transform(lambda x: ps.Linear(3)(x))
+    >>> x = jnp.ones([2, 5])
+    >>> params = f.init(jax.random.key(0), x)
+    >>> ps.check(f)(params, None, x)
+    >>> wrong = {"linear": {"W": params["linear"]["w"], "b": jnp.zeros([4])}}
+    >>> try:
+    ...     ps.check(f)(wrong, None, x)
+    ... except ps.errors.CheckError as error:
+    ...     for problem in error.problems:
+    ...         print(problem.message)
+    params 'linear/w' is missing: float32[5,3] is needed. Near it: 'linear/W'.
+    params 'linear/b' has shape float32[4], but float32[3] is needed.
+    params 'linear/W' (float32[5,3]) is used by no module. Near it: 'linear/w'.
+
+    The function is traced as `init` and as `apply` would run it with these arguments. What neither uses is unknown; but state of
+    a module that is there may wait for a call with other arguments, such as is_training=True.
+
+    Args:
+      f: what one of the transforms returned, or one `apply`.
+
+    Returns:
+      A function of what `apply` takes, arrays or `jax.ShapeDtypeStruct`s, which returns None. For `multi_transform`, a tree of such
+      functions.
+
+    Raises:
+      ArgumentError: `f` is neither; from the function, what is no tree of variables at all.
+      CheckError: from the function, with all that is wrong; `problems` lists it.
+    """
+    apply = getattr(f, "apply", f)
+    if callable(apply):
+        return _checked(apply)
+    functions = jax.tree.leaves(apply)
+    if not functions or not all(callable(function) for function in functions):
+        raise ArgumentError(
+            f"`ps.check` takes what `ps.transform` and its kin return, or an `apply`, but got a {type(f).__name__}."
+        )
+    return jax.tree.map(_checked, apply)
+
+
+def _checked(apply: Callable[..., Any]) -> Callable[..., None]:
+    def run(*args: Any, **kwargs: Any) -> None:
+        problems = tuple(_problems(apply, args, kwargs))
+        if problems:
+            shown = [problem.message for problem in problems[:_MOST_SHOWN]]
+            if len(problems) > _MOST_SHOWN:
+                shown.append(f"and {len(problems) - _MOST_SHOWN} more, in the `problems` of this error.")
+            count = "1 thing does" if len(problems) == 1 else f"{len(problems)} things do"
+            raise CheckError(
+                f"{count} not fit in what `apply` was given:\n  " + "\n  ".join(shown),
+                problems,
+            )
+
+    return run
+
+
+def _problems(apply: Callable[..., Any], args: Any, kwargs: Any) -> list[Problem]:
+    # What is missing is told below, all of it, and a key that is drawn is told when it is drawn for good.
+    with config.context(new_state="off", shared_keys="off"):
+        run = _Run(as_init=True)
+        try:
+            run(apply, args, kwargs)
+        except MissingStateError:
+            # What `init` cannot do with these arguments, such as is_training=False, may go with the given state.
+            run = _Run(as_init=True, state_given=True)
+            with contextlib.suppress(Exception):  # of the given state, perhaps; the last run below tells
+                run(apply, args, kwargs)
+        problems = run.compare()
+        if any(problem.kind in ("missing", "shape") for problem in problems):
+            return problems
+        run = _Run(as_init=False)
+        try:
+            run(apply, args, kwargs)
+        except PurestateError as error:
+            if isinstance(error, ArgumentError):
+                raise
+            return [*problems, Problem("other", "", "", str(error))]
+        return [*problems, *run.drift()]
+
+
+class _Run:
+    """One run of `apply`, on shapes alone, or of the same function as `init` would run it."""
+
+    def __init__(self, *, as_init: bool, state_given: bool = False):
+        self._as_init = as_init
+        self._state_given = state_given
+        self._frame: Frame | None = None
+        self._modules: set[str] = {ROOT}
+        self._began_anew = False  # None was given as the state, on purpose
+        self.at_end = False
+        self.given: _Trees = {}
+        self.found: _Trees = {}
+
+    def __call__(self, apply: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        def run(*args: Any, **kwargs: Any) -> None:
+            outer = ambient.set(((), ()))
+            token = watching.set(self._watch)
+            try:
+                with intercept_methods(self._note_module):
+                    apply(*args, **kwargs)
+                self.at_end = True
+            finally:
+                watching.reset(token)
+                ambient.reset(outer)
+                self._note_variables()
+
+        eval_shape_of(run, args, kwargs)
+
+    def _note_variables(self) -> None:
+        for name, collection in self._frame.collections.items() if self._frame is not None else ():
+            kept = collection.initial if self._as_init and name != "params" else collection.values
+            self.found[name] = _shapes(kept or {})
+
+    def _note_module(self, next_method: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        out = next_method(*args, **kwargs)
+        self._modules.add(getattr(context.module, "module_name", ""))
+        return out
+
+    def _watch(self, frame: Frame) -> None:
+        if self._frame is not None:  # a function lifted into this one
+            return
+        self._frame = frame
+        self.given = {name: _shapes(collection.values) for name, collection in frame.collections.items()}
+        state = frame.collections["state"]
+        self._began_anew = frame.mutable is None and state.anew is None and not state.values
+        if not self._as_init:
+            return
+        frame.running_init = True
+        if frame.keys is None:
+            frame.keys = keys_for(jax.random.key(0))
+        for name, collection in tuple(frame.collections.items()):
+            fresh = Collection(name, {}, {}, creatable=True, writable=name != "params" or frame.mutable is not None)
+            if name == "params" and frame.mutable is None:
+                fresh.initial = None
+            elif name != "params" and self._state_given:
+                fresh.values = copy_bundle(collection.values)
+            frame.collections[name] = fresh
+        if frame.mutable is not None:
+            frame.mutable = AllBut()
+
+    def compare(self) -> list[Problem]:
+        """What is wrong with what was given."""
+        problems: list[Problem] = []
+        for collection in {**self.found, **self.given}:
+            if collection == "state" and self._began_anew:
+                continue
+            needed, given = _flat(self.found.get(collection, {})), _flat(self.given.get(collection, {}))
+            missing = [path for path in needed if path not in given]
+            others = [path for path in given if path not in needed]
+            for path in needed:
+                if path in missing:
+                    text = f"is missing: {_outline(needed[path][1])} is needed."
+                    problems.append(_problem("missing", collection, path, text, others))
+                else:
+                    problems += _difference(collection, path, given[path][1], needed[path][1])
+            for path in others:
+                if not self.at_end or self._may_be_used(collection, path, missing):
+                    continue
+                text = f"({_outline(given[path][1])}) is used by no module."
+                problems.append(_problem("unknown", collection, path, text, missing))
+        return problems
+
+    def _may_be_used(self, collection: str, path: str, missing: list[str]) -> bool:
+        """Whether a variable may be for other arguments, or another method: of a module that is there, and was not called."""
+        module = _flat(self.given[collection])[path][0]
+        if _near(path, missing):
+            return False
+        if collection != "params" and module in self._modules:
+            return True
+        used = [f"{path}/" for bundle in self.found.values() for path in bundle]
+        idle = (f"{path}/" for path in self._modules if not any(other.startswith(f"{path}/") for other in used))
+        return any(f"{module}/".startswith(path) for path in idle)
+
+    def drift(self) -> list[Problem]:
+        """What `apply` would make of the state that is of another form than what it was given."""
+        problems: list[Problem] = []
+        for collection, found in self.found.items():
+            given = _flat(self.given.get(collection, {}))
+            if collection == "params" or not given:
+                continue
+            for path, (_, after) in _flat(found).items():
+                if path not in given:
+                    text = f"is new: `apply` makes it, {_outline(after)}, and was not given it."
+                    problems.append(_problem("drift", collection, path, text, []))
+                elif after != given[path][1]:
+                    text = f"is {_outline(given[path][1])}, and `apply` makes {_outline(after)} of it."
+                    problems.append(_problem("drift", collection, path, text, []))
+        return problems
+
+
+def _difference(collection: str, path: str, given: Any, needed: Any) -> list[Problem]:
+    if given == needed:
+        return []
+    shapes = [jax.tree.map(lambda leaf: getattr(leaf, "shape", None), tree) for tree in (given, needed)]
+    kind = "dtype" if shapes[0] == shapes[1] else "shape"
+    text = f"has {kind} {_outline(given)}, but {_outline(needed)} is needed."
+    return [_problem(kind, collection, path, text, [])]
+
+
+def _problem(kind: str, collection: str, path: str, text: str, others: list[str]) -> Problem:
+    near = _near(path, others)
+    hint = f" Near it: {', '.join(map(repr, near))}." if near else ""
+    return Problem(kind, collection, path, f"{collection} {path!r} {text}{hint}")
+
+
+def _near(path: str, others: list[str]) -> list[str]:
+    import difflib  # here, since only what is wrong needs it
+
+    return difflib.get_close_matches(path, others, n=2, cutoff=0.6)
+
+
+def _shape(leaf: Any) -> Any:
+    if isinstance(leaf, (bool, int, float, complex)) or (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
+        return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
+    return leaf
+
+
+def _shapes(bundle: Mapping[str, Any]) -> Bundle:
+    """The shapes of a bundle's arrays. What is no dict of variables is kept as it is, under the name of its module."""
+    return {
+        module: {name: jax.tree.map(_shape, value) for name, value in variables.items()}
+        if isinstance(variables, Mapping)
+        else {"": _shape(variables)}
+        for module, variables in bundle.items()
+    }
+
+
+def _flat(bundle: Bundle) -> dict[str, tuple[str, Any]]:
+    return {
+        variable_path(module, name) if name else module: (module, value)
+        for module, variables in bundle.items()
+        for name, value in variables.items()
+    }
+
+
+def _outline(tree: Any) -> str:
+    """A shape as "float32[5,3]"; for a tree of many, the first few."""
+    leaves = jax.tree.leaves(tree)
+    texts = [
+        f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]" if hasattr(leaf, "shape") else f"a {type(leaf).__name__}"
+        for leaf in leaves[:3]
+    ]
+    if len(leaves) == 1:
+        return texts[0]
+    return (
+        f"a tree of {len(leaves)} ({', '.join(texts)}{', ...' if len(leaves) > 3 else ''})"
+        if leaves
+        else "an empty tree"
+    )
