@@ -246,7 +246,7 @@ class VectorQuantizerEMA(Module):
         if self.cross_replica_axis:
             sizes, sums = over_replicas(lax.psum, self.cross_replica_axis, self.module_name, sizes, sums)
         else:
-            check_synchronized(self.ema_cluster_size, self.ema_dw)
+            check_synchronized(self._ema_cluster_size, self._ema_dw)
         sizes = self.ema_cluster_size(sizes)
         sums = self.ema_dw(sums)
         total = jnp.sum(sizes)

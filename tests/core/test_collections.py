@@ -292,7 +292,7 @@ def test_batch_norm_is_in_batch_stats_and_its_bits_do_not_change():
     [
         ({"linear": {"w": jnp.ones([2])}}, "one level short"),
         ({"params": jnp.ones([2])}, "'params' is an array of shape"),
-        (jnp.ones([2]), "`variables` has to be a dict"),
+        (jnp.ones([2]), "`variables` was expected to be a dict"),
     ],
 )
 def test_variables_in_another_form(variables, words):

@@ -54,7 +54,9 @@ def test_arguments_in_the_wrong_order(params):
         ps.errors.ArgumentError, "apply(params, state, rng", "(2, 3)", call=lambda: f.apply(X, params, None, X)
     )
     assert "1." not in str(error), "no dump of arrays"
-    raises(ps.errors.InvalidRNGError, "apply(params, rng", "second", call=lambda: NET.apply(params, params, X))
+    raises(
+        ps.errors.InvalidRNGError, "apply(params, rng", "`rng` was expected", call=lambda: NET.apply(params, params, X)
+    )
 
 
 def test_no_initializer():

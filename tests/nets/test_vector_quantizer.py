@@ -31,6 +31,11 @@ def ema_quantizer(decay=0.9, **kwargs):
 PARAMS = {"vq": {"embeddings": E}}
 
 
+def begun(f):
+    """The state that training begins with: averages that have seen nothing, and the embeddings above."""
+    return {**f.init(jax.random.key(0), X)[1], **PARAMS}
+
+
 @pytest.mark.parametrize("ema", [False, True])
 def test_each_vector_becomes_the_nearest(ema):
     f = ema_quantizer() if ema else quantizer()
@@ -69,7 +74,7 @@ def test_first_values():
 
 def test_averages_follow_the_formula():
     f = ema_quantizer(decay=0.5, epsilon=1e-3)
-    state = {"vq": {"embeddings": E}}
+    state = begun(f)
     embeddings = E.astype(np.float64)
     sizes, sums = np.zeros(7), np.zeros([3, 7])
     for step in (1, 2, 3):
@@ -88,7 +93,7 @@ def test_averages_follow_the_formula():
 
 def test_only_training_updates():
     f = ema_quantizer()
-    _, state = f.apply({}, PARAMS, None, X)
+    _, state = f.apply({}, begun(f), None, X)
     _, same = f.apply({}, state, None, X * 2, False)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), state, same))
 
@@ -96,8 +101,9 @@ def test_only_training_updates():
 def test_two_replicas_are_one_batch():
     """Averages and perplexity over an axis are those of the whole batch."""
     f, g = ema_quantizer(), ema_quantizer(cross_replica_axis="i")
-    out, state = f.apply({}, PARAMS, None, X[:4])
-    outs, states = jax.jit(jax.vmap(lambda x: g.apply({}, PARAMS, None, x), axis_name="i"))(X[:4].reshape(2, 2, 4, 3))
+    first = begun(f)
+    out, state = f.apply({}, first, None, X[:4])
+    outs, states = jax.jit(jax.vmap(lambda x: g.apply({}, first, None, x), axis_name="i"))(X[:4].reshape(2, 2, 4, 3))
     for replica in range(2):
         np.testing.assert_allclose(states["vq"]["embeddings"][replica], state["vq"]["embeddings"], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(outs["perplexity"][replica], out["perplexity"], rtol=1e-5)

@@ -807,7 +807,8 @@ def test_a_collection_that_was_not_given():
         ps.bind(ps.transform_with_collections(forward), {"params": {}})(X)
     # In the one state there is a place for it.
     model = ps.bind(forward, {}, {"~": {}})
-    model(X)
+    with pytest.warns(ps.errors.EmptyStateWarning, match="calls"):
+        model(X)
     model(X)
     assert int(model.state["~"]["calls"]) == 2
 
