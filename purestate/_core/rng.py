@@ -39,6 +39,8 @@ def _draw(what: str, draw: Any, stream: str | None = None) -> Any:
         raise no_frame(f"`ps.{what}`")
     frame = frames[-1]
     keys = _frame_keys(frame, what)
+    if draw is next:
+        frame.num_drawn += 1
     if stream is not None and isinstance(keys, KeyStreams):
         keys = keys.stream(stream, frame)
     if trace_guard.current_trace_state() == frame.trace_state:

@@ -11,26 +11,6 @@ from purestate._core.keys import PRNGSequence
 from purestate._lifted.lift_frame import lift_changes, names_here, rewind_names
 
 
-class _CountingSequence(PRNGSequence):
-    """Counts the keys that are drawn one by one, which are those that a reserve saves splits for."""
-
-    __slots__ = ("count",)
-    count: int
-
-    def __next__(self) -> jax.Array:
-        self.count += 1
-        return super().__next__()
-
-    next = __next__
-
-    def take(self, num: int) -> tuple[jax.Array, ...]:
-        count = self.count
-        try:
-            return super().take(num)
-        finally:
-            self.count = count
-
-
 def optimize_rng_use(fun: Callable[..., Any]) -> Callable[..., Any]:
     """Finds out how many keys `fun` will draw, and splits them off in one operation before it runs.
 
@@ -60,10 +40,9 @@ def optimize_rng_use(fun: Callable[..., Any]) -> Callable[..., Any]:
             counts: list[int] = []
 
             def count(*args: Any, **kwargs: Any) -> None:
-                frame.keys = keys = _CountingSequence(frame.keys.internal_state)
-                keys.count = 0
+                before = frame.num_drawn
                 fun(*args, **kwargs)
-                counts.append(keys.count)
+                counts.append(frame.num_drawn - before)
 
             names = names_here(frame)
             closed = lift_changes(count, frame)
