@@ -43,17 +43,18 @@ def _draw(what: str, draw: Any, stream: str | None = None) -> Any:
         frame.num_drawn += 1
     if stream is not None and isinstance(keys, KeyStreams):
         keys = keys.stream(stream, frame)
-    if trace_guard.current_trace_state() == frame.trace_state:
+    home = frame.trace_state if frame.key_trace is None else frame.key_trace
+    if trace_guard.current_trace_state() == home:
         return draw(keys)
     trace_guard.check_strictly(frame.trace_state, f"`ps.{what}`", _where(frame))
     before = keys.internal_state
     drawn = draw(keys)
-    if trace_guard.outlives_trace((keys.internal_state, drawn), frame.trace_state):
+    if trace_guard.outlives_trace((keys.internal_state, drawn), home):
         if frame.making is None:  # a first value is to be the same for all rows
-            trace_guard.warn_of_shared_key(frame.trace_state, f"`ps.{what}`", _where(frame))
+            trace_guard.warn_of_shared_key(home, f"`ps.{what}`", _where(frame))
         return drawn
     try:
-        trace_guard.check_outlives_trace((keys.internal_state, drawn), frame.trace_state, f"`ps.{what}`", _where(frame))
+        trace_guard.check_outlives_trace((keys.internal_state, drawn), home, f"`ps.{what}`", _where(frame))
     except JaxUsageError:
         keys.replace_internal_state(before)
         raise
@@ -249,11 +250,12 @@ class with_rng(AbstractContextManager[None]):  # noqa: N801 (dm-haiku's name)
         trace_guard.check_strictly(frame.trace_state, "`ps.with_rng`", _where(frame))
         self._frame = frame
         self._keys = PRNGSequence(key)
-        self._outer: list[PRNGSequence | None] = []
+        self._outer: list[tuple[PRNGSequence | None, Any]] = []
 
     def __enter__(self) -> None:
-        self._outer.append(self._frame.keys)
+        self._outer.append((self._frame.keys, self._frame.key_trace))
         self._frame.keys = self._keys
+        self._frame.key_trace = trace_guard.current_trace_state()
 
     def __exit__(self, *exc_info: object) -> None:
-        self._frame.keys = self._outer.pop()
+        self._frame.keys, self._frame.key_trace = self._outer.pop()

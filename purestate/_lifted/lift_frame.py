@@ -72,11 +72,12 @@ def restore(frame: Frame, snapshot: Snapshot) -> None:
     check_outlives(frame, {("params", module): bundle for module, bundle in (snapshot.params or {}).items()})
     check_outlives(frame, snapshot.state)
     check_outlives(frame, snapshot.initial or {})
-    if snapshot.keys is not None and current_trace_state() != frame.trace_state:
+    home = frame.trace_state if frame.key_trace is None else frame.key_trace
+    if snapshot.keys is not None and current_trace_state() != home:
         what, where = "A random key drawn inside a transform of purestate", frame.scope.path or ROOT
-        check_outlives_trace(snapshot.keys, frame.trace_state, what, where)
+        check_outlives_trace(snapshot.keys, home, what, where)
         if not frame.running_init:  # first values are to be the same for all rows
-            warn_of_shared_key(frame.trace_state, what, where)
+            warn_of_shared_key(home, what, where)
     if snapshot.params:
         _merge_into(frame.collections["params"].values, snapshot.params)
     for (name, module), bundle in snapshot.state.items():
@@ -199,7 +200,7 @@ class Lifted:
         params = frame.collections["params"]
         outside = [(collection, collection.values, collection.initial) for collection in frame.collections.values()]
         keys, trace_state, staging, scope_outside = frame.keys, frame.trace_state, frame.staging, frame.scope
-        names_outside = scope.names
+        key_trace, names_outside = frame.key_trace, scope.names
         try:
             if snapshot.params is not None:
                 params.values = copy_bundle(snapshot.params)
@@ -220,6 +221,7 @@ class Lifted:
                 frame.keys = frame.keys.again(frame.keys.internal_state if snapshot.keys is None else snapshot.keys)
             frame.trace_state = current_trace_state()
             frame.staging = is_staging(frame.trace_state)
+            frame.key_trace = None
             frame.scope = scope
             scope.names = None if names is None else names.copy()
             if ambient.get()[0][-1:] == (frame,):
@@ -232,6 +234,7 @@ class Lifted:
             return out, take_snapshot(frame)
         finally:
             frame.keys, frame.trace_state, frame.staging, frame.scope = keys, trace_state, staging, scope_outside
+            frame.key_trace = key_trace
             for collection in frame.collections.values():  # those that were not there before end up empty
                 if collection.writable:
                     collection.values, collection.initial = {}, {}

@@ -1,7 +1,9 @@
 """Side effects inside a plain JAX transform are right, or a JaxUsageError; never a leaked tracer."""
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import purestate as ps
@@ -195,3 +197,69 @@ def test_settings_for_leaks():
     assert isinstance(state["~"]["set"], jax.core.Tracer)  # as in dm-haiku
     with pytest.raises(ps.errors.ConfigError, match="'error', 'warn', 'off'"):
         ps.config.set(leaks="nothing")
+
+
+AROUND = {
+    "jit": lambda g, x: jax.jit(g)(x),
+    "vmap": lambda g, x: jax.vmap(g)(x),
+    "scan": lambda g, x: jax.lax.scan(lambda c, row: (c, g(row)), 0, x)[1],
+    "grad": lambda g, x: jax.grad(lambda x: g(x).sum())(x),
+}
+WITHIN = {
+    "remat": lambda g, x: ps.remat(g)(x),
+    "grad": lambda g, x: ps.grad(lambda x: g(x).sum())(x),
+    "jit": lambda g, x: ps.jit(g)(x),
+    "cond": lambda g, x: ps.cond(True, g, g, x),
+    "vmap": lambda g, x: ps.vmap(g, split_rng=False)(x[None])[0],
+    "scan": lambda g, x: ps.scan(lambda c, row: (c, g(row)), 0, x[None])[1][0],
+}
+
+
+@pytest.mark.parametrize("within", WITHIN)
+@pytest.mark.parametrize("around", AROUND)
+def test_a_plain_transform_around_one_of_purestate_takes_nothing_with_it(around, within):
+    def sets(x):
+        ps.set_state("last", x)
+        return x
+
+    def makes(x):
+        return x * ps.get_parameter("w", [], init=lambda shape, dtype: x.sum())
+
+    def draws(x):
+        return x + jax.random.uniform(ps.next_rng_key())
+
+    x = jnp.ones([2, 3])
+    for effect in (sets, makes, draws):
+        f = ps.transform_with_state(lambda x, effect=effect: AROUND[around](lambda x: WITHIN[within](effect, x), x))
+        if effect is draws and around in ("vmap", "grad"):  # one key for all rows; a key that does not depend on x
+            continue
+        with pytest.raises((ps.errors.JaxUsageError, ps.errors.BatchedStateError, ps.errors.LoopError)):
+            f.init(jax.random.key(0), x)
+
+
+def test_a_plain_vmap_around_a_transform_of_purestate_warns_of_a_shared_key():
+    f = ps.transform(lambda x: jax.vmap(ps.remat(lambda x: ps.dropout(ps.next_rng_key(), 0.5, x)))(x))
+    with pytest.warns(ps.errors.SharedKeyWarning, match="all rows get the same key"):
+        f.apply({}, jax.random.key(0), jnp.ones([3, 4]))
+
+
+@pytest.mark.parametrize("around", ["jit", "vmap", "scan"])
+def test_keys_of_a_block_that_begins_inside_are_free(around):
+    def f(library):
+        def with_key(key):
+            with library.with_rng(key):
+                return jax.random.normal(library.next_rng_key())
+
+        return lambda: AROUND[around](with_key, library.next_rng_key() if around == "jit" else library.next_rng_keys(3))
+
+    key = jax.random.PRNGKey(0)
+    np.testing.assert_array_equal(ps.transform(f(ps)).apply({}, key), hk.transform(f(hk)).apply({}, key))
+    # The block began outside: its keys would be the same for each step.
+    if around != "vmap":
+
+        def outside():
+            with ps.with_rng(ps.next_rng_key()):
+                return AROUND[around](lambda x: x + jax.random.normal(ps.next_rng_key()), jnp.ones([3]))
+
+        with pytest.raises(ps.errors.JaxUsageError, match="next_rng_key"):
+            ps.transform(outside).apply({}, key)
