@@ -10,13 +10,15 @@ hits all of them. A second trace is counted, when the caches of JAX are warm.
 """
 
 import argparse
+import contextlib
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import haiku
 import jax
@@ -26,12 +28,18 @@ from counting import count_calls
 from models import MODELS, Model
 
 import purestate
+from purestate._core import frame, trace_guard, variables
+from purestate._layers import batch_norm
+from purestate._lifted import lift_frame
 
 LIMITS = {"gpt": 1.08, "many": 1.08, "mlp": 1.10, "resnet18": 1.12, "gpt train step": 1.01}
 """The most calls that purestate may make for one call by hand.
 
 That of the ResNet is higher: its moving averages do dm-haiku's arithmetic, 40 equations more than by hand.
 """
+
+GUARD_LIMIT = 1.03
+"""The most calls that purestate may make for one that it makes without its guards."""
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
@@ -108,6 +116,47 @@ def measure(forms: dict[str, Callable[..., Any]], args: Any, repeats: int) -> di
     return found
 
 
+@contextlib.contextmanager
+def no_guards() -> Iterator[None]:
+    """Has purestate look at nothing that only guards against mistakes look at."""
+    with contextlib.ExitStack() as patches:
+        for module in (trace_guard, frame, lift_frame):  # as if one and the same trace ran all the time
+            patches.enter_context(mock.patch.object(module, "current_trace_state", return_value=None))
+        for module, name in (
+            (frame, "is_staging"),
+            (batch_norm, "check_synchronized"),
+            (trace_guard, "check_strictly"),
+            (trace_guard, "check_outlives_trace"),
+            (lift_frame, "check_outlives"),
+            (variables, "_check_same_kind"),
+            (variables, "_check_size"),
+            (variables, "check_arrays"),
+        ):
+            # Under `jax.jit` a frame is staging, which is no guard: layers go by it.
+            patches.enter_context(mock.patch.object(module, name, return_value=True))
+        yield
+
+
+def guard_costs(jobs: dict[str, Any], repeats: int) -> dict[str, tuple[float, list[float]]]:
+    """Returns, for each model, the calls with guards for one without, and ratios of CPU time, in turns."""
+    costs: dict[str, tuple[float, list[float]]] = {}
+    for name, (forms, args) in jobs.items():
+
+        def trace(forms: Any = forms, args: Any = args) -> None:
+            jax.jit(lambda *a: forms["purestate"](*a)).trace(*args)
+
+        trace()
+        ratios: list[float] = []
+        for _ in range(max(repeats, 3)):
+            guarded = cpu_time(trace)
+            with no_guards():
+                ratios.append(guarded / cpu_time(trace))
+        guarded_calls = count_calls(trace)
+        with no_guards():
+            costs[name] = guarded_calls / count_calls(trace), ratios
+    return costs
+
+
 def check_same_results(name: str, forms: dict[str, Callable[..., Any]], args: Any) -> None:
     """Raises unless all forms compute the same, the libraries to the last bit."""
     results = {form: jax.tree.leaves(f(*args)) for form, f in forms.items()}
@@ -160,6 +209,13 @@ def main() -> int:
             too_many.append(
                 f"{name}: {found['purestate']['equations']} equations, dm-haiku has {found['haiku']['equations']}"
             )
+    print("\nguards: purestate with them for one without")
+    for name, (ratio, times) in guard_costs(jobs, options.repeats).items():
+        print(
+            f"{name:28}{'':9}{ratio:8.4f}{f'{statistics.median(times):.3f} ({min(times):.3f}, {max(times):.3f})':>36}"
+        )
+        if ratio > GUARD_LIMIT:
+            too_many.append(f"{name}: guards cost {ratio:.4f} calls for one without, the limit is {GUARD_LIMIT}")
     print()
     costs = {module: import_cost(module, options.repeats) for module in ("purestate", "haiku")}
     for module, (times, calls) in costs.items():

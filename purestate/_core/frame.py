@@ -99,7 +99,7 @@ class Frame:
         self.recorder: Any = None  # is told of every variable that is read or made
         # How values that are sown under one name go together, by collection, module and name.
         self.reducers: dict[tuple[str, str, str], Any] = {}
-        self.num_drawn = 0  # how many keys have been drawn one by one, from whatever sequence
+        self.num_drawn = 0  # how many keys have been drawn one by one, in frames within too
         self.mapped_axes: tuple[Any, ...] = ()  # the mesh axes of the `ps.shard_map`s that run within
         self.scope = Scope(None, ROOT, "__call__", None)
         self.trace_state: TraceState = current_trace_state()

@@ -7,7 +7,6 @@ an event is active nothing is built, and nothing is paid but a look at an empty 
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from contextvars import Token
 from typing import Any, NamedTuple, Protocol
 
 from purestate._core import frame
@@ -105,14 +104,22 @@ class _ActiveHooks(AbstractContextManager[None]):
 
     def __init__(self, *hooks: Hook):
         self._hooks = hooks
-        self._tokens: list[Token[Any]] = []
+        self._frames: list[tuple[Any, ...]] = []
 
     def __enter__(self) -> None:
         frames, hooks = ambient.get()
-        self._tokens.append(ambient.set((frames, hooks + self._hooks)))
+        self._frames.append(frames)
+        ambient.set((frames, hooks + self._hooks))
 
     def __exit__(self, *exc_info: object) -> None:
-        ambient.reset(self._tokens.pop())
+        frames, hooks = ambient.get()
+        # A generator may end its block after others that began later, or when its frame is over, which took the hooks along.
+        if self._frames.pop() is frames:
+            for hook in reversed(self._hooks):
+                last = next((i for i in reversed(range(len(hooks))) if hooks[i] is hook), None)
+                if last is not None:
+                    hooks = hooks[:last] + hooks[last + 1 :]
+            ambient.set((frames, hooks))
         if frame.lasting_hooks:  # one may have been added inside the block
             _refit()
 

@@ -384,9 +384,15 @@ class name_scope(AbstractContextManager[None]):  # noqa: N801 (dm-haiku's name)
             raise ModuleError(f"The name scope {self._module.module_name!r} {state}; make a new one for each `with`.")
         self._used = True
         self._outer = self._frame.scope
-        self._frame.scope = Scope(self._module, self._module._path, self._method_name, self._outer)
+        self._frame.scope = self._scope = Scope(self._module, self._module._path, self._method_name, self._outer)
 
     def __exit__(self, *exc_info: object) -> None:
-        assert self._outer is not None
-        self._frame.scope = self._outer
         self._outer = None
+        # A generator may end its block after one that began later.
+        scope, inner = self._frame.scope, None
+        while scope is not None and scope is not self._scope:
+            scope, inner = scope.outer, scope
+        if scope is not None and inner is None:
+            self._frame.scope = scope.outer
+        elif scope is not None:
+            inner.outer = scope.outer

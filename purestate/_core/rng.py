@@ -40,7 +40,8 @@ def _draw(what: str, draw: Any, stream: str | None = None) -> Any:
     frame = frames[-1]
     keys = _frame_keys(frame, what)
     if draw is next:
-        frame.num_drawn += 1
+        for each in frames:
+            each.num_drawn += 1
     if stream is not None and isinstance(keys, KeyStreams):
         keys = keys.stream(stream, frame)
     home = frame.trace_state if frame.key_trace is None else frame.key_trace

@@ -1,7 +1,7 @@
 """From a function that uses modules to a pure pair, `init` and `apply`."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
 
 import jax
@@ -115,7 +115,13 @@ def _warn_of_new_state(paths: list[str], why: str) -> None:
 
 def call(f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     try:
-        return f(*args, **kwargs)
+        out = f(*args, **kwargs)
+        if isinstance(out, (Generator, Coroutine, AsyncGenerator)):
+            raise FrameError(
+                f"The function that was transformed returned a {type(out).__name__}, whose code has not run yet, and would run "
+                "without a frame. Transform a plain function: return list(...) of a generator, and await outside."
+            )
+        return out
     except jax.errors.UnexpectedTracerError as error:
         error.add_note(
             "This came up inside a function transformed by purestate. Often a plain JAX transform (jax.vmap, "

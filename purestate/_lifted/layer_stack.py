@@ -229,7 +229,11 @@ def _run_stack(
         variables, updater = transparent_lift_with_state(init_stack, allow_reuse=True)
     else:
         variables, updater = lift_with_state(init_stack, allow_reuse=True, name=name)
-    params, state = variables(arrays, rng)
+    try:
+        params, state = variables(arrays, rng)
+    except BaseException:
+        updater.ignore_update()
+        raise
     labels_before = len(frame.inner_labels)
     rng = maybe_next_rng_key()
     rngs = None if rng is None else jax.random.split(rng, count)
@@ -245,9 +249,13 @@ def _run_stack(
         return arrays, (y, new_values(given.state, state), _sown_by(frame, frames, prefix))
 
     given = _Layer(params, rngs, state, per_layer)
-    arrays, (ys, state, put_aside) = jax.lax.scan(
-        run_layer, arrays, given, length=count, unroll=unroll, reverse=reverse
-    )
+    try:
+        arrays, (ys, state, put_aside) = jax.lax.scan(
+            run_layer, arrays, given, length=count, unroll=unroll, reverse=reverse
+        )
+    except BaseException:
+        updater.ignore_update()
+        raise
     if mapping is not None:
         _label_layers(frame, count, mapping, labels_before)
     updater.update(state if mapping is None else _split_layers(state, count, mapping))

@@ -65,9 +65,16 @@ def remat(
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         frame = get_frame("A function made by `ps.remat`")
-        closed = lift_changes(fun, frame)  # anew for each call, so that JAX's cache never answers
-        again = jax.checkpoint(closed, prevent_cse=prevent_cse, policy=policy, static_argnums=static_argnums)
-        out, changed = again(*args, **kwargs)
+        given = (static_argnums,) if isinstance(static_argnums, int) else static_argnums
+        numbers = {n if n >= 0 else n + len(args) for n in given}
+
+        def of_traced(*traced: Any, **kwargs: Any) -> Any:
+            rest = iter(traced)
+            return fun(*(arg if i in numbers else next(rest) for i, arg in enumerate(args)), **kwargs)
+
+        # Static arguments by closure: JAX would keep the frame in a cache. Anew for each call, so that its cache never answers.
+        again = jax.checkpoint(lift_changes(of_traced, frame), prevent_cse=prevent_cse, policy=policy)
+        out, changed = again(*(arg for i, arg in enumerate(args) if i not in numbers), **kwargs)
         # Out of an eager checkpoint constants come as numbers of a private type of JAX, not as arrays.
         restore(frame, jax.tree.map(lambda v: v if isinstance(v, jax.Array) else jnp.asarray(v), changed))
         return out

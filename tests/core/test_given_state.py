@@ -146,5 +146,6 @@ def test_arguments_in_the_wrong_order_are_told_as_expected_and_got(case):
     with pytest.raises(ps.errors.PurestateError, match=words) as caught:
         run()
     text = str(caught.value)
-    assert "Expected " in text and ", got " in text
+    assert "Expected " in text
+    assert ", got " in text
     assert "[[" not in text, "no dump of arrays"
