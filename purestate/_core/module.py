@@ -390,9 +390,12 @@ class name_scope(AbstractContextManager[None]):  # noqa: N801 (dm-haiku's name)
         self._outer = None
         # A generator may end its block after one that began later.
         scope, inner = self._frame.scope, None
-        while scope is not None and scope is not self._scope:
+        while scope is not self._scope:
+            if scope.outer is None:  # gone already
+                return
             scope, inner = scope.outer, scope
-        if scope is not None and inner is None:
+        assert scope.outer is not None
+        if inner is None:
             self._frame.scope = scope.outer
-        elif scope is not None:
+        else:
             inner.outer = scope.outer

@@ -89,7 +89,7 @@ def get_parameter(
         _check_same_kind(path, name, asked[path, name], dtype)
     if value is None:
         value = _create_parameter(frame, hooks, path, name, shape, dtype, init)
-    elif init.__class__ is Shared:
+    elif init.__class__ is Shared:  # pyright: ignore[reportUnnecessaryComparison] (stands for an initializer)
         raise _not_shared(path, name)
     elif config.ever_strict:
         trace_guard.check_strictly(frame.trace_state, f"`ps.get_parameter({name!r})`", path)
