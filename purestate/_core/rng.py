@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core import trace_guard
-from purestate._core.errors import JaxUsageError, MissingRNGError
+from purestate._core.errors import InvalidRNGError, JaxUsageError, MissingRNGError
 from purestate._core.frame import Frame, ambient, get_frame, no_frame
 from purestate._core.keys import KeyStreams, PRNGSequence, PRNGSequenceState
 from purestate._core.path import ROOT
@@ -50,15 +50,13 @@ def _draw(what: str, draw: Any, stream: str | None = None) -> Any:
     trace_guard.check_strictly(frame.trace_state, f"`ps.{what}`", _where(frame))
     before = keys.internal_state
     drawn = draw(keys)
-    if trace_guard.outlives_trace((keys.internal_state, drawn), home):
-        if frame.making is None:  # a first value is to be the same for all rows
-            trace_guard.warn_of_shared_key(home, f"`ps.{what}`", _where(frame))
-        return drawn
     try:
-        trace_guard.check_outlives_trace((keys.internal_state, drawn), home, f"`ps.{what}`", _where(frame))
+        trace_guard.check_draw((keys.internal_state, drawn), home, f"`ps.{what}`", _where(frame))
     except JaxUsageError:
         keys.replace_internal_state(before)
         raise
+    if frame.making is None:  # a first value is to be the same for all rows
+        trace_guard.warn_of_shared_key(home, f"`ps.{what}`", _where(frame))
     return drawn
 
 
@@ -111,8 +109,11 @@ def next_rng_keys(num: int) -> jax.Array:
     Raises:
       FrameError: used outside a transformed function.
       MissingRNGError: `init` or `apply` was given no key.
+      InvalidRNGError: `num` is less than 1.
       JaxUsageError: used inside a plain JAX transform.
     """
+    if num < 1:
+        raise InvalidRNGError(f"`ps.next_rng_keys` returns num keys, 1 or more; got num={num}.")
     return _draw("next_rng_keys", lambda keys: jnp.stack(keys.take(num)))
 
 
@@ -134,8 +135,11 @@ def reserve_rng_keys(num: int) -> None:
     Raises:
       FrameError: used outside a transformed function.
       MissingRNGError: `init` or `apply` was given no key.
+      InvalidRNGError: `num` is negative.
       JaxUsageError: used inside a plain JAX transform.
     """
+    if num < 0:
+        raise InvalidRNGError(f"`ps.reserve_rng_keys` splits off num keys, 0 or more; got num={num}.")
     _draw("reserve_rng_keys", lambda keys: keys.reserve(num))
 
 

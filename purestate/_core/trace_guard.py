@@ -94,13 +94,33 @@ def check_strictly(state: TraceState, what: str, where: str) -> None:
         raise usage_error(what, where)
 
 
+def _inner_traces(state: TraceState) -> list[Any]:
+    """The traces that run inside that of `state`."""
+    lasting = _lasting_traces(state)
+    return [trace for trace in _lasting_traces(current_trace_state()) if not any(trace is other for other in lasting)]
+
+
+def check_draw(keys: Any, state: TraceState, what: str, where: str) -> None:
+    """Raises if a key is drawn in a plain JAX transform that is written down, such as a loop, whose steps would all have it.
+
+    What is left of the `keys` would die with it, unless it was split off before (a reserve): then the key is still the same.
+    """
+    staged = any(type(trace).__name__ == "DynamicJaxprTrace" for trace in _inner_traces(state))
+    if not staged and outlives_trace(keys, state):
+        return
+    action = config.get_config().leaks
+    if action == "error":
+        raise usage_error(what, where)
+    if action == "warn":
+        warn_user(str(usage_error(what, where)), JaxUsageWarning)
+
+
 def warn_of_shared_key(state: TraceState, what: str, where: str) -> None:
     """Warns, or raises, if a plain `jax.vmap` runs around a draw: all its rows get the same key."""
     action = config.get_config().shared_keys
     if action == "off":
         return
-    lasting = _lasting_traces(state)
-    inner = [trace for trace in _lasting_traces(current_trace_state()) if not any(trace is other for other in lasting)]
+    inner = _inner_traces(state)
     if not any(type(trace).__name__ == "BatchTrace" for trace in inner):
         return
     if _inside("jacfwd."):  # maps over directions, not over rows: what is drawn is to be the same for them

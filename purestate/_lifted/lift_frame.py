@@ -20,6 +20,7 @@ from purestate._core.collection import Bundle, Collection, copy_bundle
 from purestate._core.frame import ActiveFrame, Frame, Names, Scope, ambient
 from purestate._core.path import ROOT, variable_path
 from purestate._core.trace_guard import (
+    check_draw,
     check_outlives_trace,
     current_trace_state,
     is_staging,
@@ -75,7 +76,7 @@ def restore(frame: Frame, snapshot: Snapshot) -> None:
     home = frame.trace_state if frame.key_trace is None else frame.key_trace
     if snapshot.keys is not None and current_trace_state() != home:
         what, where = "A random key drawn inside a transform of purestate", frame.scope.path or ROOT
-        check_outlives_trace(snapshot.keys, home, what, where)
+        check_draw(snapshot.keys, home, what, where)
         if not frame.running_init:  # first values are to be the same for all rows
             warn_of_shared_key(home, what, where)
     if snapshot.params:

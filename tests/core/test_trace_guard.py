@@ -263,3 +263,33 @@ def test_keys_of_a_block_that_begins_inside_are_free(around):
 
         with pytest.raises(ps.errors.JaxUsageError, match="next_rng_key"):
             ps.transform(outside).apply({}, key)
+
+
+LOOPS = {
+    "scan": lambda g, x: jax.lax.scan(lambda c, _: (g(c), None), x, None, length=2)[0],
+    "fori_loop": lambda g, x: jax.lax.fori_loop(0, 2, lambda i, x: g(x), x),
+    "map": lambda g, x: jax.lax.map(g, x),
+    "jit": lambda g, x: jax.jit(g)(x),
+}
+RESERVED = {
+    "reserve": lambda f, x: (ps.reserve_rng_keys(8), f(x))[1],
+    "cond": lambda f, x: ps.cond(x.sum() > 0, f, lambda x: x, x),
+    "switch": lambda f, x: ps.switch(1, [lambda x: x, f], x),
+    "optimize_rng_use": lambda f, x: ps.experimental.optimize_rng_use(f)(x),
+}
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize("reserved", RESERVED)
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_key_that_was_split_off_before_is_not_drawn_in_a_plain_loop(loop, reserved, wrap):
+    """It would be the same in every step, and nothing would leak to show it."""
+    x = jnp.ones([2, 3])
+    inside = lambda x: LOOPS[loop](lambda x: x + jax.random.uniform(ps.next_rng_key(), x.shape), x)
+    f = ps.transform(lambda x: RESERVED[reserved](inside, x))
+    with pytest.raises(ps.errors.JaxUsageError, match="next_rng_key"):
+        wrap(f.apply)({}, jax.random.key(0), x)
+    around = lambda x: LOOPS[loop](ps.remat(lambda x: x + jax.random.uniform(ps.next_rng_key(), x.shape)), x)
+    g = ps.transform(lambda x: RESERVED[reserved](around, x))
+    with pytest.raises(ps.errors.JaxUsageError, match="random key"):
+        wrap(g.apply)({}, jax.random.key(0), x)

@@ -23,6 +23,7 @@ SHARED = "dm-haiku gives modules at two places one set of weights"
 REFUSED = {
     "branch outputs must have the same pytree structure": "branches that make variables of their own",
     "must have same type structure": "branches that make variables of their own",
+    "must have equal output types": "branches that make variables of their own",
     "New parameters were created": "modules made in the body of a loop",
     "is not unique": "modules with numbers in their names in the body of a loop",
     "Unable to retrieve parameter": "modules whose names differ between init and apply, for the transforms that they are in",
@@ -57,6 +58,11 @@ def classify(program: Any) -> str:
             return "dm-haiku's optimize_rng_use looks ahead from an empty frame"
     if theirs.error is None and _has(program, "layer_stack") and _differs_in_first_state(program, ours, theirs):
         return "dm-haiku's init returns a later state of a layer_stack that runs more than once"
+    if theirs.error is None and _has(program, "branches") and _differs_in_first_values(program, ours, theirs):
+        return "dm-haiku's init takes values of one name from the branch that the data choose"
+    later = _has(program, "layer_stack") and _has(program, "fori", "while")
+    if theirs.error is None and later and _differs_in_first_values(program, ours, theirs):
+        return "dm-haiku's init returns later parameters of a layer_stack in a loop"
     if theirs.error is None and _has(program, "optimize_rng_use") and _differs_in_first_values(program, ours, theirs):
         return "dm-haiku's optimize_rng_use looks ahead from an empty frame"
     return _written_out(program, ours, theirs)
@@ -109,6 +115,8 @@ def _written_out(program: Any, ours: Outcome, theirs: Outcome) -> str:
         return SHARED
     elif ours.paths != theirs.paths:
         return "dm-haiku names modules otherwise after a transform than without it"
+    if theirs.error is None and _has(program, "layer_stack") and _has(program, "state"):
+        return "dm-haiku loses updates of the state of the second layer_stack"
     return f"{UNKNOWN}: {what}, purestate is right" + (f" ({text[:100]})" if theirs.error else "")
 
 
