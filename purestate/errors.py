@@ -33,7 +33,7 @@ from purestate._core.errors import (
     VariableError,
     VariableTypeError,
 )
-from purestate._editing.bundles import BundleError, BundleTypeError, PartError
+from purestate._editing.errors import BundleError, BundleTypeError, PartError
 from purestate._editing.paths import PathError
 from purestate._editing.predicates import PredicateError
 from purestate._flax.errors import FlaxNotInstalledError

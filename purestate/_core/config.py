@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import operator
 from collections.abc import Generator
 from contextvars import ContextVar
 from typing import Any
@@ -40,8 +41,14 @@ def get_config() -> Config:
 
 def _changes(given: dict[str, Any]) -> dict[str, Any]:
     changes = {name: value for name, value in given.items() if value is not None}
-    if "rng_reserve_size" in changes and changes["rng_reserve_size"] <= 0:
-        raise ConfigError(f"rng_reserve_size must be at least 1, got {changes['rng_reserve_size']}.")
+    if "rng_reserve_size" in changes:
+        size = changes["rng_reserve_size"]
+        try:
+            size = operator.index(size)
+        except TypeError:
+            raise ConfigError(f"rng_reserve_size is a number of keys, an int, but it is {size!r}.") from None
+        if size <= 0:
+            raise ConfigError(f"rng_reserve_size must be at least 1, got {size}.")
     for name in ("leaks", "shared_keys", "new_state", "unsynced_state"):
         if changes.get(name, "off") not in _ACTIONS:
             raise ConfigError(f"{name} has to be one of {', '.join(map(repr, _ACTIONS))}, but it is {changes[name]!r}.")

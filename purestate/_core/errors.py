@@ -14,10 +14,10 @@
     │   └── CollectionError                   a name in two collections, or a collection used as what it is not
     │       └── ImmutableCollectionError      a write to a collection that `apply` was not told may change
     ├── CheckError              (ValueError)  all that `ps.check` found wrong with what `apply` was given
-    ├── VariableTypeError       (TypeError, ValueError)  the value is not an array
+    ├── VariableTypeError       (TypeError, ValueError)  the value is not an array, or the name no string
     ├── NonEmptyStateError      (ValueError)  state was made under a transform that has no place for it
     ├── MissingRNGError         (ValueError)  random numbers were asked for, and no key was given
-    ├── InvalidRNGError         (ValueError)  the key is not a key
+    ├── InvalidRNGError         (ValueError)  the key is not a key, or so many there cannot be
     ├── JaxUsageError           (ValueError)  a side effect inside a plain JAX transform
     ├── MappingError            (ValueError)  `vmap` cannot tell what to map over
     │   ├── BatchedStateError                 a value written under `vmap` differs from row to row
@@ -37,6 +37,16 @@ Each class also derives from the builtin that programs written for dm-haiku catc
 """
 
 from typing import Any
+
+
+def kind_of(value: Any) -> str:
+    """What to call a wrong value in a message: `None`, `the class Linear`, `a list`."""
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 class PurestateError(Exception):
@@ -107,7 +117,7 @@ class CheckError(PurestateError, ValueError):
 
 
 class VariableTypeError(PurestateError, TypeError, ValueError):
-    """A value that is to become a parameter is not an array."""
+    """A value that is to become a variable is not an array, or its name is not a string."""
 
 
 class NonEmptyStateError(PurestateError, ValueError):
@@ -119,7 +129,7 @@ class MissingRNGError(PurestateError, ValueError):
 
 
 class InvalidRNGError(PurestateError, ValueError):
-    """What was given as a random key is not one."""
+    """What was given as a random key is not one, or as many keys cannot be."""
 
 
 class JaxUsageError(PurestateError, ValueError):

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from purestate._core import frame
+from purestate._core.errors import ArgumentError, kind_of
 from purestate._core.frame import ambient, get_frame
 from purestate._core.path import split_variable_path
 
@@ -278,5 +279,13 @@ def intercept_methods(interceptor: Interceptor) -> AbstractContextManager[None]:
 
     Returns:
       A context manager.
+
+    Raises:
+      ArgumentError: `interceptor` is a class.
     """
+    if isinstance(interceptor, type):
+        raise ArgumentError(
+            f"`ps.intercept_methods` takes a function (next_method, args, kwargs, context), but was given {kind_of(interceptor)}: "
+            "to make it would be to call a method again, without end."
+        )
     return _ActiveHooks(Hook(CALL, interceptor))

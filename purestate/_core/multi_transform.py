@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 
-from purestate._core.errors import ArgumentError
+from purestate._core.errors import ArgumentError, kind_of
 from purestate._core.transform import (
     MutableParams,
     MutableState,
@@ -92,7 +92,15 @@ def _structure_of_functions(f: Callable[[], tuple[Any, Any]]) -> Any:
 
     def look(rng: jax.Array) -> None:
         def note() -> None:
-            found.append(jax.tree.structure(f()[1]))
+            out: Any = f()
+            if not isinstance(out, (tuple, list)) or len(out) < 2 or not callable(out[0]):
+                raise ArgumentError(
+                    "The function given to `ps.multi_transform` has to return two things, a function for `init` to run and a "
+                    "pytree of functions, such as `return encode, (encode, decode)`; but it returned "
+                    f"{kind_of(out)}{f' of {len(out)}' if isinstance(out, (tuple, list)) else ''}"
+                    f"{', the first of them no function' if isinstance(out, (tuple, list)) and len(out) > 1 else ''}."
+                )
+            found.append(jax.tree.structure(out[1]))
 
         pair = transform_with_state(note)
         params, state = pair.init(rng)
@@ -126,6 +134,7 @@ def multi_transform(f: Callable[[], tuple[Callable[..., Any], Any]], *, strict: 
       with an `apply(params, rng, *args, **kwargs) -> out` for each function.
 
     Raises:
+      ArgumentError: `f` returned something else.
       NonEmptyStateError: from `init` and `apply`, if a function makes state.
     """
     pair = multi_transform_with_state(f, strict=strict)

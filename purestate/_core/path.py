@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from purestate._core.errors import ModuleNameError
+from purestate._core.errors import ModuleNameError, kind_of
 
 ROOT = "~"
 """The module path of variables that are made outside any module."""
@@ -95,6 +95,8 @@ def is_inside(module_name: str, outer: str) -> bool:
 
 def split_scope(name: str) -> list[str]:
     """The module names that a `name_scope` stands for, outermost first."""
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ModuleNameError(f"A name scope is called by a string, such as 'encoder', but was given {kind_of(name)}.")
     return [name] if name.startswith(FORCED) else name.split("/")
 
 

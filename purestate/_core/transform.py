@@ -8,7 +8,14 @@ import jax
 
 from purestate._core.collection import Bundle, Collection, copy_bundle
 from purestate._core.config import get_config
-from purestate._core.errors import ArgumentError, EmptyStateWarning, FrameError, InvalidRNGError, NonEmptyStateError
+from purestate._core.errors import (
+    ArgumentError,
+    EmptyStateWarning,
+    FrameError,
+    InvalidRNGError,
+    NonEmptyStateError,
+    kind_of,
+)
 from purestate._core.frame import ActiveFrame, Frame
 from purestate._core.keys import keys_for
 from purestate._core.trace_guard import warn_user
@@ -350,6 +357,13 @@ def no_state(state: Mapping[str, Any]) -> None:
         )
 
 
+def _check_pair(f: Any, what: str, made_by: str) -> None:
+    if not (hasattr(f, "init") and hasattr(f, "apply")):
+        raise ArgumentError(
+            f"`ps.{what}` takes what `ps.{made_by}` returned, but was given {kind_of(f)}: write ps.{what}(ps.{made_by}(f))."
+        )
+
+
 def without_state(f: TransformedWithState[P, R]) -> Transformed[P, R]:
     """Drops the state argument and result of a pair whose function makes no state.
 
@@ -366,8 +380,10 @@ def without_state(f: TransformedWithState[P, R]) -> Transformed[P, R]:
       A pair like that of `transform`.
 
     Raises:
+      ArgumentError: `f` is something else.
       NonEmptyStateError: from `init` and `apply`, if the function makes state after all.
     """
+    _check_pair(f, "without_state", "transform_with_state")
 
     def init(*args: Any, **kwargs: Any) -> MutableParams:
         params, state = f.init(*args, **kwargs)  # pyright: ignore[reportCallIssue]
@@ -400,7 +416,11 @@ def with_empty_state(f: Transformed[P, R]) -> TransformedWithState[P, R]:
 
     Returns:
       A pair like that of `transform_with_state`.
+
+    Raises:
+      ArgumentError: `f` is something else.
     """
+    _check_pair(f, "with_empty_state", "transform")
 
     def init(*args: Any, **kwargs: Any) -> tuple[MutableParams, MutableState]:
         return f.init(*args, **kwargs), {}  # pyright: ignore[reportCallIssue]

@@ -66,7 +66,7 @@ def get_parameter(
       ShapeMismatchError: the one that was given has another shape.
       DtypeMismatchError: it was asked for before in this run, with a dtype of another kind.
       MissingInitializerError: it is to be made and `init` is None.
-      VariableTypeError: `init` or a getter returned something that is not an array.
+      VariableTypeError: `init` or a getter returned something that is not an array; or the name is no string.
       JaxUsageError: it is to be made inside a plain JAX transform and would not outlive it.
     """
     frames, hooks = ambient.get()
@@ -118,6 +118,7 @@ def _create_parameter(
 ) -> Any:
     if isinstance(init, Shared):
         return init.value
+    _check_name(path, name)
     params = frame.collections["params"]
     dtype = jnp.float32 if dtype is None else dtype
     creating = init or _no_initializer(path, name)
@@ -140,7 +141,9 @@ def _create_parameter(
 def check_arrays(path: str, name: str, value: Any, what: str) -> None:
     """Raises unless `value` is an array, a number, or a pytree of these."""
     for leaf in jax.tree.leaves(value):
-        if not (isinstance(leaf, (bool, int, float, complex)) or (hasattr(leaf, "shape") and hasattr(leaf, "dtype"))):
+        if isinstance(leaf, (bool, int, float, complex)):
+            continue
+        if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
             modules = hasattr(leaf, "module_name")
             raise VariableTypeError(
                 f"{what} {variable_path(path, name)!r} has to be an array, or a pytree of arrays, but it "
@@ -148,6 +151,25 @@ def check_arrays(path: str, name: str, value: Any, what: str) -> None:
                 f"{'(' if modules else 'a '}{type(leaf).__name__}{')' if modules else ''}."
                 + (" Keep a module as an attribute; its variables are stored under its own path." if modules else "")
             )
+        if _is_unknown_to_jax(leaf):
+            raise _unknown_to_jax(what, path, name, leaf)
+
+
+def _is_unknown_to_jax(value: Any) -> bool:
+    """Whether an array is of objects, strings or dates, which only numpy has."""
+    return isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "OSUTMm"
+
+
+def _unknown_to_jax(what: str, path: str, name: str, value: Any) -> VariableTypeError:
+    return VariableTypeError(
+        f"{what} {variable_path(path, name)!r} has to be an array of numbers, but it is one of numpy's dtype {value.dtype}, which "
+        "JAX does not have."
+    )
+
+
+def _check_name(path: str, name: str) -> None:
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise VariableTypeError(f"A variable of {path!r} is called {name!r}; its name has to be a string, such as 'w'.")
 
 
 def immutable(frame: Frame, collection: str, path: str, name: str) -> ImmutableCollectionError:
@@ -208,6 +230,8 @@ def _check_array(path: str, name: str, value: Any) -> None:
         hasattr(value, "shape") and hasattr(value, "dtype")
     ):
         raise _not_an_array(path, name, value)
+    if _is_unknown_to_jax(value):
+        raise _unknown_to_jax("Parameter", path, name, value)
 
 
 def missing_parameter(params: Collection, path: str, name: str, shape: Any) -> MissingParameterError:
@@ -336,6 +360,7 @@ def get_state(
     Raises:
       FrameError: used outside a transformed function.
       MissingStateError: there is none, and `init` or `shape` is None; or `apply` was given a state that lacks it.
+      VariableTypeError: `init` returned something that is not an array; or the name is no string.
       JaxUsageError: it is to be made inside a plain JAX transform and would not outlive it.
     """
     frames, hooks = ambient.get()
@@ -379,12 +404,13 @@ def _create_state(
         )
     if not state.creatable:
         raise would_begin_anew(state, path, name) if frame.mutable is None else missing_in(state, path, name)
+    _check_name(path, name)
     _check_size(path, name, shape)
     value = _run_creators(frame, hooks, "state", path, name, shape, dtype, init, init)
     if value is not DO_NOT_STORE:
         if state.anew is not None:
             state.anew.append(variable_path(path, name))
-        if not hasattr(value, "shape"):
+        if not hasattr(value, "shape") or isinstance(value, np.ndarray):
             check_arrays(path, name, value, "State")
         keep_new(frame, state, path, name, value, f"Making state {name!r}")
     return value
@@ -428,7 +454,7 @@ def set_state(name: str, value: Any, *, collection: str | None = None) -> None:
 
     Raises:
       FrameError: used outside a transformed function.
-      VariableTypeError: `value` holds something that is no array.
+      VariableTypeError: `value` holds something that is no array; or the name is no string.
       ImmutableCollectionError: the collection may not change.
       JaxUsageError: used inside a plain JAX transform that `value` would not outlive.
     """
@@ -452,6 +478,10 @@ def set_state(name: str, value: Any, *, collection: str | None = None) -> None:
         value.shape  # noqa: B018 (an array, most of the time)
     except AttributeError:
         check_arrays(path, name, value, "State")
+    if value.__class__ is np.ndarray:
+        check_arrays(path, name, value, "State")
+    if name.__class__ is not str:
+        _check_name(path, name)
     if collection is None:
         state = frame.collections["state"]
     else:

@@ -7,23 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from purestate._core.collection import Bundle
-from purestate._core.errors import PurestateError
 from purestate._editing.array_format import format_array
 from purestate._editing.dicts import to_haiku_dict
+from purestate._editing.errors import BundleError, BundleTypeError, PartError
 
 AnyBundle = Mapping[str, Mapping[str, Any]]
 
-
-class BundleError(PurestateError, ValueError):
-    """Bundles do not go together."""
-
-
-class BundleTypeError(PurestateError, TypeError):
-    """What was given is not `{module: {name: value}}`."""
-
-
-class PartError(PurestateError, AssertionError, ValueError):
-    """A value was put into a part that there is not."""
+_MOST_PARTS = 1_000_000  # each is a dict: more would fill the memory
 
 
 def traverse(structure: AnyBundle) -> Iterator[tuple[str, str, Any]]:
@@ -104,8 +94,11 @@ def partition_n(fn: Callable[[str, str, Any], int], structure: AnyBundle, n: int
 
     Raises:
       PartError: `fn` returned no number from 0 to n - 1.
+      BundleError: `n` is less than 1, or absurd.
       BundleTypeError: `structure` is not two mappings deep.
     """
+    if not 1 <= n <= _MOST_PARTS:
+        raise BundleError(f"partition_n takes a bundle apart into n parts, from 1 to {_MOST_PARTS}; got n={n}.")
     parts: list[Bundle] = [{} for _ in range(n)]
     for module, name, value in traverse(structure):
         i = fn(module, name, value)

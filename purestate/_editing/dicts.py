@@ -6,6 +6,8 @@ from typing import Any
 import jax
 
 from purestate._core.config import get_config
+from purestate._core.errors import kind_of
+from purestate._editing.errors import BundleTypeError
 
 
 class FlatMap(Mapping[str, Any]):
@@ -71,8 +73,21 @@ def to_haiku_dict(structure: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
       A dict.
+
+    Raises:
+      BundleTypeError: it is no mapping.
     """
-    return {key: _copy(value) for key, value in structure.items()}
+    return {key: _copy(value) for key, value in _items(structure, "to_haiku_dict")}
+
+
+def _items(mapping: Any, what: str) -> Any:
+    try:
+        return mapping.items()
+    except (AttributeError, TypeError):  # a class has no `self`
+        raise BundleTypeError(
+            f"{what} copies a dict, such as {{module: {{name: array}}}}, but was given {kind_of(mapping)}. For any other tree "
+            "there is jax.tree.map."
+        ) from None
 
 
 def _copy(value: Any) -> Any:
@@ -96,8 +111,14 @@ def to_mutable_dict(mapping: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
       A dict.
+
+    Raises:
+      BundleTypeError: it is no mapping.
     """
-    return {key: to_mutable_dict(value) if isinstance(value, Mapping) else value for key, value in mapping.items()}
+    return {
+        key: to_mutable_dict(value) if isinstance(value, Mapping) else value
+        for key, value in _items(mapping, "to_mutable_dict")
+    }
 
 
 def to_immutable_dict(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -115,10 +136,13 @@ def to_immutable_dict(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
 
     Returns:
       A mapping, which JAX takes as a pytree.
+
+    Raises:
+      BundleTypeError: it is no mapping.
     """
     if isinstance(mapping, FlatMap):
         return mapping
     return FlatMap({
         key: to_immutable_dict(value) if isinstance(value, Mapping) else value
-        for key, value in mapping.items()
+        for key, value in _items(mapping, "to_immutable_dict")
     })  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purestate._editing.bundles import BundleError
+from purestate._editing.errors import BundleError
 from purestate._editing.paths import difference
 
 

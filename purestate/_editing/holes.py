@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from purestate._editing.bundles import BundleError
+from purestate._editing.errors import BundleError
 from purestate._editing.paths import difference, is_hole
 from purestate._editing.predicates import ask
 

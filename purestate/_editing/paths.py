@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from purestate._core.errors import kind_of
 from purestate._core.path import variable_path
-from purestate._editing.bundles import BundleError
+from purestate._editing.errors import BundleError
 
 
 class PathError(BundleError, LookupError):
@@ -75,6 +76,10 @@ def rest_of(path: Path, key: str) -> Path | None:
         if path == key:
             return ""
         return path[len(key) + 1 :] if path.startswith(key + "/") else None
+    if not isinstance(path, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PathError(
+            f"A path is 'module/name', or its keys one by one, such as ('module', 'name'), but this one is {kind_of(path)}."
+        )
     return path[1:] if path and str(path[0]) == key else None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purestate._core.errors import PurestateError
+from purestate._core.errors import PurestateError, kind_of
 from purestate._core.specs import Spec
 from purestate._editing.paths import full_name, path_string, shape_of
 
@@ -123,7 +123,12 @@ def glob(pattern: str) -> Predicate:
 
     Returns:
       A predicate.
+
+    Raises:
+      PredicateError: `pattern` is no string.
     """
+    if not isinstance(pattern, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PredicateError(f"glob takes a pattern of names, such as '*/w', but was given {kind_of(pattern)}.")
     matches = re.compile(fnmatch.translate(pattern)).match
     return Predicate(lambda path, leaf: matches(path) is not None, description=f"glob({pattern!r})")
 
@@ -140,7 +145,12 @@ def regex(pattern: str) -> Predicate:
 
     Returns:
       A predicate.
+
+    Raises:
+      PredicateError: `pattern` is no string.
     """
+    if not isinstance(pattern, (str, re.Pattern)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PredicateError(f"regex takes a pattern of names, such as '.*/w', but was given {kind_of(pattern)}.")
     matches = re.compile(pattern).fullmatch
     return Predicate(lambda path, leaf: matches(path) is not None, description=f"regex({pattern!r})")
 

@@ -4,6 +4,10 @@ from typing import Any
 
 import jax
 
+from purestate._core.errors import kind_of
+from purestate._editing.errors import BundleTypeError
+from purestate._editing.paths import named_leaves
+
 
 def tree_size(tree: Any) -> int:
     """Returns the number of elements in a tree of arrays.
@@ -17,8 +21,14 @@ def tree_size(tree: Any) -> int:
 
     Returns:
       The sum of their sizes.
+
+    Raises:
+      BundleTypeError: something in the tree is no array.
     """
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+    try:
+        return sum(leaf.size for leaf in jax.tree.leaves(tree))
+    except (AttributeError, TypeError):
+        raise _no_array("tree_size", tree) from None
 
 
 def tree_bytes(tree: Any) -> int:
@@ -33,5 +43,20 @@ def tree_bytes(tree: Any) -> int:
 
     Returns:
       The sum of their sizes in bytes.
+
+    Raises:
+      BundleTypeError: something in the tree is no array.
     """
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    try:
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    except (AttributeError, TypeError):
+        raise _no_array("tree_bytes", tree) from None
+
+
+def _no_array(what: str, tree: Any) -> BundleTypeError:
+    wrong = [(n, leaf) for n, leaf in named_leaves(tree) if not (hasattr(leaf, "size") and hasattr(leaf, "dtype"))]
+    name, leaf = wrong[0] if wrong else ("", tree)
+    return BundleTypeError(
+        f"{what} counts arrays, but {f'at {name!r} there' if name else 'what it was given'} is {kind_of(leaf)}. Make it "
+        "an array, or take it out."
+    )

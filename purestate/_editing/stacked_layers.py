@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purestate._core.path import is_inside
-from purestate._editing.bundles import BundleError
+from purestate._editing.errors import BundleError
 from purestate._editing.paths import PathError, difference, join, named_leaves, near, shape_of, with_heads
 
 DEFAULT_LAYERS = "block_{}"

@@ -7,7 +7,7 @@ import jax
 
 from purestate._core.path import variable_path
 from purestate._core.specs import Spec
-from purestate._editing.bundles import BundleError
+from purestate._editing.errors import BundleError
 from purestate._editing.paths import difference, key_string
 
 

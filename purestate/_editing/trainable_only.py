@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purestate._editing.bundles import BundleError
+from purestate._editing.errors import BundleError
 from purestate._editing.paths import difference, is_hole, named_leaves, path_string, shape_of
 from purestate._editing.trainable import has_specs, trainable_mask
 

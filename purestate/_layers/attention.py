@@ -10,7 +10,7 @@ from jax import lax
 
 from purestate._core.module import Module, transparent
 from purestate._core.variables import Initializer
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, not_an_array
 from purestate._layers.initializers import VarianceScaling
 from purestate._layers.inlined import inlined, is_staged
 from purestate._layers.linear import Linear
@@ -139,20 +139,28 @@ class MultiHeadAttention(Module):
         Raises:
           LayerError: the shapes do not fit each other.
         """
-        if len(query.shape) < 2:
+        try:
+            shape = query.shape
+        except AttributeError:
+            raise not_an_array(self, query, "its query") from None
+        if len(shape) < 2:
             raise LayerError(
                 f"MultiHeadAttention {self.module_name!r} needs a query with a time axis, [..., T', D_q], got shape "
-                f"{query.shape}."
+                f"{shape}."
             )
-        *leading_dims, query_length, _ = query.shape
+        *leading_dims, query_length, _ = shape
         query_heads = self._linear_projection(query, self.key_size, "query")
         key_heads = self._linear_projection(key, self.key_size, "key")
         value_heads = self._linear_projection(value, self.value_size, "value")
-        self._check_fit(query.shape, key.shape, value.shape)
+        self._check_fit(shape, key.shape, value.shape)
 
         if mask is not None:
             logits_shape = (*leading_dims, self.num_heads, query_length, key.shape[-2])
-            self._check_mask(mask.shape, logits_shape)
+            try:
+                mask_shape = mask.shape
+            except AttributeError:
+                raise not_an_array(self, mask, "its mask") from None
+            self._check_mask(mask_shape, logits_shape)
         # In the dtype of the keys, and not of the logits, as in dm-haiku: the same bits.
         attended = _attend(query_heads, key_heads, value_heads, mask, self.key_size, key.dtype)  # [..., T', H, V]
         attended = lax.reshape(attended, (*leading_dims, query_length, self.num_heads * self.value_size))

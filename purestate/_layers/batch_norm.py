@@ -1,6 +1,6 @@
 """Batch normalization."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ from purestate._core.module import Module
 from purestate._core.trace_guard import device_axes
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.axes import channel_index_of
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, not_an_array
 from purestate._layers.moving_averages import ExponentialMovingAverage
 from purestate._layers.replicas import check_synchronized, over_replicas
 
@@ -76,7 +76,9 @@ class BatchNorm(Module):
             raise LayerError(
                 "BatchNorm: cross_replica_axis_index_groups needs the axis they are of: pass cross_replica_axis."
             )
-        if isinstance(axis, int | slice):
+        if axis is not None and (
+            isinstance(axis, int | slice | str | Mapping | Iterator) or any(isinstance(a, str) for a in axis)  # pyright: ignore[reportUnnecessaryIsInstance]
+        ):
             raise LayerError(
                 f"BatchNorm {self.module_name!r}: axis has to be several ints, counted from the front, such as (0, 1); got "
                 f"{axis!r}."
@@ -116,7 +118,8 @@ class BatchNorm(Module):
           An array of the same shape.
 
         Raises:
-          LayerError: `scale` or `offset` is given although there is a parameter; or no axis `cross_replica_axis` is there.
+          LayerError: `scale` or `offset` is given although there is a parameter; `inputs` is no array; or no axis
+            `cross_replica_axis` is there.
           BatchedStateError: the averages would be those of one shard of a `jax.shard_map`.
           MissingStateError: there are no averages yet, because it never ran with `is_training`.
         """
@@ -128,8 +131,12 @@ class BatchNorm(Module):
             raise LayerError(
                 f"BatchNorm {self.module_name!r} has an offset of its own (create_offset=True) and was given another."
             )
-        channel = self.channel_index + inputs.ndim if self.channel_index < 0 else self.channel_index
-        axis = self.axis if self.axis is not None else [i for i in range(inputs.ndim) if i != channel]
+        try:
+            ndim = inputs.ndim
+        except AttributeError:
+            raise not_an_array(self, inputs) from None
+        channel = self.channel_index + ndim if self.channel_index < 0 else self.channel_index
+        axis = self.axis if self.axis is not None else [i for i in range(ndim) if i != channel]
         if is_training or test_local_stats:
             mean = jnp.mean(inputs, axis, keepdims=True)
             mean_of_squares = jnp.mean(jnp.square(inputs), axis, keepdims=True)

@@ -11,7 +11,7 @@ from purestate._core.module import Module
 from purestate._core.variables import Initializer
 from purestate._layers import padding as pad
 from purestate._layers.axes import channel_index_of, replicate
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, not_an_array
 from purestate._layers.initializers import truncated_fan_in
 from purestate._layers.linear import add_bias
 from purestate._layers.param_dtype import get_parameter_kept_in
@@ -61,10 +61,16 @@ def check_padding(layer: Module, padding: str) -> str:
 
 def check_mask(layer: Module, mask: Any, w_shape: tuple[int, ...]) -> None:
     """Raises unless the mask has the shape of the weights."""
-    if mask is not None and mask.shape != w_shape:
+    if mask is None:
+        return
+    try:
+        shape = mask.shape
+    except AttributeError:
+        raise not_an_array(layer, mask, "its mask") from None
+    if shape != w_shape:
         raise LayerError(
             f"{type(layer).__name__} {layer.module_name!r} has weights of shape {w_shape}, but a mask of shape "
-            f"{mask.shape}; they have to be the same."
+            f"{shape}; they have to be the same."
         )
 
 
@@ -134,6 +140,11 @@ class ConvND(Module):
         self.w_init = w_init
         self.b_init = b_init or jnp.zeros
         self.mask = mask
+        if feature_group_count < 1:
+            raise LayerError(
+                f"{type(self).__name__} {self.module_name!r}: feature_group_count is into how many groups the channels are split, "
+                f"at least 1; got {feature_group_count}."
+            )
         self.feature_group_count = feature_group_count
         self.lhs_dilation = (1,) * num_spatial_dims
         self.kernel_dilation = replicate(rate, num_spatial_dims, "rate")

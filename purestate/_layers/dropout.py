@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, not_an_array
 
 
 def dropout(rng: jax.Array, rate: Any, x: jax.Array, broadcast_dims: Sequence[int] = ()) -> jax.Array:
@@ -38,7 +38,10 @@ def dropout(rng: jax.Array, rate: Any, x: jax.Array, broadcast_dims: Sequence[in
             return x
     except jax.errors.ConcretizationTypeError:
         pass  # a traced rate cannot be looked at
-    shape = list(x.shape)
+    try:
+        shape = list(x.shape)
+    except AttributeError:
+        raise not_an_array("dropout", x, "x") from None
     for axis in broadcast_dims:
         if not -len(shape) <= axis < len(shape):
             raise LayerError(f"dropout: axis {axis} of broadcast_dims is not in an array of shape {x.shape}.")

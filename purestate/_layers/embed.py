@@ -10,7 +10,7 @@ import numpy as np
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, not_an_array
 from purestate._layers.initializers import TruncatedNormal
 
 
@@ -146,9 +146,13 @@ class Embed(Module):
         Raises:
           LayerError: the last axis of `query` has another size.
         """
-        if query.shape[-1:] != (self.embed_dim,):
+        try:
+            shape = query.shape
+        except AttributeError:
+            raise not_an_array(self, query, "its query") from None
+        if shape[-1:] != (self.embed_dim,):
             raise LayerError(
                 f"Embed {self.module_name!r}: attend needs a query [..., {self.embed_dim}], as long as the vectors, got shape "
-                f"{query.shape}."
+                f"{shape}."
             )
         return jnp.dot(query, self.embeddings.T, precision=self.precision if precision is None else precision)

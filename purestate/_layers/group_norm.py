@@ -105,7 +105,12 @@ class GroupNorm(Module):
                 f"{x.shape}). Use a GroupNorm for each."
             )
         self.rank = x.ndim
-        channels = x.shape[self.channel_index]
+        try:
+            channels = x.shape[self.channel_index]
+        except IndexError:
+            raise LayerError(
+                f"GroupNorm {self.module_name!r} needs an input of two or more axes, {self.data_format!r}, got shape {x.shape}."
+            ) from None
         if self.groups < 1 or channels % self.groups:
             raise LayerError(
                 f"GroupNorm {self.module_name!r}: {channels} channels cannot be split into groups={self.groups} of one "

@@ -10,7 +10,7 @@ from jax import lax
 from purestate._core.module import Module, transparent
 from purestate._core.variables import Initializer, get_state, set_state
 from purestate._layers.attention_masks import causal_mask, combine_masks
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, not_an_array
 from purestate._layers.linear import Linear
 from purestate._layers.rotary_embedding import rotary_embedding
 
@@ -191,7 +191,11 @@ class GroupedQueryAttention(Module):
 
     @transparent
     def _check_inputs(self, inputs: jax.Array, positions: Any) -> None:
-        if len(inputs.shape) not in (2, 3):
+        try:
+            rank = len(inputs.shape)
+        except AttributeError:
+            raise not_an_array(self, inputs) from None
+        if rank not in (2, 3):
             raise LayerError(
                 f"GroupedQueryAttention {self.module_name!r} needs an input [B, T, D] or [T, D], got shape {inputs.shape}."
             )
@@ -203,7 +207,11 @@ class GroupedQueryAttention(Module):
     @transparent
     def _checked_mask(self, mask: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         """Returns the mask with the axes of `shape`, `[B, H, T, S]` or `[H, T, S]`."""
-        if len(shape) == 3 and mask.ndim == 4 and mask.shape[0] == 1:
+        try:
+            rank = mask.ndim
+        except AttributeError:
+            raise not_an_array(self, mask, "its mask") from None
+        if len(shape) == 3 and rank == 4 and mask.shape[0] == 1:
             mask = mask[0]  # as the functions that make masks return them
         if (
             mask.dtype != bool

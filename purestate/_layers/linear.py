@@ -10,7 +10,7 @@ from jax import lax
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, not_an_array
 from purestate._layers.initializers import truncated_fan_in
 from purestate._layers.inlined import inlined, is_staged
 from purestate._layers.param_dtype import get_parameter_kept_in
@@ -91,9 +91,12 @@ class Linear(Module):
           `[..., output_size]`.
 
         Raises:
-          LayerError: `inputs` is a scalar.
+          LayerError: `inputs` is a scalar, or no array.
         """
-        shape = inputs.shape
+        try:
+            shape = inputs.shape
+        except AttributeError:
+            raise not_an_array(self, inputs) from None
         if not shape:
             raise LayerError(
                 f"Linear {self.module_name!r} was given a scalar; it needs an input with a last axis, [..., inputs]."
@@ -171,9 +174,13 @@ class Bias(Module):
           An array of the same shape.
 
         Raises:
-          LayerError: the shape is not what was declared, or has less than two axes.
+          LayerError: the shape is not what was declared, or has less than two axes, or there is no array.
         """
-        if inputs.ndim < 2:
+        try:
+            ndim = inputs.ndim
+        except AttributeError:
+            raise not_an_array(self, inputs) from None
+        if ndim < 2:
             raise LayerError(
                 f"Bias {self.module_name!r} needs an input of two or more axes, [B, ...], got shape {inputs.shape}."
             )

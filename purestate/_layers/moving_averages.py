@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purestate._core.collection import Bundle
-from purestate._core.module import Module
+from purestate._core.module import Module, transparent
 from purestate._core.variables import get_state, set_state
 from purestate._layers.errors import LayerError
 from purestate._layers.initializers import Constant
@@ -81,7 +81,12 @@ class ExponentialMovingAverage(Module):
 
         Returns:
           An array of the same shape.
+
+        Raises:
+          LayerError: `decay` is no share, from 0 to 1, or 1 where the start at zero is to be made up for.
         """
+        if self.decay.__class__ is not float or not 0 <= self.decay < 1:
+            self._check_decay()
         if not isinstance(value, jax.Array):
             value = jnp.asarray(value)
         dtype = value.dtype
@@ -102,6 +107,28 @@ class ExponentialMovingAverage(Module):
             set_state("hidden", hidden, collection=self._collection)
             set_state("average", average, collection=self._collection)
         return average
+
+    @transparent
+    def _check_decay(self) -> None:
+        try:
+            decay = np.asarray(self.decay)
+        except jax.errors.TracerArrayConversionError:
+            return  # a traced one cannot be looked at
+        if jnp.issubdtype(decay.dtype, np.floating):
+            decay = decay.astype(np.float64)  # bfloat16 is no float to numpy
+        if decay.dtype.kind not in "biufc":
+            return  # jax.numpy says what is wrong with it
+        if decay.dtype.kind == "c" or not ((decay >= 0) & (decay <= 1)).all():
+            raise LayerError(
+                f"ExponentialMovingAverage {self.module_name!r}: decay is the share of the old average that is kept, from 0 to "
+                f"1 (in BatchNorm, decay_rate); got {self.decay}."
+            )
+        if self.zero_debias and (decay == 1).any():
+            raise LayerError(
+                f"ExponentialMovingAverage {self.module_name!r}: with decay=1 (in BatchNorm, decay_rate) no value is ever taken "
+                "in, and making up for the start at zero gives 0 / 0. Give it less than 1, or keep the average as it is: pass "
+                "update_stats=False or, to BatchNorm, is_training=False."
+            )
 
     @property
     def average(self) -> jax.Array:

@@ -105,7 +105,7 @@ def is_padfn(padding: Any) -> bool:
       Whether it is to be called.
     """
     if isinstance(padding, Sequence):
-        padding = padding[0]
+        padding = padding[0] if padding else None
     return callable(padding)
 
 
@@ -158,7 +158,13 @@ def create_from_tuple(padding: tuple[int, int] | Sequence[tuple[int, int]], n: i
         )
     if not padding:
         raise LayerError("padding is empty: give a pair (before, after), or one for each axis.")
-    if isinstance(padding[0], int):
+    try:
+        first = padding[0]
+    except (TypeError, LookupError):
+        raise AxesError(
+            f"padding has to be a pair (before, after), or one for each of the {n} axes, got {padding!r}."
+        ) from None
+    if isinstance(first, int):
         return (tuple(padding),) * n  # pyright: ignore[reportReturnType]
     if len(padding) not in (1, n):
         raise AxesError(f"padding has to be one pair (before, after), or one for each of the {n} axes, got {padding}.")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.module import Module
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, not_an_array
 
 
 class Reshape(Module):
@@ -47,8 +47,13 @@ class Reshape(Module):
 
         Raises:
           TypeError: the sizes do not fit.
+          LayerError: `inputs` is no array.
         """
-        if inputs.ndim <= self.preserve_dims:
+        try:
+            ndim = inputs.ndim
+        except AttributeError:
+            raise not_an_array(self, inputs) from None
+        if ndim <= self.preserve_dims:
             return inputs
         shape = self.output_shape
         if -1 in shape:

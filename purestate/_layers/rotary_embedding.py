@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 
 from purestate._layers.axes import with_rank
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, not_an_array
 
 
 def rotary_embedding(x: jax.Array, positions: Any, base: float = 10000.0, *, interleaved: bool = False) -> jax.Array:
@@ -35,7 +35,10 @@ def rotary_embedding(x: jax.Array, positions: Any, base: float = 10000.0, *, int
     Raises:
       LayerError: K is odd, `x` is not floating, or `positions` do not fit.
     """
-    shape = x.shape
+    try:
+        shape = x.shape
+    except AttributeError:
+        raise not_an_array("rotary_embedding", x, "x") from None
     positions = jnp.asarray(positions)
     if len(shape) < 3 or shape[-1] % 2 or not jnp.issubdtype(x.dtype, jnp.floating):
         raise LayerError(

@@ -64,7 +64,11 @@ def cond(pred: Any, true_fun: Any, false_fun: Any, *operands: Any, operand: Any 
 
     def run(branches: Sequence[Callable[..., Any]]) -> Any:
         on_true, on_false = branches
-        return jax.lax.cond(pred, on_true, on_false, *operands, **options)
+        try:
+            return jax.lax.cond(pred, on_true, on_false, *operands, **options)
+        except AttributeError:
+            _check_is_number("ps.cond", "pred", pred)
+            raise
 
     return _run_branches(frame, run, [true_branch, false_branch], operands)
 
@@ -75,6 +79,12 @@ def _branches_and_operands(true_fun: Any, false_fun: Any, operands: tuple[Any, .
         on_true, on_false = false_fun, operands[1]
         return (lambda a, b: on_true(a)), (lambda a, b: on_false(b)), (true_fun, operands[0])
     return true_fun, false_fun, _only_operand("ps.cond", operands, operand)
+
+
+def _check_is_number(what: str, name: str, value: Any) -> None:
+    """Raises if `value` is a random key, for which JAX has an AttributeError only."""
+    if hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.extended):
+        raise BranchError(f"`{what}` takes a number as {name}, but was given an array of {value.dtype}.")
 
 
 def _only_operand(what: str, operands: tuple[Any, ...], operand: Any) -> tuple[Any, ...]:
@@ -120,7 +130,11 @@ def switch(
     operands = _only_operand("ps.switch", operands, operand)
 
     def run(branches: Sequence[Callable[..., Any]]) -> Any:
-        return jax.lax.switch(index, branches, *operands, **options)
+        try:
+            return jax.lax.switch(index, branches, *operands, **options)
+        except AttributeError:
+            _check_is_number("ps.switch", "index", index)
+            raise
 
     return _run_branches(frame, run, list(branches), operands)
 

@@ -113,6 +113,8 @@ def layer_stack(
       FrameError: called outside a transformed function.
       LoopError: the options do not fit, or a per-layer input has another length.
     """
+    if num_layers < 0:
+        raise LoopError(f"layer_stack runs num_layers layers, 0 or more; got {num_layers}.")
     if layers is not None:
         if transparency_map is not None:
             raise LoopError("layer_stack takes `layers` or a transparency_map, which say the same thing in two ways.")

@@ -5,7 +5,7 @@ from typing import Any
 
 from purestate._core import trace_guard
 from purestate._core.collection import Bundle, Collection
-from purestate._core.errors import LiftError, NonEmptyStateError
+from purestate._core.errors import LiftError, NonEmptyStateError, kind_of
 from purestate._core.frame import Frame, collection_for, get_frame
 from purestate._core.intermediates import INTERMEDIATES, PERTURBATIONS
 from purestate._core.module import Module
@@ -73,6 +73,10 @@ def keep_variables(
 ) -> None:
     """Puts the variables of an inner function into a collection, under a prefix; with `first`, as first values."""
     for path, variables in inner.items():
+        if not isinstance(variables, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise LiftError(
+                f"What is lifted has to return {{module: {{name: array}}}}, but at {path!r} it returned {kind_of(variables)}."
+            )
         what = f"Keeping the variables of a lifted function in {collection.name}"
         trace_guard.check_outlives_trace(variables, frame.trace_state, what, prefix + path)
         for name, value in variables.items():

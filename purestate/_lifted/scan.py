@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purestate._core.errors import LoopError, NewVariableError
+from purestate._core.errors import LoopError, NewVariableError, kind_of
 from purestate._core.frame import Frame, get_frame
 from purestate._lifted.collection_modes import (
     COMBINED,
@@ -124,17 +124,24 @@ def scan(
         leaves = jax.tree.leaves(xs)
         if not leaves:
             raise LoopError("`ps.scan` has no arrays in xs to tell the number of steps from: pass `length`.")
-        length = int(leaves[0].shape[0])
+        try:
+            length = int(leaves[0].shape[0])
+        except (AttributeError, IndexError):
+            what = "an array without axes" if hasattr(leaves[0], "shape") else kind_of(leaves[0])
+            raise LoopError(
+                f"`ps.scan` goes along the first axis of each array in xs, but xs has {what} in it. What is the same in all "
+                "steps the body can use as it is, from outside."
+            ) from None
     first_y = None
     first: list[Values] = []
     names = names_here(frame)
     if frame.running_init:
         if not length:
-            _, y = f(init, jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), xs))
+            _, y = _pair(f(init, jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), xs)))
             return init, jax.tree.map(lambda y: jnp.zeros((0, *y.shape), y.dtype), y)
         at, rest = (-1, slice(None, -1)) if reverse else (0, slice(1, None))
         there = take_snapshot(frame)
-        init, first_y = f(init, jax.tree.map(lambda x: x[at], xs))
+        init, first_y = _pair(f(init, jax.tree.map(lambda x: x[at], xs)))
         first = _take_out_steps(frame, modes, there)
         first_y = jax.tree.map(lambda y: jnp.expand_dims(y, 0), first_y)
         xs = jax.tree.map(lambda x: x[rest], xs)
@@ -150,7 +157,8 @@ def scan(
     def body(carry: Any, x: Any) -> Any:
         carry, snapshot = carry
         x, own = x
-        (carry, y), snapshot, written = step(snapshot, own, carry, x)
+        out, snapshot, written = step(snapshot, own, carry, x)
+        carry, y = _pair(out)
         return (carry, snapshot), (y, written)
 
     by_step = {axis: jax.tree.map(lambda leaf, axis=axis: jnp.moveaxis(leaf, axis, 0), v) for axis, v in own.items()}
@@ -161,6 +169,13 @@ def scan(
     if first_y is not None:
         ys = jax.tree.map(lambda y, ys: jnp.concatenate([ys, y] if reverse else [y, ys]), first_y, ys)
     return carry, ys
+
+
+def _pair(out: Any) -> Any:
+    """Returns what a body returned; raises if it is an array, which has two halves but is no pair."""
+    if hasattr(out, "shape"):
+        raise LoopError(f"The body of `ps.scan` has to return (carry, y), but it returned {kind_of(out)}.")
+    return out
 
 
 class _ScanStep:

@@ -8,7 +8,7 @@ from jax import lax
 
 from purestate._core.module import Module
 from purestate._core.variables import get_parameter, get_state, set_state
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, not_an_array
 from purestate._layers.initializers import VarianceScaling
 from purestate._layers.moving_averages import ExponentialMovingAverage
 from purestate._layers.replicas import check_synchronized, over_replicas
@@ -16,10 +16,14 @@ from purestate._layers.replicas import check_synchronized, over_replicas
 
 def _flat(layer: Any, inputs: jax.Array) -> jax.Array:
     """The inputs as `[N, D]`."""
-    if inputs.shape[-1] != layer.embedding_dim:
+    try:
+        shape = inputs.shape
+    except AttributeError:
+        raise not_an_array(layer, inputs) from None
+    if shape[-1:] != (layer.embedding_dim,):
         raise LayerError(
             f"{type(layer).__name__} {layer.module_name!r} has embedding_dim={layer.embedding_dim}, so it needs inputs "
-            f"[..., {layer.embedding_dim}]; got shape {inputs.shape}."
+            f"[..., {layer.embedding_dim}]; got shape {shape}."
         )
     return jnp.reshape(inputs, (-1, layer.embedding_dim))
 

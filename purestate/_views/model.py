@@ -428,7 +428,7 @@ def bind(
     if not (callable(f) or isinstance(f, (Transformed, TransformedWithState, TransformedWithCollections))):
         raise ViewTypeError(f"`ps.bind` takes a function or a transformed one, but got {outline(f)}.")
     for name, value in (("params", params), ("state", state)):
-        if value is not None and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if (value is not None or name == "params") and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ViewTypeError(
                 f"`ps.bind(f, params, state, rng)`: {name} has to be {{module: {{name: array}}}}, but it is {outline(value)}."
             )

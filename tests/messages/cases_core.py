@@ -74,8 +74,8 @@ class Net(ps.Module):
 
 
 def two_of_a_name():
-    ps.Linear(1, name="linear_1")(X)
-    ps.Linear(1, name="linear_1")(X)
+    ps.Linear(1, w_init=jnp.zeros, name="linear_1")(X)
+    ps.Linear(1, w_init=jnp.zeros, name="linear_1")(X)
 
 
 def init_by_hand():
@@ -121,6 +121,7 @@ MODULES: dict[str, Callable[[], Any]] = {
     "name that is no identifier": lambda: init(lambda: ps.Linear(1, name="my-layer")),
     "name taken": lambda: init(two_of_a_name),
     "name scope without a name": lambda: init(lambda: ps.name_scope("")),
+    "name scope called by a number": lambda: init(lambda: ps.name_scope(3)),
     "name scope open": lambda: init(lambda: scope_twice(True)),
     "name scope twice": lambda: init(lambda: scope_twice(False)),
     "module from outside a lifted function": lambda: init(module_from_outside),
@@ -179,7 +180,6 @@ def foreign_handle():
 
 
 def axes_twice():
-    weight(init=jnp.zeros)
     ps.get_parameter("v", [2], init=jnp.zeros, axes=["a"])
     ps.get_parameter("v", [2], init=jnp.zeros, axes=["b"])
 
@@ -187,10 +187,6 @@ def axes_twice():
 def trainable_twice():
     weight(init=jnp.zeros)
     weight(init=jnp.zeros, trainable=False)
-
-
-def do_not_store(look: Callable[[Any], Any]) -> Any:
-    return look(ps.DO_NOT_STORE)
 
 
 VARIABLES: dict[str, Callable[[], Any]] = {
@@ -202,14 +198,15 @@ VARIABLES: dict[str, Callable[[], Any]] = {
     "parameter that is no array, from its initializer": lambda: init(lambda: weight(init=lambda shape, dtype: 3.0)),
     "parameter that is no array, None": lambda: init(lambda: weight(init=lambda shape, dtype: None)),
     "parameter without initializer": lambda: init(weight),
+    "parameter called by a number": lambda: init(lambda: ps.get_parameter(3, [], init=jnp.zeros)),
     "parameter too large": lambda: init(lambda: ps.get_parameter("w", [2**40, 2**40], init=jnp.zeros)),
     "parameter of two dtypes": lambda: init(two_dtypes),
     "parameter trainable and not": lambda: ps.specs(trainable_twice)(None),
     "parameter with two lists of axes": lambda: ps.specs(axes_twice)(None),
     "parameter with too many axes": lambda: ps.specs(lambda: weight(init=jnp.zeros, axes=["in"]))(None),
     "parameter shared and given": lambda: ps.transform(used_and_shared).apply({"~": {"w": zeros()}}, None),
-    "share of no array": lambda: ps.share(jnp.tanh),
-    "state without initializer": lambda: COUNTER.apply({}, {}, None) and init(lambda: ps.get_state("n")),
+    "share of no array": lambda: ps.share("embeddings"),
+    "state without initializer": lambda: init(lambda: ps.get_state("n")),
     "state without initializer, others there": lambda: init(lambda: (ps.set_state("m", X), ps.get_state("n"))),
     "state without shape": lambda: init(lambda: ps.get_state("n", init=jnp.zeros)),
     "state without dtype": lambda: init(lambda: ps.get_state("n", [], None, jnp.zeros)),
@@ -217,6 +214,7 @@ VARIABLES: dict[str, Callable[[], Any]] = {
     "state missing": lambda: COUNTER.apply({}, {"~": {"m": zeros()}}, None),
     "state empty": lambda: COUNTER.apply({}, {}, None),
     "state that is no array": lambda: init(lambda: ps.set_state("n", "three")),
+    "state that JAX does not know": lambda: init(lambda: ps.set_state("n", np.array(["three"]))),
     "state with a module in it": lambda: init(lambda: ps.set_state("net", [Net()])),
     "state made that is no array": lambda: init(lambda: ps.get_state("n", [], init=lambda shape, dtype: "three")),
     "state under transform": lambda: ps.transform(lambda: ps.set_state("n", X)).init(None),
@@ -250,6 +248,8 @@ KEYS: dict[str, Callable[[], Any]] = {
     "key for apply that is params": lambda: LINEAR.apply(linear_params(), linear_params(), X),
     "no keys in a dict": lambda: LINEAR.init({}, X),
     "stream without key": lambda: ps.transform(lambda: ps.next_rng_key("dropout")).apply({}, {"noise": key()}),
+    "no keys to return": lambda: init(lambda: ps.next_rng_keys(0)),
+    "less than no keys": lambda: init(lambda: ps.reserve_rng_keys(-1)),
     "rng_mode unknown": lambda: ps.transform(weight, rng_mode="random").init(key()),
     "one key for all rows": lambda: run(lambda: jax.vmap(lambda x: jax.random.normal(ps.next_rng_key()))(X)),
 }
@@ -263,7 +263,11 @@ def generator():
 
 def without_state(name: str) -> Any:
     f = ps.transform_with_state(lambda: None)
-    return ps.without_state(f).apply({}, None, state={}) if name == "state" else ps.without_apply_rng(f).apply({}, {}, rng=None)
+    return (
+        ps.without_state(f).apply({}, None, state={})
+        if name == "state"
+        else ps.without_apply_rng(f).apply({}, {}, rng=None)
+    )
 
 
 def give_many_wrong() -> Any:
@@ -276,7 +280,9 @@ def renamed(params: Any) -> Any:
 
 
 def drifting() -> Any:
-    f = ps.transform_with_state(lambda: ps.set_state("n", jnp.zeros([len(np.shape(ps.get_state("n", [], init=jnp.zeros))) + 1])))
+    f = ps.transform_with_state(
+        lambda: ps.set_state("n", jnp.zeros([len(np.shape(ps.get_state("n", [], init=jnp.zeros))) + 1]))
+    )
     return ps.check(f)({}, {"~": {"n": zeros()}}, None)
 
 
@@ -296,10 +302,17 @@ GIVEN: dict[str, Callable[[], Any]] = {
     "variables that are no dict": lambda: COUNTS.apply(X, None),
     "variables with a collection that is no dict": lambda: COUNTS.apply({"counts": X}, None),
     "variables one level short": lambda: COUNTS.apply({"~": {"n": zeros()}}, None),
+    "intercept_methods with a class": lambda: init(lambda: ps.intercept_methods(Net).__enter__()),
+    "multi_transform of a function of one thing": lambda: ps.multi_transform(lambda: Net()),
+    "multi_transform of a function of no functions": lambda: ps.multi_transform(lambda: (3, Net())),
+    "without_state of a function": lambda: ps.without_state(weight),
+    "with_empty_state of a function": lambda: ps.with_empty_state(weight),
     "check of a number": lambda: ps.check(3),
     "check, missing": lambda: ps.check(LINEAR)({}, None, X),
     "check, renamed": lambda: ps.check(LINEAR)(renamed(linear_params()), None, X),
-    "check, shapes and dtypes": lambda: ps.check(LINEAR)(linear_params(w=zeros(5, 4), b=zeros(4, dtype=np.int32)), None, X),
+    "check, shapes and dtypes": lambda: ps.check(LINEAR)(
+        linear_params(w=zeros(5, 4), b=zeros(4, dtype=np.int32)), None, X
+    ),
     "check, unused": lambda: ps.check(LINEAR)(linear_params(scale=zeros(4)), None, X),
     "check, more than are shown": give_many_wrong,
     "check, no key": lambda: ps.check(ps.transform(ps.next_rng_key))({}, None),
@@ -307,6 +320,7 @@ GIVEN: dict[str, Callable[[], Any]] = {
     "specs of a number": lambda: ps.specs(3),
     "capture_intermediates of a number": lambda: ps.capture_intermediates(3),
     "config, rng_reserve_size": lambda: ps.config.set(rng_reserve_size=0),
+    "config, rng_reserve_size no int": lambda: ps.config.set(rng_reserve_size=0.5),
     "config, an action": lambda: ps.config.set(leaks="ignore"),
 }
 

@@ -28,13 +28,3 @@ def run(f: Callable[..., Any], *args: Any) -> Any:
 
 def zeros(*shape: int, dtype: Any = np.float32) -> Any:
     return np.zeros(shape, dtype)
-
-
-def in_two(*steps: Callable[[], Any]) -> Callable[[], None]:
-    """A function that does several things, for those that are statements elsewhere."""
-
-    def do() -> None:
-        for step in steps:
-            step()
-
-    return do

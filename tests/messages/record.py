@@ -85,10 +85,8 @@ def places() -> set[Place]:
 def _place_of(file: str, line: int) -> Place | None:
     if not Path(file).is_relative_to(ROOT):
         return None
-    for place, (first, last) in _places_in(Path(file)).items():
-        if first <= line <= last:
-            return place
-    return None
+    around = [(last - first, place) for place, (first, last) in _places_in(Path(file)).items() if first <= line <= last]
+    return min(around)[1] if around else None
 
 
 # --- what a case shows ---
@@ -96,7 +94,11 @@ def _place_of(file: str, line: int) -> Place | None:
 
 @contextlib.contextmanager
 def _noting() -> Iterator[tuple[list[tuple[str, Place]], list[Message]]]:
-    """Notes each error of our own that is made, with the place that made it, and each warning that purestate gives."""
+    """Notes each error of our own that is made, with the place that made it, and each warning that purestate gives.
+
+    An error's `__new__` is called by no other frame than the one that builds the error, so that is its place. Warnings of others
+    are dropped.
+    """
     made: list[tuple[str, Place]] = []
     warned: list[Message] = []
 
@@ -148,6 +150,7 @@ def _place_raised(tb: types.TracebackType | None) -> list[Place]:
 def normalized(text: str) -> str:
     """A text without what differs from machine to machine, or is JAX's own."""
     text = re.sub(r"(/[^\s:()'\"]+)+\.py:\d+", "FILE:LINE", text)
+    text = re.sub(r"(do not fit '[^']*': ).*", r"\1what JAX says.", text)
     return re.sub(r"0x[0-9a-f]{6,}", "0x", text)
 
 
@@ -158,8 +161,8 @@ def rendered(shown: Shown) -> str:
     """Messages as they stand in the snapshot: each sentence on a line, so that a change shows alone in a diff."""
     lines = []
     for kind, text in shown.messages:
-        lines += [f"  {kind}", *(f"    {line}" for line in re.sub(r"(?<=[.:;?]) (?=\S)", "\n", text).split("\n"))]
-    return "\n".join(lines)
+        lines += [f"  {kind}", *(f"    {line}" for line in re.sub(r"(?<=[.?]) (?=\S)", "\n", text).split("\n"))]
+    return "\n".join(lines) or "  nothing"
 
 
 def read_snapshot() -> dict[str, str]:

@@ -8,7 +8,7 @@ from jax import lax
 
 from purestate._layers.conv import ConvND
 from purestate._layers.recurrent.core import RNNCore, as_array, with_batch_size
-from purestate._layers.recurrent.lstm import LSTMState, next_lstm_state
+from purestate._layers.recurrent.lstm import LSTMState, next_lstm_state, not_an_lstm_state
 
 
 class ConvNDLSTM(RNNCore):
@@ -47,8 +47,15 @@ class ConvNDLSTM(RNNCore):
 
         Returns:
           The output, which is `hidden` of the new state, and the new state.
+
+        Raises:
+          RecurrentError: `state` is no `LSTMState`.
         """
-        hidden, cell = as_array(state.hidden), as_array(state.cell)
+        try:
+            hidden, cell = state.hidden, state.cell
+        except AttributeError:
+            raise not_an_lstm_state(self, state) from None
+        hidden, cell = as_array(hidden), as_array(cell)
         channels = 4 * self.output_channels
         from_inputs = ConvND(self.num_spatial_dims, channels, self.kernel_shape, name="input_to_hidden")
         from_hidden = ConvND(self.num_spatial_dims, channels, self.kernel_shape, name="hidden_to_hidden")

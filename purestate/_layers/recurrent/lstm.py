@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from purestate._core.errors import kind_of
 from purestate._layers.errors import LayerError
 from purestate._layers.linear import Linear
 from purestate._layers.recurrent.core import RecurrentError, RNNCore, as_array, with_batch_size
@@ -26,6 +27,14 @@ class LSTMState(NamedTuple):
 
     hidden: jax.Array
     cell: jax.Array
+
+
+def not_an_lstm_state(core: RNNCore, state: Any) -> RecurrentError:
+    """The error for something else as the state of an LSTM."""
+    return RecurrentError(
+        f"{type(core).__name__} {core.module_name!r} needs an LSTMState as its state, but was given "
+        f"{kind_of(state)}: begin with core.initial_state(B), and pass on what the last step returned."
+    )
 
 
 def next_lstm_state(gates: jax.Array, cell: jax.Array) -> LSTMState:
@@ -95,10 +104,14 @@ class LSTM(RNNCore):
 
         Raises:
           LayerError: `inputs` has no axis, or more than two.
-          RecurrentError: the state has another batch.
+          RecurrentError: the state has another batch, or is no `LSTMState`.
         """
         inputs = as_array(inputs)
-        hidden, cell = as_array(prev_state.hidden), as_array(prev_state.cell)
+        try:
+            hidden, cell = prev_state.hidden, prev_state.cell
+        except AttributeError:
+            raise not_an_lstm_state(self, prev_state) from None
+        hidden, cell = as_array(hidden), as_array(cell)
         rank = len(inputs.shape)
         if rank not in (1, 2):
             raise LayerError(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from purestate._core.errors import kind_of
 from purestate._core.frame import inside_transform
 from purestate._layers.recurrent.core import RecurrentError, as_array
 from purestate._lifted.scan import scan
@@ -123,7 +124,13 @@ def static_unroll(
     """
     time_axis = 0 if time_major else 1
     arrays, treedef = jax.tree.flatten(input_sequence)
-    num_steps = arrays[0].shape[time_axis] if arrays else 0
+    try:
+        num_steps = arrays[0].shape[time_axis] if arrays else 0
+    except (AttributeError, IndexError):
+        what = f"an array of shape {arrays[0].shape}" if hasattr(arrays[0], "shape") else kind_of(arrays[0])
+        raise RecurrentError(
+            f"static_unroll goes along axis {time_axis}, the time, of each array in input_sequence, but there is {what} in it."
+        ) from None
     if not num_steps:
         raise RecurrentError(
             "static_unroll has no steps to run: input_sequence "
