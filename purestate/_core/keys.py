@@ -55,7 +55,7 @@ def check_key(key: Any) -> None:
                 f" jax_default_prng_impl is {_jax_config.jax_default_prng_impl!r}; a raw key made before that was "
                 "set, or for another implementation, has another shape. `jax.random.key` makes keys that know theirs."
             )
-        raise InvalidRNGError(f"One random key of shape {expected} was expected, but got a {_describe(key)}.{hint}")
+        raise InvalidRNGError(f"`rng` has to be one random key, of shape {expected}, but got a {_describe(key)}.{hint}")
 
 
 def _describe(value: Any) -> str:

@@ -177,7 +177,7 @@ def get_variable(collection: str, name: str) -> Any:
     if name not in values:
         if collection == "params":
             raise missing_parameter(kept, path, name, ())
-        raise missing_in(kept, path, name)
+        raise missing_in(kept, path, name, collection)
     if collection != "params":
         return get_state(name, collection=collection)
     value = values[name]

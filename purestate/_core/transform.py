@@ -163,7 +163,7 @@ def outline(value: Any) -> str:
         return f"a {type(value).__name__} with {len(keys)} entries ({shown})" if keys else "an empty dict"
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
-    return "None" if value is None else f"a {type(value).__name__}"
+    return kind_of(value)
 
 
 def check_mapping(name: str, value: Any, signature: str, given: tuple[Any, ...]) -> Mapping[str, Any]:
@@ -182,7 +182,7 @@ def check_mapping(name: str, value: Any, signature: str, given: tuple[Any, ...])
 def check_not_compiled(f: Any) -> None:
     """Raises if `f` is a jitted or pmapped function, whose traces would keep a frame's variables."""
     if not callable(f):
-        raise ArgumentError(f"A function was expected, but got {outline(f)}.")
+        raise ArgumentError(f"`ps.transform` and its kin take a function, but got {outline(f)}.")
     if hasattr(f, "lower") and hasattr(f, "clear_cache"):  # what jax.jit and jax.pmap return
         raise FrameError(
             f"{getattr(f, '__name__', 'The function')} is compiled already (jax.jit or jax.pmap), so its side effects would "

@@ -426,8 +426,14 @@ def would_begin_anew(state: Collection, path: str, name: str) -> MissingStateErr
     )
 
 
-def missing_in(collection: Collection, path: str, name: str) -> MissingStateError:
-    """The error for a variable that is not in a collection, and may not be made there."""
+def missing_in(collection: Collection, path: str, name: str, asked: str | None = None) -> MissingStateError:
+    """The error for a variable that is not in a collection, `asked` by name, and may not be made there."""
+    frames = ambient.get()[0]
+    if frames and (frames[-1].running_init or frames[-1].mutable is None):
+        return MissingStateError(
+            f"{name!r} of {path!r} is not in the collection {asked or collection.name!r}: "
+            f"{_what_is_there(collection, path, name)} Make it before it is read: `ps.variable(collection, name, shape, init=...)`."
+        )
     have = [variable_path(module, key) for module, bundle in collection.values.items() for key in _names_in(bundle)]
     return MissingStateError(
         f"`apply` needs {name!r} of {path!r} in the collection {collection.name!r}, was not given it, and may not make it. "

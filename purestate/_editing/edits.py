@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from purestate._core.errors import kind_of
 from purestate._core.path import is_inside
 from purestate._editing.paths import (
     Path,
@@ -75,6 +76,8 @@ def rename(tree: Any, old: str, new: str) -> Edited:
       PathError: there is nothing of that name, or there is something already under the new one.
     """
     changed: list[str] = []
+    _check_path(old)
+    _check_path(new)
     result = _renamed(tree, old, new, "", changed)
     if result is None:
         raise nothing_at(tree, old)
@@ -229,11 +232,17 @@ def delete(tree: Any, path: str) -> Edited:
     Raises:
       PathError: there is nothing of that name.
     """
+    _check_path(path)
     gone: list[str] = []
     result = _deleted(tree, path, "", gone)
     if result is None:
         raise nothing_at(tree, path)
     return Edited(result, gone)
+
+
+def _check_path(path: Any) -> None:
+    if not isinstance(path, str):
+        raise PathError(f"A path is 'module' or 'module/name', but this one is {kind_of(path)}.")
 
 
 def _deleted(tree: Any, path: str, here: str, gone: list[str]) -> Any:

@@ -27,7 +27,15 @@ def path_string(path: Path) -> str:
     """
     if isinstance(path, str):
         return path
+    if not isinstance(path, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise _no_path(path)
     return "/".join(key_string(key) for key in path)
+
+
+def _no_path(path: Any) -> PathError:
+    return PathError(
+        f"A path is 'module/name', or its keys one by one, such as ('module', 'name'), but this one is {kind_of(path)}."
+    )
 
 
 def key_string(key: Any) -> str:
@@ -77,9 +85,7 @@ def rest_of(path: Path, key: str) -> Path | None:
             return ""
         return path[len(key) + 1 :] if path.startswith(key + "/") else None
     if not isinstance(path, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise PathError(
-            f"A path is 'module/name', or its keys one by one, such as ('module', 'name'), but this one is {kind_of(path)}."
-        )
+        raise _no_path(path)
     return path[1:] if path and str(path[0]) == key else None
 
 

@@ -197,6 +197,11 @@ def of_module(cls: type | tuple[type, ...], specs: Any) -> Predicate:
       PredicateError: there is no `Spec` in `specs`.
     """
     classes = cls if isinstance(cls, tuple) else (cls,)
+    wrong = [one for one in classes if not isinstance(one, type)]  # pyright: ignore[reportUnnecessaryIsInstance]
+    if wrong:
+        raise PredicateError(
+            f"of_module takes a class of modules, or several, and then specs; but got {kind_of(wrong[0])} first."
+        )
     return _of_spec(
         lambda spec: spec.module is not None and issubclass(spec.module, classes),
         specs,

@@ -55,8 +55,9 @@ def lift_step(f: Callable[..., Any], frame: Frame) -> Callable[..., tuple[Any, S
             for path in paths_of(new_names(outside, inside))
         ]
         if made:
+            names = ", ".join(repr(path) for path in sorted(made))
             raise NewVariableError(
-                f"The loop body makes {', '.join(sorted(made))}, which was not made before the loop or in its first step: "
+                f"The loop body makes {names}, not made before the loop or in its first step: "
                 "a loop has to carry the same variables from step to step. Make them before it."
             )
         return out, after._replace(params=None, initial=None)
@@ -229,8 +230,9 @@ def _check_nothing_new(frame: Frame, modes: Modes, before: Snapshot, written: di
     carried_on = written.get(None, {})
     made = paths_of(new_names(all_values(frame, before), carried_on))
     if made:
+        names = ", ".join(repr(path) for path in sorted(made))
         raise NewVariableError(
-            f"The loop body makes {', '.join(sorted(made))}, which was not made before the loop or in its first step: "
+            f"The loop body makes {names}, not made before the loop or in its first step: "
             "a loop has to carry the same variables from step to step. Make them before it."
         )
     check_not_written("ps.scan", modes, written, "'carry', 'mean', 'sum', 'first' or an axis")

@@ -1,8 +1,9 @@
 """`shard_map` of functions that use the frame."""
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from purestate._core.collection import copy_bundle
 from purestate._core.errors import BatchedStateError
-from purestate._core.frame import get_frame
+from purestate._core.frame import Frame, get_frame
 from purestate._core.trace_guard import varying_axes
 from purestate._lifted.collection_modes import (
     COMBINED,
@@ -57,6 +58,17 @@ def _combined(mode: str, value: Any, names: tuple[Any, ...]) -> Any:
         return jax.lax.psum(x, names)
 
     return jax.tree.map(leaf, value)
+
+
+@contextlib.contextmanager
+def _mapping(frame: Frame, names: tuple[Any, ...]) -> Generator[None]:
+    """Has layers know that what becomes of their state along some axes of the mesh is said here."""
+    outside = frame.mapped_axes
+    frame.mapped_axes = (*outside, *names)
+    try:
+        yield
+    finally:
+        frame.mapped_axes = outside
 
 
 def shard_map(
@@ -121,7 +133,8 @@ def shard_map(
         specs_of_args = (in_specs,) * len(args) if is_one else tuple(in_specs)
 
         def look(run: Callable[..., None]) -> None:
-            make(run, in_specs=specs_of_args, out_specs=everywhere)(*args)
+            with _mapping(frame, names):
+                make(run, in_specs=specs_of_args, out_specs=everywhere)(*args)
 
         own = values_of_their_own(frame, modes, pure, look)
         check_sizes(
@@ -176,11 +189,8 @@ def shard_map(
         )
         if not frame.staging:  # run step by step, JAX does not tell which values differ
             run = jax.jit(run)
-        frame.mapped_axes = (*frame.mapped_axes, *names)
-        try:
+        with _mapping(frame, names):
             out, same, by_axis, keys = run(args, before, own)
-        finally:
-            frame.mapped_axes = frame.mapped_axes[: -len(names)]
         restore(frame, Snapshot(None, {}, None, keys))
         keep_values(frame, same["state"], same["initial"])
         for part in by_axis.values():

@@ -104,7 +104,8 @@ def test_groups_of_replicas_are_told_to_jax(monkeypatch):
         jax.lax, "pmean", lambda x, axis, axis_index_groups: seen.append((axis, axis_index_groups)) or x
     )
     options = {"cross_replica_axis": "i", "cross_replica_axis_index_groups": groups}
-    ps.transform_with_state(lambda x: ps.BatchNorm(True, True, 0.9, **options)(x, True)).init(None, X)
+    f = ps.transform_with_state(lambda x: ps.BatchNorm(True, True, 0.9, **options)(x, True))
+    jax.vmap(lambda x: f.init(None, x), axis_name="i")(X[None])
     assert seen == [("i", groups)] * 2, "the mean, and the mean of squares"
 
 

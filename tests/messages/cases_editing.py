@@ -87,6 +87,8 @@ PREDICATES: dict[str, Callable[[], Any]] = {
     "regex of a number": lambda: surgery.regex(3),
     "predicate of a leaf alone": lambda: surgery.glob("mlp/*")(X),
     "predicate as a bool": lambda: bool(surgery.glob("mlp/*")),
+    "of_module, arguments swapped": lambda: surgery.of_module(PARAMS, ps.Linear),  # pyright: ignore
+    "delete by a number": lambda: surgery.delete(PARAMS, 3),  # pyright: ignore
     "predicate of no specs": lambda: surgery.of_module(ps.Linear, PARAMS),
     "freeze, a name inside a lifted function": lambda: init(frozen_stack, X),
 }

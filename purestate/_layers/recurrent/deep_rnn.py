@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from purestate._core.errors import kind_of
 from purestate._layers.errors import LayerError
 from purestate._layers.recurrent.core import RecurrentError, RNNCore
 
@@ -39,7 +40,7 @@ class _DeepRNN(RNNCore):
             for i, layer in enumerate(layers):
                 if not isinstance(layer, RNNCore):
                     raise LayerError(
-                        f"deep_rnn_with_{kind}_connections takes cores alone (RNNCore), but layers[{i}] is {layer!r}. To "
+                        f"deep_rnn_with_{kind}_connections takes cores alone (RNNCore), but layers[{i}] is {kind_of(layer)}. To "
                         "have other layers in between, use DeepRNN, or write a core of your own with them in it."
                     )
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from purestate._core.errors import kind_of
 from purestate._core.rng import next_rng_key
 from purestate._layers.dropout import dropout
 from purestate._layers.errors import LayerError
@@ -63,7 +64,7 @@ class RecurrentDropout(RNNCore):
     def __init__(self, core: RNNCore, rate: Any, is_training: bool, name: str | None = None):
         super().__init__(name=name)
         if not isinstance(core, RNNCore):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise LayerError(f"RecurrentDropout {self.module_name!r} takes a core (RNNCore), got {core!r}.")
+            raise LayerError(f"RecurrentDropout {self.module_name!r} takes a core (RNNCore), got {kind_of(core)}.")
         inside = jax.tree.leaves([x for x in vars(core).values() if isinstance(x, (RNNCore, list, tuple))])
         if any(isinstance(x, RNNCore) for x in inside):
             raise LayerError(

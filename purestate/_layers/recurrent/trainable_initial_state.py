@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from purestate._core.errors import kind_of
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.errors import LayerError
 from purestate._layers.recurrent.core import RecurrentError, RNNCore
@@ -41,7 +42,8 @@ class TrainableInitialState(RNNCore):
         super().__init__(name=name)
         if not isinstance(core, RNNCore):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise LayerError(
-                f"TrainableInitialState {self.module_name!r} takes a core (RNNCore), which has an initial_state; got {core!r}."
+                f"TrainableInitialState {self.module_name!r} takes a core (RNNCore), which has an initial_state; got "
+                f"{kind_of(core)}."
             )
         self.core = core
         self.init = init
