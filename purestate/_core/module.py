@@ -13,6 +13,7 @@ import jax
 from purestate._core.errors import FrameError, ModuleError
 from purestate._core.frame import Scope, ambient, get_frame, no_frame
 from purestate._core.hooks import CALL, MethodContext, functions_for, run_interceptors
+from purestate._core.late_methods import in_scope, runs_late
 from purestate._core.module_repr import repr_module
 from purestate._core.naming import name_module
 from purestate._core.path import FORCED, SNAKE_CASE, is_inside, split_scope, variable_path
@@ -114,6 +115,7 @@ def _scoped(method: Callable[..., Any], name: str, owner: Callable[[], type[Any]
         return method
     scope_name = getattr(method, _NAMED_LIKE, name)
     is_call = name == "__call__"
+    is_late = runs_late(method)
 
     @functools.wraps(method)
     def run(self: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -123,7 +125,7 @@ def _scoped(method: Callable[..., Any], name: str, owner: Callable[[], type[Any]
         frame = frames[-1]
         outer = frame.scope
         path = self._path  # None in `__init__`, before the module has a name
-        frame.scope = Scope(self, path, scope_name, outer)
+        frame.scope = scope = Scope(self, path, scope_name, outer)
         try:
             if path is None:
                 out = _run_hooked(hooks, method, name, owner, self, args, kwargs)
@@ -137,7 +139,7 @@ def _scoped(method: Callable[..., Any], name: str, owner: Callable[[], type[Any]
             frame.scope = outer
         if path is not None:
             _note_submodule(self, outer)
-        return out
+        return in_scope(out, frame, scope) if is_late else out
 
     return run
 

@@ -1,0 +1,67 @@
+"""Methods whose code runs after they were called: generators and coroutines."""
+
+import inspect
+import types
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any
+
+from purestate._core.frame import Frame, Scope
+
+
+def runs_late(method: Callable[..., Any]) -> bool:
+    """Whether calling a function runs none of its code yet."""
+    return (
+        inspect.isgeneratorfunction(method) or inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
+    )
+
+
+def in_scope(out: Any, frame: Frame, scope: Scope) -> Any:
+    """Has each step of what a method returned run in the method's scope, wherever it is asked for.
+
+    Else two modules would make their variables in the scope of whoever asks, and share them. In a method of the same module the
+    scope is that method's, as in dm-haiku.
+    """
+    if inspect.isasyncgen(out):
+        return _async_steps(out, frame, scope)
+    if inspect.iscoroutine(out):
+        return _coroutine(out, frame, scope)
+    return _steps(out, frame, scope) if inspect.isgenerator(out) else out
+
+
+def _steps(inner: Any, frame: Frame, scope: Scope) -> Generator[Any, Any, Any]:
+    value: Any = None
+    error: BaseException | None = None
+    while True:
+        outside = frame.scope
+        if outside.module is not scope.module:
+            frame.scope = scope
+        try:
+            given = inner.send(value) if error is None else inner.throw(error)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            frame.scope = outside
+        value = error = None
+        try:
+            value = yield given
+        except GeneratorExit:
+            inner.close()
+            raise
+        except BaseException as caught:  # thrown in, for the method to deal with
+            error = caught
+
+
+_awaited: Any = types.coroutine(_steps)
+
+
+async def _coroutine(inner: Any, frame: Frame, scope: Scope) -> Any:
+    return await _awaited(inner, frame, scope)
+
+
+async def _async_steps(inner: Any, frame: Frame, scope: Scope) -> AsyncGenerator[Any]:
+    while True:
+        try:
+            item = await _awaited(inner.__anext__(), frame, scope)
+        except StopAsyncIteration:
+            return
+        yield item
