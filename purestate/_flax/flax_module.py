@@ -83,12 +83,12 @@ class Module(nn.Module):
             self._put("state", state)
         else:
             params = flatten_flax_to_haiku(self.variables.get("params", {}))
-            state = flatten_flax_to_haiku(self.variables.get("state", {}))
+            state = flatten_flax_to_haiku(self.variables["state"]) if "state" in self.variables else None
         rng = self.make_rng("apply") if self.has_rng("apply") else None
         out, new_state = self.transformed.apply(params, state, rng, *args, **kwargs)
         if not self.is_initializing():
             # State that the function did not set is not written: `apply` may have been given it as not mutable.
-            self._put("state", self._to_write(state, new_state))
+            self._put("state", self._to_write(state or {}, new_state))
         return out
 
     def _to_write(self, state: Mapping[str, Mapping[str, Any]], new_state: Bundle) -> Bundle:

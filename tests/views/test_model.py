@@ -839,7 +839,7 @@ def test_the_same_function_is_known_again():
 @pytest.mark.parametrize(
     ("bind", "words"),
     [
-        (lambda: ps.bind(3, {}), "takes a function or a transformed one, but got a int"),
+        (lambda: ps.bind(3, {}), "takes a function or a transformed one, but got an int"),
         (lambda: ps.bind(ps.transform(lambda x: x), [1]), "params has to be .* but it is a list"),
         (lambda: ps.bind(lambda x: x, {}, jax.random.key(0)), "state has to be .*, but it is an array of shape"),
         (lambda: ps.bind(lambda x: x, {"w": X}), "params has to be .*has an array of shape"),
