@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from purestate._core import config
 from purestate._core.abstract import eval_shape_of
 from purestate._core.collection import AllBut, Bundle, Collection, copy_bundle
-from purestate._core.errors import ArgumentError, CheckError, MissingStateError, PurestateError
+from purestate._core.errors import ArgumentError, CheckError, MissingStateError, PurestateError, kind_of
 from purestate._core.frame import Frame, ambient, watching
 from purestate._core.hooks import intercept_methods
 from purestate._core.keys import keys_for
@@ -75,7 +75,7 @@ def check(f: Any) -> Any:
     functions = jax.tree.leaves(apply)
     if not functions or not all(callable(function) for function in functions):
         raise ArgumentError(
-            f"`ps.check` takes what `ps.transform` and its kin return, or an `apply`, but got a {type(f).__name__}."
+            f"`ps.check` takes what `ps.transform` and its kin return, or an `apply`, but got {kind_of(f)}."
         )
     return jax.tree.map(_checked, apply)
 
@@ -279,7 +279,7 @@ def _outline(tree: Any) -> str:
     """A shape as "float32[5,3]"; for a tree of many, the first few."""
     leaves = jax.tree.leaves(tree)
     texts = [
-        f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]" if hasattr(leaf, "shape") else f"a {type(leaf).__name__}"
+        f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]" if hasattr(leaf, "shape") else kind_of(leaf)
         for leaf in leaves[:3]
     ]
     if len(leaves) == 1:

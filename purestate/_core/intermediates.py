@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.collection import AllBut, Bundle, Collection
-from purestate._core.errors import ArgumentError
+from purestate._core.errors import ArgumentError, kind_of
 from purestate._core.frame import Frame, collection_for, get_frame, watching
 from purestate._core.hooks import intercept_methods
 from purestate._core.naming import path_here
@@ -138,7 +138,7 @@ def capture_intermediates(f: Any, filter: Any = None) -> Any:  # noqa: A002
         return f._replace(apply=_capture_apply(f, filter))
     if not callable(f):
         raise ArgumentError(
-            f"`ps.capture_intermediates` takes a function, or what a transform returned, but got a {type(f).__name__}."
+            f"`ps.capture_intermediates` takes a function, or what a transform returned, but got {kind_of(f)}."
         )
 
     @functools.wraps(f)

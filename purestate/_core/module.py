@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import jax
 
-from purestate._core.errors import FrameError, ModuleError
+from purestate._core.errors import FrameError, ModuleError, name_failing_module
 from purestate._core.frame import Scope, ambient, get_frame, no_frame
 from purestate._core.hooks import CALL, MethodContext, functions_for, run_interceptors
 from purestate._core.late_methods import in_scope, runs_late
@@ -135,6 +135,9 @@ def _scoped(method: Callable[..., Any], name: str, owner: Callable[[], type[Any]
                         out = _run_hooked(hooks, method, name, owner, self, args, kwargs)
                     else:
                         out = method(self, *args, **kwargs)
+        except Exception as error:
+            name_failing_module(error, self, name)
+            raise
         finally:
             frame.scope = outer
         if path is not None:
@@ -223,6 +226,9 @@ class ModuleMetaclass(_ProtocolMeta):
                 _run_hooked(hooks, init, "__init__", lambda: cls, module, args, kwargs)
             else:
                 init(module, *args, **kwargs)
+        except Exception as error:
+            name_failing_module(error, module, "__init__")
+            raise
         finally:
             frame.scope = outer
         if module._path is None:

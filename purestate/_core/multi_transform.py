@@ -183,7 +183,7 @@ def without_apply_rng(f: _T) -> _T:
         leading = ("params",)
     else:
         raise ArgumentError(
-            f"`without_apply_rng` takes what `ps.transform` and its kin return, but got a {type(f).__name__}. "
+            f"`without_apply_rng` takes what `ps.transform` and its kin return, but got {kind_of(f)}. "
             "For a plain function write `ps.without_apply_rng(ps.transform(f))`."
         )
     count = len(leading)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
-from purestate._core.errors import ModuleError, VariableTypeError
+from purestate._core.errors import ModuleError, VariableTypeError, kind_of
 from purestate._core.module import Module, ModuleMetaclass, name_like
 
 
@@ -138,7 +138,7 @@ class Container:
     def __init__(self, items: Any):
         if not isinstance(items, (Sequence, Mapping)) or isinstance(items, (str, bytes)):
             raise VariableTypeError(
-                f"Container({items!r}): a {type(items).__name__} is not a valid state. A container takes a list or a dict of "
+                f"Container({items!r}): {kind_of(items)} is not a valid state. A container takes a list or a dict of "
                 "modules, functions or arrays; keep other values as attributes of their own."
             )
         _check_items(items, "")
@@ -178,6 +178,6 @@ def _check_items(items: Any, where: str) -> None:
             _check_items(item, here)
         elif not (isinstance(item, (Module, Container)) or callable(item) or hasattr(item, "shape")):
             raise VariableTypeError(
-                f"Container: item {here} is a {type(item).__name__}, which is not a valid state. A container takes modules, "
+                f"Container: item {here} is {kind_of(item)}, which is not a valid state. A container takes modules, "
                 "functions or arrays; keep other values as attributes of their own."
             )

@@ -5,7 +5,7 @@ from typing import Any, final
 
 import jax
 
-from purestate._core.errors import VariableTypeError
+from purestate._core.errors import VariableTypeError, kind_of
 
 
 @final
@@ -52,7 +52,7 @@ def share(value: jax.Array) -> Any:
     """
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
         raise VariableTypeError(
-            f"`ps.share` takes an array, such as `embed.embeddings`, but got a {type(value).__name__}. To share a whole module, "
+            f"`ps.share` takes an array, such as `embed.embeddings`, but got {kind_of(value)}. To share a whole module, "
             "call the same instance twice."
         )
     return Shared(value)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.abstract import eval_shape_of
-from purestate._core.errors import ArgumentError, VariableError
+from purestate._core.errors import ArgumentError, VariableError, kind_of
 from purestate._core.frame import Frame, watching
 from purestate._core.path import variable_path
 from purestate._core.transform import Transformed, TransformedWithState, original_function, transform_with_state
@@ -76,7 +76,8 @@ class Recorder:
         axes = None if axes is None else tuple(axes)
         if axes is not None and len(axes) != len(jnp.shape(value)):
             raise VariableError(
-                f"{variable_path(path, name)!r} has shape {jnp.shape(value)}, but {len(axes)} names for its axes: {axes}."
+                f"{variable_path(path, name)!r} has shape {jnp.shape(value)}, but its axes are named {axes}: name each of them, "
+                "or pass None for `axes`."
             )
         before = self.noted.get((collection, path, name))
         if before is not None and init is not None and before["initializer"] is None:
@@ -133,7 +134,7 @@ def specs(f: Any) -> Callable[..., Any]:
     elif callable(f):
         init = transform_with_state(original_function(f)).init
     else:
-        raise ArgumentError(f"`ps.specs` takes a function, or what a transform returned, but got a {type(f).__name__}.")
+        raise ArgumentError(f"`ps.specs` takes a function, or what a transform returned, but got {kind_of(f)}.")
 
     def run(rng: Any, *args: Any, **kwargs: Any) -> Any:
         recorder = Recorder()

@@ -125,7 +125,7 @@ def call(f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         out = f(*args, **kwargs)
         if isinstance(out, (Generator, Coroutine, AsyncGenerator)):
             raise FrameError(
-                f"The function that was transformed returned a {type(out).__name__}, whose code has not run yet, and would run "
+                f"The function that was transformed returned {kind_of(out)}, whose code has not run yet, and would run "
                 "without a frame. Transform a plain function: return list(...) of a generator, and await outside."
             )
         return out
@@ -160,7 +160,11 @@ def outline(value: Any) -> str:
     if isinstance(value, Mapping):
         keys = [str(key) for key in value]
         shown = ", ".join(repr(key) for key in keys[:3]) + (", ..." if len(keys) > 3 else "")
-        return f"a {type(value).__name__} with {len(keys)} entries ({shown})" if keys else "an empty dict"
+        return (
+            f"{kind_of(value)} with {len(keys)} entr{'y' if len(keys) == 1 else 'ies'} ({shown})"
+            if keys
+            else "an empty dict"
+        )
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
     return kind_of(value)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from purestate._core.collection import Bundle
+from purestate._core.errors import kind_of
 from purestate._editing.array_format import format_array
 from purestate._editing.dicts import to_haiku_dict
 from purestate._editing.errors import BundleError, BundleTypeError, PartError
@@ -43,9 +44,9 @@ def traverse(structure: AnyBundle) -> Iterator[tuple[str, str, Any]]:
 
 
 def _not_a_bundle(value: Any, where: str) -> BundleTypeError:
-    what = format_array(value) if _is_array(value) else f"a {type(value).__name__}"
+    what = format_array(value) if _is_array(value) else kind_of(value)
     return BundleTypeError(
-        f"structure{where} has to be a dict, since a structure is {{module: {{name: value}}}}, but it is {what}. To go "
+        f"`structure{where}` has to be a dict, since a structure is {{module: {{name: value}}}}, but it is {what}. To go "
         "through any other tree, use jax.tree."
     )
 

@@ -220,7 +220,7 @@ def _of_spec(f: Callable[[Spec], Any], specs: Any, description: str) -> Predicat
             names |= {spec.path, f"{spec.collection}/{spec.path}", path_string(path)}
     if not found:
         raise PredicateError(
-            f"{description} needs the specs of the variables: ps.specs(f)(rng, *args). It was given a {type(specs).__name__}."
+            f"{description} needs the specs of the variables: ps.specs(f)(rng, *args). It was given {kind_of(specs)}."
         )
     return Predicate(lambda path, leaf: path in names, description=description)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from purestate._core.errors import kind_of
 from purestate._core.path import variable_path
 from purestate._core.specs import Spec
 from purestate._editing.errors import BundleError
@@ -47,7 +48,7 @@ def specs_of_params(specs: Any) -> Any:
     wrong = [leaf for _, leaf in leaves if not isinstance(leaf, Spec)]
     if wrong:
         raise BundleError(
-            f"This needs what `ps.specs(f)(rng, *args)` gives, a tree of ps.Spec, but it has a {type(wrong[0]).__name__} in it."
+            f"This needs what `ps.specs(f)(rng, *args)` gives, a tree of ps.Spec, but it has {kind_of(wrong[0])} in it."
         )
     if isinstance(specs, tuple):
         return specs[0]

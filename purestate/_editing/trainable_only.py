@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from purestate._core.errors import kind_of
 from purestate._editing.errors import BundleError
 from purestate._editing.paths import difference, is_hole, named_leaves, path_string, shape_of
 from purestate._editing.trainable import has_specs, trainable_mask
@@ -110,7 +111,7 @@ def _flags(mask: Any, params: Any) -> list[bool]:
 
     def spread(flag: Any, part: Any) -> None:
         if flag is not None and not jnp.issubdtype(jnp.result_type(flag), jnp.bool_):
-            raise BundleError(f"trainable_only: a mask is of bools, but this one has a {type(flag).__name__} in it.")
+            raise BundleError(f"trainable_only: a mask is of bools, but this one has {kind_of(flag)} in it.")
         found.extend([bool(flag)] * len(jax.tree.leaves(part, is_leaf=is_hole)))
 
     try:

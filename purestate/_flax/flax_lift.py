@@ -8,7 +8,7 @@ import flax.linen as nn
 
 from purestate._core import trace_guard
 from purestate._core.collection import Bundle
-from purestate._core.errors import ArgumentError
+from purestate._core.errors import ArgumentError, kind_of
 from purestate._core.frame import Frame, get_frame
 from purestate._core.module import Module
 from purestate._core.rng import maybe_next_rng_key
@@ -80,7 +80,7 @@ class _LiftedFlaxModule(Module):
             if not isinstance(rngs, Mapping):
                 raise FlaxRngsError(
                     f"rngs, given to {path!r}, has to be a dict of random keys by name, such as "
-                    f'{{"dropout": ps.next_rng_key()}}, and not a {type(rngs).__name__}.'
+                    f'{{"dropout": ps.next_rng_key()}}, and not {kind_of(rngs)}.'
                 )
             rngs: Any = dict(rngs)
             key = None if "params" in rngs else maybe_next_rng_key()

@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 
 from purestate._core.collection import Bundle
-from purestate._core.errors import ArgumentError
+from purestate._core.errors import ArgumentError, kind_of
 from purestate._core.transform import Transformed, TransformedWithState, transform_with_state, with_empty_state
 from purestate._flax.flax_collections import flatten_flax_to_haiku
 
@@ -119,5 +119,5 @@ def _not_transformed(value: Any) -> ArgumentError:
     else:
         advice = "Pass what `ps.transform` or `ps.transform_with_state` returned."
     return ArgumentError(
-        f"`ps.experimental.flax.Module` runs a transformed function, but was given a {type(value).__name__}. {advice}"
+        f"`ps.experimental.flax.Module` runs a transformed function, but was given {kind_of(value)}. {advice}"
     )

@@ -50,7 +50,7 @@ def _adaptive_pool(
     sizes = None if isinstance(output_size, int) else tuple(output_size)
     if sizes is None or any(size is not None and size < 1 for size in sizes):
         raise LayerError(
-            f"Adaptive pooling: output_size needs a size for each spatial axis, such as (7, 7), got {output_size!r}."
+            f"Adaptive pooling: `output_size` needs a size for each spatial axis, such as (7, 7), got {output_size!r}."
         )
     if channel_axis is not None and not -value.ndim <= channel_axis < value.ndim:
         raise LayerError(f"Adaptive pooling: channel_axis={channel_axis} is not in an input of shape {value.shape}.")
@@ -58,7 +58,8 @@ def _adaptive_pool(
     axes = [axis for axis in range(value.ndim) if axis != channel]
     if len(sizes) > len(axes) or 0 in value.shape:
         raise LayerError(
-            f"Adaptive pooling to {sizes} needs as many spatial axes, of at least one value each; got shape {value.shape}."
+            f"Adaptive pooling to `output_size` {sizes} needs as many spatial axes, of at least one value each; got shape "
+            f"{value.shape}."
         )
     for axis, size in zip(axes[len(axes) - len(sizes) :], sizes, strict=True):
         if size is not None:

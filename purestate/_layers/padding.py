@@ -154,20 +154,22 @@ def create_from_tuple(padding: tuple[int, int] | Sequence[tuple[int, int]], n: i
     """
     if isinstance(padding, int):
         raise AxesError(
-            f"padding has to be a pair (before, after), or one for each axis, got {padding}: write {(padding, padding)}."
+            f"`padding` has to be a pair (before, after), or one for each axis, got {padding}: write {(padding, padding)}."
         )
     if not padding:
-        raise LayerError("padding is empty: give a pair (before, after), or one for each axis.")
+        raise LayerError("`padding` is empty: give a pair (before, after), or one for each axis.")
     try:
         first = padding[0]
     except (TypeError, LookupError):
         raise AxesError(
-            f"padding has to be a pair (before, after), or one for each of the {n} axes, got {padding!r}."
+            f"`padding` has to be a pair (before, after), or one for each of the {n} axes, got {padding!r}."
         ) from None
     if isinstance(first, int):
         return (tuple(padding),) * n  # pyright: ignore[reportReturnType]
     if len(padding) not in (1, n):
-        raise AxesError(f"padding has to be one pair (before, after), or one for each of the {n} axes, got {padding}.")
+        raise AxesError(
+            f"`padding` has to be one pair (before, after), or one for each of the {n} axes, got {padding}."
+        )
     return replicate(tuple(padding), n, "padding")
 
 

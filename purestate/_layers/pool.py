@@ -13,34 +13,35 @@ from purestate._core.module import Module
 from purestate._layers.errors import LayerError
 
 
-def _full_window(x: jax.Array, size: int | Sequence[int], channel_axis: int | None) -> tuple[int, ...]:
+def _full_window(call: str, x: jax.Array, size: int | Sequence[int], channel_axis: int | None) -> tuple[int, ...]:
     """One size for each axis of `x`: 1 for the batch and the channels where one size is given for all."""
     if not isinstance(size, int):
         if len(size) > x.ndim:
             raise LayerError(
-                f"Pooling: a window or stride of {len(size)} axes, {tuple(size)}, for an input of shape {x.shape}."
+                f"`{call}` got a window or stride of {len(size)} axes, {tuple(size)}, for an input of shape {x.shape}."
             )
         return (1,) * (x.ndim - len(size)) + tuple(size)
     if channel_axis:
         if abs(channel_axis) >= x.ndim:
-            raise LayerError(f"Pooling: channel_axis={channel_axis} is not in an input of shape {x.shape}.")
+            raise LayerError(f"`{call}`: channel_axis={channel_axis} is not in an input of shape {x.shape}.")
         channel_axis %= x.ndim
     return (1, *(1 if axis == channel_axis else size for axis in range(1, x.ndim)))
 
 
-def _prepare(value: Any, window_shape: Any, strides: Any, padding: str, channel_axis: int | None) -> Any:
+def _prepare(call: str, value: Any, window_shape: Any, strides: Any, padding: str, channel_axis: int | None) -> Any:
     if padding not in ("SAME", "VALID"):
-        raise LayerError(f"Pooling: padding has to be 'SAME' or 'VALID', got {padding!r}.")
+        raise LayerError(f"`{call}`: padding has to be 'SAME' or 'VALID', got {padding!r}.")
     if any(isinstance(size, int) and size != 1 for size in (window_shape, strides)):
         warnings.warn(
-            "Pooling with one number for all axes takes the first axis for the batch, which it is not under vmap: give the "
+            f"`{call}` with one number for all axes takes the first axis for the batch, which it is not under vmap: give the "
             "window and the strides an entry for each axis, such as (2, 2, 1) for [H, W, C]; further axes in front are "
             "taken for batches.",
             DeprecationWarning,
             stacklevel=3,
         )
     value = jnp.asarray(value)
-    return value, _full_window(value, window_shape, channel_axis), _full_window(value, strides, channel_axis)
+    window = _full_window(call, value, window_shape, channel_axis)
+    return value, window, _full_window(call, value, strides, channel_axis)
 
 
 def max_pool(
@@ -69,7 +70,7 @@ def max_pool(
     Raises:
       LayerError: an argument does not fit.
     """
-    value, window, step = _prepare(value, window_shape, strides, padding, channel_axis)
+    value, window, step = _prepare("max_pool", value, window_shape, strides, padding, channel_axis)
     return lax.reduce_window(value, -jnp.inf, lax.max, window, step, padding)
 
 
@@ -99,7 +100,7 @@ def avg_pool(
     Raises:
       LayerError: an argument does not fit.
     """
-    value, window, step = _prepare(value, window_shape, strides, padding, channel_axis)
+    value, window, step = _prepare("avg_pool", value, window_shape, strides, padding, channel_axis)
     total = lax.reduce_window(value, 0.0, lax.add, window, step, padding)
     if padding == "VALID":
         return total / np.prod(window)

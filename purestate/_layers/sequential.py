@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from purestate._core.errors import ArgumentError
+from purestate._core.errors import ArgumentError, kind_of
 from purestate._core.module import Module
 
 
@@ -27,7 +27,7 @@ class Sequential(Module):
     def __init__(self, layers: Iterable[Callable[..., Any]], name: str | None = None):
         if not isinstance(layers, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentError(
-                f"Sequential takes its layers as one list, but was given a {type(layers).__name__}: write "
+                f"Sequential takes its layers as one list, but was given {kind_of(layers)}: write "
                 "ps.Sequential([first, second])."
             )
         super().__init__(name=name)
@@ -75,7 +75,7 @@ def to_module(f: Callable[..., Any]) -> type[Module]:
         def __init__(self, name: str | None = None):
             if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise ArgumentError(
-                    f"A class made by `ps.to_module` takes a name, but was given a {type(name).__name__}. Make an instance "
+                    f"A class made by `ps.to_module` takes a name, but was given {kind_of(name)}. Make an instance "
                     "first, and call that: `ps.to_module(f)()(x)`."
                 )
             super().__init__(name=name if name is not None else f.__name__)

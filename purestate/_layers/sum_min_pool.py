@@ -35,7 +35,7 @@ def sum_pool(
     Raises:
       LayerError: an argument does not fit.
     """
-    value, window, step = _prepare(value, window_shape, strides, padding, channel_axis)
+    value, window, step = _prepare("sum_pool", value, window_shape, strides, padding, channel_axis)
     return lax.reduce_window(value, jnp.zeros([], value.dtype), lax.add, window, step, padding)
 
 
@@ -65,7 +65,7 @@ def min_pool(
     Raises:
       LayerError: an argument does not fit.
     """
-    value, window, step = _prepare(value, window_shape, strides, padding, channel_axis)
+    value, window, step = _prepare("min_pool", value, window_shape, strides, padding, channel_axis)
     is_floating = jnp.issubdtype(value.dtype, jnp.floating)
     largest = jnp.inf if is_floating else jnp.iinfo(value.dtype).max
     return lax.reduce_window(value, value.dtype.type(largest), lax.min, window, step, padding)

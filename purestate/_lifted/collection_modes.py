@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.collection import copy_bundle
-from purestate._core.errors import CollectionModeError, VariableError
+from purestate._core.errors import CollectionModeError, VariableError, kind_of
 from purestate._core.frame import Frame
 from purestate._core.intermediates import INTERMEDIATES, PERTURBATIONS, join_sown
 from purestate._core.path import variable_path
@@ -38,7 +38,7 @@ class Modes:
             if not isinstance(given, Mapping):
                 raise CollectionModeError(
                     f"`{transform}(collections=...)` takes a dict from collections to modes, such as "
-                    f"{{'batch_stats': 'mean'}}, but got a {type(given).__name__}."
+                    f"{{'batch_stats': 'mean'}}, but got {kind_of(given)}."
                 )
             modes: Mapping[str, Any] = given
             for name, mode in modes.items():

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from purestate._core.errors import kind_of
 from purestate._core.frame import inside_transform
 from purestate._core.module import Module
 from purestate._core.named_variables import has_state
@@ -82,7 +83,7 @@ def _check(params: Any, grads: Any, apply_updates: bool, size: int | None = None
 def _check_transformation(tx: Any) -> None:
     if not (hasattr(tx, "init") and hasattr(tx, "update")):
         raise ViewTypeError(
-            f"`ps.Optimizer` takes an optax optimizer, such as optax.adam(1e-3), but got a {type(tx).__name__}."
+            f"`ps.Optimizer` takes an optax optimizer, such as optax.adam(1e-3), but got {kind_of(tx)}."
         )
 
 

@@ -1,5 +1,8 @@
 """Errors teach: who asked, for what, what was there, and what to write instead."""
 
+import functools
+import pickle
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -162,3 +165,134 @@ def test_every_error_is_ours_and_catchable_as_haikus():
             assert issubclass(cls, (UserWarning, ValueError, TypeError, AttributeError, AssertionError, ImportError)), (
                 name
             )
+
+
+# Which module failed
+
+
+class Block(ps.Module):
+    """Fails in one of several ways, asked for by name."""
+
+    def __init__(self, fail=None, name=None):
+        if fail == "before a name":
+            raise ValueError("too early")
+        super().__init__(name=name)
+        if fail == "in init":
+            raise ValueError("no")
+
+    def __call__(self, x, fail):
+        return fail(x)
+
+    def encode(self, x, fail):
+        return self(x, fail)
+
+    @property
+    def size(self):
+        raise ValueError("no size")
+
+
+class Outer(ps.Module):
+    def __init__(self, use, name=None):
+        super().__init__(name=name)
+        self.use = use
+
+    def __call__(self, x):
+        return self.use(x)
+
+
+def wrong_dot(x):
+    return x @ jnp.ones([7, 7])
+
+
+def own_error(x):
+    raise ps.errors.LayerError("`width` has to be 1, got 2.")
+
+
+class Frozen(ValueError):
+    def add_note(self, note):
+        raise RuntimeError("no notes here")
+
+
+def frozen_error(x):
+    raise Frozen("mine")
+
+
+def in_block(fail):
+    return lambda x: Block()(x, fail)
+
+
+def lifted(transform):
+    return lambda x: transform(lambda x: Block()(x, wrong_dot))(x)
+
+
+WHERE = "This came up in `Block.__call__` of module 'outer/block'."
+
+FAILS = {
+    "error of JAX": (in_block(wrong_dot), TypeError, WHERE),
+    "a wrong call": (lambda x: Block()(x), TypeError, WHERE),
+    "another method": (lambda x: Block().encode(x, wrong_dot), TypeError, WHERE),
+    "a property": (lambda x: Block().size, ValueError, "This came up in `Block.size` of module 'outer/block'."),
+    "in init": (lambda x: Block("in init"), ValueError, "This came up in `Block.__init__` of module 'outer/block'."),
+    "before a name": (
+        lambda x: Block("before a name"),
+        ValueError,
+        "This came up in `Outer.__call__` of module 'outer'.",
+    ),
+    "within vmap": (lifted(functools.partial(ps.vmap, split_rng=False)), TypeError, WHERE),
+    "within remat": (lifted(ps.remat), TypeError, WHERE),
+    "within jit": (lifted(ps.jit), TypeError, WHERE),
+    "within scan": (lambda x: ps.scan(lambda c, x: (c, Block()(x, wrong_dot)), 0, x), TypeError, WHERE),
+    "three deep": (
+        lambda x: Block()(x, lambda x: ps.Linear(3, name="inner")("no array")),
+        ps.errors.LayerError,
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILS)
+def test_an_error_names_the_innermost_module(name):
+    use, kind, where = FAILS[name]
+    with pytest.raises(kind) as caught:
+        ps.transform(lambda x: Outer(use)(x)).init(jax.random.key(0), X)
+    notes = [note for note in getattr(caught.value, "__notes__", []) if "This came up" in note]
+    assert notes == ([] if where is None else [where])
+    assert "This came up" not in str(caught.value), "an error of another library keeps its message"
+
+
+def test_an_error_of_ours_says_it_in_its_message():
+    with pytest.raises(ps.errors.LayerError) as caught:
+        ps.transform(lambda x: Outer(in_block(own_error))(x)).init(None, X)
+    assert str(caught.value) == f"`width` has to be 1, got 2.\n{WHERE}"
+    assert not hasattr(caught.value, "__notes__")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_an_error_that_takes_no_notes_is_raised_as_it_is():
+    with pytest.raises(Frozen, match="mine"):
+        ps.transform(lambda x: Outer(in_block(frozen_error))(x)).init(None, X)
+
+
+def test_an_error_outside_modules_and_one_that_is_caught_stay_as_they_are():
+    kept = []
+
+    def f(x):
+        try:
+            Block()(x, wrong_dot)
+        except TypeError as error:
+            kept.append(error)
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="^mine$") as caught:
+        ps.transform(f).init(None, X)
+    assert not hasattr(caught.value, "__notes__")
+    assert "'block'" in kept[0].__notes__[-1]
+
+
+def test_the_end_of_the_program_is_not_touched():
+    def interrupted(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        ps.transform(lambda x: Outer(in_block(interrupted))(x)).init(None, X)
+    assert not hasattr(caught.value, "__notes__")

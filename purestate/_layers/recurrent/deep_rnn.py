@@ -62,8 +62,8 @@ class _DeepRNN(RNNCore):
         num_cores = sum(isinstance(layer, RNNCore) for layer in self.layers)
         if len(state) != num_cores:
             raise RecurrentError(
-                f"{type(self).__name__} {self.module_name!r} has {num_cores} cores, but was given {len(state)} states; "
-                "it needs one for each, as core.initial_state(batch_size) makes them."
+                f"{type(self).__name__} {self.module_name!r} needs a state for each of its {num_cores} cores, as "
+                f"core.initial_state(batch_size) makes them, but was given {len(state)}."
             )
         states = iter(state)
         current = inputs
