@@ -36,7 +36,6 @@
 Each class also derives from the builtin that programs written for dm-haiku catch.
 """
 
-import contextlib
 from typing import Any
 
 
@@ -48,23 +47,6 @@ def kind_of(value: Any) -> str:
         return f"the class {value.__name__}"
     name = type(value).__name__
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-
-
-_NAMES_MODULE = "_names_module_of_purestate"
-
-
-def name_failing_module(error: Exception, module: Any, method_name: str) -> None:
-    """Has `error` name the innermost module that it came through, unless its own message does."""
-    path = module._path
-    if path is None or _NAMES_MODULE in vars(error):
-        return
-    vars(error)[_NAMES_MODULE] = True
-    where = f"This came up in `{type(module).__name__}.{method_name}` of module {path!r}."
-    if not isinstance(error, PurestateError):
-        with contextlib.suppress(Exception):  # an error that refuses notes must not hide behind another
-            error.add_note(where)
-    elif f"'{path}'" not in str(error) and f"'{path}/" not in str(error):  # ours ends up in logs as its message alone
-        error.args = (f"{error}\n{where}", *error.args[1:])
 
 
 class PurestateError(Exception):

@@ -18,6 +18,7 @@ from purestate._core.errors import (
 )
 from purestate._core.frame import ActiveFrame, Frame
 from purestate._core.keys import keys_for
+from purestate._core.outlines import outline
 from purestate._core.trace_guard import warn_user
 
 P = ParamSpec("P")
@@ -153,21 +154,6 @@ def new_keys(rng: Any, signature: str, given: tuple[Any, ...], rng_mode: str = "
 
 def _in_order(signature: str, given: tuple[Any, ...]) -> str:
     return f"Expected {signature}, got {signature.split('(')[0]}({', '.join(map(outline, given))}, ...): is the order right?"
-
-
-def outline(value: Any) -> str:
-    """What a value is, in a few words: never a dump of arrays."""
-    if isinstance(value, Mapping):
-        keys = [str(key) for key in value]
-        shown = ", ".join(repr(key) for key in keys[:3]) + (", ..." if len(keys) > 3 else "")
-        return (
-            f"{kind_of(value)} with {len(keys)} entr{'y' if len(keys) == 1 else 'ies'} ({shown})"
-            if keys
-            else "an empty dict"
-        )
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
-    return kind_of(value)
 
 
 def check_mapping(name: str, value: Any, signature: str, given: tuple[Any, ...]) -> Mapping[str, Any]:

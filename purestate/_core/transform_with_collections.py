@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from purestate._core.collection import AllBut, Bundle, Collection, copy_bundle
 from purestate._core.errors import ArgumentError
 from purestate._core.frame import ActiveFrame, Frame
+from purestate._core.outlines import outline
 from purestate._core.transform import (
     call,
     check_mapping,
@@ -13,7 +14,6 @@ from purestate._core.transform import (
     checked_first,
     new_keys,
     or_any,
-    outline,
     tell_signature,
 )
 

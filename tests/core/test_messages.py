@@ -184,7 +184,7 @@ class Block(ps.Module):
         return fail(x)
 
     def encode(self, x, fail):
-        return self(x, fail)
+        return self(x["x"], fail)
 
     @property
     def size(self):
@@ -225,24 +225,60 @@ def lifted(transform):
     return lambda x: transform(lambda x: Block()(x, wrong_dot))(x)
 
 
-WHERE = "This came up in `Block.__call__` of module 'outer/block'."
-
 FAILS = {
-    "error of JAX": (in_block(wrong_dot), TypeError, WHERE),
-    "a wrong call": (lambda x: Block()(x), TypeError, WHERE),
-    "another method": (lambda x: Block().encode(x, wrong_dot), TypeError, WHERE),
-    "a property": (lambda x: Block().size, ValueError, "This came up in `Block.size` of module 'outer/block'."),
-    "in init": (lambda x: Block("in init"), ValueError, "This came up in `Block.__init__` of module 'outer/block'."),
+    "error of JAX": (
+        in_block(wrong_dot),
+        TypeError,
+        "`Block.__call__` of module 'outer/block', called with (float32[2,3], a function)",
+    ),
+    "a wrong call": (
+        lambda x: Block()(x),
+        TypeError,
+        "`Block.__call__` of module 'outer/block', called with (float32[2,3])",
+    ),
+    "another method": (
+        lambda x: Block().encode({"x": x}, fail=wrong_dot),
+        TypeError,
+        "`Block.__call__` of module 'outer/block', called with (float32[2,3], a function)",
+    ),
+    "a property": (lambda x: Block().size, ValueError, "`Block.size` of module 'outer/block', called with ()"),
+    "in init": (
+        lambda x: Block("in init"),
+        ValueError,
+        "`Block.__init__` of module 'outer/block', called with ('in init')",
+    ),
     "before a name": (
         lambda x: Block("before a name"),
         ValueError,
-        "This came up in `Outer.__call__` of module 'outer'.",
+        "`Outer.__call__` of module 'outer', called with (float32[2,3])",
     ),
-    "within vmap": (lifted(functools.partial(ps.vmap, split_rng=False)), TypeError, WHERE),
-    "within remat": (lifted(ps.remat), TypeError, WHERE),
-    "within jit": (lifted(ps.jit), TypeError, WHERE),
-    "within scan": (lambda x: ps.scan(lambda c, x: (c, Block()(x, wrong_dot)), 0, x), TypeError, WHERE),
-    "three deep": (
+    "many arguments": (
+        lambda x: Block()([x, x], None, 1, True, 0.5, "a text that goes on and on", last=x),
+        TypeError,
+        "`Block.__call__` of module 'outer/block', called with (a tree of 2 (float32[2,3], float32[2,3]), None, 1, True, 0.5, "
+        "'a text that goes on ...', ...)",
+    ),
+    "within vmap": (
+        lifted(functools.partial(ps.vmap, split_rng=False)),
+        TypeError,
+        "`Block.__call__` of module 'outer/block', called with (float32[3], a function)",
+    ),
+    "within remat": (
+        lifted(ps.remat),
+        TypeError,
+        "`Block.__call__` of module 'outer/block', called with (float32[2,3], a function)",
+    ),
+    "within jit": (
+        lifted(ps.jit),
+        TypeError,
+        "`Block.__call__` of module 'outer/block', called with (float32[2,3], a function)",
+    ),
+    "within scan": (
+        lambda x: ps.scan(lambda c, x: (c, Block()(x, fail=wrong_dot)), 0, x),
+        TypeError,
+        "`Block.__call__` of module 'outer/block', called with (float32[3], fail=a function)",
+    ),
+    "an error of ours": (
         lambda x: Block()(x, lambda x: ps.Linear(3, name="inner")("no array")),
         ps.errors.LayerError,
         None,
@@ -256,14 +292,14 @@ def test_an_error_names_the_innermost_module(name):
     with pytest.raises(kind) as caught:
         ps.transform(lambda x: Outer(use)(x)).init(jax.random.key(0), X)
     notes = [note for note in getattr(caught.value, "__notes__", []) if "This came up" in note]
-    assert notes == ([] if where is None else [where])
+    assert notes == ([] if where is None else [f"This came up in {where}."])
     assert "This came up" not in str(caught.value), "an error of another library keeps its message"
 
 
 def test_an_error_of_ours_says_it_in_its_message():
     with pytest.raises(ps.errors.LayerError) as caught:
         ps.transform(lambda x: Outer(in_block(own_error))(x)).init(None, X)
-    assert str(caught.value) == f"`width` has to be 1, got 2.\n{WHERE}"
+    assert str(caught.value) == "`width` has to be 1, got 2.\nThis came up in `Block.__call__` of module 'outer/block'."
     assert not hasattr(caught.value, "__notes__")
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
