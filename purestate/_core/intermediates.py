@@ -15,7 +15,8 @@ from purestate._core.hooks import intercept_methods
 from purestate._core.naming import path_here
 from purestate._core.transform import Transformed, TransformedWithState
 from purestate._core.transform_with_collections import TransformedWithCollections
-from purestate._core.variables import check_arrays, keep_new
+from purestate._core.variable_checks import check_arrays
+from purestate._core.variables import keep_new
 
 INTERMEDIATES = "intermediates"
 PERTURBATIONS = "perturbations"

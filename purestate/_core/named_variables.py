@@ -11,18 +11,15 @@ from purestate._core.errors import FrameError, ShapeMismatchError, VariableError
 from purestate._core.frame import Frame, ambient, collection_for, get_frame
 from purestate._core.naming import path_here
 from purestate._core.path import variable_path
-from purestate._core.variables import (
+from purestate._core.variable_checks import (
     check_arrays,
-    get_parameter,
-    get_state,
+    check_name,
     immutable,
-    keep_new,
     missing_in,
     missing_parameter,
-    run_getters,
-    set_state,
     would_begin_anew,
 )
+from purestate._core.variables import get_parameter, get_state, keep_new, run_getters, set_state
 
 
 class Variable:
@@ -121,6 +118,7 @@ def variable(
 
 def _values_here(frame: Frame, collection: str, name: str) -> tuple[Collection, str, Any]:
     path = path_here(frame, frame.scope)
+    check_name(path, name)
     kept = collection_for(frame, collection, path, name)
     return kept, path, kept.values.get(path, {})
 
@@ -282,6 +280,7 @@ def has_variable(collection: str, name: str) -> bool:
     """
     frame = get_frame("`ps.has_variable`")
     path = path_here(frame, frame.scope)
+    check_name(path, name)
     if frame.mutable is None and collection not in frame.collections:
         label = frame.labels.get((path, name))
         kept = frame.collections["state"] if label in (None, collection) else None

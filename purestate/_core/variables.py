@@ -1,7 +1,6 @@
 """Reading, making and writing variables: one mechanism for parameters, state and every collection."""
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -9,23 +8,33 @@ import jax.numpy as jnp
 import numpy as np
 
 from purestate._core import config, trace_guard
-from purestate._core.collection import DO_NOT_STORE, AllBut, Bundle, Collection, copy_bundle
+from purestate._core.collection import DO_NOT_STORE, Bundle, Collection, copy_bundle
 from purestate._core.errors import (
-    DtypeMismatchError,
-    ImmutableCollectionError,
     MissingInitializerError,
-    MissingParameterError,
     MissingRNGError,
     MissingStateError,
     ShapeMismatchError,
-    VariableError,
-    VariableTypeError,
 )
 from purestate._core.frame import Frame, ambient, collection_for, get_frame, no_frame
 from purestate._core.hooks import GetterContext, SetterContext, functions_for, run_chain
 from purestate._core.naming import path_here
 from purestate._core.path import variable_path
 from purestate._core.share import Shared
+from purestate._core.variable_checks import (
+    check_array,
+    check_arrays,
+    check_name,
+    check_same_kind,
+    check_size,
+    immutable,
+    missing_in,
+    missing_parameter,
+    no_initializer,
+    no_value_yet,
+    not_an_array,
+    not_shared,
+    would_begin_anew,
+)
 
 Initializer = Callable[[Sequence[int], Any], jax.Array]
 """`init(shape, dtype) -> array`."""
@@ -86,11 +95,11 @@ def get_parameter(
     if (path, name) not in asked:
         asked[path, name] = dtype
     elif asked[path, name] is not dtype:
-        _check_same_kind(path, name, asked[path, name], dtype)
+        check_same_kind(path, name, asked[path, name], dtype)
     if value is None:
         value = _create_parameter(frame, hooks, path, name, shape, dtype, init)
     elif init.__class__ is Shared:  # pyright: ignore[reportUnnecessaryComparison] (stands for an initializer)
-        raise _not_shared(path, name)
+        raise not_shared(path, name)
     elif config.ever_strict:
         trace_guard.check_strictly(frame.trace_state, f"`ps.get_parameter({name!r})`", path)
     if frame.recorder is not None:
@@ -100,7 +109,7 @@ def get_parameter(
     try:
         actual = value.shape
     except AttributeError:
-        raise _not_an_array(path, name, value) from None
+        raise not_an_array(path, name, value) from None
     # A list is never equal to a tuple; most callers pass one or the other all the time.
     if actual != shape and actual != tuple(shape):
         raise ShapeMismatchError(
@@ -118,11 +127,11 @@ def _create_parameter(
 ) -> Any:
     if isinstance(init, Shared):
         return init.value
-    _check_name(path, name)
+    check_name(path, name)
     params = frame.collections["params"]
     dtype = jnp.float32 if dtype is None else dtype
-    creating = init or _no_initializer(path, name)
-    _check_size(path, name, shape)
+    creating = init or no_initializer(path, name)
+    check_size(path, name, shape)
     try:
         value = _run_creators(frame, hooks, "params", path, name, shape, dtype, init, creating)
     except (MissingRNGError, MissingInitializerError):
@@ -133,63 +142,9 @@ def _create_parameter(
         return value
     if not params.creatable:
         raise missing_parameter(params, path, name, shape)
-    _check_array(path, name, value)
+    check_array(path, name, value)
     keep_new(frame, params, path, name, value, f"Making parameter {name!r}")
     return value
-
-
-def check_arrays(path: str, name: str, value: Any, what: str) -> None:
-    """Raises unless `value` is an array, a number, or a pytree of these."""
-    for leaf in jax.tree.leaves(value):
-        if isinstance(leaf, (bool, int, float, complex)):
-            continue
-        if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
-            modules = hasattr(leaf, "module_name")
-            raise VariableTypeError(
-                f"{what} {variable_path(path, name)!r} has to be an array, or a pytree of arrays, but it "
-                f"{'contains a Module' if modules else 'is' if leaf is value else 'contains'} "
-                f"{'(' if modules else 'a '}{type(leaf).__name__}{')' if modules else ''}."
-                + (" Keep a module as an attribute; its variables are stored under its own path." if modules else "")
-            )
-        if _is_unknown_to_jax(leaf):
-            raise _unknown_to_jax(what, path, name, leaf)
-
-
-def _is_unknown_to_jax(value: Any) -> bool:
-    """Whether an array is of objects, strings or dates, which only numpy has."""
-    return isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "OSUTMm"
-
-
-def _unknown_to_jax(what: str, path: str, name: str, value: Any) -> VariableTypeError:
-    return VariableTypeError(
-        f"{what} {variable_path(path, name)!r} has to be an array of numbers, but it is one of numpy's dtype {value.dtype}, which "
-        "JAX does not have."
-    )
-
-
-def _check_name(path: str, name: str) -> None:
-    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise VariableTypeError(f"A variable of {path!r} is called {name!r}; its name has to be a string, such as 'w'.")
-
-
-def immutable(frame: Frame, collection: str, path: str, name: str) -> ImmutableCollectionError:
-    """The error for a write to a collection that may not change."""
-    import difflib  # here, since only errors need it
-
-    where = f"{name!r} of {path!r} in the collection {collection!r}"
-    if frame.mutable is None:
-        return ImmutableCollectionError(
-            f"{where} was set, but parameters do not change while `apply` of this transform runs. Keep what changes as state "
-            "(ps.set_state), or use `ps.transform_with_collections` and `apply(variables, rng, ..., mutable=['params'])`."
-        )
-    asked = list(frame.mutable) if isinstance(frame.mutable, (list, tuple, set, frozenset)) else []
-    near = difflib.get_close_matches(collection, [str(given) for given in asked], n=1)
-    told = frame.mutable if isinstance(frame.mutable, AllBut) else (asked or False)
-    hint = f" Did you mean {collection!r} where you wrote {near[0]!r}?" if near else ""
-    return ImmutableCollectionError(
-        f"{where} was set, but `apply` was told mutable={told}.{hint} To have it changed, and returned, call "
-        f"`apply(variables, rng, ..., mutable=[{collection!r}])`."
-    )
 
 
 def keep_new(frame: Frame, collection: Collection, path: str, name: str, value: Any, what: str) -> None:
@@ -199,102 +154,6 @@ def keep_new(frame: Frame, collection: Collection, path: str, name: str, value: 
     collection.values.setdefault(path, {})[name] = value
     if collection.initial is not None:
         collection.initial.setdefault(path, {}).setdefault(name, value)
-
-
-def _no_initializer(path: str, name: str) -> Initializer:
-    def init(shape: Any, dtype: Any) -> Any:
-        raise MissingInitializerError(
-            f"{name!r} of {path!r} has to be made, with shape {tuple(shape)} and dtype {jnp.dtype(dtype).name}, but no "
-            "initializer was given. Pass one, such as init=jnp.zeros or init=ps.initializers.TruncatedNormal()."
-        )
-
-    return init
-
-
-def _check_size(path: str, name: str, shape: Any) -> None:
-    # XLA ends the process where the size of an array is no 64-bit number.
-    sizes = [size for size in shape if isinstance(size, int)] if isinstance(shape, (tuple, list)) else []
-    if math.prod(sizes) >= 2**63:
-        raise VariableError(f"{variable_path(path, name)!r} cannot be made: no array is as large as {tuple(shape)}.")
-
-
-def _not_an_array(path: str, name: str, value: Any) -> VariableTypeError:
-    return VariableTypeError(
-        f"Parameter {name!r} of {path!r} has to be an array, but its initializer, creator or getter returned "
-        f"{'None' if value is None else 'a ' + type(value).__name__}."
-    )
-
-
-def _check_array(path: str, name: str, value: Any) -> None:
-    if not isinstance(value, (jax.Array, np.ndarray, np.generic)) and not (
-        hasattr(value, "shape") and hasattr(value, "dtype")
-    ):
-        raise _not_an_array(path, name, value)
-    if _is_unknown_to_jax(value):
-        raise _unknown_to_jax("Parameter", path, name, value)
-
-
-def missing_parameter(params: Collection, path: str, name: str, shape: Any) -> MissingParameterError:
-    """The error for a parameter that `apply` was not given, with what is near by."""
-    return MissingParameterError(
-        f"`apply` needs parameter {name!r} of {path!r} with shape {tuple(shape)}, and was not given it. "
-        f"{_what_is_there(params, path, name)} {_swapped(path, name)}"
-        "All parameters are made by `init`: run it on the same function, and pass on what it returned."
-    )
-
-
-def _swapped(path: str, name: str) -> str:
-    frames = ambient.get()[0]
-    state = frames[-1].collections["state"].values if frames else {}
-    is_there = name in _names_in(state.get(path))
-    return "The given state has it: are params and state in each other's place? " if is_there else ""
-
-
-def _what_is_there(kept: Collection, path: str, name: str) -> str:
-    """What a collection has where a variable is missed, and what is called nearly the same."""
-    import difflib  # here, since only errors need it
-
-    have = [variable_path(module, key) for module, bundle in kept.values.items() for key in _names_in(bundle)]
-    if path in kept.values:
-        there = f"{path!r} has {_listed(_names_in(kept.values[path]))}."
-    else:
-        there = f"There is no module {path!r} in {kept.name}{'' if kept.values else ', which are empty'}."
-    near = difflib.get_close_matches(variable_path(path, name), have, n=3, cutoff=0.6)
-    return there + (f" Near it: {_listed(near)}." if near else "")
-
-
-def _kind(dtype: Any) -> str:
-    for kind in ("bool", "integer", "floating", "complexfloating"):
-        if jnp.issubdtype(dtype, jnp.bool_ if kind == "bool" else getattr(jnp, kind)):
-            return kind
-    return str(dtype)
-
-
-def _check_same_kind(path: str, name: str, before: Any, now: Any) -> None:
-    before, now = (jnp.float32 if dtype is None else dtype for dtype in (before, now))
-    if _kind(before) != _kind(now):
-        raise DtypeMismatchError(
-            f"Parameter {name!r} of {path!r} is asked for with dtype {jnp.dtype(before).name} and with dtype "
-            f"{jnp.dtype(now).name} in one run: the same name is one array. Ask for the same dtype at both places and convert "
-            "what you get, or give one of them another name."
-        )
-
-
-def _not_shared(path: str, name: str) -> VariableError:
-    return VariableError(
-        f"Parameter {name!r} of {path!r} is to be shared (ps.share), but params have an array of its own for it, which would "
-        f"be left unused. Take {variable_path(path, name)!r} out of them; were they made before it was shared, "
-        "`ps.surgery.delete` does."
-    )
-
-
-def _names_in(bundle: Any) -> list[str]:
-    return [str(name) for name in bundle] if isinstance(bundle, Iterable) else []
-
-
-def _listed(names: list[str], most: int = 8) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
-    return (shown or "nothing") + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _context(frame: Frame, path: str, name: str, shape: Any, dtype: Any, init: Any) -> GetterContext:
@@ -392,11 +251,7 @@ def _create_state(
     frame: Frame, hooks: Any, state: Collection, path: str, name: str, shape: Any, dtype: Any, init: Any
 ) -> Any:
     if init is None:
-        there = _listed(_names_in(state.values[path])) if path in state.values else "no state at all"
-        raise MissingStateError(
-            f"State {name!r} of {path!r} has no value yet ({path!r} has {there}). Either call what sets it first (in a "
-            "normalization layer: run once with is_training=True), or pass shape and init to make it here."
-        )
+        raise no_value_yet(state, path, name)
     if shape is None or dtype is None:
         raise MissingStateError(
             f"State {name!r} of {path!r} has no value yet, and {'shape' if shape is None else 'dtype'} is None: pass both "
@@ -404,8 +259,8 @@ def _create_state(
         )
     if not state.creatable:
         raise would_begin_anew(state, path, name) if frame.mutable is None else missing_in(state, path, name)
-    _check_name(path, name)
-    _check_size(path, name, shape)
+    check_name(path, name)
+    check_size(path, name, shape)
     value = _run_creators(frame, hooks, "state", path, name, shape, dtype, init, init)
     if value is not DO_NOT_STORE:
         if state.anew is not None:
@@ -414,32 +269,6 @@ def _create_state(
             check_arrays(path, name, value, "State")
         keep_new(frame, state, path, name, value, f"Making state {name!r}")
     return value
-
-
-def would_begin_anew(state: Collection, path: str, name: str) -> MissingStateError:
-    """The error for a read of state that `apply` was not given, though it was given some."""
-    return MissingStateError(
-        f"`apply` reads state {name!r} of {path!r}, which the given state lacks: {_what_is_there(state, path, name)} It "
-        "would begin anew, without a word. Pass the whole state that `init` or the last `apply` returned; make it in `init` "
-        "(a normalization layer: with is_training=True); or pass None as the state to begin anew on purpose. "
-        "ps.config.set(new_state='warn') lets single entries be made here."
-    )
-
-
-def missing_in(collection: Collection, path: str, name: str, asked: str | None = None) -> MissingStateError:
-    """The error for a variable that is not in a collection, `asked` by name, and may not be made there."""
-    frames = ambient.get()[0]
-    if frames and (frames[-1].running_init or frames[-1].mutable is None):
-        return MissingStateError(
-            f"{name!r} of {path!r} is not in the collection {asked or collection.name!r}: "
-            f"{_what_is_there(collection, path, name)} Make it before it is read: `ps.variable(collection, name, shape, init=...)`."
-        )
-    have = [variable_path(module, key) for module, bundle in collection.values.items() for key in _names_in(bundle)]
-    return MissingStateError(
-        f"`apply` needs {name!r} of {path!r} in the collection {collection.name!r}, was not given it, and may not make it. "
-        f"{collection.name!r} has {_listed(have)}. Pass all that `init` returned, or have it made with "
-        f"mutable=[{collection.name!r}]."
-    )
 
 
 def set_state(name: str, value: Any, *, collection: str | None = None) -> None:
@@ -487,7 +316,7 @@ def set_state(name: str, value: Any, *, collection: str | None = None) -> None:
     if value.__class__ is np.ndarray:
         check_arrays(path, name, value, "State")
     if name.__class__ is not str:
-        _check_name(path, name)
+        check_name(path, name)
     if collection is None:
         state = frame.collections["state"]
     else:

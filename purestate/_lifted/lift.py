@@ -10,7 +10,7 @@ from purestate._core.frame import Frame, collection_for, get_frame
 from purestate._core.intermediates import INTERMEDIATES, PERTURBATIONS
 from purestate._core.module import Module
 from purestate._core.path import outer_path
-from purestate._core.variables import immutable
+from purestate._core.variable_checks import immutable
 
 _InitFn = Callable[..., Any]
 

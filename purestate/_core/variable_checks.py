@@ -1,0 +1,216 @@
+"""What is checked of variables, and what is told of those that are missing, taken or wrong."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purestate._core.collection import AllBut, Collection
+from purestate._core.errors import (
+    DtypeMismatchError,
+    ImmutableCollectionError,
+    MissingInitializerError,
+    MissingParameterError,
+    MissingStateError,
+    VariableError,
+    VariableTypeError,
+    kind_of,
+)
+from purestate._core.frame import Frame, ambient
+from purestate._core.path import variable_path
+
+
+def check_arrays(path: str, name: str, value: Any, what: str) -> None:
+    """Raises unless `value` is an array, a number, or a pytree of these."""
+    for leaf in jax.tree.leaves(value):
+        if isinstance(leaf, (bool, int, float, complex)):
+            continue
+        if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
+            modules = hasattr(leaf, "module_name")
+            raise VariableTypeError(
+                f"{what} {variable_path(path, name)!r} has to be an array, or a pytree of arrays, but it "
+                f"{'contains a Module' if modules else 'is' if leaf is value else 'contains'} "
+                f"{'(' if modules else 'a '}{type(leaf).__name__}{')' if modules else ''}."
+                + (" Keep a module as an attribute; its variables are stored under its own path." if modules else "")
+            )
+        if _is_unknown_to_jax(leaf):
+            raise _unknown_to_jax(what, path, name, leaf)
+
+
+def _is_unknown_to_jax(value: Any) -> bool:
+    """Whether an array is of objects, strings or dates, which only numpy has."""
+    return isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "OSUTMm"
+
+
+def _unknown_to_jax(what: str, path: str, name: str, value: Any) -> VariableTypeError:
+    return VariableTypeError(
+        f"{what} {variable_path(path, name)!r} has to be an array of numbers, but it is one of numpy's dtype {value.dtype}, which "
+        "JAX does not have."
+    )
+
+
+def check_name(path: str, name: str) -> None:
+    """Raises unless a name is a string."""
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise VariableTypeError(f"A variable of {path!r} is called {name!r}; its name has to be a string, such as 'w'.")
+
+
+def immutable(frame: Frame, collection: str, path: str, name: str) -> ImmutableCollectionError:
+    """The error for a write to a collection that may not change."""
+    import difflib  # here, since only errors need it
+
+    where = f"{name!r} of {path!r} in the collection {collection!r}"
+    if frame.mutable is None:
+        return ImmutableCollectionError(
+            f"{where} was set, but parameters do not change while `apply` of this transform runs. Keep what changes as state "
+            "(ps.set_state), or use `ps.transform_with_collections` and `apply(variables, rng, ..., mutable=['params'])`."
+        )
+    asked = list(frame.mutable) if isinstance(frame.mutable, (list, tuple, set, frozenset)) else []
+    near = difflib.get_close_matches(collection, [str(given) for given in asked], n=1)
+    told = frame.mutable if isinstance(frame.mutable, AllBut) else (asked or False)
+    hint = f" Did you mean {collection!r} where you wrote {near[0]!r}?" if near else ""
+    return ImmutableCollectionError(
+        f"{where} was set, but `apply` was told mutable={told}.{hint} To have it changed, and returned, call "
+        f"`apply(variables, rng, ..., mutable=[{collection!r}])`."
+    )
+
+
+def no_initializer(path: str, name: str) -> Callable[[Any, Any], Any]:
+    """An initializer that says that one is needed."""
+
+    def init(shape: Any, dtype: Any) -> Any:
+        raise MissingInitializerError(
+            f"{name!r} of {path!r} has to be made, with shape {tuple(shape)} and dtype {jnp.dtype(dtype).name}, but no "
+            "initializer was given. Pass one, such as init=jnp.zeros or init=ps.initializers.TruncatedNormal()."
+        )
+
+    return init
+
+
+def check_size(path: str, name: str, shape: Any) -> None:
+    """Raises for a shape that no array can have."""
+    # XLA ends the process where the size of an array is no 64-bit number.
+    sizes = [size for size in shape if isinstance(size, int)] if isinstance(shape, (tuple, list)) else []
+    if math.prod(sizes) >= 2**63:
+        raise VariableError(f"{variable_path(path, name)!r} cannot be made: no array is as large as {tuple(shape)}.")
+
+
+def not_an_array(path: str, name: str, value: Any) -> VariableTypeError:
+    """The error for a parameter that was made, and is no array."""
+    return VariableTypeError(
+        f"Parameter {name!r} of {path!r} has to be an array, but its initializer, creator or getter returned "
+        f"{kind_of(value)}."
+    )
+
+
+def check_array(path: str, name: str, value: Any) -> None:
+    """Raises unless a parameter that was made is an array that JAX has."""
+    if not isinstance(value, (jax.Array, np.ndarray, np.generic)) and not (
+        hasattr(value, "shape") and hasattr(value, "dtype")
+    ):
+        raise not_an_array(path, name, value)
+    if _is_unknown_to_jax(value):
+        raise _unknown_to_jax("Parameter", path, name, value)
+
+
+def missing_parameter(params: Collection, path: str, name: str, shape: Any) -> MissingParameterError:
+    """The error for a parameter that `apply` was not given, with what is near by."""
+    return MissingParameterError(
+        f"`apply` needs parameter {name!r} of {path!r} with shape {tuple(shape)}, and was not given it. "
+        f"{_what_is_there(params, path, name)} {_swapped(path, name)}"
+        "All parameters are made by `init`: run it on the same function, and pass on what it returned."
+    )
+
+
+def _swapped(path: str, name: str) -> str:
+    frames = ambient.get()[0]
+    state = frames[-1].collections["state"].values if frames else {}
+    is_there = name in _names_in(state.get(path))
+    return "The given state has it: are params and state in each other's place? " if is_there else ""
+
+
+def _what_is_there(kept: Collection, path: str, name: str) -> str:
+    """What a collection has where a variable is missed, and what is called nearly the same."""
+    import difflib  # here, since only errors need it
+
+    have = [variable_path(module, key) for module, bundle in kept.values.items() for key in _names_in(bundle)]
+    if path in kept.values:
+        there = f"{path!r} has {_listed(_names_in(kept.values[path]))}."
+    else:
+        there = f"There is no module {path!r} in {kept.name}{'' if kept.values else ', which are empty'}."
+    near = difflib.get_close_matches(variable_path(path, name), have, n=3, cutoff=0.6)
+    return there + (f" Near it: {_listed(near)}." if near else "")
+
+
+def _kind(dtype: Any) -> str:
+    for kind in ("bool", "integer", "floating", "complexfloating"):
+        if jnp.issubdtype(dtype, jnp.bool_ if kind == "bool" else getattr(jnp, kind)):
+            return kind
+    return str(dtype)
+
+
+def check_same_kind(path: str, name: str, before: Any, now: Any) -> None:
+    """Raises if one name is asked for as numbers of two kinds."""
+    before, now = (jnp.float32 if dtype is None else dtype for dtype in (before, now))
+    if _kind(before) != _kind(now):
+        raise DtypeMismatchError(
+            f"Parameter {name!r} of {path!r} is asked for with dtype {jnp.dtype(before).name} and with dtype "
+            f"{jnp.dtype(now).name} in one run: the same name is one array. Ask for the same dtype at both places and convert "
+            "what you get, or give one of them another name."
+        )
+
+
+def not_shared(path: str, name: str) -> VariableError:
+    """The error for params that still have an array of their own for a shared parameter."""
+    return VariableError(
+        f"Parameter {name!r} of {path!r} is to be shared (ps.share), but params have an array of its own for it, which would "
+        f"be left unused. Take {variable_path(path, name)!r} out of them; were they made before it was shared, "
+        "`ps.surgery.delete` does."
+    )
+
+
+def _names_in(bundle: Any) -> list[str]:
+    return [str(name) for name in bundle] if isinstance(bundle, Iterable) else []
+
+
+def _listed(names: list[str], most: int = 8) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return (shown or "nothing") + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def no_value_yet(state: Collection, path: str, name: str) -> MissingStateError:
+    """The error for state that is read before it was set, with nothing to make it from."""
+    there = _listed(_names_in(state.values[path])) if path in state.values else "no state at all"
+    return MissingStateError(
+        f"State {name!r} of {path!r} has no value yet ({path!r} has {there}). Either call what sets it first (in a "
+        "normalization layer: run once with is_training=True), or pass shape and init to make it here."
+    )
+
+
+def would_begin_anew(state: Collection, path: str, name: str) -> MissingStateError:
+    """The error for a read of state that `apply` was not given, though it was given some."""
+    return MissingStateError(
+        f"`apply` reads state {name!r} of {path!r}, which the given state lacks: {_what_is_there(state, path, name)} It "
+        "would begin anew, without a word. Pass the whole state that `init` or the last `apply` returned; make it in `init` "
+        "(a normalization layer: with is_training=True); or pass None as the state to begin anew on purpose. "
+        "ps.config.set(new_state='warn') lets single entries be made here."
+    )
+
+
+def missing_in(collection: Collection, path: str, name: str, asked: str | None = None) -> MissingStateError:
+    """The error for a variable that is not in a collection, `asked` by name, and may not be made there."""
+    frames = ambient.get()[0]
+    if frames and (frames[-1].running_init or frames[-1].mutable is None):
+        return MissingStateError(
+            f"{name!r} of {path!r} is not in the collection {asked or collection.name!r}: "
+            f"{_what_is_there(collection, path, name)} Make it before it is read: `ps.variable(collection, name, shape, init=...)`."
+        )
+    have = [variable_path(module, key) for module, bundle in collection.values.items() for key in _names_in(bundle)]
+    return MissingStateError(
+        f"`apply` needs {name!r} of {path!r} in the collection {collection.name!r}, was not given it, and may not make it. "
+        f"{collection.name!r} has {_listed(have)}. Pass all that `init` returned, or have it made with "
+        f"mutable=[{collection.name!r}]."
+    )
