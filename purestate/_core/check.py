@@ -14,7 +14,7 @@ from purestate._core.errors import ArgumentError, CheckError, MissingStateError,
 from purestate._core.frame import Frame, ambient, watching
 from purestate._core.hooks import intercept_methods
 from purestate._core.keys import keys_for
-from purestate._core.outlines import outline_tree
+from purestate._core.outlines import outline_argument
 from purestate._core.path import ROOT, variable_path
 
 
@@ -192,14 +192,14 @@ class _Run:
             others = [path for path in given if path not in needed]
             for path in needed:
                 if path in missing:
-                    text = f"is missing: {outline_tree(needed[path][1])} is needed."
+                    text = f"is missing: {outline_argument(needed[path][1])} is needed."
                     problems.append(_problem("missing", collection, path, text, others))
                 else:
                     problems += _difference(collection, path, given[path][1], needed[path][1])
             for path in others:
                 if not self.at_end or self._may_be_used(collection, path, missing):
                     continue
-                text = f"({outline_tree(given[path][1])}) is used by no module."
+                text = f"({outline_argument(given[path][1])}) is used by no module."
                 problems.append(_problem("unknown", collection, path, text, missing))
         return problems
 
@@ -223,10 +223,10 @@ class _Run:
                 continue
             for path, (_, after) in _flat(found).items():
                 if path not in given:
-                    text = f"is new: `apply` makes it, {outline_tree(after)}, and was not given it."
+                    text = f"is new: `apply` makes it, {outline_argument(after)}, and was not given it."
                     problems.append(_problem("drift", collection, path, text, []))
                 elif after != given[path][1]:
-                    text = f"is {outline_tree(given[path][1])}, and `apply` makes {outline_tree(after)} of it."
+                    text = f"is {outline_argument(given[path][1])}, and `apply` makes {outline_argument(after)} of it."
                     problems.append(_problem("drift", collection, path, text, []))
         return problems
 
@@ -236,7 +236,7 @@ def _difference(collection: str, path: str, given: Any, needed: Any) -> list[Pro
         return []
     shapes = [jax.tree.map(lambda leaf: getattr(leaf, "shape", None), tree) for tree in (given, needed)]
     kind = "dtype" if shapes[0] == shapes[1] else "shape"
-    text = f"has {kind} {outline_tree(given)}, but {outline_tree(needed)} is needed."
+    text = f"has {kind} {outline_argument(given)}, but {outline_argument(needed)} is needed."
     return [_problem(kind, collection, path, text, [])]
 
 

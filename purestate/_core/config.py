@@ -7,7 +7,10 @@ from collections.abc import Generator
 from contextvars import ContextVar
 from typing import Any
 
+import numpy as np
+
 from purestate._core.errors import ConfigError
+from purestate._core.outlines import outline_argument
 
 
 @dataclasses.dataclass(slots=True)
@@ -50,8 +53,14 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
         if size <= 0:
             raise ConfigError(f"rng_reserve_size must be at least 1, got {size}.")
     for name in ("leaks", "shared_keys", "new_state", "unsynced_state"):
-        if changes.get(name, "off") not in _ACTIONS:
-            raise ConfigError(f"{name} has to be one of {', '.join(map(repr, _ACTIONS))}, but it is {changes[name]!r}.")
+        action = changes.get(name, "off")
+        if not (isinstance(action, str) and action in _ACTIONS):
+            raise ConfigError(
+                f"{name} has to be one of {', '.join(map(repr, _ACTIONS))}, but it is {outline_argument(action)}."
+            )
+    for name in ("check_jax_usage", "module_auto_repr", "restore_flatmap"):
+        if not isinstance(changes.get(name, False), (bool, int, np.bool_)):
+            raise ConfigError(f"{name} has to be True or False, but it is {outline_argument(changes[name])}.")
     if changes.get("check_jax_usage"):
         global ever_strict
         ever_strict = True

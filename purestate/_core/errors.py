@@ -3,6 +3,7 @@
     PurestateError
     ├── FrameError              (ValueError)  used outside a transformed function, or a misused frame
     ├── ArgumentError           (TypeError)   init/apply was given something in the wrong place
+    ├── CallError               (the builtin that it is)  JAX or Python could not use what was given
     ├── ModuleError             (ValueError)  a module was built wrongly
     │   └── ModuleNameError                   a name that is not an identifier, or is taken
     ├── VariableError           (ValueError)  a variable was asked for in a way that cannot be met
@@ -55,6 +56,47 @@ class PurestateError(Exception):
 
 class FrameError(PurestateError, ValueError):
     """Something that needs a running transformed function was used outside one."""
+
+
+class CallError(PurestateError):
+    """JAX or Python could not do with what purestate was given what was asked for.
+
+    It also is the builtin error that they raised, and has its message, with the module and the line of the call.
+    """
+
+    __str__ = Exception.__str__  # and not that of KeyError, which shows the message as Python would write it
+
+    def __reduce__(self) -> Any:
+        return _call_error, (type(self).__bases__[1], str(self))
+
+
+def call_error_class(kind: type[Exception]) -> type[CallError]:
+    """Makes the class that is a `CallError` and another error too."""
+    return type("CallError", (CallError, kind), {"__doc__": CallError.__doc__, "__module__": CallError.__module__})
+
+
+CALL_ERRORS: dict[type[Exception], type[CallError]] = {
+    kind: call_error_class(kind)
+    for kind in (
+        TypeError,
+        ValueError,
+        AttributeError,
+        LookupError,
+        IndexError,
+        KeyError,
+        ArithmeticError,
+        OverflowError,
+        ZeroDivisionError,
+        AssertionError,
+        RuntimeError,
+        NotImplementedError,
+    )
+}
+"""The class for each error of Python; all others stay as they are."""
+
+
+def _call_error(kind: type[Exception], message: str) -> CallError:
+    return CALL_ERRORS[kind](message)
 
 
 class ArgumentError(PurestateError, TypeError):

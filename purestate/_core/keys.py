@@ -12,6 +12,7 @@ import numpy as np
 from purestate._core.config import get_config
 from purestate._core.errors import ConfigError, InvalidRNGError, MissingRNGError
 from purestate._core.frame import Frame, get_frame
+from purestate._core.outlines import outline_argument
 from purestate._core.path import ROOT
 
 PRNGSequenceState = tuple[jax.Array, Iterable[jax.Array]]
@@ -66,9 +67,12 @@ def _describe(value: Any) -> str:
 
 
 def _new_key(seed: Any) -> jax.Array:
-    if _jax_config.jax_legacy_prng_key == "error":  # raw keys are forbidden: the same bits, typed
-        return jax.random.key(seed)
-    return jax.random.PRNGKey(seed)
+    try:
+        if _jax_config.jax_legacy_prng_key == "error":  # raw keys are forbidden: the same bits, typed
+            return jax.random.key(seed)
+        return jax.random.PRNGKey(seed)
+    except OverflowError:
+        raise InvalidRNGError(f"`rng`, as a seed, has to be a number of at most 64 bits, but it is {seed}.") from None
 
 
 class PRNGSequence(Iterator[jax.Array]):
@@ -130,8 +134,14 @@ class PRNGSequence(Iterator[jax.Array]):
         Raises:
           InvalidRNGError: one of its parts is not a key.
         """
-        key, subkeys = state
-        subkeys = collections.deque(subkeys)
+        try:
+            key, subkeys = state
+            subkeys = collections.deque(subkeys)
+        except (TypeError, ValueError):
+            raise InvalidRNGError(
+                "A random key, or the `internal_state` of a PRNGSequence, (key, keys in reserve), was expected, but got "
+                f"{outline_argument(state)}."
+            ) from None
         check_key(key)
         for subkey in subkeys:
             check_key(subkey)
@@ -310,8 +320,8 @@ def keys_for(rng: Any, rng_mode: str = "sequence") -> Any:
       InvalidRNGError: `rng` is none of these.
       ConfigError: there is no such `rng_mode`.
     """
-    if rng_mode not in ("sequence", "path"):
-        raise ConfigError(f"rng_mode has to be 'sequence' or 'path', but it is {rng_mode!r}.")
+    if not (isinstance(rng_mode, str) and rng_mode in ("sequence", "path")):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"rng_mode has to be 'sequence' or 'path', but it is {outline_argument(rng_mode)}.")
     source = PRNGSequence if rng_mode == "sequence" else PathKeys
     if isinstance(rng, Mapping):
         given: Any = rng

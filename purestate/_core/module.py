@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import jax
 
 from purestate._core.errors import FrameError, ModuleError
+from purestate._core.failures import tell_module
 from purestate._core.frame import Scope, ambient, get_frame, no_frame
 from purestate._core.hooks import CALL, MethodContext, functions_for, run_interceptors
 from purestate._core.late_methods import in_scope, runs_late
 from purestate._core.module_repr import repr_module
 from purestate._core.naming import name_module
-from purestate._core.outlines import tell_module
 from purestate._core.path import FORCED, SNAKE_CASE, is_inside, split_scope, variable_path
 
 _F = TypeVar("_F", bound=Callable[..., Any])

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.collection import Collection
-from purestate._core.errors import FrameError, ShapeMismatchError, VariableError
+from purestate._core.errors import FrameError, PurestateError, ShapeMismatchError
 from purestate._core.frame import Frame, ambient, collection_for, get_frame
 from purestate._core.naming import path_here
 from purestate._core.path import variable_path
@@ -123,7 +123,7 @@ def _values_here(frame: Frame, collection: str, name: str) -> tuple[Collection, 
     return kept, path, kept.values.get(path, {})
 
 
-def _cannot_be_made(frame: Frame, kept: Collection, path: str, name: str) -> VariableError:
+def _cannot_be_made(frame: Frame, kept: Collection, path: str, name: str) -> PurestateError:
     if kept.name == "params":
         return missing_parameter(kept, path, name, ())
     return would_begin_anew(kept, path, name) if frame.mutable is None else missing_in(kept, path, name)

@@ -1,5 +1,6 @@
 """Random numbers inside a transformed function: drawing keys from those that the frame was given."""
 
+import operator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -10,6 +11,7 @@ from purestate._core import trace_guard
 from purestate._core.errors import InvalidRNGError, JaxUsageError, MissingRNGError
 from purestate._core.frame import Frame, ambient, get_frame, no_frame
 from purestate._core.keys import KeyStreams, PRNGSequence, PRNGSequenceState
+from purestate._core.outlines import outline_argument
 from purestate._core.path import ROOT
 
 
@@ -112,9 +114,17 @@ def next_rng_keys(num: int) -> jax.Array:
       InvalidRNGError: `num` is less than 1.
       JaxUsageError: used inside a plain JAX transform.
     """
-    if num < 1:
-        raise InvalidRNGError(f"`ps.next_rng_keys` returns num keys, 1 or more; got num={num}.")
+    _check_num("`ps.next_rng_keys` returns", num, 1)
     return _draw("next_rng_keys", lambda keys: jnp.stack(keys.take(num)))
+
+
+def _check_num(call: str, num: Any, least: int) -> None:
+    try:
+        fits = operator.index(num) >= least
+    except TypeError:
+        fits = False
+    if not fits:
+        raise InvalidRNGError(f"{call} num keys, an int of {least} or more; got num={outline_argument(num)}.")
 
 
 def reserve_rng_keys(num: int) -> None:
@@ -138,8 +148,7 @@ def reserve_rng_keys(num: int) -> None:
       InvalidRNGError: `num` is negative.
       JaxUsageError: used inside a plain JAX transform.
     """
-    if num < 0:
-        raise InvalidRNGError(f"`ps.reserve_rng_keys` splits off num keys, 0 or more; got num={num}.")
+    _check_num("`ps.reserve_rng_keys` splits off", num, 0)
     _draw("reserve_rng_keys", lambda keys: keys.reserve(num))
 
 

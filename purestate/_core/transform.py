@@ -16,10 +16,12 @@ from purestate._core.errors import (
     NonEmptyStateError,
     kind_of,
 )
+from purestate._core.failures import as_call_error
 from purestate._core.frame import ActiveFrame, Frame
 from purestate._core.keys import keys_for
 from purestate._core.outlines import outline
 from purestate._core.trace_guard import warn_user
+from purestate._core.variable_checks import no_bundle
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,7 +96,10 @@ def run_apply(
     keys = new_keys(rng, signature, leading, rng_mode)
     new_state = get_config().new_state
     kept = Collection("state", copy_bundle(state), copy_bundle(state), creatable=True, writable=True)
-    has_some = any(state.values())
+    for path, bundle in kept.values.items():
+        if bundle.__class__ is not dict and not hasattr(bundle, "keys"):
+            raise no_bundle(path, bundle)
+    has_some = any(kept.values.values())
     if has_some:
         kept.creatable = new_state != "error"
     if given is not None:
@@ -137,6 +142,11 @@ def call(f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             "somewhere. Use ps.vmap, ps.scan, ..., or `ps.purify(f)`, which is pure."
         )
         raise
+    except Exception as error:
+        ours = as_call_error(error, args, kwargs)
+        if ours is None:
+            raise
+        raise ours.with_traceback(error.__traceback__) from error.__cause__
 
 
 def new_keys(rng: Any, signature: str, given: tuple[Any, ...], rng_mode: str = "sequence") -> Any:

@@ -1,7 +1,6 @@
 """What is checked of variables, and what is told of those that are missing, taken or wrong."""
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,16 +9,19 @@ import numpy as np
 
 from purestate._core.collection import AllBut, Collection
 from purestate._core.errors import (
+    ArgumentError,
     DtypeMismatchError,
     ImmutableCollectionError,
     MissingInitializerError,
     MissingParameterError,
     MissingStateError,
+    PurestateError,
     VariableError,
     VariableTypeError,
     kind_of,
 )
 from purestate._core.frame import Frame, ambient
+from purestate._core.outlines import outline_argument
 from purestate._core.path import variable_path
 
 
@@ -90,12 +92,56 @@ def no_initializer(path: str, name: str) -> Callable[[Any, Any], Any]:
     return init
 
 
-def check_size(path: str, name: str, shape: Any) -> None:
-    """Raises for a shape that no array can have."""
-    # XLA ends the process where the size of an array is no 64-bit number.
-    sizes = [size for size in shape if isinstance(size, int)] if isinstance(shape, (tuple, list)) else []
-    if math.prod(sizes) >= 2**63:
+def check_shape(path: str, name: str, shape: Any) -> None:
+    """Raises for a shape that is none, or that no array can have."""
+    if shape.__class__ is int or (not isinstance(shape, (tuple, list)) and not hasattr(shape, "__iter__")):
+        hint = f": write [{shape}]" if isinstance(shape, int) else ""
+        raise VariableTypeError(
+            f"{variable_path(path, name)!r} needs a shape, such as [3, 4], but was given {outline_argument(shape)}{hint}."
+        )
+    total = 1
+    for size in shape:
+        if not hasattr(size, "__index__"):
+            # Sizes that are symbols, of jax.export, have none.
+            if isinstance(size, (float, complex, str, bytes, list, tuple, dict)) or size is None:
+                raise VariableTypeError(
+                    f"{variable_path(path, name)!r} needs a shape of whole numbers, such as [3, 4], but was given {shape!r}."
+                )
+        elif isinstance(size, int):
+            if size < 0:
+                raise VariableTypeError(
+                    f"{variable_path(path, name)!r} cannot be made: {tuple(shape)} has a size below 0."
+                )
+            total *= size
+    if total >= 2**63:  # XLA ends the process where the size of an array is no 64-bit number
         raise VariableError(f"{variable_path(path, name)!r} cannot be made: no array is as large as {tuple(shape)}.")
+
+
+def check_dtype(path: str, name: str, dtype: Any) -> None:
+    """Raises unless `dtype` is what JAX takes for one."""
+    try:
+        jnp.dtype(dtype)
+    except (TypeError, ValueError):
+        raise VariableTypeError(
+            f"{variable_path(path, name)!r} needs a dtype, such as jnp.float32, but was given {outline_argument(dtype)}."
+        ) from None
+
+
+def check_initializer(path: str, name: str, init: Any) -> None:
+    """Raises unless `init` can be called, or is None."""
+    if init is not None and not callable(init):
+        raise VariableTypeError(
+            f"The initializer of {variable_path(path, name)!r} has to be a function, `init(shape, dtype) -> array`, such as "
+            f"jnp.zeros or ps.initializers.Constant(1.0), but it is {outline_argument(init)}."
+        )
+
+
+def no_bundle(path: str, bundle: Any) -> ArgumentError:
+    """The error for a module in params, or in state, that has no dict."""
+    return ArgumentError(
+        f"What `apply` was given has {outline_argument(bundle)} for the module {path!r}, where a dict, {{name: array}}, is needed. "
+        "Pass what `init` returned."
+    )
 
 
 def not_an_array(path: str, name: str, value: Any) -> VariableTypeError:
@@ -116,8 +162,10 @@ def check_array(path: str, name: str, value: Any) -> None:
         raise _unknown_to_jax("Parameter", path, name, value)
 
 
-def missing_parameter(params: Collection, path: str, name: str, shape: Any) -> MissingParameterError:
+def missing_parameter(params: Collection, path: str, name: str, shape: Any) -> PurestateError:
     """The error for a parameter that `apply` was not given, with what is near by."""
+    if path in params.values and not hasattr(params.values[path], "keys"):
+        return no_bundle(path, params.values[path])
     return MissingParameterError(
         f"`apply` needs parameter {name!r} of {path!r} with shape {tuple(shape)}, and was not given it. "
         f"{_what_is_there(params, path, name)} {_swapped(path, name)}"
@@ -173,7 +221,7 @@ def not_shared(path: str, name: str) -> VariableError:
 
 
 def _names_in(bundle: Any) -> list[str]:
-    return [str(name) for name in bundle] if isinstance(bundle, Iterable) else []
+    return [str(name) for name in bundle] if hasattr(bundle, "keys") else []
 
 
 def _listed(names: list[str], most: int = 8) -> str:

@@ -23,12 +23,15 @@ from purestate._core.share import Shared
 from purestate._core.variable_checks import (
     check_array,
     check_arrays,
+    check_dtype,
+    check_initializer,
     check_name,
     check_same_kind,
-    check_size,
+    check_shape,
     immutable,
     missing_in,
     missing_parameter,
+    no_bundle,
     no_initializer,
     no_value_yet,
     not_an_array,
@@ -89,9 +92,15 @@ def get_parameter(
     value = None
     if path in params:
         bundle = params[path]
-        if name in bundle:
-            value = bundle[name]
+        try:
+            if name in bundle:
+                value = bundle[name]
+        except TypeError:
+            check_name(path, name)
+            raise no_bundle(path, bundle) from None
     asked = frame.asked
+    if name.__class__ is not str:
+        check_name(path, name)
     if (path, name) not in asked:
         asked[path, name] = dtype
     elif asked[path, name] is not dtype:
@@ -127,11 +136,12 @@ def _create_parameter(
 ) -> Any:
     if isinstance(init, Shared):
         return init.value
-    check_name(path, name)
     params = frame.collections["params"]
     dtype = jnp.float32 if dtype is None else dtype
+    check_initializer(path, name, init)
     creating = init or no_initializer(path, name)
-    check_size(path, name, shape)
+    check_shape(path, name, shape)
+    check_dtype(path, name, dtype)
     try:
         value = _run_creators(frame, hooks, "params", path, name, shape, dtype, init, creating)
     except (MissingRNGError, MissingInitializerError):
@@ -225,6 +235,8 @@ def get_state(
     frames, hooks = ambient.get()
     if not frames:
         raise no_frame("`ps.get_state`")
+    if name.__class__ is not str:
+        check_name(frames[-1].scope.path or "~", name)
     frame = frames[-1]
     path = frame.scope.path
     if path is None or frame.boundary >= 0:
@@ -252,6 +264,7 @@ def _create_state(
 ) -> Any:
     if init is None:
         raise no_value_yet(state, path, name)
+    check_initializer(path, name, init)
     if shape is None or dtype is None:
         raise MissingStateError(
             f"State {name!r} of {path!r} has no value yet, and {'shape' if shape is None else 'dtype'} is None: pass both "
@@ -259,8 +272,8 @@ def _create_state(
         )
     if not state.creatable:
         raise would_begin_anew(state, path, name) if frame.mutable is None else missing_in(state, path, name)
-    check_name(path, name)
-    check_size(path, name, shape)
+    check_shape(path, name, shape)
+    check_dtype(path, name, dtype)
     value = _run_creators(frame, hooks, "state", path, name, shape, dtype, init, init)
     if value is not DO_NOT_STORE:
         if state.anew is not None:

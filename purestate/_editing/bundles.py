@@ -3,11 +3,13 @@
 The names are dm-haiku's, and meant to be used as `ps.data_structures.filter`.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from purestate._core.collection import Bundle
 from purestate._core.errors import kind_of
+from purestate._core.outlines import check_function, outline_argument
 from purestate._editing.array_format import format_array
 from purestate._editing.dicts import to_haiku_dict
 from purestate._editing.errors import BundleError, BundleTypeError, PartError
@@ -73,6 +75,7 @@ def partition(predicate: Callable[[str, str, Any], bool], structure: AnyBundle) 
     Raises:
       BundleTypeError: `structure` is not two mappings deep.
     """
+    check_function("partition", predicate)
     matching, rest = partition_n(lambda *item: 0 if predicate(*item) else 1, structure, 2)
     return matching, rest
 
@@ -98,17 +101,28 @@ def partition_n(fn: Callable[[str, str, Any], int], structure: AnyBundle, n: int
       BundleError: `n` is less than 1, or absurd.
       BundleTypeError: `structure` is not two mappings deep.
     """
-    if not 1 <= n <= _MOST_PARTS:
-        raise BundleError(f"partition_n takes a bundle apart into n parts, from 1 to {_MOST_PARTS}; got n={n}.")
+    check_function("partition_n", fn)
+    if not _is_from(1, n, _MOST_PARTS):
+        raise BundleError(
+            f"partition_n takes a bundle apart into n parts, from 1 to {_MOST_PARTS}; got n={outline_argument(n)}."
+        )
     parts: list[Bundle] = [{} for _ in range(n)]
     for module, name, value in traverse(structure):
         i = fn(module, name, value)
-        if not 0 <= i < n:
+        if not _is_from(0, i, n - 1):
             raise PartError(
-                f"partition_n with n={n}: fn returned {i!r} for {name!r} of {module!r}; it has to be from 0 to {n - 1}."
+                f"partition_n with n={n}: fn returned {outline_argument(i)} for {name!r} of {module!r}; it has to be from 0 to "
+                f"{n - 1}."
             )
         parts[i].setdefault(module, {})[name] = value
     return tuple(to_haiku_dict(part) for part in parts)
+
+
+def _is_from(least: int, value: Any, most: int) -> bool:
+    try:
+        return least <= operator.index(value) <= most
+    except TypeError:
+        return False
 
 
 def filter(predicate: Callable[[str, str, Any], bool], structure: AnyBundle) -> Bundle:  # noqa: A001 (dm-haiku's name)
@@ -129,6 +143,7 @@ def filter(predicate: Callable[[str, str, Any], bool], structure: AnyBundle) -> 
     Raises:
       BundleTypeError: `structure` is not two mappings deep.
     """
+    check_function("filter", predicate)
     return partition(predicate, structure)[0]
 
 
@@ -150,6 +165,7 @@ def map(fn: Callable[[str, str, Any], Any], structure: AnyBundle) -> Bundle:  # 
     Raises:
       BundleTypeError: `structure` is not two mappings deep.
     """
+    check_function("map", fn)
     out: Bundle = {}
     for module, name, value in traverse(structure):
         out.setdefault(module, {})[name] = fn(module, name, value)
@@ -235,11 +251,18 @@ def pop(variables: Mapping[str, Any], name: str) -> tuple[dict[str, Any], Any]:
 
     Raises:
       BundleError: there is none of that name.
+      BundleTypeError: `variables` is no mapping.
     """
-    if name not in variables:
+    if not isinstance(variables, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise BundleTypeError(
+            f"`pop` takes {{collection: bundle}} and a name, but was given {outline_argument(variables)}."
+        )
+    if not isinstance(name, str) or name not in variables:  # pyright: ignore[reportUnnecessaryIsInstance]
         import difflib  # here, since only errors need it
 
-        near = difflib.get_close_matches(name, [str(key) for key in variables], n=1)
+        near = difflib.get_close_matches(str(name), [str(key) for key in variables], n=1)
         there = ", ".join(repr(key) for key in variables) or "nothing"
-        raise BundleError(f"pop: there is no {name!r}, only {there}.{f' Did you mean {near[0]!r}?' if near else ''}")
+        raise BundleError(
+            f"pop: there is no {outline_argument(name)}, only {there}.{f' Did you mean {near[0]!r}?' if near else ''}"
+        )
     return {key: value for key, value in variables.items() if key != name}, variables[name]

@@ -187,12 +187,19 @@ def _inserted(tree: Any, path: Path, value: Any) -> tuple[Any, list[Any]]:
         if rest:
             new, keys = _inserted(node, rest, value)
             return with_child(tree, number, new), [key, *keys]
-    if isinstance(tree, Mapping) and not isinstance(path, str):
+    if isinstance(tree, Mapping) and not isinstance(path, str) and _are_keys(path):
         first, *others = path
         for key in reversed(others):
             value = {key: value}
         return {**tree, first: value}, list(path)
     raise nothing_at(tree, path)
+
+
+def _are_keys(path: Path) -> bool:
+    try:
+        return bool({*path})
+    except TypeError:  # a key that no dict takes
+        return False
 
 
 def _place_in_bundle(tree: Mapping[str, Any], path: str, value: Any) -> tuple[str, str | None]:

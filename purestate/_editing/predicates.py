@@ -8,8 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from purestate._core.errors import PurestateError, kind_of
+from purestate._core.outlines import outline_argument
 from purestate._core.specs import Spec
 from purestate._editing.paths import full_name, path_string, shape_of
 
@@ -238,6 +240,13 @@ def has_dtype(dtype: Any) -> Predicate:
     Returns:
       A predicate; it needs no path.
     """
+    try:
+        jnp.issubdtype(jnp.float32, dtype)
+    except (TypeError, ValueError):
+        raise PredicateError(
+            f"has_dtype takes a dtype, such as jnp.float32, or a kind such as jnp.floating, but was given "
+            f"{outline_argument(dtype)}."
+        ) from None
 
     def holds(path: str, leaf: Any) -> bool:
         return hasattr(leaf, "dtype") and bool(jnp.issubdtype(leaf.dtype, dtype))
@@ -257,7 +266,12 @@ def has_ndim(*ndims: int) -> Predicate:
 
     Returns:
       A predicate; it needs no path.
+
+    Raises:
+      PredicateError: one of them is no number.
     """
+    for ndim in ndims:
+        _check_number("has_ndim", ndim)
     description = f"has_ndim({', '.join(map(repr, ndims))})"
     return Predicate(lambda path, leaf: len(shape_of(leaf)) in ndims, needs_path=False, description=description)
 
@@ -274,19 +288,43 @@ def larger_than(size: int) -> Predicate:
 
     Returns:
       A predicate; it needs no path.
+
+    Raises:
+      PredicateError: `size` is no number.
     """
+    _check_number("larger_than", size)
     return Predicate(
         lambda path, leaf: math.prod(shape_of(leaf)) > size, needs_path=False, description=f"larger_than({size})"
     )
 
 
+def _check_number(call: str, value: Any) -> None:
+    if not isinstance(value, (int, float, np.number)):
+        raise PredicateError(f"{call} takes a number, but was given {outline_argument(value)}.")
+
+
 def as_predicate(given: Any) -> Callable[[str, str, Any], Any]:
     """Returns a function of module, name and value: a string is a glob, all else is one already."""
-    return glob(given) if isinstance(given, str) else given
+    return glob(given) if isinstance(given, str) else _checked(given)
+
+
+def _checked(given: Any) -> Any:
+    if not callable(given):
+        raise PredicateError(
+            f"A predicate has to be a function, or one of ps.surgery, but it is {outline_argument(given)}."
+        )
+    return given
 
 
 def ask(given: Any, path: Any, leaf: Any, *, with_path: bool) -> bool:
     """Asks a function of a leaf, or of path and leaf; a `Predicate` is always told the path."""
     if isinstance(given, Predicate) or with_path:
-        return bool(given(path_string(path), leaf))
-    return bool(given(leaf))
+        answer = _checked(given)(path_string(path), leaf)
+    else:
+        answer = _checked(given)(leaf)
+    try:
+        return bool(answer)
+    except (TypeError, ValueError):
+        raise PredicateError(
+            f"A predicate has to return True or False, but returned {outline_argument(answer)} for {path_string(path)!r}."
+        ) from None

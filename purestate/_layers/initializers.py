@@ -189,10 +189,10 @@ class VarianceScaling:
     ):
         if scale < 0.0:
             raise InitializerError(f"VarianceScaling: scale must not be negative, got {scale}.")
-        if mode not in ("fan_in", "fan_out", "fan_avg"):
+        if str(mode) not in ("fan_in", "fan_out", "fan_avg"):
             raise InitializerError(f"VarianceScaling: mode must be 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}.")
         distribution = distribution.lower()
-        if distribution not in ("normal", "truncated_normal", "uniform"):
+        if str(distribution) not in ("normal", "truncated_normal", "uniform"):
             raise InitializerError(
                 f"VarianceScaling: distribution must be 'normal', 'truncated_normal' or 'uniform', got {distribution!r}."
             )

@@ -5,6 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from purestate._core.outlines import outline_argument
+from purestate._layers.errors import LayerError
+
 
 def one_hot(x: Any, num_classes: int, dtype: Any = jnp.float32) -> jax.Array:
     """Returns for each number a vector that is 1 there and 0 elsewhere.
@@ -20,5 +23,14 @@ def one_hot(x: Any, num_classes: int, dtype: Any = jnp.float32) -> jax.Array:
 
     Returns:
       `[*x.shape, num_classes]`.
+
+    Raises:
+      LayerError: they are not numbers, or `num_classes` or `dtype` is none.
     """
-    return jax.nn.one_hot(x, num_classes, dtype=dtype)
+    try:
+        return jax.nn.one_hot(x, num_classes, dtype=dtype)
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise LayerError(
+            f"`one_hot` takes an array of integers, a number of classes and a dtype, but was given {outline_argument(x)}, "
+            f"{outline_argument(num_classes)} and {outline_argument(dtype)}."
+        ) from error

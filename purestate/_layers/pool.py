@@ -10,12 +10,18 @@ import numpy as np
 from jax import lax
 
 from purestate._core.module import Module
-from purestate._layers.errors import LayerError
+from purestate._core.outlines import outline_argument
+from purestate._layers.errors import LayerError, not_an_array
 
 
-def _full_window(call: str, x: jax.Array, size: int | Sequence[int], channel_axis: int | None) -> tuple[int, ...]:
+def _full_window(call: str, x: jax.Array, size: Any, channel_axis: int | None) -> tuple[int, ...]:
     """One size for each axis of `x`: 1 for the batch and the channels where one size is given for all."""
     if not isinstance(size, int):
+        if not (isinstance(size, Sequence) and all(isinstance(part, (int, np.integer)) and part > 0 for part in size)):
+            raise LayerError(
+                f"`{call}` takes a window and strides with a size for each axis, such as (2, 2, 1), but got "
+                f"{outline_argument(size)}."
+            )
         if len(size) > x.ndim:
             raise LayerError(
                 f"`{call}` got a window or stride of {len(size)} axes, {tuple(size)}, for an input of shape {x.shape}."
@@ -39,7 +45,10 @@ def _prepare(call: str, value: Any, window_shape: Any, strides: Any, padding: st
             DeprecationWarning,
             stacklevel=3,
         )
-    value = jnp.asarray(value)
+    try:
+        value = jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        raise not_an_array(f"`{call}`", value) from None
     window = _full_window(call, value, window_shape, channel_axis)
     return value, window, _full_window(call, value, strides, channel_axis)
 

@@ -373,7 +373,7 @@ def _member(model: Model, path: tuple[Step, ...]) -> Any:
         found, *_ = static.f.apply(model.params, model.state, None, Call(path, False, static))
     except AttributeError as error:
         raise ViewAttributeError(
-            f"{_shown(path)!r} was not found in the module that this model is made of: {error}."
+            f"{_shown(path)!r} was not found in the module that this model is made of: {str(error).partition(chr(10))[0]}."
         ) from None
     if callable(found) or isinstance(found, Container) or holds_modules(found):
         return _Member(model, path)

@@ -259,8 +259,8 @@ def test_a_long_list_is_cut_in_the_message_alone():
 
 
 def test_what_is_no_pair_and_what_is_no_tree():
-    for wrong in (3, None, "text", {}):
-        with pytest.raises(ps.errors.ArgumentError, match=type(wrong).__name__):
+    for wrong, name in ((3, "an int"), (None, "None"), ("text", "a str"), ({}, "a dict")):
+        with pytest.raises(ps.errors.ArgumentError, match=f"but got {name}"):
             ps.check(wrong)
     with pytest.raises(ps.errors.ArgumentError, match="expected"):
         ps.check(F)(X, STATE, None, X)

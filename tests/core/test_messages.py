@@ -2,9 +2,11 @@
 
 import functools
 import pickle
+import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import purestate as ps
@@ -161,7 +163,7 @@ def test_every_error_is_ours_and_catchable_as_haikus():
         cls = getattr(ps.errors, name)
         assert issubclass(cls, (ps.errors.PurestateError, ps.errors.PurestateWarning))
         assert cls.__doc__
-        if name != "PurestateError":
+        if name not in ("PurestateError", "CallError"):
             assert issubclass(cls, (UserWarning, ValueError, TypeError, AttributeError, AssertionError, ImportError)), (
                 name
             )
@@ -291,9 +293,12 @@ def test_an_error_names_the_innermost_module(name):
     use, kind, where = FAILS[name]
     with pytest.raises(kind) as caught:
         ps.transform(lambda x: Outer(use)(x)).init(jax.random.key(0), X)
-    notes = [note for note in getattr(caught.value, "__notes__", []) if "This came up" in note]
-    assert notes == ([] if where is None else [f"This came up in {where}."])
-    assert "This came up" not in str(caught.value), "an error of another library keeps its message"
+    lines = [*str(caught.value).split("\n"), *getattr(caught.value, "__notes__", [])]
+    assert [line for line in lines if "This came up" in line] == (
+        [] if where is None else [f"This came up in {where}."]
+    )
+    is_ours = isinstance(caught.value, ps.errors.PurestateError)
+    assert is_ours or "This came up" not in str(caught.value), "an error of another library keeps its message"
 
 
 def test_an_error_of_ours_says_it_in_its_message():
@@ -332,3 +337,111 @@ def test_the_end_of_the_program_is_not_touched():
     with pytest.raises(KeyboardInterrupt) as caught:
         ps.transform(lambda x: Outer(in_block(interrupted))(x)).init(None, X)
     assert not hasattr(caught.value, "__notes__")
+
+
+# What JAX and Python say of what purestate was given
+
+
+class Unnamed(ps.Module):
+    def __call__(self, x, is_training):
+        return x
+
+
+def misspelt(x):
+    return {"weight": x}["wieght"]
+
+
+def no_bool(x):
+    return x if x.sum() > 0 else -x
+
+
+CALLS = {
+    # What is called, the builtin error that it is, the first words and the last line but for the place.
+    "JAX cannot": (lambda x: ps.GRU(3)(x, x[:, :2]), TypeError, "dot_general requires", "It was called at"),
+    "numpy cannot": (
+        lambda x: ps.dropout(ps.next_rng_key(), np.array("a"), x),
+        TypeError,
+        "ufunc",
+        "`ps.dropout` was called at",
+    ),
+    "Python cannot": (lambda x: ps.GRU(None)(x, x), TypeError, "unsupported operand", "It was called at"),
+    "wrong arguments": (lambda x: Unnamed()(x), TypeError, "Unnamed.__call__() missing 1", "It was called at"),
+    "of a layer": (lambda x: ps.Linear(), TypeError, "Linear.__init__() missing 1", "It was called at"),
+    "a lifted function": (lambda x: ps.scan(3, x, x), TypeError, "", "`ps.scan` was called at"),
+    "another carry": (
+        lambda x: ps.scan(lambda c, x: (c.astype(int), x), x[0], x),
+        TypeError,
+        "scan body function carry",
+        "`ps.scan` was called at",
+    ),
+    "of no device": (
+        lambda x: ps.get_parameter("w", [2**40, 2], init=jnp.ones),
+        jax.errors.JaxRuntimeError,
+        "RESOURCE_EXHAUSTED",
+        "`ps.get_parameter` was called at",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_cannot_be_done_with_what_was_given_is_an_error_of_ours(name):
+    f, kind, first, last = CALLS[name]
+    f = ps.transform(f)
+    with pytest.raises(kind) as caught:
+        f.apply(f.init(jax.random.key(0), X), jax.random.key(0), X)
+    assert isinstance(caught.value, ps.errors.CallError)
+    lines = str(caught.value).split("\n")
+    assert lines[0].startswith(first)
+    assert re.fullmatch(rf"{last} {re.escape(__file__)}:\d+\.", lines[-1])
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (type(copy), str(copy)) == (type(caught.value), str(caught.value))
+
+
+def test_the_place_is_the_line_of_the_caller():
+    def f(x):
+        y = x + 1
+        return ps.GRU(3)(y, y[:, :2])
+
+    with pytest.raises(ps.errors.CallError, match=rf":{f.__code__.co_firstlineno + 2}\.$"):
+        ps.transform(f).init(jax.random.key(0), X)
+
+
+def test_wrong_arguments_of_the_transformed_function():
+    with pytest.raises(
+        ps.errors.CallError, match=r"missing 1 required .*\n.*was called with \(float32\[2,3\]\)"
+    ) as caught:
+        ps.transform(lambda x, y: x).init(None, X)
+    assert isinstance(caught.value, TypeError)
+
+
+@pytest.mark.parametrize(
+    ("f", "kind"),
+    [
+        (lambda x: misspelt(x), KeyError),
+        (lambda x: x @ jnp.ones([7, 7]), TypeError),
+        (lambda x: ps.vmap(lambda x: misspelt(x), split_rng=False)(x), KeyError),
+        (lambda x: ps.Sequential([jnp.tanh, misspelt])(x), KeyError),
+        (lambda x: ps.Linear(3, w_init=lambda s, d: misspelt(x))(x), KeyError),
+    ],
+)
+def test_errors_of_the_users_own_code_stay_as_they_are(f, kind):
+    with pytest.raises(kind) as caught:
+        ps.transform(f).init(jax.random.key(0), X)
+    assert type(caught.value) is kind
+
+
+def test_the_classes_that_jax_has_for_itself_stay():
+    f = ps.transform(lambda x: ps.remat(no_bool)(x))
+    with pytest.raises(jax.errors.TracerBoolConversionError) as caught:
+        f.init(None, X)
+    assert type(caught.value) is jax.errors.TracerBoolConversionError
+
+
+def test_it_can_be_caught_inside_as_what_it_was():
+    def f(x):
+        try:
+            return ps.GRU(3)(x, x[:, :2])
+        except TypeError:
+            return ps.Linear(1)(x)
+
+    assert list(ps.transform(f).init(jax.random.key(0), X)) == ["gru", "linear"]

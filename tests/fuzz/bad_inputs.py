@@ -4,13 +4,13 @@
 
 - "ok": a result. Whether it is right cannot be told in general, but it has no dead tracer, and no NaN out of finite inputs.
 - "ours": a `PurestateError`.
-- "jax": a TypeError, ValueError or the like that JAX or numpy raised, for what was handed on to them as it was.
-- "python": a TypeError or ValueError of Python, in a line of ours that did with the value what its kind cannot do.
-- "wrong: ...": anything else.
+- "wrong: ...": anything else, such as an error of JAX or Python that came up in code of ours.
+- "user": the error of a function that was given, or of this table; there is nothing of purestate between it and the value.
 """
 
 import dataclasses
 import math
+import sys
 import traceback
 import types
 from collections.abc import Callable
@@ -166,7 +166,7 @@ _ones = jnp.ones
 _BUNDLE = {"a": {"w": X, "b": X[0]}, "b": {"w": X}}
 _yes = lambda *args: True
 
-# What is given in each place, by what it is called; with `user`, errors of a function that was given are its own.
+# What is given in each place, by what it is called.
 CALLS: dict[str, Callable[[Any], Any]] = {
     # transforms
     "transform(f)": lambda v: ps.transform(v).init(KEY),
@@ -383,7 +383,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "bind(f)": lambda v: ps.bind(v, {}),
     "bind(params)": lambda v: ps.bind(ps.transform(lambda x: ps.Linear(3)(x)), v)(X),
     "freeze(predicate)": lambda v: in_frame(lambda: _enter(ps.freeze(v))),
-    "specs(f)": lambda v: ps.specs(v, X),
+    "specs(f)": lambda v: ps.specs(v)(KEY),
     "config.set(rng_reserve_size)": lambda v: _set_and_back("rng_reserve_size", v),
     "config.set(leaks)": lambda v: _set_and_back("leaks", v),
     "config.set(check_jax_usage)": lambda v: _set_and_back("check_jax_usage", v),
@@ -408,13 +408,16 @@ LEFT_OUT = {
     ("VectorQuantizer(...)(x)", "no rows"),
     # So is a matrix of zeros over its largest singular value.
     ("SpectralNorm()(x)", "array of rank 4"),
-    # jax.lax.dot_general has an AssertionError for random keys, of which jnp.ones makes an array.
-    ("MultiHeadAttention(...)(key)", "typed keys"),
+    # These are functions, or can be called like one, but take another number of arguments: Python or JAX says so.
+    *(
+        (f"data_structures.{call}(f)", value)
+        for call in ("filter", "map")
+        for value in ("class", "compiled function", "dtype")
+    ),
 }
 
-_HERE = __file__
 _OURS = ps.__file__.removesuffix("__init__.py")
-_KINDS_OF_JAX = (TypeError, ValueError, OverflowError, ArithmeticError, IndexError, NotImplementedError, RuntimeError)
+_LIBRARIES = {"jax", "jaxlib", "numpy", *sys.stdlib_module_names}
 
 
 def outcome_of(call: str, value: str) -> str:
@@ -434,22 +437,18 @@ def outcome_of(call: str, value: str) -> str:
 
 
 def _kind_of_error(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    innermost = frames[-1].filename
-    told = f"{type(error).__name__}: {str(error).splitlines()[0][:90] if str(error) else ''}"
-    if isinstance(error, RuntimeError) and str(error) == "no shape":
-        return "ours"  # the value's own
-    ours = [frame for frame in frames if frame.filename.startswith(_OURS)]
-    if innermost.startswith((_OURS, "<")) or not ours:
-        if isinstance(error, (TypeError, ValueError, OverflowError)):
-            return "python"
-        where = f" ({ours[-1].filename.removeprefix(_OURS)}:{ours[-1].lineno})" if ours else ""
-        return f"wrong: {told}{where}"
-    if innermost == _HERE:
-        return "jax"  # a function of this table, which was given what JAX or purestate hands on
-    if isinstance(error, _KINDS_OF_JAX) and not isinstance(error, (RecursionError, jax.errors.UnexpectedTracerError)):
-        return f"jax: {told} ({ours[-1].filename.removeprefix(_OURS)}:{ours[-1].lineno})"
-    return f"wrong: {told} ({ours[-1].filename.removeprefix(_OURS)}:{ours[-1].lineno})"
+    if str(error) == "no shape" or "Array has been deleted" in str(error):
+        return "user"  # the value's own
+    frames = [
+        frame
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in _LIBRARIES
+    ]
+    last = frames[-1].f_code
+    if last.co_filename.startswith(_OURS):
+        told = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:90]}"
+        return f"wrong: {told} ({last.co_filename.removeprefix(_OURS)}, {last.co_qualname})"
+    return "user"
 
 
 def _kind_of_result(out: Any, given: Any) -> str:

@@ -199,6 +199,12 @@ VARIABLES: dict[str, Callable[[], Any]] = {
     "parameter that is no array, None": lambda: init(lambda: weight(init=lambda shape, dtype: None)),
     "parameter without initializer": lambda: init(weight),
     "parameter called by a number": lambda: init(lambda: ps.get_parameter(3, [], init=jnp.zeros)),
+    "parameter of one number as shape": lambda: init(lambda: ps.get_parameter("w", 3, init=jnp.zeros)),
+    "parameter of a shape of words": lambda: init(lambda: ps.get_parameter("w", [3, "4"], init=jnp.zeros)),
+    "parameter of a size below 0": lambda: init(lambda: ps.get_parameter("w", [3, -4], init=jnp.zeros)),
+    "parameter of a dtype that is none": lambda: init(lambda: ps.get_parameter("w", [3], "float33", jnp.zeros)),
+    "parameter with a number as initializer": lambda: init(lambda: ps.get_parameter("w", [3], init=0.0)),
+    "parameter in a module that is no dict": lambda: LINEAR.apply({"linear": zeros(3, 4)}, None, X),
     "parameter too large": lambda: init(lambda: ps.get_parameter("w", [2**40, 2**40], init=jnp.zeros)),
     "parameter of two dtypes": lambda: init(two_dtypes),
     "parameter trainable and not": lambda: ps.specs(trainable_twice)(None),
@@ -211,6 +217,7 @@ VARIABLES: dict[str, Callable[[], Any]] = {
     "state without shape": lambda: init(lambda: ps.get_state("n", init=jnp.zeros)),
     "state without dtype": lambda: init(lambda: ps.get_state("n", [], None, jnp.zeros)),
     "state too large": lambda: init(lambda: ps.get_state("n", [2**63], init=jnp.zeros)),
+    "state in a module that is no dict": lambda: COUNTER.apply({}, {"~": zeros()}, None),
     "state missing": lambda: COUNTER.apply({}, {"~": {"m": zeros()}}, None),
     "state empty": lambda: COUNTER.apply({}, {}, None),
     "state that is no array": lambda: init(lambda: ps.set_state("n", "three")),
@@ -236,6 +243,8 @@ VARIABLES: dict[str, Callable[[], Any]] = {
 # --- random keys ---
 
 KEYS: dict[str, Callable[[], Any]] = {
+    "seed of more than 64 bits": lambda: ps.PRNGSequence(2**70),
+    "PRNGSequence of one part": lambda: ps.PRNGSequence((3,)),
     "no key, apply": lambda: ps.transform(ps.next_rng_key).apply({}, None),
     "no key, init": lambda: LINEAR.init(None, X),
     "no key, in a module": lambda: ps.transform(lambda: ps.Dropout(0.5)(X, True)).apply({}, None),
@@ -322,6 +331,8 @@ GIVEN: dict[str, Callable[[], Any]] = {
     "config, rng_reserve_size": lambda: ps.config.set(rng_reserve_size=0),
     "config, rng_reserve_size no int": lambda: ps.config.set(rng_reserve_size=0.5),
     "config, an action": lambda: ps.config.set(leaks="ignore"),
+    "config, a switch": lambda: ps.config.set(check_jax_usage="yes"),
+    "check of a number, to a function": lambda: ps.data_structures.map(3, {}),
 }
 
 # --- plain JAX transforms inside ---

@@ -83,6 +83,11 @@ PATHS: dict[str, Callable[[], Any]] = {
 
 PREDICATES: dict[str, Callable[[], Any]] = {
     "predicate of four arguments": lambda: surgery.glob("mlp/*")(1, 2, 3, 4),
+    "predicate that is no function": lambda: surgery.filter(PARAMS, "w"),
+    "predicate that returns an array": lambda: surgery.filter(OTHER, lambda leaf: leaf > 0),
+    "has_dtype of no dtype": lambda: surgery.has_dtype("float33"),
+    "larger_than a word": lambda: surgery.larger_than("5"),
+    "pop from an array": lambda: dicts.pop(X, "params"),
     "glob of a number": lambda: surgery.glob(3),
     "regex of a number": lambda: surgery.regex(3),
     "predicate of a leaf alone": lambda: surgery.glob("mlp/*")(X),

@@ -96,6 +96,8 @@ CONVOLUTIONS: dict[str, Callable[[], Any]] = {
     "pad, nothing": lambda: ps.pad.create_from_tuple((), 2),
     "pad, pairs of another rank": lambda: ps.pad.create_from_tuple(((0, 1),) * 3, 2),
     "pad, a set": lambda: ps.pad.create_from_tuple({1}, 2),
+    "pooling, a window of words": lambda: ps.max_pool(IMAGES, ("2", "2", 1), (2, 2, 1), "SAME"),
+    "one_hot of no classes": lambda: ps.one_hot(zeros(2, dtype=int), None),
     "pooling, padding": lambda: ps.max_pool(IMAGES, 2, 2, "FULL"),
     "pooling, one number": lambda: ps.max_pool(IMAGES, 2, 2, "SAME"),
     "pooling, too many axes": lambda: ps.avg_pool(X, (2, 2, 1), (2, 2, 1), "SAME"),
