@@ -153,6 +153,7 @@ class _Run:
         for name, collection in self._frame.collections.items() if self._frame is not None else ():
             kept = collection.initial if self._as_init and name != "params" else collection.values
             self.found[name] = _shapes(kept or {})
+        self._frame = None  # with its tracers, which are not to outlive the trace
 
     def _note_module(self, next_method: Any, args: Any, kwargs: Any, context: Any) -> Any:
         out = next_method(*args, **kwargs)

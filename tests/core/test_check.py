@@ -266,3 +266,13 @@ def test_what_is_no_pair_and_what_is_no_tree():
         ps.check(F)(X, STATE, None, X)
     problems = problems_of(ps.transform(lambda x: ps.Linear(2)(x)), {"linear": 3, "other": None}, None, X)
     assert ("missing", "params", "linear/w") in problems
+
+
+@pytest.mark.parametrize("given", [(None, None), ({}, {}), ({"linear": {"w": X}}, None)])
+def test_no_tracer_outlives_it(given):
+    f = ps.transform_with_state(forward)
+    with jax.checking_leaks(), pytest.raises(ps.errors.CheckError):
+        ps.check(f)(*given, None, X)
+    variables = f.init(jax.random.key(0), X)
+    with jax.checking_leaks():
+        ps.check(f)(*variables, None, X)
