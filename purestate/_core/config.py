@@ -35,6 +35,7 @@ ever_strict = False
 """Whether anyone has asked for `check_jax_usage`: until then nobody needs to look at it."""
 
 _overrides: ContextVar[Config | None] = ContextVar("purestate_config", default=None)
+_open_blocks: ContextVar[tuple[dict[str, Any], ...]] = ContextVar("purestate_config_blocks", default=())
 
 
 def get_config() -> Config:
@@ -102,7 +103,10 @@ def set(  # noqa: A001 (dm-haiku's name)
     Raises:
       ConfigError: a value that has no meaning.
     """
-    for name, value in _changes(dict(locals())).items():
+    changes = _changes(dict(locals()))
+    for block in _open_blocks.get()[-1:]:
+        block.update(changes)
+    for name, value in changes.items():
         setattr(get_config(), name, value)
 
 
@@ -141,11 +145,18 @@ def context(
       ConfigError: a value that has no meaning.
     """
     changes = _changes(dict(locals()))
-    token = _overrides.set(dataclasses.replace(get_config(), **changes))
+    _open_blocks.set((*_open_blocks.get(), changes))
+    _overrides.set(dataclasses.replace(get_config(), **changes))
     try:
         yield
     finally:
-        _overrides.reset(token)
+        # Not what was there before: a generator may end its block after others that began later.
+        blocks = tuple(block for block in _open_blocks.get() if block is not changes)
+        settings = _default
+        for block in blocks:
+            settings = dataclasses.replace(settings, **block)
+        _open_blocks.set(blocks)
+        _overrides.set(settings if blocks else None)
 
 
 def check_jax_usage(enabled: bool = True) -> bool:

@@ -60,6 +60,7 @@ class Frame:
         "collections",
         "frame_id",
         "inner_labels",
+        "key_blocks",
         "key_trace",
         "keys",
         "labels",
@@ -85,6 +86,7 @@ class Frame:
     ):
         self.collections = collections
         self.keys = keys  # PRNGSequence | KeyStreams | PathKeys | None
+        self.key_blocks: list[Any] = []  # the `with_rng` blocks that are open, innermost last
         self.key_trace: TraceState | None = None  # the trace that a `with_rng` block began in, whose keys end with it
         self.running_init = running_init
         # Which collections may change, where each is kept by itself. None where one state holds all of them; then

@@ -264,12 +264,31 @@ class with_rng(AbstractContextManager[None]):  # noqa: N801 (dm-haiku's name)
         trace_guard.check_strictly(frame.trace_state, "`ps.with_rng`", _where(frame))
         self._frame = frame
         self._keys = PRNGSequence(key)
-        self._outer: list[tuple[PRNGSequence | None, Any]] = []
 
     def __enter__(self) -> None:
-        self._outer.append((self._frame.keys, self._frame.key_trace))
-        self._frame.keys = self._keys
-        self._frame.key_trace = trace_guard.current_trace_state()
+        frame = self._frame
+        frame.key_blocks.append(_KeyBlock(self._keys, frame.keys, frame.key_trace))
+        frame.keys = self._keys
+        frame.key_trace = trace_guard.current_trace_state()
 
     def __exit__(self, *exc_info: object) -> None:
-        self._frame.keys, self._frame.key_trace = self._outer.pop()
+        frame = self._frame
+        blocks = frame.key_blocks
+        next(block for block in reversed(blocks) if block.keys is self._keys and not block.ended).ended = True
+        # A generator may end its block before one that began later, which then ends both.
+        while blocks and blocks[-1].ended:
+            block = blocks.pop()
+            if frame.keys is block.keys:
+                frame.keys, frame.key_trace = block.keys_outside, block.trace_outside
+
+
+class _KeyBlock:
+    """A `with_rng` block: its keys, and what it puts back at its end."""
+
+    __slots__ = ("ended", "keys", "keys_outside", "trace_outside")
+
+    def __init__(self, keys: PRNGSequence, keys_outside: Any, trace_outside: Any):
+        self.keys = keys
+        self.keys_outside = keys_outside
+        self.trace_outside = trace_outside
+        self.ended = False
