@@ -16,7 +16,7 @@ _WHERE = "This came up in "
 def tell_module(error: Exception, module: Any, method_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Has `error` name the innermost module that it came through, unless its own message does."""
     path = module._path
-    if path is None or _TOLD in vars(error):
+    if path is None or module._stands_in or _TOLD in vars(error):
         return
     vars(error)[_TOLD] = True
     where = f"{_WHERE}`{type(module).__name__}.{method_name}` of module {path!r}"

@@ -68,6 +68,7 @@ class Frame:
         "mapped_axes",
         "mutable",
         "num_drawn",
+        "perturbed",
         "recorder",
         "reducers",
         "running_init",
@@ -94,6 +95,7 @@ class Frame:
         self.mutable = mutable
         self.labels: dict[tuple[str, str], str] = {}
         self.inner_labels: list[dict[tuple[str, str], str]] = []  # those of frames that ran within, for `lift`
+        self.perturbed = False  # whether perturbations are variables, though this frame has no collections
         self.captures: Any = ()  # names of collections that what is sown into is asked for, beside `mutable`
         self.asked: dict[tuple[str, str], Any] = {}  # the dtype that each parameter was first asked for with
         # The variable whose first value is being computed, and how many keys that has drawn.

@@ -188,20 +188,29 @@ def _capture_apply(pair: Any, keep: Any) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def capturing(names: AllBut | tuple[str, ...]) -> Generator[list[Frame]]:
-    """Has the next frame keep what is sown into these collections; yields a list that the frame will be in."""
+def capturing(names: AllBut | tuple[str, ...], *, perturbed: bool = False) -> Generator[list[Frame]]:
+    """Has the next frame keep what is sown into these collections; yields a list that the frame will be in.
+
+    With `perturbed` it also has perturbations, as variables in its state.
+    """
     frames: list[Frame] = []
 
     def watch(frame: Frame) -> None:
         if not frames:  # those within it have variables of their own
             frames.append(frame)
             frame.captures = names
+            frame.perturbed = perturbed
 
     token = watching.set(watch)
     try:
         yield frames
     finally:
         watching.reset(token)
+
+
+def has_perturbations(frame: Frame) -> bool:
+    """Whether `perturb` makes and reads variables."""
+    return frame.mutable is not None or frame.perturbed
 
 
 def perturb(name: str, x: Any, collection: str = PERTURBATIONS) -> jax.Array:
@@ -231,7 +240,7 @@ def perturb(name: str, x: Any, collection: str = PERTURBATIONS) -> jax.Array:
       FrameError: used outside a transformed function.
     """
     frame = get_frame("`ps.perturb`")
-    if frame.mutable is None:
+    if not has_perturbations(frame):
         return x
     path = path_here(frame, frame.scope)
     kept = collection_for(frame, collection, path, name)

@@ -279,6 +279,8 @@ class Module(metaclass=ModuleMetaclass):
     # Until `__init__` has run: no path, and so no name in the jaxpr.
     _path: str | None = None
     _local_name: str = ""
+    # For a function that the user wrote, and not for a module: errors do not name it.
+    _stands_in: bool = False
     _arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     _submodules: set[str]
     creation_frame_id: int

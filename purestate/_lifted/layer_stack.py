@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from purestate._core.collection import Bundle
 from purestate._core.errors import LoopError
 from purestate._core.frame import Frame, get_frame
-from purestate._core.intermediates import captured, capturing
+from purestate._core.intermediates import captured, capturing, has_perturbations
 from purestate._core.path import is_inside
 from purestate._core.rng import maybe_next_rng_key
 from purestate._core.transform import transform_with_state
@@ -215,8 +215,10 @@ def _run_stack(
         def init_layer(carry: Any, per_layer: Any) -> Any:
             arrays, rng = carry
             rng, next_rng, apply_rng = (None, None, None) if rng is None else jax.random.split(rng, 3)
-            params, state = init(rng, arrays, *per_layer)
-            (arrays, _), state = apply(params, state, apply_rng, arrays, *per_layer)
+            with capturing((), perturbed=has_perturbations(frame)):
+                params, state = init(rng, arrays, *per_layer)
+            with capturing((), perturbed=has_perturbations(frame)):
+                (arrays, _), state = apply(params, state, apply_rng, arrays, *per_layer)
             return (arrays, next_rng), (params, state)
 
         _, (params, state) = jax.lax.scan(init_layer, (arrays, rng), per_layer, length=count)
@@ -245,7 +247,7 @@ def _run_stack(
     prefix = "" if mapping is not None else updater.prefix
 
     def run_layer(arrays: list[Any], given: _Layer) -> Any:
-        with capturing(captured(frame)) as frames:
+        with capturing(captured(frame), perturbed=has_perturbations(frame)) as frames:
             (arrays, y), state = apply(given.params, given.state, given.rng, arrays, *given.per_layer, **told)
         # What a layer does not set stays out of the loop: it need not be mutable.
         return arrays, (y, new_values(given.state, state), _sown_by(frame, frames, prefix))

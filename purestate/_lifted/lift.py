@@ -7,7 +7,7 @@ from purestate._core import trace_guard
 from purestate._core.collection import Bundle, Collection
 from purestate._core.errors import LiftError, NonEmptyStateError, kind_of
 from purestate._core.frame import Frame, collection_for, get_frame
-from purestate._core.intermediates import INTERMEDIATES, PERTURBATIONS
+from purestate._core.intermediates import INTERMEDIATES
 from purestate._core.module import Module
 from purestate._core.path import outer_path
 from purestate._core.variable_checks import immutable
@@ -17,6 +17,8 @@ _InitFn = Callable[..., Any]
 
 class LiftingModule(Module):
     """Stands for an inner function: its variables are kept under `prefix_name`."""
+
+    _stands_in = True
 
     def __init__(self, init_fn: _InitFn, transparent: bool = False, allow_reuse: bool = False, name: str = "lifted"):
         super().__init__(name=name)
@@ -47,7 +49,7 @@ def _state_below(frame: Frame, prefix: str) -> Bundle:
     """The variables below a prefix of all collections but the parameters, as the one state of an inner function."""
     found: Bundle = {}
     for name, collection in frame.collections.items():
-        if name not in ("params", INTERMEDIATES, PERTURBATIONS):
+        if name not in ("params", INTERMEDIATES):
             for path, variables in _below(collection.values, prefix).items():
                 found.setdefault(path, {}).update(variables)
     return found

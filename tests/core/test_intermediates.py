@@ -168,3 +168,48 @@ def test_perturb(place, jit):
     plain = ps.transform(PERTURBED[place])
     assert plain.init(None, X) == {}
     np.testing.assert_allclose(plain.apply({}, None, X), f.apply(variables, None, X), rtol=1e-6)
+
+
+def layer(x):
+    return jnp.sin(ps.perturb("h", x * ps.get_parameter("w", [], init=jnp.ones)))
+
+
+def in_block(x):
+    with ps.name_scope("block"):
+        return layer(x)
+
+
+# Stacks of three layers, and the path of the (first) perturbation.
+STACKS = {
+    "stack": (lambda x: ps.layer_stack(3)(layer)(x), "__layer_stack_no_per_layer/~"),
+    "by layer": (lambda x: ps.layer_stack(3, layers="block_{}")(in_block)(x), "block_0"),
+    "nested": (
+        lambda x: ps.layer_stack(1, name="outer")(lambda x: ps.layer_stack(3, name="inner")(layer)(x))(x),
+        "outer/inner/~",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_perturb_in_a_stack_of_layers(name):
+    stack, path = STACKS[name]
+    f = ps.transform_with_collections(lambda x: stack(x).sum())
+    variables = f.init(jax.random.key(0), X)
+    found = variables["perturbations"]
+    assert path in found
+    grads = jax.grad(lambda p: f.apply({**variables, "perturbations": p}, None, X))(found)
+    if name == "by layer":
+        grads = jnp.stack([grads[f"block_{i}"]["h"] for i in range(3)])
+    else:
+        grads = grads[path]["h"].reshape(3, *X.shape)
+
+    def after(hs, start):
+        for h in hs:
+            start = jnp.sin(start + h)
+        return start.sum()
+
+    np.testing.assert_allclose(grads, jax.grad(after)(jnp.zeros([3, *X.shape]), X), rtol=1e-5)
+    without = {"params": variables["params"]}
+    np.testing.assert_array_equal(f.apply(without, None, X), f.apply(variables, None, X))
+    plain = ps.transform(lambda x: stack(x).sum())
+    assert jax.tree.map(jnp.shape, plain.init(jax.random.key(0), X)) == jax.tree.map(jnp.shape, variables["params"])
