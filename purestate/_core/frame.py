@@ -1,6 +1,7 @@
 """The frame: all that one run of `init` or `apply` knows, and where the running one is found."""
 
 import itertools
+import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -125,10 +126,16 @@ ambient: ContextVar[tuple[tuple[Frame, ...], tuple[Any, ...]]] = ContextVar("pur
 
 def no_frame(what: str) -> FrameError:
     """The error for `what` being used where no frame is active."""
+    hint = ""
+    if threading.current_thread() is not threading.main_thread():
+        hint = (
+            " A thread has no part in a run that goes on in another one, unless it is handed its context: "
+            "`contextvars.copy_context().run(f)`."
+        )
     return FrameError(
         f"{what} works only while a transformed function runs. Put the code into a function f, "
         "get a pure pair from it with `ps.transform(f)` or `ps.transform_with_state(f)`, and call "
-        "its `init` and `apply`."
+        f"its `init` and `apply`.{hint}"
     )
 
 

@@ -58,6 +58,14 @@ def replicate(value: Any, num_times: int, name: str) -> tuple[Any, ...]:
     return values
 
 
+def sizes_of_axes(value: Any, num_axes: int, name: str) -> tuple[Any, ...]:
+    """Returns `replicate(...)` of what has to be at least 1 along each axis: a kernel, a stride, a dilation."""
+    sizes = replicate(value, num_axes, name)
+    if any(isinstance(size, int) and size < 1 for size in sizes):
+        raise LayerError(f"`{name}` has to be at least 1 along each axis, but is {value}.")
+    return sizes
+
+
 Axes = int | Sequence[int] | slice
 """One axis, several, or a range of them."""
 

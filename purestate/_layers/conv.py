@@ -10,7 +10,7 @@ from jax import lax
 from purestate._core.module import Module
 from purestate._core.variables import Initializer
 from purestate._layers import padding as pad
-from purestate._layers.axes import channel_index_of, replicate
+from purestate._layers.axes import channel_index_of, sizes_of_axes
 from purestate._layers.errors import LayerError, not_an_array
 from purestate._layers.initializers import truncated_fan_in
 from purestate._layers.linear import add_bias
@@ -134,9 +134,9 @@ class ConvND(Module):
             raise LayerError(f"A convolution needs at least one spatial axis, got num_spatial_dims={num_spatial_dims}.")
         self.num_spatial_dims = num_spatial_dims
         self.output_channels = output_channels
-        self.kernel_shape = replicate(kernel_shape, num_spatial_dims, "kernel_shape")
+        self.kernel_shape = sizes_of_axes(kernel_shape, num_spatial_dims, "kernel_shape")
         self.with_bias = with_bias
-        self.stride = replicate(stride, num_spatial_dims, "stride")
+        self.stride = sizes_of_axes(stride, num_spatial_dims, "stride")
         self.w_init = w_init
         self.b_init = b_init or jnp.zeros
         self.mask = mask
@@ -147,7 +147,7 @@ class ConvND(Module):
             )
         self.feature_group_count = feature_group_count
         self.lhs_dilation = (1,) * num_spatial_dims
-        self.kernel_dilation = replicate(rate, num_spatial_dims, "rate")
+        self.kernel_dilation = sizes_of_axes(rate, num_spatial_dims, "rate")
         self.data_format = data_format
         self.channel_index = channel_index_of(data_format)
         self.dimension_numbers = conv_dimension_numbers(num_spatial_dims, self.channel_index == -1, transpose=False)

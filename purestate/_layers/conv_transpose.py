@@ -11,7 +11,7 @@ from jax import lax
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
-from purestate._layers.axes import channel_index_of, replicate
+from purestate._layers.axes import channel_index_of, replicate, sizes_of_axes
 from purestate._layers.conv import check_mask, conv_bias, conv_dimension_numbers, with_batch
 from purestate._layers.errors import LayerError
 from purestate._layers.initializers import TruncatedNormal
@@ -108,10 +108,10 @@ class ConvNDTranspose(Module):
             )
         self.num_spatial_dims = num_spatial_dims
         self.output_channels = output_channels
-        self.kernel_shape = replicate(kernel_shape, num_spatial_dims, "kernel_shape")
+        self.kernel_shape = sizes_of_axes(kernel_shape, num_spatial_dims, "kernel_shape")
         self.output_shape = None if output_shape is None else replicate(output_shape, num_spatial_dims, "output_shape")
         self.with_bias = with_bias
-        self.stride = replicate(stride, num_spatial_dims, "stride")
+        self.stride = sizes_of_axes(stride, num_spatial_dims, "stride")
         self.w_init = w_init
         self.b_init = b_init or jnp.zeros
         self.mask = mask

@@ -10,7 +10,7 @@ from jax import lax
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers import padding as pad
-from purestate._layers.axes import channel_index_of, replicate
+from purestate._layers.axes import channel_index_of, replicate, sizes_of_axes
 from purestate._layers.conv import Padding, check_padding, conv_bias, conv_dimension_numbers, with_batch
 from purestate._layers.initializers import truncated_fan_in
 
@@ -59,16 +59,16 @@ class DepthwiseConvND(Module):
     ):
         super().__init__(name=name)
         self.num_spatial_dims = num_spatial_dims
-        self.kernel_shape = replicate(kernel_shape, num_spatial_dims, "kernel_shape")
+        self.kernel_shape = sizes_of_axes(kernel_shape, num_spatial_dims, "kernel_shape")
         self.lhs_dilation = (1,) * num_spatial_dims
-        self.rhs_dilation = replicate(rate, num_spatial_dims, "rate")
+        self.rhs_dilation = sizes_of_axes(rate, num_spatial_dims, "rate")
         self.channel_multiplier = channel_multiplier
         self.padding: Any
         if isinstance(padding, str):
             self.padding = check_padding(self, padding)
         else:
             self.padding = pad.create(padding, self.kernel_shape, self.rhs_dilation, num_spatial_dims)
-        self.stride = replicate(stride, num_spatial_dims, "stride")
+        self.stride = sizes_of_axes(stride, num_spatial_dims, "stride")
         self.data_format = data_format
         self.channel_index = channel_index_of(data_format)
         self.with_bias = with_bias

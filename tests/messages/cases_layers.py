@@ -81,6 +81,7 @@ CONVOLUTIONS: dict[str, Callable[[], Any]] = {
     "Conv2D, padding": make(ps.Conv2D, 4, 3, padding="FULL"),
     "Conv2D, mask": call(lambda: ps.Conv2D(4, 3, mask=zeros(3, 3)), IMAGES),
     "Conv2D, data format": make(ps.Conv2D, 4, 3, data_format="HW"),
+    "Conv2D, stride": make(ps.Conv2D, 4, 3, stride=(1, 0)),
     "Conv2D, kernel of another rank": make(ps.Conv2D, 4, (3, 3, 3)),
     "Conv2D, groups of input channels": call(lambda: ps.Conv2D(4, 3, feature_group_count=2), IMAGES),
     "Conv2D, groups of output channels": call(lambda: ps.Conv2D(4, 3, feature_group_count=3), IMAGES),
