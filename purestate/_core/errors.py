@@ -1,41 +1,4 @@
-"""Every error that purestate raises, drawn once.
-
-    PurestateError
-    ├── FrameError              (ValueError)  used outside a transformed function, or a misused frame
-    ├── ArgumentError           (TypeError)   init/apply was given something in the wrong place
-    ├── CallError               (the builtin that it is)  JAX or Python could not use what was given
-    ├── ModuleError             (ValueError)  a module was built wrongly
-    │   └── ModuleNameError                   a name that is not an identifier, or is taken
-    ├── VariableError           (ValueError)  a variable was asked for in a way that cannot be met
-    │   ├── MissingParameterError             `apply` was given no such parameter
-    │   ├── MissingStateError                 no such state, and no way to make it
-    │   ├── MissingInitializerError           a variable must be made, and nothing says how
-    │   ├── ShapeMismatchError                what is there has another shape than what was asked
-    │   ├── DtypeMismatchError                one name asked for as numbers of two kinds
-    │   └── CollectionError                   a name in two collections, or a collection used as what it is not
-    │       └── ImmutableCollectionError      a write to a collection that `apply` was not told may change
-    ├── CheckError              (ValueError)  all that `ps.check` found wrong with what `apply` was given
-    ├── VariableTypeError       (TypeError, ValueError)  the value is not an array, or the name no string
-    ├── NonEmptyStateError      (ValueError)  state was made under a transform that has no place for it
-    ├── MissingRNGError         (ValueError)  random numbers were asked for, and no key was given
-    ├── InvalidRNGError         (ValueError)  the key is not a key, or so many there cannot be
-    ├── JaxUsageError           (ValueError)  a side effect inside a plain JAX transform
-    ├── MappingError            (ValueError)  `vmap` cannot tell what to map over
-    │   ├── BatchedStateError                 a value written under `vmap` differs from row to row
-    │   └── CollectionModeError               a mode that is none, or does not fit the values
-    ├── LiftError               (ValueError)  a lifted function that would mix up variables, or lose state
-    ├── BranchError             (ValueError)  `cond` or `switch` was called in two ways at once
-    ├── LoopError               (ValueError)  a loop body or condition that did what it must not
-    │   └── NewVariableError    (AssertionError)  a variable first made inside a loop body
-    └── ConfigError             (ValueError)  a setting that has no meaning
-
-    PurestateWarning            (UserWarning)
-    ├── SharedKeyWarning                      one random key for all rows of a plain jax.vmap
-    ├── EmptyStateWarning                     state begins anew, since `apply` was given an empty one
-    └── JaxUsageWarning                       a JaxUsageError, where a warning is asked for
-
-Each class also derives from the builtin that programs written for dm-haiku catch.
-"""
+"""The errors of the core, and what all errors come from; `purestate/errors.py` draws the whole tree."""
 
 from typing import Any
 

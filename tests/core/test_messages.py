@@ -158,6 +158,27 @@ def test_loops_that_make_variables():
     raises(ps.errors.LoopError, "running_init", call=lambda: g.init(jax.random.key(0), X))
 
 
+def drawn():
+    """The tree that the module draws: each class, what it is below, and the builtins in brackets."""
+    above = {}
+    for line in ps.errors.__doc__.splitlines():
+        found = re.match(r"    ([│├└─ ]*)(\w+)(?: +\(([\w, ]+)\))?(  .*)?$", line)
+        if found is None or not found[2].endswith(("Error", "Warning")):
+            continue
+        depth = len(found[1]) // 4
+        above[depth] = found[2]
+        builtins = found[3].split(", ") if found[3] and found[2] != "CallError" else []
+        yield found[2], above[depth - 1] if depth else None, builtins
+
+
+def test_the_tree_is_as_it_is_drawn():
+    rows = {name: (above, builtins) for name, above, builtins in drawn()}
+    assert sorted(rows) == sorted(ps.errors.__all__)
+    for name, (above, builtins) in rows.items():
+        bases = [base.__name__ for base in getattr(ps.errors, name).__bases__]
+        assert [above or "Exception", *builtins] == bases or (above, *builtins) == (None, *bases), name
+
+
 def test_every_error_is_ours_and_catchable_as_haikus():
     for name in ps.errors.__all__:
         cls = getattr(ps.errors, name)
