@@ -7,12 +7,14 @@ from typing import Any
 
 from purestate._core.frame import Frame, Scope
 
+# Read from the code itself, since each method of each class is asked at import.
+_LATE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+
 
 def runs_late(method: Callable[..., Any]) -> bool:
     """Whether calling a function runs none of its code yet."""
-    return (
-        inspect.isgeneratorfunction(method) or inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
-    )
+    code = getattr(method, "__code__", None)
+    return code is not None and code.co_flags & _LATE != 0
 
 
 def in_scope(out: Any, frame: Frame, scope: Scope) -> Any:
