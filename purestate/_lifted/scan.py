@@ -1,6 +1,7 @@
 """`scan` and `map` with bodies that use the frame."""
 
 import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -121,18 +122,7 @@ def scan(
     """
     frame = get_frame("`ps.scan` (outside, `jax.lax.scan` does)")
     modes = Modes(frame, collections, "ps.scan", ("carry", "broadcast", *COMBINED))
-    if length is None:
-        leaves = jax.tree.leaves(xs)
-        if not leaves:
-            raise LoopError("`ps.scan` has no arrays in xs to tell the number of steps from: pass `length`.")
-        try:
-            length = int(leaves[0].shape[0])
-        except (AttributeError, IndexError):
-            what = "an array without axes" if hasattr(leaves[0], "shape") else kind_of(leaves[0])
-            raise LoopError(
-                f"`ps.scan` goes along the first axis of each array in xs, but xs has {what} in it. What is the same in all "
-                "steps the body can use as it is, from outside."
-            ) from None
+    length = _num_steps(jax.tree.leaves(xs), length)
     first_y = None
     first: list[Values] = []
     names = names_here(frame)
@@ -177,6 +167,29 @@ def _pair(out: Any) -> Any:
     if hasattr(out, "shape"):
         raise LoopError(f"The body of `ps.scan` has to return (carry, y), but it returned {kind_of(out)}.")
     return out
+
+
+def _num_steps(xs: list[Any], length: Any) -> int:
+    """Returns how many steps there are, along the first axis of each array; raises if they do not agree."""
+    lengths: list[Any] = []
+    for leaf in xs:
+        try:
+            lengths.append(leaf.shape[0])
+        except (AttributeError, IndexError):
+            what = "an array without axes" if hasattr(leaf, "shape") else kind_of(leaf)
+            raise LoopError(
+                f"`ps.scan` goes along the first axis of each array in xs, but xs has {what} in it. What is the same in all "
+                "steps the body can use as it is, from outside."
+            ) from None
+    if length is None and not lengths:
+        raise LoopError("`ps.scan` has no arrays in xs to tell the number of steps from: pass `length`.")
+    steps = operator.index(lengths[0] if length is None else length)
+    if any(size != steps for size in lengths):
+        raise LoopError(
+            "`ps.scan` goes along the first axis of each array in xs, all of one length, but these have the lengths "
+            f"{', '.join(str(size) for size in dict.fromkeys(lengths))}{'' if length is None else f', and length={length}'}."
+        )
+    return steps
 
 
 class _ScanStep:

@@ -126,6 +126,8 @@ LOOPS: dict[str, Callable[[], Any]] = {
     "fori_loop makes a variable": lambda: apply(new_in_loop),
     "while_loop in init": lambda: init(loop_that_counts),
     "while_loop, condition sets state": lambda: apply(loop_that_counts),
+    "scan of two lengths": lambda: init(lambda: ps.scan(pair, 0, (zeros(1), zeros(3)))),
+    "scan of another length than is said": lambda: init(lambda: ps.scan(pair, 0, X, length=1)),
     "scan of a scalar": lambda: init(lambda: ps.scan(pair, 0, zeros())),
     "scan of a number": lambda: init(lambda: ps.scan(pair, 0, 3)),
     "scan, the body returns one thing": lambda: init(lambda: ps.scan(lambda carry, x: carry, zeros(2), X)),
