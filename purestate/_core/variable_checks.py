@@ -250,15 +250,23 @@ def would_begin_anew(state: Collection, path: str, name: str) -> MissingStateErr
 
 def missing_in(collection: Collection, path: str, name: str, asked: str | None = None) -> MissingStateError:
     """The error for a variable that is not in a collection, `asked` by name, and may not be made there."""
+    import difflib  # here, since only errors need it
+
     frames = ambient.get()[0]
+    asked = asked or collection.name
+    there = (
+        [other for other, kept in frames[-1].collections.items() if kept.values and other != asked] if frames else []
+    )
+    near = difflib.get_close_matches(asked, there, n=1)
+    hint = f" Did you mean the collection {near[0]!r}?" if near else ""
     if frames and (frames[-1].running_init or frames[-1].mutable is None):
         return MissingStateError(
-            f"{name!r} of {path!r} is not in the collection {asked or collection.name!r}: "
-            f"{_what_is_there(collection, path, name)} Make it before it is read: `ps.variable(collection, name, shape, init=...)`."
+            f"{name!r} of {path!r} is not in the collection {asked!r}: {_what_is_there(collection, path, name)}{hint} "
+            "Make it before it is read: `ps.variable(collection, name, shape, init=...)`."
         )
     have = [variable_path(module, key) for module, bundle in collection.values.items() for key in _names_in(bundle)]
     return MissingStateError(
         f"`apply` needs {name!r} of {path!r} in the collection {collection.name!r}, was not given it, and may not make it. "
-        f"{collection.name!r} has {_listed(have)}. Pass all that `init` returned, or have it made with "
+        f"{collection.name!r} has {_listed(have)}.{hint} Pass all that `init` returned, or have it made with "
         f"mutable=[{collection.name!r}]."
     )

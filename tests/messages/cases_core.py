@@ -189,6 +189,11 @@ def trainable_twice():
     weight(init=jnp.zeros, trainable=False)
 
 
+def misspelt_collection() -> Any:
+    f = ps.transform_with_collections(lambda: ps.get_variable("batchstats", "mean"))
+    return f.apply({"batch_stats": {"~": {"mean": X}}}, None)
+
+
 VARIABLES: dict[str, Callable[[], Any]] = {
     "parameter missing, no params": lambda: MLP.apply({}, None, X),
     "parameter missing, a module near": lambda: MLP.apply({"mlp/~/linear0": {"w": zeros(3, 4)}}, None, X),
@@ -229,6 +234,7 @@ VARIABLES: dict[str, Callable[[], Any]] = {
     "variable in two collections": lambda: init(two_collections),
     "variable of another run": foreign_handle,
     "variable missing": lambda: init(lambda: ps.get_variable("counts", "n")),
+    "variable missing, of a collection that is misspelt": misspelt_collection,
     "variable missing in params": lambda: init(lambda: ps.get_variable("params", "n")),
     "variable missing, and may not be made": lambda: COUNTS.apply(MISSING_COUNTS, None),
     "collection that may not change": lambda: COUNTS.apply(GIVEN_COUNTS, None),
