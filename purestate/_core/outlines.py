@@ -35,6 +35,8 @@ def outline_argument(value: Any) -> str:
 
 
 def _outline_leaf(leaf: Any) -> str:
+    if isinstance(leaf, type):
+        return kind_of(leaf)
     if hasattr(leaf, "shape") and hasattr(leaf, "dtype"):
         return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
     if isinstance(leaf, str):

@@ -1,5 +1,6 @@
 """What is checked of variables, and what is told of those that are missing, taken or wrong."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -92,47 +93,42 @@ def no_initializer(path: str, name: str) -> Callable[[Any, Any], Any]:
     return init
 
 
-def check_shape(path: str, name: str, shape: Any) -> None:
-    """Raises for a shape that is none, or that no array can have."""
-    if shape.__class__ is int or (not isinstance(shape, (tuple, list)) and not hasattr(shape, "__iter__")):
-        hint = f": write [{shape}]" if isinstance(shape, int) else ""
+def check_size(path: str, name: str, shape: Any) -> None:
+    """Raises for a number, and for a shape that no array can have: XLA ends the process where its size is no 64-bit number."""
+    if isinstance(shape, int):
         raise VariableTypeError(
-            f"{variable_path(path, name)!r} needs a shape, such as [3, 4], but was given {outline_argument(shape)}{hint}."
+            f"{variable_path(path, name)!r} needs a shape, such as [3, 4], but was given {shape}: write [{shape}]."
         )
-    total = 1
-    for size in shape:
-        if not hasattr(size, "__index__"):
-            # Sizes that are symbols, of jax.export, have none.
-            if isinstance(size, (float, complex, str, bytes, list, tuple, dict)) or size is None:
-                raise VariableTypeError(
-                    f"{variable_path(path, name)!r} needs a shape of whole numbers, such as [3, 4], but was given {shape!r}."
-                )
-        elif isinstance(size, int):
-            if size < 0:
-                raise VariableTypeError(
-                    f"{variable_path(path, name)!r} cannot be made: {tuple(shape)} has a size below 0."
-                )
-            total *= size
-    if total >= 2**63:  # XLA ends the process where the size of an array is no 64-bit number
+    sizes = [size for size in shape if isinstance(size, int)] if isinstance(shape, (tuple, list)) else []
+    if math.prod(sizes) >= 2**63:
         raise VariableError(f"{variable_path(path, name)!r} cannot be made: no array is as large as {tuple(shape)}.")
 
 
-def check_dtype(path: str, name: str, dtype: Any) -> None:
-    """Raises unless `dtype` is what JAX takes for one."""
-    try:
-        jnp.dtype(dtype)
-    except (TypeError, ValueError):
-        raise VariableTypeError(
-            f"{variable_path(path, name)!r} needs a dtype, such as jnp.float32, but was given {outline_argument(dtype)}."
-        ) from None
+def check_specification(path: str, name: str, shape: Any, dtype: Any, init: Any) -> None:
+    """Raises if a first value could not be made since what was asked for is none: a shape, a dtype, an initializer.
 
-
-def check_initializer(path: str, name: str, init: Any) -> None:
-    """Raises unless `init` can be called, or is None."""
+    Only asked when that failed: a creator may well know what to do with others.
+    """
+    what = variable_path(path, name)
     if init is not None and not callable(init):
         raise VariableTypeError(
-            f"The initializer of {variable_path(path, name)!r} has to be a function, `init(shape, dtype) -> array`, such as "
-            f"jnp.zeros or ps.initializers.Constant(1.0), but it is {outline_argument(init)}."
+            f"The initializer of {what!r} has to be a function, `init(shape, dtype) -> array`, such as jnp.zeros or "
+            f"ps.initializers.Constant(1.0), but it is {outline_argument(init)}."
+        )
+    if not isinstance(shape, (tuple, list)):
+        if not hasattr(shape, "__iter__") or isinstance(shape, (str, bytes, dict)):
+            raise VariableTypeError(f"{what!r} needs a shape, such as [3, 4], but was given {outline_argument(shape)}.")
+    elif any(size is None or isinstance(size, (float, complex, str, bytes, list, tuple, dict)) for size in shape):
+        raise VariableTypeError(f"{what!r} needs a shape of whole numbers, such as [3, 4], but was given {shape!r}.")
+    elif any(isinstance(size, int) and size < 0 for size in shape):
+        raise VariableTypeError(f"{what!r} cannot be made: {tuple(shape)} has a size below 0.")
+    try:
+        is_dtype = jnp.issubdtype(dtype, jax.dtypes.extended) or jnp.dtype(dtype).kind not in "OSUTMm"
+    except (TypeError, ValueError):
+        is_dtype = False
+    if not is_dtype:
+        raise VariableTypeError(
+            f"{what!r} needs a dtype, such as jnp.float32, but was given {outline_argument(dtype)}."
         )
 
 

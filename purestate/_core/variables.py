@@ -23,11 +23,10 @@ from purestate._core.share import Shared
 from purestate._core.variable_checks import (
     check_array,
     check_arrays,
-    check_dtype,
-    check_initializer,
     check_name,
     check_same_kind,
-    check_shape,
+    check_size,
+    check_specification,
     immutable,
     missing_in,
     missing_parameter,
@@ -138,10 +137,8 @@ def _create_parameter(
         return init.value
     params = frame.collections["params"]
     dtype = jnp.float32 if dtype is None else dtype
-    check_initializer(path, name, init)
     creating = init or no_initializer(path, name)
-    check_shape(path, name, shape)
-    check_dtype(path, name, dtype)
+    check_size(path, name, shape)
     try:
         value = _run_creators(frame, hooks, "params", path, name, shape, dtype, init, creating)
     except (MissingRNGError, MissingInitializerError):
@@ -178,7 +175,11 @@ def _run_creators(
     frame.making = [name, 0]
     try:
         if not functions:
-            return creating(shape, dtype)
+            try:
+                return creating(shape, dtype)
+            except (TypeError, ValueError, AttributeError):
+                check_specification(path, name, shape, dtype, init)
+                raise
         context = _context(frame, path, name, shape, dtype, init)
         return run_chain(functions, lambda shape, dtype, init: init(shape, dtype), context, shape, dtype, creating)
     finally:
@@ -264,7 +265,6 @@ def _create_state(
 ) -> Any:
     if init is None:
         raise no_value_yet(state, path, name)
-    check_initializer(path, name, init)
     if shape is None or dtype is None:
         raise MissingStateError(
             f"State {name!r} of {path!r} has no value yet, and {'shape' if shape is None else 'dtype'} is None: pass both "
@@ -272,8 +272,7 @@ def _create_state(
         )
     if not state.creatable:
         raise would_begin_anew(state, path, name) if frame.mutable is None else missing_in(state, path, name)
-    check_shape(path, name, shape)
-    check_dtype(path, name, dtype)
+    check_size(path, name, shape)
     value = _run_creators(frame, hooks, "state", path, name, shape, dtype, init, init)
     if value is not DO_NOT_STORE:
         if state.anew is not None:

@@ -466,3 +466,23 @@ def test_it_can_be_caught_inside_as_what_it_was():
             return ps.Linear(1)(x)
 
     assert list(ps.transform(f).init(jax.random.key(0), X)) == ["gru", "linear"]
+
+
+def test_a_creator_may_know_what_to_do_with_any_dtype_and_initializer():
+    def creator(next_creator, shape, dtype, init, context):
+        return jnp.full(shape, len(dtype) + len(init))
+
+    def f():
+        with ps.custom_creator(creator):
+            return ps.get_parameter("w", [2], "weird", init="marker")
+
+    assert ps.transform(f).init(None)["~"]["w"].tolist() == [11, 11]
+
+
+@pytest.mark.parametrize("get", [ps.get_parameter, ps.get_state])
+@pytest.mark.parametrize("dtype", [jax.random.key(0).dtype, jax.dtypes.prng_key, float, "bfloat16", np.int8])
+def test_all_that_jax_takes_for_a_dtype(get, dtype):
+    init = jnp.zeros if dtype in (float, "bfloat16", np.int8) else lambda shape, dtype: jax.random.key(1)
+    params, state = ps.transform_with_state(lambda: get("w", (), dtype, init=init)).init(None)
+    (value,) = jax.tree.leaves((params, state))
+    assert value.dtype == init((), dtype).dtype

@@ -205,6 +205,7 @@ VARIABLES: dict[str, Callable[[], Any]] = {
     "parameter without initializer": lambda: init(weight),
     "parameter called by a number": lambda: init(lambda: ps.get_parameter(3, [], init=jnp.zeros)),
     "parameter of one number as shape": lambda: init(lambda: ps.get_parameter("w", 3, init=jnp.zeros)),
+    "parameter of a word as shape": lambda: init(lambda: ps.get_parameter("w", "34", init=jnp.zeros)),
     "parameter of a shape of words": lambda: init(lambda: ps.get_parameter("w", [3, "4"], init=jnp.zeros)),
     "parameter of a size below 0": lambda: init(lambda: ps.get_parameter("w", [3, -4], init=jnp.zeros)),
     "parameter of a dtype that is none": lambda: init(lambda: ps.get_parameter("w", [3], "float33", jnp.zeros)),
