@@ -194,8 +194,11 @@ def capturing(names: AllBut | tuple[str, ...], *, perturbed: bool = False) -> Ge
     With `perturbed` it also has perturbations, as variables in its state.
     """
     frames: list[Frame] = []
+    outer = watching.get()
 
     def watch(frame: Frame) -> None:
+        if outer is not None:
+            outer(frame)
         if not frames:  # those within it have variables of their own
             frames.append(frame)
             frame.captures = names

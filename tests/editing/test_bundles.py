@@ -115,7 +115,7 @@ def test_merge_of_duplicates_of_one_kind():
 
 @pytest.mark.parametrize(
     ("structure", "message"),
-    [([1, 2], "structure has to be a dict.* a list"), ({"a": jnp.ones([2])}, r"structure\['a'\] has.*f32\[2\]")],
+    [([1, 2], "`structure` has to be a dict.* a list"), ({"a": jnp.ones([2])}, r"structure\['a'\]` has.*f32\[2\]")],
 )
 def test_what_is_not_two_dicts_deep(structure, message):
     # dm-haiku goes through the rows of an array as if they were names.
