@@ -138,9 +138,7 @@ def no_guards() -> Iterator[None]:
             (trace_guard, "check_outlives_trace"),
             (lift_frame, "check_outlives"),
             (variables, "check_same_kind"),
-            (variables, "check_shape"),
-            (variables, "check_dtype"),
-            (variables, "check_initializer"),
+            (variables, "check_size"),
             (variables, "check_arrays"),
         ):
             # Under `jax.jit` a frame is staging, which is no guard: layers go by it.
