@@ -21,8 +21,7 @@ def tell_module(error: Exception, module: Any, method_name: str, args: tuple[Any
     vars(error)[_TOLD] = True
     where = f"{_WHERE}`{type(module).__name__}.{method_name}` of module {path!r}"
     if not isinstance(error, PurestateError):
-        # Whatever fails here must not hide the error itself: one that refuses notes, values that cannot be shown.
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # an error that refuses notes must not hide behind another
             error.add_note(f"{where}, called with ({outline_arguments(args, kwargs)}).")
     elif f"'{path}'" not in str(error) and f"'{path}/" not in str(error):  # ours ends up in logs as its message alone
         error.args = (f"{error}\n{where}.", *error.args[1:])

@@ -25,6 +25,13 @@ def outline(value: Any) -> str:
 
 def outline_argument(value: Any) -> str:
     """A shape as `float32[5,3]`, a number or word as it is, the first few of a tree, and of all else what it is."""
+    try:
+        return _outline_tree(value)
+    except Exception:  # keys that cannot be sorted, a shape that fails: no reason to hide what is being told
+        return kind_of(value)
+
+
+def _outline_tree(value: Any) -> str:
     leaves = jax.tree.leaves(value, is_leaf=lambda leaf: leaf is None)
     texts = [_outline_leaf(leaf) for leaf in leaves[:3]]
     if not leaves:
