@@ -105,7 +105,9 @@ def gpt_over(L: Any) -> Callable[..., Any]:
         mask = jnp.tril(jnp.ones([1, 1, length, length], bool))
         for i in range(GPT_LAYERS):
             x = L.LayerNorm(-1, True, True, name=f"norm_attention_{i}")(h)
-            attention = L.MultiHeadAttention(GPT_HEADS, GPT_WIDTH // GPT_HEADS, w_init=init, name=f"attention_{i}")
+            attention = L.MultiHeadAttention(
+                GPT_HEADS, GPT_WIDTH // GPT_HEADS, w_init=init, name=f"attention_{i}"
+            )
             h = h + L.dropout(L.next_rng_key(), GPT_RATE, attention(x, x, x, mask))
             x = L.LayerNorm(-1, True, True, name=f"norm_dense_{i}")(h)
             x = jax.nn.gelu(L.Linear(4 * GPT_WIDTH, name=f"up_{i}")(x))
@@ -119,7 +121,9 @@ def gpt_over(L: Any) -> Callable[..., Any]:
 def gpt_by_hand(params: Any, state: Any, key: Any, tokens: Any) -> Any:
     def attend(name: str, x: Any) -> Any:
         shape = (*x.shape[:-1], GPT_HEADS, GPT_WIDTH // GPT_HEADS)
-        query, k, value = (linear(params[f"{name}/{part}"], x).reshape(shape) for part in ("query", "key", "value"))
+        query, k, value = (
+            linear(params[f"{name}/{part}"], x).reshape(shape) for part in ("query", "key", "value")
+        )
         logits = jnp.einsum("...thd,...Thd->...htT", query, k) / (GPT_WIDTH // GPT_HEADS) ** 0.5
         weights = jax.nn.softmax(jnp.where(mask, logits, -1e30))
         out = jnp.einsum("...htT,...Thd->...thd", weights, value)
@@ -153,20 +157,28 @@ def resnet_by_hand(params: Any, state: Any, key: Any, x: Any) -> Any:
 
     def conv(name: str, x: Any, stride: int = 1) -> Any:
         w = params[name]["w"]
-        return lax.conv_general_dilated(x, w, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return lax.conv_general_dilated(
+            x, w, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
 
     def average(name: str, value: Any) -> None:
         old = state[name]
         counter = old["counter"] + 1
         hidden = old["hidden"] * 0.9 + value * (1 - 0.9)
-        new_state[name] = {"counter": counter, "hidden": hidden, "average": hidden / (1 - 0.9**counter)}
+        new_state[name] = {
+            "counter": counter,
+            "hidden": hidden,
+            "average": hidden / (1 - 0.9**counter),
+        }
 
     def norm(name: str, x: Any) -> Any:
         mean = jnp.mean(x, (0, 1, 2), keepdims=True)
         variance = jnp.mean(jnp.square(x), (0, 1, 2), keepdims=True) - jnp.square(mean)
         average(f"{name}/~/mean_ema", mean)
         average(f"{name}/~/var_ema", variance)
-        return (x - mean) * (params[name]["scale"] * lax.rsqrt(variance + 1e-5)) + params[name]["offset"]
+        return (x - mean) * (params[name]["scale"] * lax.rsqrt(variance + 1e-5)) + params[name][
+            "offset"
+        ]
 
     x = norm("res_net18/~/initial_batchnorm", conv("res_net18/~/initial_conv", x, 2))
     x = jax.nn.relu(x)
@@ -177,7 +189,9 @@ def resnet_by_hand(params: Any, state: Any, key: Any, x: Any) -> Any:
             stride = 2 if group > 0 and block == 0 else 1
             shortcut = x
             if f"{name}/shortcut_conv" in params:
-                shortcut = norm(f"{name}/shortcut_batchnorm", conv(f"{name}/shortcut_conv", x, stride))
+                shortcut = norm(
+                    f"{name}/shortcut_batchnorm", conv(f"{name}/shortcut_conv", x, stride)
+                )
             out = jax.nn.relu(norm(f"{name}/batchnorm_0", conv(f"{name}/conv_0", x, stride)))
             out = norm(f"{name}/batchnorm_1", conv(f"{name}/conv_1", out))
             x = jax.nn.relu(out + shortcut)

@@ -60,7 +60,11 @@ def equations(jaxpr: Any) -> int:
     """Returns how many equations a jaxpr has, with those of jaxprs within."""
     total = 0
     for equation in jaxpr.eqns:
-        inner = [p for p in jax.tree.leaves(list(equation.params.values())) if hasattr(getattr(p, "jaxpr", p), "eqns")]
+        inner = [
+            p
+            for p in jax.tree.leaves(list(equation.params.values()))
+            if hasattr(getattr(p, "jaxpr", p), "eqns")
+        ]
         total += 1 + sum(equations(getattr(p, "jaxpr", p)) for p in inner)
     return total
 
@@ -98,7 +102,9 @@ def contenders(
     return forms, (params, state, key, x)
 
 
-def measure(forms: dict[str, Callable[..., Any]], args: Any, repeats: int) -> dict[str, dict[str, Any]]:
+def measure(
+    forms: dict[str, Callable[..., Any]], args: Any, repeats: int
+) -> dict[str, dict[str, Any]]:
     """Traces each form, in turns; returns its calls, CPU times and equations."""
 
     def trace(form: str) -> Any:
@@ -129,7 +135,11 @@ def _looks_at_nothing(*args: Any) -> bool:
 def no_guards() -> Iterator[None]:
     """Has purestate look at nothing that only guards against mistakes look at."""
     with contextlib.ExitStack() as patches:
-        for module in (trace_guard, frame, lift_frame):  # as if one and the same trace ran all the time
+        for module in (
+            trace_guard,
+            frame,
+            lift_frame,
+        ):  # as if one and the same trace ran all the time
             patches.enter_context(mock.patch.object(module, "current_trace_state", _one_trace))
         for module, name in (
             (frame, "is_staging"),
@@ -172,7 +182,9 @@ def check_same_results(name: str, forms: dict[str, Callable[..., Any]], args: An
     for a, b in zip(results["haiku"], results["purestate"], strict=True):
         np.testing.assert_array_equal(a, b, err_msg=f"{name}: haiku and purestate differ")
     for a, b in zip(results["by hand"], results["purestate"], strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-3, err_msg=f"{name}: by hand and purestate differ")
+        np.testing.assert_allclose(
+            a, b, rtol=2e-3, atol=2e-3, err_msg=f"{name}: by hand and purestate differ"
+        )
 
 
 def import_cost(module: str, repeats: int) -> tuple[list[float], int]:
@@ -180,18 +192,24 @@ def import_cost(module: str, repeats: int) -> tuple[list[float], int]:
     seconds = f"import jax, time; t = time.process_time(); import {module}; print(1000 * (time.process_time() - t))"
     calls = f"import jax, counting; print(counting.count_calls(lambda: __import__({module!r})))"
     # Compiled once, as after any first import, even where the environment forbids to write bytecode.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }
 
     def run(code: str) -> str:
         command = [sys.executable, "-c", code]
-        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=FOLDER).stdout
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, env=environment, cwd=FOLDER
+        ).stdout
 
     run(seconds)
     return [float(run(seconds)) for _ in range(repeats)], int(run(calls))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", default="many,mlp,gpt,resnet18", help="which, with commas")
     parser.add_argument("--repeats", type=int, default=5, help="how often each is timed")
     parser.add_argument("--check", action="store_true", help="fail where a limit is passed")
@@ -200,8 +218,12 @@ def main() -> int:
     jobs: dict[str, Any] = {name: contenders(MODELS[name]) for name in options.models.split(",")}
     if "gpt" in jobs:
         jobs["gpt train step"] = contenders(MODELS["gpt"], train_step)
-    print(f"jax {jax.__version__}, Python {sys.version.split()[0]}, {options.repeats} repeats; ratios to JAX by hand\n")
-    print(f"{'model':16}{'library':12}{'calls':>9}{'ratio':>8}{'CPU ratio, median (least, most)':>36}{'equations':>11}")
+    print(
+        f"jax {jax.__version__}, Python {sys.version.split()[0]}, {options.repeats} repeats; ratios to JAX by hand\n"
+    )
+    print(
+        f"{'model':16}{'library':12}{'calls':>9}{'ratio':>8}{'CPU ratio, median (least, most)':>36}{'equations':>11}"
+    )
     too_many: list[str] = []
     for name, (forms, args) in jobs.items():
         check_same_results(name, forms, args)
@@ -211,9 +233,14 @@ def main() -> int:
             ratios = [a / b for a, b in zip(got["seconds"], by_hand["seconds"], strict=True)]
             spread = f"{statistics.median(ratios):.3f} ({min(ratios):.3f}, {max(ratios):.3f})"
             ratio = got["calls"] / by_hand["calls"]
-            print(f"{name:16}{form:12}{got['calls']:9}{ratio:8.3f}{spread:>36}{got['equations']:11}", flush=True)
+            print(
+                f"{name:16}{form:12}{got['calls']:9}{ratio:8.3f}{spread:>36}{got['equations']:11}",
+                flush=True,
+            )
             if form == "purestate" and ratio > LIMITS[name]:
-                too_many.append(f"{name}: {ratio:.3f} calls for one by hand, the limit is {LIMITS[name]}")
+                too_many.append(
+                    f"{name}: {ratio:.3f} calls for one by hand, the limit is {LIMITS[name]}"
+                )
         if found["purestate"]["equations"] > found["haiku"]["equations"]:
             too_many.append(
                 f"{name}: {found['purestate']['equations']} equations, dm-haiku has {found['haiku']['equations']}"
@@ -224,7 +251,9 @@ def main() -> int:
             f"{name:28}{'':9}{ratio:8.4f}{f'{statistics.median(times):.3f} ({min(times):.3f}, {max(times):.3f})':>36}"
         )
         if ratio > GUARD_LIMIT:
-            too_many.append(f"{name}: guards cost {ratio:.4f} calls for one without, the limit is {GUARD_LIMIT}")
+            too_many.append(
+                f"{name}: guards cost {ratio:.4f} calls for one without, the limit is {GUARD_LIMIT}"
+            )
     print()
     costs = {module: import_cost(module, options.repeats) for module in ("purestate", "haiku")}
     for module, (times, calls) in costs.items():
@@ -232,7 +261,9 @@ def main() -> int:
         print(f"import {module} over import jax: {calls} calls, {spread}")
     ratio = costs["purestate"][1] / costs["haiku"][1]
     if ratio > IMPORT_LIMIT:
-        too_many.append(f"import purestate: {ratio:.3f} calls for one of dm-haiku's, the limit is {IMPORT_LIMIT}")
+        too_many.append(
+            f"import purestate: {ratio:.3f} calls for one of dm-haiku's, the limit is {IMPORT_LIMIT}"
+        )
     for line in too_many:
         print(f"OVER THE LIMIT  {line}")
     return 1 if options.check and too_many else 0

@@ -80,13 +80,18 @@ def steps() -> tuple[dict[str, tuple[Callable[..., Any], Any]], jax.Array]:
 
     forms = {
         "dicts": (jax.jit(on_dicts), (params, state, tx.init(params))),
-        "views": (jax.jit(over_views), (ps.bind(Net, params, state), ps.Optimizer(tx).init(params))),
+        "views": (
+            jax.jit(over_views),
+            (ps.bind(Net, params, state), ps.Optimizer(tx).init(params)),
+        ),
     }
     return forms, x
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=200, help="how many turns")
     parser.add_argument("--check", action="store_true", help="fail where the limit is passed")
     options = parser.parse_args()
@@ -100,13 +105,22 @@ def main() -> int:
     for a, b in zip(dicts, views, strict=True):
         np.testing.assert_array_equal(a, b, err_msg="the two steps differ")
 
-    print(f"jax {jax.__version__}, Python {sys.version.split()[0]}, {len(dicts)} arrays, {options.repeats} turns\n")
+    print(
+        f"jax {jax.__version__}, Python {sys.version.split()[0]}, {len(dicts)} arrays, {options.repeats} turns\n"
+    )
     print(f"{'':24}{'on dicts':>12}{'views':>12}   ratio, median (quartiles){'calls':>18}")
     too_many: list[str] = []
-    handing_over = {form: (jax.jit(lambda carry, x: carry), carry) for form, (_, carry) in forms.items()}
+    handing_over = {
+        form: (jax.jit(lambda carry, x: carry), carry) for form, (_, carry) in forms.items()
+    }
     for name, kind in (("training step", forms), ("handing over alone", handing_over)):
-        seconds = measure({form: (step, carries[form]) for form, (step, _) in kind.items()}, x, options.repeats)
-        calls = [count_calls(lambda step=step, form=form: step(carries[form], x)) for form, (step, _) in kind.items()]
+        seconds = measure(
+            {form: (step, carries[form]) for form, (step, _) in kind.items()}, x, options.repeats
+        )
+        calls = [
+            count_calls(lambda step=step, form=form: step(carries[form], x))
+            for form, (step, _) in kind.items()
+        ]
         ratios = [b / a for a, b in zip(*seconds.values(), strict=True)]
         low, ratio, high = statistics.quantiles(ratios)
         times = "".join(f"{1e6 * statistics.median(each):9.0f} us" for each in seconds.values())
@@ -118,7 +132,9 @@ def main() -> int:
     return 1 if options.check and too_many else 0
 
 
-def measure(forms: dict[str, tuple[Callable[..., Any], Any]], x: Any, repeats: int) -> dict[str, list[float]]:
+def measure(
+    forms: dict[str, tuple[Callable[..., Any], Any]], x: Any, repeats: int
+) -> dict[str, list[float]]:
     """Runs the forms in turns; returns the seconds of each turn."""
     seconds: dict[str, list[float]] = {form: [] for form in forms}
     for turn in range(repeats + 5):

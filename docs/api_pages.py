@@ -87,7 +87,9 @@ def symbols_from(sources: Sequence[str]) -> list[Symbol]:
         if named := [s for s in flat if s.full_name == source]:
             found += named
         elif any(part.startswith("_") for part in source.split(".")):
-            found += [s for s in flat if f"{_defined_in(s)}.".startswith(f"{source}.") and s not in found]
+            found += [
+                s for s in flat if f"{_defined_in(s)}.".startswith(f"{source}.") and s not in found
+            ]
         else:
             found += symbols_of(importlib.import_module(source))
     return found
@@ -96,6 +98,10 @@ def symbols_from(sources: Sequence[str]) -> list[Symbol]:
 def pages() -> dict[str, list[Symbol]]:
     """Returns the pages, each with the symbols that it shows."""
     return {
-        page.stem: [s for sources in _DIRECTIVE.findall(page.read_text()) for s in symbols_from(sources.split())]
+        page.stem: [
+            s
+            for sources in _DIRECTIVE.findall(page.read_text())
+            for s in symbols_from(sources.split())
+        ]
         for page in sorted(DIRECTORY.glob("*.md"))
     }

@@ -85,9 +85,13 @@ def read_code_blocks(text: str) -> list[CodeBlock]:
             continue
         match = re.fullmatch(r"raises=(\w+)", options)
         if options and not match:
-            raise WrongBlock(f"Line {fence.start}: {fence.info!r} is neither 'python' nor 'python raises=SomeError'.")
+            raise WrongBlock(
+                f"Line {fence.start}: {fence.info!r} is neither 'python' nor 'python raises=SomeError'."
+            )
         follows = (
-            after is not None and after.info == "text" and not "".join(page[fence.end + 1 : after.start - 1]).strip()
+            after is not None
+            and after.info == "text"
+            and not "".join(page[fence.end + 1 : after.start - 1]).strip()
         )
         blocks.append(CodeBlock(fence, match[1] if match else None, after if follows else None))
     return blocks
@@ -108,7 +112,9 @@ def run_block(block: CodeBlock, namespace: dict[str, Any], page: Path) -> str:
             message = re.sub(rf"({re.escape(page.name)}):\d+", r"\1:...", str(error))
             return f"{printed.getvalue()}{block.raises}: {message}\n"
     if block.raises is not None:
-        raise WrongBlock(f"{page}:{block.code.start}: {block.raises} was to be raised, and nothing was.")
+        raise WrongBlock(
+            f"{page}:{block.code.start}: {block.raises} was to be raised, and nothing was."
+        )
     return printed.getvalue()
 
 
@@ -121,9 +127,14 @@ def is_same_output(shown: str, actual: str) -> bool:
 def run_page(page: Path) -> list[tuple[CodeBlock, str]]:
     """Runs all blocks of a page in one fresh module; returns each with its output."""
     module = types.ModuleType(f"page_{page.stem}")
-    sys.modules[module.__name__] = module  # some of Python's own tools look a class's module up there
+    sys.modules[module.__name__] = (
+        module  # some of Python's own tools look a class's module up there
+    )
     try:
-        return [(block, run_block(block, module.__dict__, page)) for block in read_code_blocks(page.read_text())]
+        return [
+            (block, run_block(block, module.__dict__, page))
+            for block in read_code_blocks(page.read_text())
+        ]
     finally:
         del sys.modules[module.__name__]
 
@@ -132,7 +143,9 @@ def check_page(page: Path) -> int:
     """Runs a page and raises if an output differs; returns how many blocks there were."""
     results = run_page(page)
     for block, actual in results:
-        if block.output is not None and not is_same_output("\n".join(block.output.lines) + "\n", actual):
+        if block.output is not None and not is_same_output(
+            "\n".join(block.output.lines) + "\n", actual
+        ):
             raise WrongBlock(
                 f"{page}:{block.output.start}: the page shows\n\n"
                 + "\n".join(block.output.lines)
@@ -149,7 +162,11 @@ def update_page(page: Path) -> int:
     for block, actual in reversed(run_page(page)):
         if block.output is None or is_same_output("\n".join(block.output.lines) + "\n", actual):
             continue
-        wrapped = [part for line in actual.splitlines() for part in (_wrap(line) if block.raises else [line])]
+        wrapped = [
+            part
+            for line in actual.splitlines()
+            for part in (_wrap(line) if block.raises else [line])
+        ]
         lines[block.output.start : block.output.end] = wrapped
         changed += 1
     if changed:

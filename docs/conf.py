@@ -33,7 +33,11 @@ pygments_style = "friendly"
 
 myst_heading_anchors = 3
 
-autodoc_default_options = {"members": True, "special-members": "__call__", "member-order": "bysource"}
+autodoc_default_options = {
+    "members": True,
+    "special-members": "__call__",
+    "member-order": "bysource",
+}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
@@ -95,15 +99,25 @@ class Rooms(SphinxDirective):
         for room in room_files.rooms():
             files = dict(room_files.files_of(room))
             about = said.get(room) or files.get("__init__.py", "")
-            imports = ", ".join(f"`{other}`" for other in room_files.imports_of(room)) or "no other room"
+            imports = (
+                ", ".join(f"`{other}`" for other in room_files.imports_of(room)) or "no other room"
+            )
             lines += [f"## {room}", "", about, "", f"Imports {imports}.", "", *_table_of(files)]
-        lines += ["## What is public", "", "These only re-export.", "", *_table_of(dict(room_files.files_of("")))]
+        lines += [
+            "## What is public",
+            "",
+            "These only re-export.",
+            "",
+            *_table_of(dict(room_files.files_of(""))),
+        ]
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
 
 
 def _table_of(files: dict[str, str]) -> list[str]:
     rows = [
-        f"| `{name}` | {about} |" for name, about in files.items() if not name.endswith("__init__.py") or "/" in name
+        f"| `{name}` | {about} |"
+        for name, about in files.items()
+        if not name.endswith("__init__.py") or "/" in name
     ]
     return ["| file | |", "|---|---|", *rows, ""]
 
@@ -135,24 +149,37 @@ def _text_after_assignment(symbol: api_pages.Symbol) -> list[str]:
     return []
 
 
-def _tidy_docstring(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    if lines and lines[0] == type.__call__.__doc__:  # what Python says of a method without docstring
+def _tidy_docstring(
+    app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]
+) -> None:
+    if (
+        lines and lines[0] == type.__call__.__doc__
+    ):  # what Python says of a method without docstring
         lines.clear()
     # Docstrings are plain text with code in backticks, where `Array`s is fine; reStructuredText wants a gap after it.
-    lines[:] = [re.sub(r"(`[^`]+`)(\w?)", lambda m: m[1] + ("\\ " + m[2] if m[2] else ""), line) for line in lines]
+    lines[:] = [
+        re.sub(r"(`[^`]+`)(\w?)", lambda m: m[1] + ("\\ " + m[2] if m[2] else ""), line)
+        for line in lines
+    ]
 
 
-def _tidy_signature(app: Sphinx, what: str, name: str, value: Any, options: Any, arguments: Any, returns: Any) -> Any:
+def _tidy_signature(
+    app: Sphinx, what: str, name: str, value: Any, options: Any, arguments: Any, returns: Any
+) -> Any:
     if what == "class" and hasattr(value, "_fields"):
         return f"({', '.join(value._fields)})", None
-    if what == "class" and (getattr(value, "_is_protocol", False) or re.search("[Mm]ade by `", value.__doc__ or "")):
+    if what == "class" and (
+        getattr(value, "_is_protocol", False) or re.search("[Mm]ade by `", value.__doc__ or "")
+    ):
         return "", None
     if arguments is not None:
         arguments = arguments.replace("Callable[[Sequence[int], Any], Array]", "Initializer")
     return arguments, returns
 
 
-def _skip_fields(app: Sphinx, what: str, name: str, value: Any, skip: bool, options: Any) -> bool | None:
+def _skip_fields(
+    app: Sphinx, what: str, name: str, value: Any, skip: bool, options: Any
+) -> bool | None:
     """The fields of a NamedTuple are told of in its docstring; Sphinx knows only their numbers."""
     return True if type(value).__name__ == "_tuplegetter" else None
 

@@ -12,15 +12,30 @@ def _first_line(file: Path) -> str:
 
 
 def _rooms_imported_by(file: Path) -> set[str]:
-    modules = [node.module for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
-    return {part for module in modules for part in (module or "").split(".")[1:2] if part.startswith("_")}
+    modules = [
+        node.module
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom)
+    ]
+    return {
+        part
+        for module in modules
+        for part in (module or "").split(".")[1:2]
+        if part.startswith("_")
+    }
 
 
 def files_of(room: str) -> list[tuple[str, str]]:
     """Returns the files of a room (`"_core"`, or `""` for the public ones) and what each says of itself."""
     folder = ROOT / room
-    files = sorted(folder.rglob("*.py")) if room else sorted([*ROOT.glob("*.py"), *ROOT.glob("experimental/**/*.py")])
-    return [(str(file.relative_to(folder)), _first_line(file)) for file in files if file.read_text()]
+    files = (
+        sorted(folder.rglob("*.py"))
+        if room
+        else sorted([*ROOT.glob("*.py"), *ROOT.glob("experimental/**/*.py")])
+    )
+    return [
+        (str(file.relative_to(folder)), _first_line(file)) for file in files if file.read_text()
+    ]
 
 
 def imports_of(room: str) -> list[str]:

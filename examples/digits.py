@@ -52,11 +52,17 @@ _EPOCHS = flags.DEFINE_integer("epochs", 20, "How often each network sees each d
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "How many digits make a step.", 1, NUM_TRAIN)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 5e-3, "The highest learning rate.", 0.0)
 _OUT = flags.DEFINE_string("out", "out/digits", "The folder for the checkpoint and the pictures.")
-_RESUME = flags.DEFINE_bool("resume", False, "Go on from the checkpoint in --out, to the same result bit for bit.")
-_STOP_AFTER = flags.DEFINE_integer("stop_after", None, "Stop once so many epochs are done, as if interrupted.", 0)
+_RESUME = flags.DEFINE_bool(
+    "resume", False, "Go on from the checkpoint in --out, to the same result bit for bit."
+)
+_STOP_AFTER = flags.DEFINE_integer(
+    "stop_after", None, "Stop once so many epochs are done, as if interrupted.", 0
+)
 
 
-@flags.validator("seeds", message="has to be whole numbers below 2**31, each once, such as --seeds=0,1,2")
+@flags.validator(
+    "seeds", message="has to be whole numbers below 2**31, each once, such as --seeds=0,1,2"
+)
 def _are_seeds(values: list[str]) -> bool:
     if not values or not all(value.isdecimal() for value in values):
         return False
@@ -101,11 +107,15 @@ def augment(rng: jax.Array, images: jax.Array) -> jax.Array:
     rows, columns = np.indices([height, width])
     y, x = rows - rows.mean(), columns - columns.mean()
 
-    def transform(image: jax.Array, angle: jax.Array, zoom: jax.Array, shift: jax.Array) -> jax.Array:
+    def transform(
+        image: jax.Array, angle: jax.Array, zoom: jax.Array, shift: jax.Array
+    ) -> jax.Array:
         cos, sin = jnp.cos(angle), jnp.sin(angle)
         from_rows = (cos * y - sin * x) * zoom + rows.mean() + shift[0]
         from_columns = (sin * y + cos * x) * zoom + columns.mean() + shift[1]
-        return jax.scipy.ndimage.map_coordinates(image[..., 0], [from_rows, from_columns], order=1)[..., None]
+        return jax.scipy.ndimage.map_coordinates(image[..., 0], [from_rows, from_columns], order=1)[
+            ..., None
+        ]
 
     return jax.vmap(transform)(images, angles, zooms, shifts)
 
@@ -116,7 +126,12 @@ def augment(rng: jax.Array, images: jax.Array) -> jax.Array:
 class DigitNet(ps.Module):
     """Blocks of two convolutions, each block at half the resolution of the one before; then a linear layer."""
 
-    def __init__(self, block_channels: Sequence[int] = (32, 64), dropout_rate: float = 0.3, name: str | None = None):
+    def __init__(
+        self,
+        block_channels: Sequence[int] = (32, 64),
+        dropout_rate: float = 0.3,
+        name: str | None = None,
+    ):
         super().__init__(name=name)
         self.block_channels = block_channels
         self.dropout_rate = dropout_rate
@@ -126,8 +141,12 @@ class DigitNet(ps.Module):
         x = images
         for channels in self.block_channels:
             for _ in range(2):
-                x = ps.Conv2D(channels, kernel_shape=3, with_bias=False)(x)  # the offset of BatchNorm is its bias
-                x = ps.BatchNorm(create_scale=True, create_offset=True, decay_rate=0.9)(x, is_training)
+                x = ps.Conv2D(channels, kernel_shape=3, with_bias=False)(
+                    x
+                )  # the offset of BatchNorm is its bias
+                x = ps.BatchNorm(create_scale=True, create_offset=True, decay_rate=0.9)(
+                    x, is_training
+                )
                 x = jax.nn.relu(x)
             x = ps.max_pool(x, window_shape=(2, 2, 1), strides=(2, 2, 1), padding="SAME")
         x = ps.Flatten()(x)
@@ -193,7 +212,9 @@ def make_rng(seed: int, epoch: int) -> jax.Array:
 def make_optimizer(config: Config) -> optax.GradientTransformation:
     """Returns AdamW. Its learning rate rises for a fifth of the steps, then falls to almost nothing."""
     num_steps = config.epochs * (NUM_TRAIN // config.batch_size)
-    schedule = optax.cosine_onecycle_schedule(num_steps, peak_value=config.learning_rate, pct_start=0.2)
+    schedule = optax.cosine_onecycle_schedule(
+        num_steps, peak_value=config.learning_rate, pct_start=0.2
+    )
     return optax.adamw(schedule, weight_decay=1e-2)
 
 
@@ -220,14 +241,18 @@ def loss_and_accuracy(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, 
     return loss, (logits.argmax(axis=-1) == labels).mean()
 
 
-def loss_fn(params: ps.Params, state: ps.State, rng: jax.Array, images: jax.Array, labels: jax.Array) -> Any:
+def loss_fn(
+    params: ps.Params, state: ps.State, rng: jax.Array, images: jax.Array, labels: jax.Array
+) -> Any:
     """Returns the loss in training; besides it, the new state and the accuracy."""
     logits, state = network.apply(params, state, rng, images, is_training=True)
     loss, accuracy = loss_and_accuracy(logits, labels)
     return loss, (state, accuracy)
 
 
-def make_update(optimizer: optax.GradientTransformation) -> Callable[..., tuple[TrainState, jax.Array, jax.Array]]:
+def make_update(
+    optimizer: optax.GradientTransformation,
+) -> Callable[..., tuple[TrainState, jax.Array, jax.Array]]:
     """Returns the function that makes one step of training, compiled once for all networks."""
 
     # Nobody needs the old train state after a step: donated, its memory is used for the new one.
@@ -237,7 +262,9 @@ def make_update(optimizer: optax.GradientTransformation) -> Callable[..., tuple[
         images = augment(augment_rng, images)
         params, state, opt_state = train_state
         gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, (state, accuracy)), gradients = gradient_fn(params, state, network_rng, images, labels)
+        (loss, (state, accuracy)), gradients = gradient_fn(
+            params, state, network_rng, images, labels
+        )
         updates, opt_state = optimizer.update(gradients, opt_state, params)
         params = optax.apply_updates(params, updates)
         return TrainState(params, state, opt_state), loss, accuracy
@@ -246,7 +273,11 @@ def make_update(optimizer: optax.GradientTransformation) -> Callable[..., tuple[
 
 
 def train_epoch(
-    update: Callable[..., Any], train_state: TrainState, rng: jax.Array, batch_size: int, data: Digits
+    update: Callable[..., Any],
+    train_state: TrainState,
+    rng: jax.Array,
+    batch_size: int,
+    data: Digits,
 ) -> tuple[TrainState, Metrics]:
     """Shows a network every training digit once. The few left over after the last whole batch are others each time."""
     order_rng, steps_rng = jax.random.split(rng)
@@ -254,16 +285,25 @@ def train_epoch(
     batches = order[: NUM_TRAIN // batch_size * batch_size].reshape(-1, batch_size)
     results = []
     for batch, rng in zip(batches, jax.random.split(steps_rng, len(batches)), strict=True):
-        train_state, *result = update(train_state, rng, data.train_images[batch], data.train_labels[batch])
+        train_state, *result = update(
+            train_state, rng, data.train_images[batch], data.train_labels[batch]
+        )
         results.append(result)
     train_loss, train_accuracy = np.mean(results, axis=0)
     test_logits = predict(train_state.params, train_state.state, data.test_images)
     test_loss, test_accuracy = loss_and_accuracy(test_logits, data.test_labels)
-    return train_state, Metrics(float(train_loss), float(train_accuracy), float(test_loss), float(test_accuracy))
+    return train_state, Metrics(
+        float(train_loss), float(train_accuracy), float(test_loss), float(test_accuracy)
+    )
 
 
 def train(
-    config: Config, run: Run, data: Digits, last_epoch: int, checkpoint: Path, report: Callable[..., None]
+    config: Config,
+    run: Run,
+    data: Digits,
+    last_epoch: int,
+    checkpoint: Path,
+    report: Callable[..., None],
 ) -> Run:
     """Trains all networks up to `last_epoch`; after each epoch `checkpoint` is saved.
 
@@ -273,7 +313,8 @@ def train(
       data: the digits.
       last_epoch: how many epochs are done in the end.
       checkpoint: the file to save.
-      report: called with the epoch, the seed and the metrics, whenever a network is through an epoch.
+      report: called with the epoch, the seed and the metrics, whenever a network is through an
+        epoch.
 
     Returns:
       The run after `last_epoch`.
@@ -286,11 +327,13 @@ def train(
         train_states = []
         history = Metrics(*(column.copy() for column in run.history))
         for i, (seed, train_state) in enumerate(zip(config.seeds, run.train_states, strict=True)):
-            train_state, metrics = train_epoch(update, train_state, make_rng(seed, epoch), config.batch_size, data)
+            train_state, metrics = train_epoch(
+                update, train_state, make_rng(seed, epoch), config.batch_size, data
+            )
             if not np.isfinite(metrics).all():
                 raise RunError(
-                    f"Training stopped: in epoch {epoch} the loss of seed {seed} is not finite any more.\n"
-                    f"Try a smaller --learning_rate than {config.learning_rate}."
+                    f"Training stopped: in epoch {epoch} the loss of seed {seed} is not finite any"
+                    f" more.\nTry a smaller --learning_rate than {config.learning_rate}."
                 )
             train_states.append(train_state)
             for column, value in zip(history, metrics, strict=True):
@@ -303,15 +346,19 @@ def train(
 
 # ---------------------------------------------------------------- checkpoint
 
-# Why a plain .npz and not Orbax, the choice for large models: a file can be replaced in one go, a folder cannot; and
-# the file has a checksum for each array, while Orbax 0.12.8 restores wrong weights from damaged files without a word.
+# Why a plain .npz and not Orbax, the choice for large models: a file can be replaced in one go, a
+# folder cannot; and the file has a checksum for each array, while Orbax 0.12.8 restores wrong
+# weights from damaged files without a word.
 FORMAT = "purestate examples/digits.py, version 1"
 
 
 def named_arrays(run: Run) -> dict[str, np.ndarray]:
     """Returns the arrays of `run` by their path, such as `train_states/0/params/digit_net/linear/w`."""
     leaves, _ = jax.tree.flatten_with_path(run)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+        for path, leaf in leaves
+    }
 
 
 def save_checkpoint(path: Path, config: Config, run: Run) -> None:
@@ -326,7 +373,8 @@ def save_checkpoint(path: Path, config: Config, run: Run) -> None:
         unfinished.replace(path)
     except OSError as error:
         raise RunError(
-            f"The checkpoint {path} cannot be saved: {error}.\nThe one saved before it, if any, stays."
+            f"The checkpoint {path} cannot be saved: {error}.\nThe one saved before it, if any,"
+            " stays."
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -350,12 +398,21 @@ def read_checkpoint(path: Path) -> tuple[Config, dict[str, np.ndarray]]:
         header = json.loads(str(arrays.pop("header", "{}")))
         if header.get("format") != FORMAT:
             names = ", ".join(sorted(arrays)[:3])
-            raise RunError(unusable(path, expected, f"the format {header.get('format')!r} and arrays such as {names}"))
+            raise RunError(
+                unusable(
+                    path,
+                    expected,
+                    f"the format {header.get('format')!r} and arrays such as {names}",
+                )
+            )
         return Config(**header["config"] | {"seeds": tuple(header["config"]["seeds"])}), arrays
     except RunError:
         raise
     except Exception as error:  # reading bytes that may be anything, anything may go wrong
-        found = f"something that is damaged, cut short or of another program ({type(error).__name__}: {error})"
+        found = (
+            f"something that is damaged, cut short or of another program ({type(error).__name__}:"
+            f" {error})"
+        )
         raise RunError(unusable(path, expected, found)) from error
 
 
@@ -367,19 +424,29 @@ def load_checkpoint(path: Path, config: Config) -> Run:
     """
     if not path.exists():
         raise RunError(
-            f"There is no checkpoint {path} to go on from.\n"
-            "Leave out --resume to start anew, or give the --out of the run that you want to go on with."
+            f"There is no checkpoint {path} to go on from.\nLeave out --resume to start anew, or"
+            " give the --out of the run that you want to go on with."
         )
     saved_config, arrays = read_checkpoint(path)
     if saved_config != config:
-        raise RunError(unusable(path, f"one made with {as_flags(config)}", f"one made with {as_flags(saved_config)}"))
+        raise RunError(
+            unusable(
+                path, f"one made with {as_flags(config)}", f"one made with {as_flags(saved_config)}"
+            )
+        )
     new = new_run(config)  # for its structure
-    expected = {name: f"{array.dtype}{list(array.shape)}" for name, array in named_arrays(new).items()}
+    expected = {
+        name: f"{array.dtype}{list(array.shape)}" for name, array in named_arrays(new).items()
+    }
     found = {name: f"{array.dtype}{list(array.shape)}" for name, array in arrays.items()}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise RunError(
-                unusable(path, f"{name}: {expected.get(name, 'nothing')}", f"{name}: {found.get(name, 'nothing')}")
+                unusable(
+                    path,
+                    f"{name}: {expected.get(name, 'nothing')}",
+                    f"{name}: {found.get(name, 'nothing')}",
+                )
             )
     run: Run = jax.tree.unflatten(jax.tree.structure(new), [arrays[name] for name in expected])
     # Copied to JAX, since what is donated must not be NumPy's memory.
@@ -389,10 +456,9 @@ def load_checkpoint(path: Path, config: Config) -> Run:
 def unusable(path: Path, expected: str, found: str) -> str:
     """Returns the message for a checkpoint that cannot be used."""
     return (
-        f"The checkpoint {path} cannot be used, and was left as it is.\n"
-        f"  Expected: {expected}\n"
-        f"  Found:    {found}\n"
-        "To start anew, move it away or give another --out. To go on from it, use the program and flags that made it."
+        f"The checkpoint {path} cannot be used, and was left as it is.\n  Expected: {expected}\n "
+        f" Found:    {found}\nTo start anew, move it away or give another --out. To go on from it,"
+        " use the program and flags that made it."
     )
 
 
@@ -428,7 +494,10 @@ def progress(config: Config, epochs_done: int, console: Console) -> Generator[Ca
         def report(epoch: int, seed: int, metrics: Metrics) -> None:
             latest[seed] = metrics
             mean = Metrics(*np.mean(list(latest.values()), axis=0))  # over the seeds
-            text = f"loss {mean.train_loss:.4f}  accuracy {mean.train_accuracy:.2%}  held-out {mean.test_accuracy:.2%}"
+            text = (
+                f"loss {mean.train_loss:.4f}  accuracy {mean.train_accuracy:.2%}  held-out"
+                f" {mean.test_accuracy:.2%}"
+            )
             bar.update(task, advance=1, epoch=epoch, text=text)
             if not console.is_terminal and seed == config.seeds[-1]:
                 console.print(f"epoch {epoch:>{len(str(config.epochs))}}/{config.epochs}  {text}")
@@ -448,17 +517,28 @@ def draw_learning_curve(path: Path, config: Config, history: Metrics) -> None:
         (accuracy_axes, "accuracy", "{:.2%}", history.train_accuracy, history.test_accuracy),
     )
     for axes, title, number, *columns in panels:
-        for column, color, label in zip(columns, ("C0", "C1"), ("training, distorted", "held out"), strict=True):
+        for column, color, label in zip(
+            columns, ("C0", "C1"), ("training, distorted", "held out"), strict=True
+        ):
             mean = column.mean(axis=1)
-            axes.fill_between(epochs, column.min(axis=1), column.max(axis=1), color=color, alpha=0.2, linewidth=0)
-            axes.plot(epochs, mean, color=color, marker=".", label=f"{label}: {number.format(mean[-1])} in the end")
+            axes.fill_between(
+                epochs, column.min(axis=1), column.max(axis=1), color=color, alpha=0.2, linewidth=0
+            )
+            axes.plot(
+                epochs,
+                mean,
+                color=color,
+                marker=".",
+                label=f"{label}: {number.format(mean[-1])} in the end",
+            )
         axes.set(title=title, xlabel="epoch", xlim=(0, config.epochs + 1))
         axes.locator_params(axis="x", steps=(1, 2, 5, 10), integer=True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     loss_axes.set_yscale("log")
-    # The first epochs may fall off the picture, so that the differences between the last ones can be seen.
+    # The first epochs may fall off the picture, so that the differences between the last ones can
+    # be seen.
     lowest = min(history.train_accuracy[-1].min(), history.test_accuracy[-1].min())
     accuracy_axes.set_ylim(min(0.8, 0.9 * lowest), 1.005)
     accuracy_axes.locator_params(axis="y", steps=(1, 2, 5, 10))
@@ -476,13 +556,18 @@ def draw_mistakes(path: Path, predictions: np.ndarray, data: Digits) -> None:
     """
     num_networks, num_digits = predictions.shape
     networks_wrong = (predictions != data.test_labels).sum(axis=0)
-    mistakes = np.argsort(-networks_wrong, kind="stable")[: np.count_nonzero(networks_wrong)]  # the hardest first
+    mistakes = np.argsort(-networks_wrong, kind="stable")[
+        : np.count_nonzero(networks_wrong)
+    ]  # the hardest first
     drawn, per_row = mistakes[:40], 8
     rows = -(-len(drawn) // per_row)
 
     all_readers, some_reader = "the network", "the network"
     if num_networks > 1:
-        all_readers, some_reader = f"all {num_networks} networks", f"at least one of {num_networks} networks"
+        all_readers, some_reader = (
+            f"all {num_networks} networks",
+            f"at least one of {num_networks} networks",
+        )
     title = f"No mistakes: all {num_digits} held-out digits are read rightly by {all_readers}"
     if len(mistakes) > 0:
         title = f"{len(mistakes)} of {num_digits} held-out digits are read wrongly by {some_reader}"
@@ -493,13 +578,16 @@ def draw_mistakes(path: Path, predictions: np.ndarray, data: Digits) -> None:
     figure.suptitle(title, x=0.005, ha="left", fontsize=14)
     for place, i in enumerate(drawn, start=1):
         right = data.test_labels[i]
-        seen = Counter(digit for digit in predictions[:, i].tolist() if digit != right).most_common()
+        seen = Counter(
+            digit for digit in predictions[:, i].tolist() if digit != right
+        ).most_common()
         times = " ({} of {})" if num_networks > 1 else ""
         axes = figure.add_subplot(rows, per_row, place, xticks=[], yticks=[])
         axes.imshow(data.test_images[i, ..., 0], cmap="gray_r", vmin=0, vmax=1)
         axes.set_title(f"right: {right}", color="tab:green")
         axes.set_xlabel(
-            "\n".join(f"seen: {digit}" + times.format(n, num_networks) for digit, n in seen), color="tab:red"
+            "\n".join(f"seen: {digit}" + times.format(n, num_networks) for digit, n in seen),
+            color="tab:red",
         )
     figure.savefig(path, dpi=120, bbox_inches="tight", pad_inches=0.2)
 
@@ -508,17 +596,25 @@ def report_result(config: Config, predictions: np.ndarray, data: Digits, console
     """Prints how many of the held-out digits each network reads rightly, and the mean and the spread."""
     right = predictions == data.test_labels
     accuracies = right.mean(axis=1)
-    console.print(f"\nHeld-out accuracy on {right.shape[1]} digits never trained on, after epoch {config.epochs}:")
+    console.print(
+        f"\nHeld-out accuracy on {right.shape[1]} digits never trained on, after epoch"
+        f" {config.epochs}:"
+    )
     for seed, accuracy, row in zip(config.seeds, accuracies, right, strict=True):
         console.print(f"  seed {seed:<3}  {accuracy:7.2%}  ({(~row).sum()} wrong)")
-    spread = f"{accuracies.min():.2%} to {accuracies.max():.2%}, standard deviation {accuracies.std():.2%}"
+    spread = (
+        f"{accuracies.min():.2%} to {accuracies.max():.2%}, standard deviation"
+        f" {accuracies.std():.2%}"
+    )
     console.print(f"  mean      {accuracies.mean():7.2%}  (spread: {spread})\n")
 
 
 # ---------------------------------------------------------------- the run
 
 
-def run_digits(config: Config, out: Path, resume: bool, stop_after: int | None, console: Console) -> Run:
+def run_digits(
+    config: Config, out: Path, resume: bool, stop_after: int | None, console: Console
+) -> Run:
     """Trains, and when all epochs are done reports and draws what came out.
 
     Raises:
@@ -527,23 +623,32 @@ def run_digits(config: Config, out: Path, resume: bool, stop_after: int | None, 
     checkpoint = out / "checkpoint.npz"
     if resume:
         run = load_checkpoint(checkpoint, config)
-        console.print(f"Going on after epoch {run.epochs_done} of {config.epochs}, from {checkpoint}")
+        console.print(
+            f"Going on after epoch {run.epochs_done} of {config.epochs}, from {checkpoint}"
+        )
     else:
         if checkpoint.exists():
             read_checkpoint(checkpoint)  # what this program did not make it does not replace
         out.mkdir(parents=True, exist_ok=True)
         run = new_run(config)
-        save_checkpoint(checkpoint, config, run)  # so that a folder that cannot be written to is known now
+        save_checkpoint(
+            checkpoint, config, run
+        )  # so that a folder that cannot be written to is known now
 
     data = load_data()
     last_epoch = config.epochs if stop_after is None else min(stop_after, config.epochs)
     with progress(config, int(run.epochs_done), console) as report:
         run = train(config, run, data, last_epoch, checkpoint, report)
     if run.epochs_done < config.epochs:
-        console.print(f"Stopped after epoch {run.epochs_done} of {config.epochs}. --resume goes on from {checkpoint}")
+        console.print(
+            f"Stopped after epoch {run.epochs_done} of {config.epochs}. --resume goes on from"
+            f" {checkpoint}"
+        )
         return run
 
-    predictions = np.array([predict(s.params, s.state, data.test_images).argmax(axis=-1) for s in run.train_states])
+    predictions = np.array(
+        [predict(s.params, s.state, data.test_images).argmax(axis=-1) for s in run.train_states]
+    )
     report_result(config, predictions, data, console)
     draw_learning_curve(out / "learning_curve.png", config, run.history)
     draw_mistakes(out / "mistakes.png", predictions, data)
@@ -555,7 +660,9 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     logging.set_verbosity(logging.WARNING)  # JAX would tell which hardware it looks for
-    config = Config(tuple(map(int, _SEEDS.value)), _EPOCHS.value, _BATCH_SIZE.value, _LEARNING_RATE.value)
+    config = Config(
+        tuple(map(int, _SEEDS.value)), _EPOCHS.value, _BATCH_SIZE.value, _LEARNING_RATE.value
+    )
     console = Console(highlight=False, soft_wrap=True)
     try:
         run_digits(config, Path(_OUT.value), _RESUME.value, _STOP_AFTER.value, console)

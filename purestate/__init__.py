@@ -72,7 +72,10 @@ from purestate._core.transform import (
     with_empty_state,
     without_state,
 )
-from purestate._core.transform_with_collections import TransformedWithCollections, transform_with_collections
+from purestate._core.transform_with_collections import (
+    TransformedWithCollections,
+    transform_with_collections,
+)
 from purestate._core.variables import (
     current_name,
     get_current_state,
@@ -83,14 +86,29 @@ from purestate._core.variables import (
     running_init,
     set_state,
 )
-from purestate._layers.adaptive_pool import AdaptiveAvgPool, AdaptiveMaxPool, adaptive_avg_pool, adaptive_max_pool
+from purestate._layers.adaptive_pool import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    adaptive_avg_pool,
+    adaptive_max_pool,
+)
 from purestate._layers.attention import MultiHeadAttention
-from purestate._layers.attention_masks import causal_mask, combine_masks, padding_mask, sliding_window_mask
+from purestate._layers.attention_masks import (
+    causal_mask,
+    combine_masks,
+    padding_mask,
+    sliding_window_mask,
+)
 from purestate._layers.axes import channel_index_of as get_channel_index
 from purestate._layers.batch_apply import BatchApply, expand_apply
 from purestate._layers.batch_norm import BatchNorm
 from purestate._layers.conv import Conv1D, Conv2D, Conv3D, ConvND
-from purestate._layers.conv_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose, ConvNDTranspose
+from purestate._layers.conv_transpose import (
+    Conv1DTranspose,
+    Conv2DTranspose,
+    Conv3DTranspose,
+    ConvNDTranspose,
+)
 from purestate._layers.deferred import Deferred
 from purestate._layers.dense_general import DenseGeneral
 from purestate._layers.depthwise_conv import (

@@ -1,7 +1,13 @@
 """Taking trees of variables apart by predicates, and changing single places of them."""
 
 from purestate._editing.edits import Edited, delete, insert, rename
-from purestate._editing.holes import combine, filter, filter_with_path, partition, partition_with_path  # noqa: A004
+from purestate._editing.holes import (
+    combine,
+    filter,  # noqa: A004
+    filter_with_path,
+    partition,
+    partition_with_path,
+)
 from purestate._editing.place import Place, at
 from purestate._editing.predicates import (
     Predicate,

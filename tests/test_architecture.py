@@ -47,7 +47,9 @@ def test_rooms_import_downwards(file):
     for other in imports_of(file):
         other_room = room_of(other)
         assert other_room is not None, f"{name_of(file)} imports the facade {other}"
-        assert other_room == room or LEVELS[other_room] < LEVELS[room], f"{name_of(file)} imports {other}"
+        assert other_room == room or LEVELS[other_room] < LEVELS[room], (
+            f"{name_of(file)} imports {other}"
+        )
 
 
 @pytest.mark.parametrize("file", [f for f in FILES if room_of(name_of(f)) is None], ids=name_of)
@@ -55,7 +57,9 @@ def test_facades_only_reexport(file):
     for node in ast.parse(file.read_text()).body:
         is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         names = [t.id for t in node.targets] if isinstance(node, ast.Assign) else []
-        is_name = bool(names) and all(name in ("__all__", "__version__", "__getattr__") for name in names)
+        is_name = bool(names) and all(
+            name in ("__all__", "__version__", "__getattr__") for name in names
+        )
         is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         inner = node.body if is_for_types else [node]
         is_import = all(isinstance(n, (ast.ImportFrom, ast.Import)) for n in inner)
@@ -97,5 +101,7 @@ def test_all_lists_everything_public(file):
         for alias in node.names
     } - {"on_first_use"}
     submodules = {name for name in imported if isinstance(getattr(module, name), type(pathlib))}
-    assert {name for name in imported - submodules if not name.startswith("__")} <= set(module.__all__)
+    assert {name for name in imported - submodules if not name.startswith("__")} <= set(
+        module.__all__
+    )
     assert len(set(module.__all__)) == len(module.__all__)

@@ -12,7 +12,10 @@ figure, ((left, right),) = new_figure(2, 1, 8.0, 3.0)
 
 distributions = {
     "default of ps.Linear": (None, BLUE),
-    "truncated_normal": (ps.initializers.VarianceScaling(1.0, "fan_in", "truncated_normal"), ORANGE),
+    "truncated_normal": (
+        ps.initializers.VarianceScaling(1.0, "fan_in", "truncated_normal"),
+        ORANGE,
+    ),
     "normal": (ps.initializers.VarianceScaling(1.0, "fan_in", "normal"), GREEN),
     "uniform": (ps.initializers.VarianceScaling(1.0, "fan_in", "uniform"), PURPLE),
 }

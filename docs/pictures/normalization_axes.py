@@ -34,18 +34,44 @@ for axes, (name, layer) in zip(panels, layers.items(), strict=True):
 
     faces: dict[str, list[Path]] = {GREY: [], BLUE: [], ORANGE: []}
 
-    def cell(index: tuple[int, int, int], corners: list[np.ndarray], faces=faces, sees=sees) -> None:
+    def cell(
+        index: tuple[int, int, int], corners: list[np.ndarray], faces=faces, sees=sees
+    ) -> None:
         colour = ORANGE if index == one else BLUE if sees[index] else GREY
         faces[colour].append(Path([*corners, corners[0]], closed=True))
 
     for s in range(S):
         for c in range(C):  # the front, the first row of the batch
-            cell((0, s, c), [corner(c, s, 0), corner(c + 1, s, 0), corner(c + 1, s + 1, 0), corner(c, s + 1, 0)])
+            cell(
+                (0, s, c),
+                [
+                    corner(c, s, 0),
+                    corner(c + 1, s, 0),
+                    corner(c + 1, s + 1, 0),
+                    corner(c, s + 1, 0),
+                ],
+            )
         for b in range(B):  # the right side, the last channel
-            cell((b, s, C - 1), [corner(C, s, b), corner(C, s, b + 1), corner(C, s + 1, b + 1), corner(C, s + 1, b)])
+            cell(
+                (b, s, C - 1),
+                [
+                    corner(C, s, b),
+                    corner(C, s, b + 1),
+                    corner(C, s + 1, b + 1),
+                    corner(C, s + 1, b),
+                ],
+            )
     for b in range(B):
         for c in range(C):  # the top, the first position
-            cell((b, 0, c), [corner(c, 0, b), corner(c + 1, 0, b), corner(c + 1, 0, b + 1), corner(c, 0, b + 1)])
+            cell(
+                (b, 0, c),
+                [
+                    corner(c, 0, b),
+                    corner(c + 1, 0, b),
+                    corner(c + 1, 0, b + 1),
+                    corner(c, 0, b + 1),
+                ],
+            )
     for colour, paths in faces.items():
         outline = Path.make_compound_path(*paths)
         axes.add_patch(PathPatch(outline, facecolor=colour, edgecolor="white", linewidth=0.8))

@@ -17,7 +17,9 @@ for row, (what, rates) in zip(axes, stacks.items(), strict=True):
 
         def convolve(x, rates=rates, padding=padding):
             for rate in rates:
-                x = ps.Conv1D(1, kernel_shape=3, rate=rate, padding=padding, w_init=jnp.ones)(x[:, None])[:, 0]
+                x = ps.Conv1D(1, kernel_shape=3, rate=rate, padding=padding, w_init=jnp.ones)(
+                    x[:, None]
+                )[:, 0]
             return x
 
         f = ps.transform(convolve)
@@ -27,6 +29,8 @@ for row, (what, rates) in zip(axes, stacks.items(), strict=True):
         place.set_ylim(LENGTH, 0)  # squares of one size everywhere
         place.set_title(f"{name}, {what}", fontsize=9)
         place.set_xlabel(f"{jacobian.shape[1]} inputs", fontsize=8)
-        place.set_ylabel(f"{jacobian.shape[0]} outputs", fontsize=8, y=1 - jacobian.shape[0] / 2 / LENGTH)
+        place.set_ylabel(
+            f"{jacobian.shape[0]} outputs", fontsize=8, y=1 - jacobian.shape[0] / 2 / LENGTH
+        )
 
 save(figure, __file__)

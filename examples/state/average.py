@@ -1,6 +1,7 @@
 """A module that updates its state in place: Treex's running average.
 
-`self.count += ...` reads and writes state of the module, under its own name. Run: python examples/state/average.py
+`self.count += ...` reads and writes state of the module, under its own name. Run: python
+examples/state/average.py
 """
 
 import jax

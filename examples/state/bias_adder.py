@@ -21,14 +21,21 @@ class BiasAdderWithRunningMean(ps.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         mean = ps.variable("batch_stats", "mean", x.shape[1:], init=jnp.zeros)
         bias = ps.get_parameter("bias", x.shape[1:], init=jnp.zeros)
-        # Flax has this under `if is_initialized:`. There is no need to: `init` returns first values in any case.
-        mean.value = self.momentum * mean.value + (1.0 - self.momentum) * jnp.mean(x, axis=0, keepdims=True)
+        # Flax has this under `if is_initialized:`. There is no need to: `init` returns first values
+        # in any case.
+        mean.value = self.momentum * mean.value + (1.0 - self.momentum) * jnp.mean(
+            x, axis=0, keepdims=True
+        )
         return mean.value + bias
 
 
-def update_step(apply_fun: Any, x: jax.Array, optimizer: ps.optim.GradientDescentOptimizer, state: Any) -> Any:
+def update_step(
+    apply_fun: Any, x: jax.Array, optimizer: ps.optim.GradientDescentOptimizer, state: Any
+) -> Any:
     def loss(params: Any) -> Any:
-        y, updated_state = apply_fun({"params": params, **state}, None, x, mutable=list(state.keys()))
+        y, updated_state = apply_fun(
+            {"params": params, **state}, None, x, mutable=list(state.keys())
+        )
         return ((x - y) ** 2).sum(), updated_state
 
     (value, updated_state), grads = jax.value_and_grad(loss, has_aux=True)(optimizer.target)
@@ -45,7 +52,9 @@ def main() -> None:
 
         for i in range(10):
             optimizer, state, value = step(model.apply, x, optimizer, state)
-            (bias,), (mean,) = (list(tree.values()) for tree in (optimizer.target, state["batch_stats"]))
+            (bias,), (mean,) = (
+                list(tree.values()) for tree in (optimizer.target, state["batch_stats"])
+            )
             print(i, f"{value:.6f}", bias["bias"], mean["mean"])
 
 

@@ -1,7 +1,7 @@
 """A module that keeps its own random key: Treex's dropout.
 
-The key is state, in a collection of its own: not among the parameters, and so without a gradient. No key is passed to
-`apply`. Run: python examples/state/dropout_with_key.py
+The key is state, in a collection of its own: not among the parameters, and so without a gradient.
+No key is passed to `apply`. Run: python examples/state/dropout_with_key.py
 """
 
 import jax
@@ -35,7 +35,9 @@ def main() -> None:
         use, keep = jax.random.split(variables["rng"]["dropout"]["key"])
         is_kept = updated["rng"]["dropout"]["key"] == keep
         is_used = (out == 2.0 * jax.random.bernoulli(use, 0.5, x.shape)).all()
-        print(out, "same key, same mask:", (out == again).all(), "split as said:", is_kept & is_used)
+        print(
+            out, "same key, same mask:", (out == again).all(), "split as said:", is_kept & is_used
+        )
         variables |= updated
 
 

@@ -1,7 +1,7 @@
 """What a module may hold: the fields of MLAX's manual, those that are not ok among them.
 
-MLAX lets all of them pass, and fails later on. Here a variable that is no array is an error where it is made. Run:
-python examples/state/fields.py
+MLAX lets all of them pass, and fails later on. Here a variable that is no array is an error where
+it is made. Run: python examples/state/fields.py
 """
 
 from typing import Any
@@ -59,7 +59,9 @@ def main() -> None:
     print("trained:", ps.trainable_mask(ps.specs(f)(None))["bar"])
     for letter, field in NOT_OK.items():
         bar: Any = type(
-            "Bar", (ps.Module,), {letter: field, "__call__": lambda self, letter=letter: getattr(self, letter)}
+            "Bar",
+            (ps.Module,),
+            {letter: field, "__call__": lambda self, letter=letter: getattr(self, letter)},
         )
         print(letter, refused(lambda bar=bar: ps.transform_with_state(lambda: bar()()).init(None)))
     print("i", refused(lambda: ps.Container("abc")))

@@ -1,7 +1,7 @@
 """An optimizer that keeps its own state: Treex's `Optimizer`, over optax.
 
-Inside a transformed function it is a module whose state is one entry; outside it is a pytree that `jax.jit` takes as it is.
-Run: python examples/state/optimizer.py
+Inside a transformed function it is a module whose state is one entry; outside it is a pytree that
+`jax.jit` takes as it is. Run: python examples/state/optimizer.py
 """
 
 import jax
@@ -12,7 +12,11 @@ import purestate as ps
 
 PARAMS = {"w": jnp.array([1.0, 2.0]), "b": jnp.array(0.5)}
 GRADS = {"w": jnp.array([0.1, -0.2]), "b": jnp.array(1.0)}
-OPTIMIZERS = {"sgd": optax.sgd(0.1), "momentum": optax.sgd(0.1, momentum=0.9), "adam": optax.adam(0.1)}
+OPTIMIZERS = {
+    "sgd": optax.sgd(0.1),
+    "momentum": optax.sgd(0.1, momentum=0.9),
+    "adam": optax.adam(0.1),
+}
 
 
 def outside(name: str) -> None:
@@ -24,7 +28,9 @@ def outside(name: str) -> None:
 
 
 def inside(name: str) -> None:
-    f = ps.transform_with_state(lambda grads, params: ps.Optimizer(OPTIMIZERS[name]).update(grads, params))
+    f = ps.transform_with_state(
+        lambda grads, params: ps.Optimizer(OPTIMIZERS[name]).update(grads, params)
+    )
     _, state = f.init(None, GRADS, PARAMS)  # {"optimizer": {"opt_state": ...}}
     params = PARAMS
     for _ in range(3):

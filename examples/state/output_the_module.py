@@ -1,7 +1,7 @@
 """Always output the module: Treex's loss function of a model that has state.
 
-The model is an argument and comes out with the loss, so that what the call changed in it is kept. Run:
-python examples/state/output_the_module.py
+The model is an argument and comes out with the loss, so that what the call changed in it is kept.
+Run: python examples/state/output_the_module.py
 """
 
 from functools import partial
@@ -50,7 +50,9 @@ def main() -> None:
 
     (loss, state), grads = jax.value_and_grad(loss_of, has_aux=True)(old.params, old.state)
     grads = grads["model/linear"]
-    print("loss", loss, "grads", grads["w"].ravel(), grads["b"], "calls", old.n, state["model"]["n"])
+    print(
+        "loss", loss, "grads", grads["w"].ravel(), grads["b"], "calls", old.n, state["model"]["n"]
+    )
 
 
 if __name__ == "__main__":

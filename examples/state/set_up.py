@@ -1,6 +1,7 @@
 """`set_up`, `forward` and values that change in `forward`: MLAX's custom module, with its ZNorm.
 
-ZNorm keeps its moving averages as parameters that are not trained. Run: python examples/state/set_up.py
+ZNorm keeps its moving averages as parameters that are not trained. Run: python
+examples/state/set_up.py
 """
 
 import jax

@@ -31,22 +31,31 @@ def main() -> None:
     params, specs = f.init(jax.random.key(0), x)["params"], ps.specs(f)(jax.random.key(0), x)
 
     print("filter", shapes(ps.surgery.filter(params, lambda leaf: leaf.ndim == 2)))
-    print("filter_with_path", shapes(ps.surgery.filter_with_path(params, lambda path, leaf: path.endswith("/b"))))
-    some, rest = ps.surgery.partition_with_path(params, ps.surgery.glob("*/linear/*") & ~ps.surgery.glob("*/b"))
+    print(
+        "filter_with_path",
+        shapes(ps.surgery.filter_with_path(params, lambda path, leaf: path.endswith("/b"))),
+    )
+    some, rest = ps.surgery.partition_with_path(
+        params, ps.surgery.glob("*/linear/*") & ~ps.surgery.glob("*/b")
+    )
     print("partition", shapes(some), shapes(rest))
     whole = ps.surgery.combine(some, rest)
     print("combine", jax.tree.map(jnp.array_equal, whole, params))
 
     # Gradients by one half; the other changes, and comes out beside them.
     def loss(trainable: Any, frozen: Any) -> Any:
-        out, updated = f.apply({"params": ps.surgery.combine(trainable, frozen)}, None, x, mutable=["params"])
+        out, updated = f.apply(
+            {"params": ps.surgery.combine(trainable, frozen)}, None, x, mutable=["params"]
+        )
         return (out**2).mean(), updated["params"]
 
     trainable, frozen = ps.partition_trainable(params, specs)
     grads, new_params = jax.grad(loss, has_aux=True)(trainable, frozen)
     print("grads", shapes(grads))
     linear = params["series/linear"]
-    is_right = jnp.allclose(new_params["series"]["moving_mean"], 0.1 * (x @ linear["w"] + linear["b"]).mean(0))
+    is_right = jnp.allclose(
+        new_params["series"]["moving_mean"], 0.1 * (x @ linear["w"] + linear["b"]).mean(0)
+    )
     print("moving mean was", params["series"]["moving_mean"], "and is right now:", is_right)
 
     # The same of an object.

@@ -14,8 +14,13 @@ def eval_shape_of(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     def run(arrays: list[Any]) -> Any:
         rest = iter(arrays)
         args, kwargs = treedef.unflatten(
-            [next(rest) if is_array else leaf for leaf, is_array in zip(leaves, traced, strict=True)]
+            [
+                next(rest) if is_array else leaf
+                for leaf, is_array in zip(leaves, traced, strict=True)
+            ]
         )
         return f(*args, **kwargs)
 
-    return jax.eval_shape(run, [leaf for leaf, is_array in zip(leaves, traced, strict=True) if is_array])
+    return jax.eval_shape(
+        run, [leaf for leaf, is_array in zip(leaves, traced, strict=True) if is_array]
+    )

@@ -35,8 +35,8 @@ class _Attribute(abc.ABC):
             return run(*args)
         if module._path is None:
             raise ModuleError(
-                f"{type(module).__name__} uses its attribute {self.name!r} before it has a name. Call "
-                "`super().__init__(name=name)` first thing in its `__init__`."
+                f"{type(module).__name__} uses its attribute {self.name!r} before it has a name."
+                " Call `super().__init__(name=name)` first thing in its `__init__`."
             )
         frame.scope = Scope(module, module._path, "__call__", outer)
         try:
@@ -66,8 +66,9 @@ class _Attribute(abc.ABC):
         value = jnp.asarray(value)
         if value.shape != self.shape:
             raise ShapeMismatchError(
-                f"{variable_path(module._path, self.name)!r} is declared with shape {self.shape}, and was set to a value of shape "
-                f"{value.shape}. Declare it without a shape, as init=lambda: value, if its shape is to change."
+                f"{variable_path(module._path, self.name)!r} is declared with shape {self.shape},"
+                f" and was set to a value of shape {value.shape}. Declare it without a shape, as"
+                " init=lambda: value, if its shape is to change."
             )
         return value if value.dtype == self.dtype else value.astype(self.dtype)
 
@@ -75,10 +76,13 @@ class _Attribute(abc.ABC):
 def _is_being_made(module: Any) -> bool:
     """Whether `__init__` or `set_up` of a module runs.
 
-    What they set is a first value: they run in each `apply`, and are not to undo what was set since.
+    What they set is a first value: they run in each `apply`, and are not to undo what was set
+    since.
     """
     scope = get_frame("An attribute").scope
-    return getattr(module, "_in_set_up", False) or (scope.module is module and scope.method_name == "__init__")
+    return getattr(module, "_in_set_up", False) or (
+        scope.module is module and scope.method_name == "__init__"
+    )
 
 
 class StateAttribute(_Attribute):
@@ -107,14 +111,23 @@ class StateAttribute(_Attribute):
 class ParameterAttribute(_Attribute):
     """What `param_attr` makes."""
 
-    def __init__(self, shape: Sequence[int] | None, dtype: Any, init: Any, trainable: bool, axes: Any):
+    def __init__(
+        self, shape: Sequence[int] | None, dtype: Any, init: Any, trainable: bool, axes: Any
+    ):
         super().__init__(shape, jnp.dtype(dtype), init)
         self.trainable = trainable
         self.axes = axes
 
     def _read(self) -> Any:
         if self.shape is not None:
-            return get_parameter(self.name, self.shape, self.dtype, self.init, trainable=self.trainable, axes=self.axes)
+            return get_parameter(
+                self.name,
+                self.shape,
+                self.dtype,
+                self.init,
+                trainable=self.trainable,
+                axes=self.axes,
+            )
         if self.init is not None:
             value = variable("params", self.name, init=self.init, trainable=self.trainable).value
         elif has_variable("params", self.name):
@@ -122,14 +135,20 @@ class ParameterAttribute(_Attribute):
         else:
             module = get_frame("A parameter").scope.module
             raise MissingInitializerError(
-                f"{variable_path(module._path, self.name)!r} is declared as `param_attr()`, without shape and initializer, and has "
-                "no value yet. Set it in `set_up`, or declare both."
+                f"{variable_path(module._path, self.name)!r} is declared as `param_attr()`, without"
+                " shape and initializer, and has no value yet. Set it in `set_up`, or declare"
+                " both."
             )
         return value if self.trainable else jax.lax.stop_gradient(value)
 
     def _write(self, module: Any, value: Any) -> None:
         if _is_being_made(module):
-            variable("params", self.name, init=lambda: self._fitted(module, value), trainable=self.trainable)
+            variable(
+                "params",
+                self.name,
+                init=lambda: self._fitted(module, value),
+                trainable=self.trainable,
+            )
             return
         if self.init is not None and not has_variable("params", self.name):
             self._read()
@@ -159,9 +178,9 @@ def state_attr(
     >>> float(out), int(state["average"]["count"])
     (2.5, 2)
 
-    Reading is `get_state` under the attribute's name, and setting is `set_state`, so that creators, getters and setters see
-    both. What is set is brought to the declared dtype. What `__init__` sets is a first value: where `apply` was given one,
-    that stays.
+    Reading is `get_state` under the attribute's name, and setting is `set_state`, so that creators,
+    getters and setters see both. What is set is brought to the declared dtype. What `__init__` sets
+    is a first value: where `apply` was given one, that stays.
 
     Args:
       shape: the shape, which stays; None for any, and for pytrees.
@@ -203,8 +222,8 @@ def param_attr(
     Args:
       shape: the shape; None for a value that may be a pytree.
       dtype: the dtype.
-      init: `init(shape, dtype)` makes the first value; without `shape`, `init()`; or a value. Where both are missing, the first
-        value is what `set_up` of a `SetUpModule` sets it to.
+      init: `init(shape, dtype)` makes the first value; without `shape`, `init()`; or a value. Where
+        both are missing, the first value is what `set_up` of a `SetUpModule` sets it to.
       trainable: see `get_parameter`.
       axes: see `get_parameter`.
 

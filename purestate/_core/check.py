@@ -10,7 +10,13 @@ import jax.numpy as jnp
 from purestate._core import config
 from purestate._core.abstract import eval_shape_of
 from purestate._core.collection import AllBut, Bundle, Collection, copy_bundle
-from purestate._core.errors import ArgumentError, CheckError, MissingStateError, PurestateError, kind_of
+from purestate._core.errors import (
+    ArgumentError,
+    CheckError,
+    MissingStateError,
+    PurestateError,
+    kind_of,
+)
 from purestate._core.frame import Frame, ambient, watching
 from purestate._core.hooks import intercept_methods
 from purestate._core.keys import keys_for
@@ -22,7 +28,8 @@ class Problem(NamedTuple):
     """One thing that is wrong with what `apply` was given.
 
     Attributes:
-      kind: "missing", "unknown", "shape", "dtype", "drift" (what `apply` would make of the state has another form), or "other".
+      kind: "missing", "unknown", "shape", "dtype", "drift" (what `apply` would make of the state
+        has another form), or "other".
       collection: which collection it is in.
       path: the full name of the variable, such as "mlp/~/linear_0/w"; empty for "other".
       message: what is wrong, and what is near.
@@ -56,15 +63,16 @@ def check(f: Any) -> Any:
     params 'linear/b' has shape float32[4], but float32[3] is needed.
     params 'linear/W' (float32[5,3]) is used by no module. Near it: 'linear/w'.
 
-    The function is traced as `init` and as `apply` would run it with these arguments. What neither uses is unknown; but state of
-    a module that is there may wait for a call with other arguments, such as is_training=True.
+    The function is traced as `init` and as `apply` would run it with these arguments. What neither
+    uses is unknown; but state of a module that is there may wait for a call with other arguments,
+    such as is_training=True.
 
     Args:
       f: what one of the transforms returned, or one `apply`.
 
     Returns:
-      A function of what `apply` takes, arrays or `jax.ShapeDtypeStruct`s, which returns None. For `multi_transform`, a tree of such
-      functions.
+      A function of what `apply` takes, arrays or `jax.ShapeDtypeStruct`s, which returns None. For
+      `multi_transform`, a tree of such functions.
 
     Raises:
       ArgumentError: `f` is neither; from the function, what is no tree of variables at all.
@@ -76,7 +84,8 @@ def check(f: Any) -> Any:
     functions = jax.tree.leaves(apply)
     if not functions or not all(callable(function) for function in functions):
         raise ArgumentError(
-            f"`ps.check` takes what `ps.transform` and its kin return, or an `apply`, but got {kind_of(f)}."
+            "`ps.check` takes what `ps.transform` and its kin return, or an `apply`, but got"
+            f" {kind_of(f)}."
         )
     return jax.tree.map(_checked, apply)
 
@@ -87,7 +96,9 @@ def _checked(apply: Callable[..., Any]) -> Callable[..., None]:
         if problems:
             shown = [problem.message for problem in problems[:_MOST_SHOWN]]
             if len(problems) > _MOST_SHOWN:
-                shown.append(f"and {len(problems) - _MOST_SHOWN} more, in the `problems` of this error.")
+                shown.append(
+                    f"and {len(problems) - _MOST_SHOWN} more, in the `problems` of this error."
+                )
             count = "1 thing does" if len(problems) == 1 else f"{len(problems)} things do"
             raise CheckError(
                 f"{count} not fit in what `apply` was given:\n  " + "\n  ".join(shown),
@@ -98,15 +109,19 @@ def _checked(apply: Callable[..., Any]) -> Callable[..., None]:
 
 
 def _problems(apply: Callable[..., Any], args: Any, kwargs: Any) -> list[Problem]:
-    # What is missing is told below, all of it, and a key that is drawn is told when it is drawn for good.
+    # What is missing is told below, all of it, and a key that is drawn is told when it is drawn for
+    # good.
     with config.context(new_state="off", shared_keys="off"):
         run = _Run(as_init=True)
         try:
             run(apply, args, kwargs)
         except MissingStateError:
-            # What `init` cannot do with these arguments, such as is_training=False, may go with the given state.
+            # What `init` cannot do with these arguments, such as is_training=False, may go with the
+            # given state.
             run = _Run(as_init=True, state_given=True)
-            with contextlib.suppress(Exception):  # of the given state, perhaps; the last run below tells
+            with contextlib.suppress(
+                Exception
+            ):  # of the given state, perhaps; the last run below tells
                 run(apply, args, kwargs)
         problems = run.compare()
         if any(problem.kind in ("missing", "shape") for problem in problems):
@@ -164,7 +179,9 @@ class _Run:
         if self._frame is not None:  # a function lifted into this one
             return
         self._frame = frame
-        self.given = {name: _shapes(collection.values) for name, collection in frame.collections.items()}
+        self.given = {
+            name: _shapes(collection.values) for name, collection in frame.collections.items()
+        }
         state = frame.collections["state"]
         self._began_anew = frame.mutable is None and state.anew is None and not state.values
         if not self._as_init:
@@ -173,7 +190,9 @@ class _Run:
         if frame.keys is None:
             frame.keys = keys_for(jax.random.key(0))
         for name, collection in tuple(frame.collections.items()):
-            fresh = Collection(name, {}, {}, creatable=True, writable=name != "params" or frame.mutable is not None)
+            fresh = Collection(
+                name, {}, {}, creatable=True, writable=name != "params" or frame.mutable is not None
+            )
             if name == "params" and frame.mutable is None:
                 fresh.initial = None
             elif name != "params" and self._state_given:
@@ -188,7 +207,10 @@ class _Run:
         for collection in {**self.found, **self.given}:
             if collection == "state" and self._began_anew:
                 continue
-            needed, given = _flat(self.found.get(collection, {})), _flat(self.given.get(collection, {}))
+            needed, given = (
+                _flat(self.found.get(collection, {})),
+                _flat(self.given.get(collection, {})),
+            )
             missing = [path for path in needed if path not in given]
             others = [path for path in given if path not in needed]
             for path in needed:
@@ -212,7 +234,11 @@ class _Run:
         if collection != "params" and module in self._modules:
             return True
         used = [f"{path}/" for bundle in self.found.values() for path in bundle]
-        idle = (f"{path}/" for path in self._modules if not any(other.startswith(f"{path}/") for other in used))
+        idle = (
+            f"{path}/"
+            for path in self._modules
+            if not any(other.startswith(f"{path}/") for other in used)
+        )
         return any(f"{module}/".startswith(path) for path in idle)
 
     def drift(self) -> list[Problem]:
@@ -224,10 +250,16 @@ class _Run:
                 continue
             for path, (_, after) in _flat(found).items():
                 if path not in given:
-                    text = f"is new: `apply` makes it, {outline_argument(after)}, and was not given it."
+                    text = (
+                        f"is new: `apply` makes it, {outline_argument(after)}, and was not"
+                        " given it."
+                    )
                     problems.append(_problem("drift", collection, path, text, []))
                 elif after != given[path][1]:
-                    text = f"is {outline_argument(given[path][1])}, and `apply` makes {outline_argument(after)} of it."
+                    text = (
+                        f"is {outline_argument(given[path][1])}, and `apply` makes"
+                        f" {outline_argument(after)} of it."
+                    )
                     problems.append(_problem("drift", collection, path, text, []))
         return problems
 
@@ -235,7 +267,9 @@ class _Run:
 def _difference(collection: str, path: str, given: Any, needed: Any) -> list[Problem]:
     if given == needed:
         return []
-    shapes = [jax.tree.map(lambda leaf: getattr(leaf, "shape", None), tree) for tree in (given, needed)]
+    shapes = [
+        jax.tree.map(lambda leaf: getattr(leaf, "shape", None), tree) for tree in (given, needed)
+    ]
     kind = "dtype" if shapes[0] == shapes[1] else "shape"
     text = f"has {kind} {outline_argument(given)}, but {outline_argument(needed)} is needed."
     return [_problem(kind, collection, path, text, [])]
@@ -254,7 +288,9 @@ def _near(path: str, others: list[str]) -> list[str]:
 
 
 def _shape(leaf: Any) -> Any:
-    if isinstance(leaf, (bool, int, float, complex)) or (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
+    if isinstance(leaf, (bool, int, float, complex)) or (
+        hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+    ):
         return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
     return leaf
 
@@ -262,9 +298,11 @@ def _shape(leaf: Any) -> Any:
 def _shapes(bundle: Mapping[str, Any]) -> Bundle:
     """The shapes of a bundle's arrays. What is no dict of variables is kept as it is, under the name of its module."""
     return {
-        module: {name: jax.tree.map(_shape, value) for name, value in variables.items()}
-        if isinstance(variables, Mapping)
-        else {"": _shape(variables)}
+        module: (
+            {name: jax.tree.map(_shape, value) for name, value in variables.items()}
+            if isinstance(variables, Mapping)
+            else {"": _shape(variables)}
+        )
         for module, variables in bundle.items()
     }
 

@@ -22,7 +22,9 @@ class AllBut:
     __slots__ = ("names",)
 
     def __init__(self, *names: str | Iterable[str]):
-        self.names = tuple(name for part in names for name in ((part,) if isinstance(part, str) else part))
+        self.names = tuple(
+            name for part in names for name in ((part,) if isinstance(part, str) else part)
+        )
 
     def __contains__(self, name: object) -> bool:
         return name not in self.names
@@ -49,7 +51,13 @@ class Collection:
     __slots__ = ("anew", "creatable", "initial", "name", "values", "writable")
 
     def __init__(
-        self, name: str, values: Mapping[str, Any], initial: Bundle | None, *, creatable: bool, writable: bool
+        self,
+        name: str,
+        values: Mapping[str, Any],
+        initial: Bundle | None,
+        *,
+        creatable: bool,
+        writable: bool,
     ):
         self.name = name
         self.values: Any = values
@@ -62,7 +70,8 @@ class Collection:
 def copy_bundle(bundle: Mapping[str, Any]) -> Bundle:
     """Copies both levels of dicts; the arrays themselves are shared."""
     return {
-        module: dict(variables) if isinstance(variables, Mapping) else variables for module, variables in bundle.items()
+        module: dict(variables) if isinstance(variables, Mapping) else variables
+        for module, variables in bundle.items()
     }
 
 
@@ -75,11 +84,15 @@ class _DoNotStore:
 
     @property
     def shape(self) -> Any:
-        raise _NotAnArrayError("DO_NOT_STORE stands for a value that is kept nowhere, so it has no shape.")
+        raise _NotAnArrayError(
+            "DO_NOT_STORE stands for a value that is kept nowhere, so it has no shape."
+        )
 
     @property
     def dtype(self) -> Any:
-        raise _NotAnArrayError("DO_NOT_STORE stands for a value that is kept nowhere, so it has no dtype.")
+        raise _NotAnArrayError(
+            "DO_NOT_STORE stands for a value that is kept nowhere, so it has no dtype."
+        )
 
 
 class _NotAnArrayError(PurestateError, ValueError):

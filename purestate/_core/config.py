@@ -35,7 +35,9 @@ ever_strict = False
 """Whether anyone has asked for `check_jax_usage`: until then nobody needs to look at it."""
 
 _overrides: ContextVar[Config | None] = ContextVar("purestate_config", default=None)
-_open_blocks: ContextVar[tuple[dict[str, Any], ...]] = ContextVar("purestate_config_blocks", default=())
+_open_blocks: ContextVar[tuple[dict[str, Any], ...]] = ContextVar(
+    "purestate_config_blocks", default=()
+)
 
 
 def get_config() -> Config:
@@ -50,18 +52,23 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
         try:
             size = operator.index(size)
         except TypeError:
-            raise ConfigError(f"rng_reserve_size is a number of keys, an int, but it is {size!r}.") from None
+            raise ConfigError(
+                f"rng_reserve_size is a number of keys, an int, but it is {size!r}."
+            ) from None
         if size <= 0:
             raise ConfigError(f"rng_reserve_size must be at least 1, got {size}.")
     for name in ("leaks", "shared_keys", "new_state", "unsynced_state"):
         action = changes.get(name, "off")
         if not (isinstance(action, str) and action in _ACTIONS):
             raise ConfigError(
-                f"{name} has to be one of {', '.join(map(repr, _ACTIONS))}, but it is {outline_argument(action)}."
+                f"{name} has to be one of {', '.join(map(repr, _ACTIONS))}, but it is"
+                f" {outline_argument(action)}."
             )
     for name in ("check_jax_usage", "module_auto_repr", "restore_flatmap"):
         if not isinstance(changes.get(name, False), (bool, int, np.bool_)):
-            raise ConfigError(f"{name} has to be True or False, but it is {outline_argument(changes[name])}.")
+            raise ConfigError(
+                f"{name} has to be True or False, but it is {outline_argument(changes[name])}."
+            )
     if changes.get("check_jax_usage"):
         global ever_strict
         ever_strict = True
@@ -86,19 +93,21 @@ def set(  # noqa: A001 (dm-haiku's name)
 
     Args:
       check_jax_usage: also refuse reads and harmless uses of purestate inside a plain JAX
-        transform. What is done about those that would leak or share a key, `leaks` and `shared_keys` say.
+        transform. What is done about those that would leak or share a key, `leaks` and
+        `shared_keys` say.
       module_auto_repr: whether `repr(module)` shows the arguments of its constructor.
       restore_flatmap: whether pickles of dm-haiku's old `FlatMapping` load as such.
       rng_reserve_size: how many keys a `PRNGSequence` splits off at a time, at least 1.
-      leaks: what to do about a variable or key inside a plain JAX transform that cannot get out of it: "error" (the default),
-        "warn", or "off", as in dm-haiku, where a dead tracer comes out.
-      shared_keys: what to do about a key drawn inside a plain `jax.vmap`, whose rows then share it: "warn" (the default),
-        "error" or "off".
-      new_state: what to do where `apply` reads state that is missing from the state it was given: "error" (the default), "warn",
-        or "off", as in dm-haiku, where it begins anew without a word. Where all of the state is missing, that is a warning,
-        unless this is "off"; none where `apply` is given `None` as its state.
-      unsynced_state: what to do where a layer inside `jax.shard_map` keeps statistics of its own shard alone: "error" (the
-        default), "warn", or "off". See the `sync` of `BatchNorm`.
+      leaks: what to do about a variable or key inside a plain JAX transform that cannot get out of
+        it: "error" (the default), "warn", or "off", as in dm-haiku, where a dead tracer comes out.
+      shared_keys: what to do about a key drawn inside a plain `jax.vmap`, whose rows then share it:
+        "warn" (the default), "error" or "off".
+      new_state: what to do where `apply` reads state that is missing from the state it was given:
+        "error" (the default), "warn", or "off", as in dm-haiku, where it begins anew without a
+        word. Where all of the state is missing, that is a warning, unless this is "off"; none where
+        `apply` is given `None` as its state.
+      unsynced_state: what to do where a layer inside `jax.shard_map` keeps statistics of its own
+        shard alone: "error" (the default), "warn", or "off". See the `sync` of `BatchNorm`.
 
     Raises:
       ConfigError: a value that has no meaning.

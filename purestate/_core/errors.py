@@ -24,10 +24,13 @@ class FrameError(PurestateError, ValueError):
 class CallError(PurestateError):
     """JAX or Python could not do with what purestate was given what was asked for.
 
-    It also is the builtin error that they raised, and has its message, with the module and the line of the call.
+    It also is the builtin error that they raised, and has its message, with the module and the line
+    of the call.
     """
 
-    __str__ = Exception.__str__  # and not that of KeyError, which shows the message as Python would write it
+    __str__ = (
+        Exception.__str__
+    )  # and not that of KeyError, which shows the message as Python would write it
 
     def __reduce__(self) -> Any:
         return _call_error, (type(self).__bases__[1], str(self))
@@ -35,7 +38,11 @@ class CallError(PurestateError):
 
 def call_error_class(kind: type[Exception]) -> type[CallError]:
     """Makes the class that is a `CallError` and another error too."""
-    return type("CallError", (CallError, kind), {"__doc__": CallError.__doc__, "__module__": CallError.__module__})
+    return type(
+        "CallError",
+        (CallError, kind),
+        {"__doc__": CallError.__doc__, "__module__": CallError.__module__},
+    )
 
 
 CALL_ERRORS: dict[type[Exception], type[CallError]] = {

@@ -13,7 +13,9 @@ _TOLD = "_told_by_purestate"
 _WHERE = "This came up in "
 
 
-def tell_module(error: Exception, module: Any, method_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def tell_module(
+    error: Exception, module: Any, method_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
     """Has `error` name the innermost module that it came through, unless its own message does."""
     path = module._path
     if path is None or module._stands_in or _TOLD in vars(error):
@@ -21,30 +23,49 @@ def tell_module(error: Exception, module: Any, method_name: str, args: tuple[Any
     vars(error)[_TOLD] = True
     where = f"{_WHERE}`{type(module).__name__}.{method_name}` of module {path!r}"
     if not isinstance(error, PurestateError):
-        with contextlib.suppress(Exception):  # an error that refuses notes must not hide behind another
+        with contextlib.suppress(
+            Exception
+        ):  # an error that refuses notes must not hide behind another
             error.add_note(f"{where}, called with ({outline_arguments(args, kwargs)}).")
-    elif f"'{path}'" not in str(error) and f"'{path}/" not in str(error):  # ours ends up in logs as its message alone
+    elif f"'{path}'" not in str(error) and f"'{path}/" not in str(
+        error
+    ):  # ours ends up in logs as its message alone
         error.args = (f"{error}\n{where}.", *error.args[1:])
 
 
 CALL_ERRORS[jax.errors.JaxRuntimeError] = call_error_class(jax.errors.JaxRuntimeError)
 
 # Whoever calls them, these do not know better than their caller what was wrong.
-_LIBRARIES = {"jax", "jaxlib", "numpy", "ml_dtypes", "opt_einsum", "scipy", *sys.stdlib_module_names}
+_LIBRARIES = {
+    "jax",
+    "jaxlib",
+    "numpy",
+    "ml_dtypes",
+    "opt_einsum",
+    "scipy",
+    *sys.stdlib_module_names,
+}
 
 
 def _kind_of(error: Exception) -> type[CallError] | None:
-    if type(error).__module__.partition(".")[0] == "numpy":  # has classes of its own below the builtin ones
-        return next((CALL_ERRORS[base] for base in type(error).__mro__ if base in CALL_ERRORS), None)
+    if (
+        type(error).__module__.partition(".")[0] == "numpy"
+    ):  # has classes of its own below the builtin ones
+        return next(
+            (CALL_ERRORS[base] for base in type(error).__mro__ if base in CALL_ERRORS), None
+        )
     return CALL_ERRORS.get(type(error))
 
 
-def as_call_error(error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallError | None:
+def as_call_error(
+    error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> CallError | None:
     """Returns what to raise in place of an error that came up where purestate used what it had been given.
 
-    That is where the last frame outside JAX, numpy and Python is one of purestate. An error of the user's own code stays as it
-    is, and so do those that JAX has classes of its own for, such as `jax.errors.ConcretizationTypeError`; but not one that came
-    up on a device, most often for want of memory.
+    That is where the last frame outside JAX, numpy and Python is one of purestate. An error of the
+    user's own code stays as it is, and so do those that JAX has classes of its own for, such as
+    `jax.errors.ConcretizationTypeError`; but not one that came up on a device, most often for want
+    of memory.
     """
     kind = _kind_of(error)
     if kind is None:
@@ -63,9 +84,13 @@ def as_call_error(error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any
         return None
     notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(_WHERE)]
     if called_at is None:
-        notes.append(f"The transformed function was called with ({outline_arguments(args, kwargs)}).")
+        notes.append(
+            f"The transformed function was called with ({outline_arguments(args, kwargs)})."
+        )
     else:
-        notes.append(f"{'It' if called in _WRAPPERS else f'`ps.{called}`'} was called at {called_at}.")
+        notes.append(
+            f"{'It' if called in _WRAPPERS else f'`ps.{called}`'} was called at {called_at}."
+        )
     return kind("\n".join([str(error), *notes]))
 
 

@@ -20,7 +20,9 @@ def on_first_use(package: str, names: dict[str, str]) -> Callable[[str], Any]:
         if name not in names:
             # As Python words it, which adds a near name where the error ends the program.
             module = sys.modules[package]
-            raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=module)
+            raise AttributeError(
+                f"module {package!r} has no attribute {name!r}", name=name, obj=module
+            )
         module = importlib.import_module(names[name])
         value = module if names[name] == f"{package}.{name}" else getattr(module, name)
         namespace[name] = value

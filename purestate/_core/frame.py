@@ -19,7 +19,9 @@ class Names:
 
     __slots__ = ("counts", "prefix", "used")
 
-    def __init__(self, prefix: str, used: dict[str, None] | None = None, counts: dict[str, int] | None = None):
+    def __init__(
+        self, prefix: str, used: dict[str, None] | None = None, counts: dict[str, int] | None = None
+    ):
         self.prefix = prefix  # what the paths of modules made here start with
         self.used = {} if used is None else used  # dicts, since adding to one is no function call
         self.counts = {} if counts is None else counts  # path without number -> next free number
@@ -89,28 +91,40 @@ class Frame:
         self.collections = collections
         self.keys = keys  # PRNGSequence | KeyStreams | PathKeys | None
         self.key_blocks: list[Any] = []  # the `with_rng` blocks that are open, innermost last
-        self.key_trace: TraceState | None = None  # the trace that a `with_rng` block began in, whose keys end with it
+        self.key_trace: TraceState | None = (
+            None  # the trace that a `with_rng` block began in, whose keys end with it
+        )
         self.running_init = running_init
-        # Which collections may change, where each is kept by itself. None where one state holds all of them; then
-        # the labels say to which a variable belongs, where it is not "state".
+        # Which collections may change, where each is kept by itself. None where one state holds all
+        # of them; then the labels say to which a variable belongs, where it is not "state".
         self.mutable = mutable
         self.labels: dict[tuple[str, str], str] = {}
-        self.inner_labels: list[dict[tuple[str, str], str]] = []  # those of frames that ran within, for `lift`
-        self.perturbed = False  # whether perturbations are variables, though this frame has no collections
-        self.captures: Any = ()  # names of collections that what is sown into is asked for, beside `mutable`
-        self.asked: dict[tuple[str, str], Any] = {}  # the dtype that each parameter was first asked for with
+        self.inner_labels: list[
+            dict[tuple[str, str], str]
+        ] = []  # those of frames that ran within, for `lift`
+        self.perturbed = (
+            False  # whether perturbations are variables, though this frame has no collections
+        )
+        # names of collections that what is sown into is asked for, beside `mutable`
+        self.captures: Any = ()
+        self.asked: dict[
+            tuple[str, str], Any
+        ] = {}  # the dtype that each parameter was first asked for with
         # The variable whose first value is being computed, and how many keys that has drawn.
         self.making: list[Any] | None = None
         self.recorder: Any = None  # is told of every variable that is read or made
         # How values that are sown under one name go together, by collection, module and name.
         self.reducers: dict[tuple[str, str, str], Any] = {}
         self.num_drawn = 0  # how many keys have been drawn one by one, in frames within too
-        self.mapped_axes: tuple[Any, ...] = ()  # the mesh axes of the `ps.shard_map`s that run within
+        self.mapped_axes: tuple[
+            Any, ...
+        ] = ()  # the mesh axes of the `ps.shard_map`s that run within
         self.scope = Scope(None, ROOT, "__call__", None)
         self.trace_state: TraceState = current_trace_state()
         self.staging = is_staging(self.trace_state)
         self.frame_id = next(_frame_ids)
-        # Modules made by frames older than this one may not be used here, or in frames within (see `lift`).
+        # Modules made by frames older than this one may not be used here, or in frames within (see
+        # `lift`).
         self.boundary = -1
         self.boundary_within = -1
         self.at_end: list[Callable[[], None]] = []  # run when all went well
@@ -121,7 +135,9 @@ class Frame:
 
 # All that is ambient: the frames, outermost first, and the hooks, outermost first (see hooks.py).
 # One variable holds both, since every module call asks for both.
-ambient: ContextVar[tuple[tuple[Frame, ...], tuple[Any, ...]]] = ContextVar("purestate", default=((), ()))
+ambient: ContextVar[tuple[tuple[Frame, ...], tuple[Any, ...]]] = ContextVar(
+    "purestate", default=((), ())
+)
 
 
 def no_frame(what: str) -> FrameError:
@@ -129,8 +145,8 @@ def no_frame(what: str) -> FrameError:
     hint = ""
     if threading.current_thread() is not threading.main_thread():
         hint = (
-            " A thread has no part in a run that goes on in another one, unless it is handed its context: "
-            "`contextvars.copy_context().run(f)`."
+            " A thread has no part in a run that goes on in another one, unless it is handed its"
+            " context: `contextvars.copy_context().run(f)`."
         )
     return FrameError(
         f"{what} works only while a transformed function runs. Put the code into a function f, "
@@ -175,13 +191,18 @@ def collection_for(frame: Frame, name: str, path: str, variable: str) -> Collect
     label = frame.labels.get((path, variable))
     if label is None and name != "state":
         # In `init` whatever is there has a label, unless it is plain state.
-        label = "state" if frame.running_init and variable in (state.initial or {}).get(path, ()) else name
+        label = (
+            "state"
+            if frame.running_init and variable in (state.initial or {}).get(path, ())
+            else name
+        )
         frame.labels[path, variable] = label
     if label not in (None, name):
         raise CollectionError(
-            f"{variable!r} of {path!r} is in the collection {label!r}, and was asked for in {name!r}. Where one state holds all "
-            "collections (ps.transform_with_state), a name stands once in a module: give one of them another name, or use "
-            "ps.transform_with_collections."
+            f"{variable!r} of {path!r} is in the collection {label!r}, and was asked for in"
+            f" {name!r}. Where one state holds all collections (ps.transform_with_state), a name"
+            " stands once in a module: give one of them another name, or use"
+            " ps.transform_with_collections."
         )
     return state
 

@@ -78,26 +78,38 @@ class Creator(Protocol):
     """`creator(next_creator, shape, dtype, init, context) -> value`."""
 
     def __call__(
-        self, next_creator: Callable[..., Any], shape: Any, dtype: Any, init: Any, context: GetterContext, /
+        self,
+        next_creator: Callable[..., Any],
+        shape: Any,
+        dtype: Any,
+        init: Any,
+        context: GetterContext,
+        /,
     ) -> Any: ...
 
 
 class Getter(Protocol):
     """`getter(next_getter, value, context) -> value`."""
 
-    def __call__(self, next_getter: Callable[[Any], Any], value: Any, context: GetterContext, /) -> Any: ...
+    def __call__(
+        self, next_getter: Callable[[Any], Any], value: Any, context: GetterContext, /
+    ) -> Any: ...
 
 
 class Setter(Protocol):
     """`setter(next_setter, value, context) -> value`."""
 
-    def __call__(self, next_setter: Callable[[Any], Any], value: Any, context: SetterContext, /) -> Any: ...
+    def __call__(
+        self, next_setter: Callable[[Any], Any], value: Any, context: SetterContext, /
+    ) -> Any: ...
 
 
 class Interceptor(Protocol):
     """`interceptor(next_method, args, kwargs, context) -> result`."""
 
-    def __call__(self, next_method: Callable[..., Any], args: Any, kwargs: Any, context: MethodContext, /) -> Any: ...
+    def __call__(
+        self, next_method: Callable[..., Any], args: Any, kwargs: Any, context: MethodContext, /
+    ) -> Any: ...
 
 
 class _ActiveHooks(AbstractContextManager[None]):
@@ -114,7 +126,8 @@ class _ActiveHooks(AbstractContextManager[None]):
 
     def __exit__(self, *exc_info: object) -> None:
         frames, hooks = ambient.get()
-        # A generator may end its block after others that began later, or when its frame is over, which took the hooks along.
+        # A generator may end its block after others that began later, or when its frame is over,
+        # which took the hooks along.
         if self._frames.pop() is frames:
             for hook in reversed(self._hooks):
                 last = next((i for i in reversed(range(len(hooks))) if hooks[i] is hook), None)
@@ -139,12 +152,16 @@ def _refit() -> None:
         ambient.set((frames, frame.with_lasting(hooks)))
 
 
-def functions_for(event: str | tuple[str, str], hooks: tuple[Hook, ...]) -> list[Callable[..., Any]]:
+def functions_for(
+    event: str | tuple[str, str], hooks: tuple[Hook, ...]
+) -> list[Callable[..., Any]]:
     """Returns the functions that listen to `event`, outermost first."""
     return [hook.function for hook in hooks if hook.event == event]
 
 
-def run_chain(functions: list[Callable[..., Any]], base: Callable[..., Any], context: Any, *args: Any) -> Any:
+def run_chain(
+    functions: list[Callable[..., Any]], base: Callable[..., Any], context: Any, *args: Any
+) -> Any:
     """Runs `functions`, outermost first, around `base`. The one loop behind every hook."""
 
     def run_from(position: int, *args: Any) -> Any:
@@ -156,21 +173,31 @@ def run_chain(functions: list[Callable[..., Any]], base: Callable[..., Any], con
 
 
 def run_interceptors(
-    functions: list[Callable[..., Any]], method: Callable[..., Any], context: MethodContext, args: Any, kwargs: Any
+    functions: list[Callable[..., Any]],
+    method: Callable[..., Any],
+    context: MethodContext,
+    args: Any,
+    kwargs: Any,
 ) -> Any:
     """Runs interceptors around a bound method: the same chain, with keywords carried along."""
 
     def adapt(interceptor: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda rest, args, kwargs, context: interceptor(lambda *a, **k: rest(a, k), args, kwargs, context)
+        return lambda rest, args, kwargs, context: interceptor(
+            lambda *a, **k: rest(a, k), args, kwargs, context
+        )
 
-    return run_chain([adapt(f) for f in functions], lambda a, k: method(*a, **k), context, args, kwargs)
+    return run_chain(
+        [adapt(f) for f in functions], lambda a, k: method(*a, **k), context, args, kwargs
+    )
 
 
 def _events(verb: str, params: bool, state: bool) -> list[tuple[str, str]]:
     return [(verb, name) for name, wanted in (("params", params), ("state", state)) if wanted]
 
 
-def custom_creator(creator: Creator, *, params: bool = True, state: bool = False) -> AbstractContextManager[None]:
+def custom_creator(
+    creator: Creator, *, params: bool = True, state: bool = False
+) -> AbstractContextManager[None]:
     """Runs `creator` whenever a variable is made inside the `with` block.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -206,7 +233,9 @@ def custom_creator_anywhere(
     return _ActiveHooks(*(Hook(event, creator) for event in _events("create", params, state)))
 
 
-def custom_getter(getter: Getter, *, params: bool = True, state: bool = False) -> AbstractContextManager[None]:
+def custom_getter(
+    getter: Getter, *, params: bool = True, state: bool = False
+) -> AbstractContextManager[None]:
     """Runs `getter` whenever a variable is read inside the `with` block.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -285,7 +314,8 @@ def intercept_methods(interceptor: Interceptor) -> AbstractContextManager[None]:
     """
     if isinstance(interceptor, type):
         raise ArgumentError(
-            f"`ps.intercept_methods` takes a function (next_method, args, kwargs, context), but was given {kind_of(interceptor)}: "
-            "to make it would be to call a method again, without end."
+            "`ps.intercept_methods` takes a function (next_method, args, kwargs, context), but was"
+            f" given {kind_of(interceptor)}: to make it would be to call a method again, without"
+            " end."
         )
     return _ActiveHooks(Hook(CALL, interceptor))

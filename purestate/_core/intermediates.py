@@ -28,7 +28,11 @@ def captured(frame: Frame) -> AllBut | tuple[str, ...]:
         return ()
     if frame.mutable is None:
         return frame.captures
-    return frame.mutable if isinstance(frame.mutable, AllBut) else (*frame.mutable, *tuple(frame.captures))
+    return (
+        frame.mutable
+        if isinstance(frame.mutable, AllBut)
+        else (*frame.mutable, *tuple(frame.captures))
+    )
 
 
 def _sown_collection(frame: Frame, name: str) -> Collection | None:
@@ -39,11 +43,15 @@ def _sown_collection(frame: Frame, name: str) -> Collection | None:
 
 
 def sow(
-    name: str, value: Any, collection: str = INTERMEDIATES, reduce: Callable[[Any, Any], Any] | None = None
+    name: str,
+    value: Any,
+    collection: str = INTERMEDIATES,
+    reduce: Callable[[Any, Any], Any] | None = None,
 ) -> bool:
     """Puts a value aside under the module that is running, where someone asks for it; else does nothing.
 
-    Someone asks with `capture_intermediates`, or with the collection among the `mutable` of `transform_with_collections`.
+    Someone asks with `capture_intermediates`, or with the collection among the `mutable` of
+    `transform_with_collections`.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
@@ -57,14 +65,15 @@ def sow(
     >>> jax.tree.map(jnp.shape, updated)
     {'intermediates': {'~': {'hidden': ((1, 2),)}}}
 
-    Inside `ps.scan` and `ps.vmap` the values of all steps and rows are stacked, along a new first axis. In a branch of
-    `ps.cond` that is not taken they are zeros.
+    Inside `ps.scan` and `ps.vmap` the values of all steps and rows are stacked, along a new first
+    axis. In a branch of `ps.cond` that is not taken they are zeros.
 
     Args:
       name: what to call it within the module.
       value: an array, or a pytree of arrays.
       collection: where to put it.
-      reduce: `reduce(before, value)`, where several values get one name; by default they become a tuple.
+      reduce: `reduce(before, value)`, where several values get one name; by default they become a
+        tuple.
 
     Returns:
       Whether anyone asked.
@@ -124,13 +133,14 @@ def capture_intermediates(f: Any, filter: Any = None) -> Any:  # noqa: A002
     {'__call__': ((1, 4),)}
 
     Args:
-      f: what one of the transforms returned; or, inside a transformed function or before it is one, a function.
-      filter: `filter(module, method_name)` says whose results to keep; by default those of `__call__` of every module. False keeps
-        what is sown alone.
+      f: what one of the transforms returned; or, inside a transformed function or before it is one,
+        a function.
+      filter: `filter(module, method_name)` says whose results to keep; by default those of
+        `__call__` of every module. False keeps what is sown alone.
 
     Returns:
-      The same, but that `apply`, or the function, returns `(out, intermediates)` where it returned `out`. Intermediates are
-      `{module: {name: (value, ...)}}`, with one value for each time.
+      The same, but that `apply`, or the function, returns `(out, intermediates)` where it returned
+      `out`. Intermediates are `{module: {name: (value, ...)}}`, with one value for each time.
 
     Raises:
       ArgumentError: `f` is neither.
@@ -139,7 +149,8 @@ def capture_intermediates(f: Any, filter: Any = None) -> Any:  # noqa: A002
         return f._replace(apply=_capture_apply(f, filter))
     if not callable(f):
         raise ArgumentError(
-            f"`ps.capture_intermediates` takes a function, or what a transform returned, but got {kind_of(f)}."
+            "`ps.capture_intermediates` takes a function, or what a transform returned, but got"
+            f" {kind_of(f)}."
         )
 
     @functools.wraps(f)
@@ -179,7 +190,8 @@ def _capture_apply(pair: Any, keep: Any) -> Callable[..., Any]:
             result = _run(pair.apply, keep, args, kwargs)
         found = frames[0].collections.get(INTERMEDIATES) if frames else None
         values = {} if found is None else found.values
-        # With something mutable, or a state, the result is a pair of which the first is what the function returned.
+        # With something mutable, or a state, the result is a pair of which the first is what the
+        # function returned.
         if isinstance(pair, TransformedWithState) or (frames and frames[0].mutable):
             return (result[0], values), result[1]
         return result, values
@@ -188,7 +200,9 @@ def _capture_apply(pair: Any, keep: Any) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def capturing(names: AllBut | tuple[str, ...], *, perturbed: bool = False) -> Generator[list[Frame]]:
+def capturing(
+    names: AllBut | tuple[str, ...], *, perturbed: bool = False
+) -> Generator[list[Frame]]:
     """Has the next frame keep what is sown into these collections; yields a list that the frame will be in.
 
     With `perturbed` it also has perturbations, as variables in its state.
@@ -228,8 +242,8 @@ def perturb(name: str, x: Any, collection: str = PERTURBATIONS) -> jax.Array:
     >>> jax.grad(loss)(variables["perturbations"])["~"]["h"].tolist()
     [6.0, 12.0]
 
-    `init` of `transform_with_collections` makes zeros of its shape. Where `apply` is given none, and under the other transforms, it
-    is `x` itself.
+    `init` of `transform_with_collections` makes zeros of its shape. Where `apply` is given none,
+    and under the other transforms, it is `x` itself.
 
     Args:
       name: what to call the perturbation within the module that is running.
@@ -248,7 +262,14 @@ def perturb(name: str, x: Any, collection: str = PERTURBATIONS) -> jax.Array:
     path = path_here(frame, frame.scope)
     kept = collection_for(frame, collection, path, name)
     if frame.running_init and name not in kept.values.get(path, {}):
-        keep_new(frame, kept, path, name, jnp.zeros(jnp.shape(x), jnp.result_type(x)), f"`ps.perturb({name!r})`")
+        keep_new(
+            frame,
+            kept,
+            path,
+            name,
+            jnp.zeros(jnp.shape(x), jnp.result_type(x)),
+            f"`ps.perturb({name!r})`",
+        )
     found = kept.values.get(path, {}).get(name)
     if found is not None and frame.recorder is not None:
         found = frame.recorder.note(frame, collection, path, name, found)

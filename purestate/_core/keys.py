@@ -38,14 +38,17 @@ def check_key(key: Any) -> None:
     """
     shape, dtype = getattr(key, "shape", None), getattr(key, "dtype", None)
     if shape is None or dtype is None:
-        raise InvalidRNGError(f"A random key was expected, such as `jax.random.key(0)`, but got a {_describe(key)}.")
+        raise InvalidRNGError(
+            f"A random key was expected, such as `jax.random.key(0)`, but got a {_describe(key)}."
+        )
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
         expected = ()
     else:
         expected = _raw_key_shape()
         if dtype != jnp.uint32:
             raise InvalidRNGError(
-                f"A random key was expected, such as `jax.random.key(0)`, but got a {_describe(key)}."
+                "A random key was expected, such as `jax.random.key(0)`, but got a"
+                f" {_describe(key)}."
             )
     if shape != expected:
         hint = ""
@@ -53,10 +56,14 @@ def check_key(key: Any) -> None:
             hint = " This looks like several keys: take one of them, or use `jax.vmap`."
         elif expected != (2,):
             hint = (
-                f" jax_default_prng_impl is {_jax_config.jax_default_prng_impl!r}; a raw key made before that was "
-                "set, or for another implementation, has another shape. `jax.random.key` makes keys that know theirs."
+                f" jax_default_prng_impl is {_jax_config.jax_default_prng_impl!r}; a raw key made"
+                " before that was set, or for another implementation, has another shape."
+                " `jax.random.key` makes keys that know theirs."
             )
-        raise InvalidRNGError(f"`rng` has to be one random key, of shape {expected}, but got a {_describe(key)}.{hint}")
+        raise InvalidRNGError(
+            f"`rng` has to be one random key, of shape {expected}, but got a"
+            f" {_describe(key)}.{hint}"
+        )
 
 
 def _describe(value: Any) -> str:
@@ -68,11 +75,15 @@ def _describe(value: Any) -> str:
 
 def _new_key(seed: Any) -> jax.Array:
     try:
-        if _jax_config.jax_legacy_prng_key == "error":  # raw keys are forbidden: the same bits, typed
+        if (
+            _jax_config.jax_legacy_prng_key == "error"
+        ):  # raw keys are forbidden: the same bits, typed
             return jax.random.key(seed)
         return jax.random.PRNGKey(seed)
     except OverflowError:
-        raise InvalidRNGError(f"`rng`, as a seed, has to be a number of at most 64 bits, but it is {seed}.") from None
+        raise InvalidRNGError(
+            f"`rng`, as a seed, has to be a number of at most 64 bits, but it is {seed}."
+        ) from None
 
 
 class PRNGSequence(Iterator[jax.Array]):
@@ -100,7 +111,8 @@ class PRNGSequence(Iterator[jax.Array]):
             self.replace_internal_state(key_or_seed)
             return
         if isinstance(key_or_seed, int) or (
-            getattr(key_or_seed, "shape", None) == () and getattr(key_or_seed, "dtype", None) == jnp.int32
+            getattr(key_or_seed, "shape", None) == ()
+            and getattr(key_or_seed, "dtype", None) == jnp.int32
         ):
             key = _new_key(key_or_seed)
         else:
@@ -139,8 +151,8 @@ class PRNGSequence(Iterator[jax.Array]):
             subkeys = collections.deque(subkeys)
         except (TypeError, ValueError):
             raise InvalidRNGError(
-                "A random key, or the `internal_state` of a PRNGSequence, (key, keys in reserve), was expected, but got "
-                f"{outline_argument(state)}."
+                "A random key, or the `internal_state` of a PRNGSequence, (key, keys in reserve),"
+                f" was expected, but got {outline_argument(state)}."
             ) from None
         check_key(key)
         for subkey in subkeys:
@@ -175,8 +187,9 @@ class PRNGSequence(Iterator[jax.Array]):
 class PathKeys:
     """Keys that follow from where they are asked for, and not from what was asked for before.
 
-    That of a variable's first value is the given key, with the hash of its path folded in. So adding, removing or
-    reordering others leaves it as it is. Other keys come from the path of the module and a count.
+    That of a variable's first value is the given key, with the hash of its path folded in. So
+    adding, removing or reordering others leaves it as it is. Other keys come from the path of the
+    module and a count.
     """
 
     __slots__ = ("_counts", "_draws", "_values")
@@ -186,7 +199,9 @@ class PathKeys:
             values = draws = PRNGSequence(values).internal_state[0]
         self._values = values  # what keys of first values come from
         self._draws = draws  # what all others come from: loops and rows change it
-        self._counts = {} if counts is None else counts  # shared with those made by `again`, so that none comes twice
+        self._counts = (
+            {} if counts is None else counts
+        )  # shared with those made by `again`, so that none comes twice
 
     @property
     def internal_state(self) -> Any:
@@ -242,7 +257,9 @@ class PathKeys:
 def _halves_of_hash(text: str) -> tuple[np.uint32, np.uint32]:
     # 64 bits, so that two paths do not meet; Python's own hash differs from run to run.
     digest = hashlib.sha256(text.encode()).digest()
-    return np.uint32(int.from_bytes(digest[:4], "big")), np.uint32(int.from_bytes(digest[4:8], "big"))
+    return np.uint32(int.from_bytes(digest[:4], "big")), np.uint32(
+        int.from_bytes(digest[4:8], "big")
+    )
 
 
 class KeyStreams:
@@ -269,9 +286,10 @@ class KeyStreams:
                 return self._streams[candidate]
         run = "init" if frame.running_init else "apply"
         raise MissingRNGError(
-            f"{(frame.scope.path or ROOT)!r} asks for a random key of the stream {wanted[0]!r}, but `{run}` was given keys for "
-            f"{', '.join(map(repr, self._streams)) or 'no stream'} alone. Add {wanted[0]!r}: key to the dict, or a key called "
-            "'default', which stands in for all others."
+            f"{(frame.scope.path or ROOT)!r} asks for a random key of the stream {wanted[0]!r}, but"
+            f" `{run}` was given keys for {', '.join(map(repr, self._streams)) or 'no stream'}"
+            f" alone. Add {wanted[0]!r}: key to the dict, or a key called 'default', which stands"
+            " in for all others."
         )
 
     def __next__(self) -> jax.Array:
@@ -302,7 +320,9 @@ class KeyStreams:
 
     def again(self, state: Any) -> "KeyStreams":
         """Returns streams that go on from `state`."""
-        return KeyStreams({name: stream.again(state[name]) for name, stream in self._streams.items()})
+        return KeyStreams(
+            {name: stream.again(state[name]) for name, stream in self._streams.items()}
+        )
 
     def rows(self, num: int) -> Any:
         """Returns what to map over to give each of `num` rows keys of its own."""
@@ -321,12 +341,16 @@ def keys_for(rng: Any, rng_mode: str = "sequence") -> Any:
       ConfigError: there is no such `rng_mode`.
     """
     if not (isinstance(rng_mode, str) and rng_mode in ("sequence", "path")):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError(f"rng_mode has to be 'sequence' or 'path', but it is {outline_argument(rng_mode)}.")
+        raise ConfigError(
+            f"rng_mode has to be 'sequence' or 'path', but it is {outline_argument(rng_mode)}."
+        )
     source = PRNGSequence if rng_mode == "sequence" else PathKeys
     if isinstance(rng, Mapping):
         given: Any = rng
         if not given:
-            raise InvalidRNGError("A random key, or a dict of keys by stream, was expected, but got an empty dict.")
+            raise InvalidRNGError(
+                "A random key, or a dict of keys by stream, was expected, but got an empty dict."
+            )
         return KeyStreams({str(name): source(key) for name, key in given.items()})
     return source(rng)
 

@@ -8,7 +8,12 @@ from typing import Any
 from purestate._core.frame import Frame, Scope
 
 # Read from the code itself, since each method of each class is asked at import.
-_LATE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+_LATE = (
+    inspect.CO_GENERATOR
+    | inspect.CO_COROUTINE
+    | inspect.CO_ASYNC_GENERATOR
+    | inspect.CO_ITERABLE_COROUTINE
+)
 
 
 def runs_late(method: Callable[..., Any]) -> bool:
@@ -20,8 +25,8 @@ def runs_late(method: Callable[..., Any]) -> bool:
 def in_scope(out: Any, frame: Frame, scope: Scope) -> Any:
     """Has each step of what a method returned run in the method's scope, wherever it is asked for.
 
-    Else two modules would make their variables in the scope of whoever asks, and share them. In a method of the same module the
-    scope is that method's, as in dm-haiku.
+    Else two modules would make their variables in the scope of whoever asks, and share them. In a
+    method of the same module the scope is that method's, as in dm-haiku.
     """
     if inspect.isasyncgen(out):
         return _async_steps(out, frame, scope)

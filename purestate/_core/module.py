@@ -110,7 +110,9 @@ class _MethodScope:
         self._method.__exit__(*exc_info)
 
 
-def _scoped(method: Callable[..., Any], name: str, owner: Callable[[], type[Any]]) -> Callable[..., Any]:
+def _scoped(
+    method: Callable[..., Any], name: str, owner: Callable[[], type[Any]]
+) -> Callable[..., Any]:
     """Wraps a method so that it runs in a scope of its own, under its module's name in the jaxpr."""
     if getattr(method, _TRANSPARENT, False):
         return method
@@ -131,7 +133,11 @@ def _scoped(method: Callable[..., Any], name: str, owner: Callable[[], type[Any]
             if path is None:
                 out = _run_hooked(hooks, method, name, owner, self, args, kwargs)
             else:
-                with _named_scope(self._local_name) if is_call else _MethodScope(name, self._local_name):
+                with (
+                    _named_scope(self._local_name)
+                    if is_call
+                    else _MethodScope(name, self._local_name)
+                ):
                     if hooks:
                         out = _run_hooked(hooks, method, name, owner, self, args, kwargs)
                     else:
@@ -149,7 +155,13 @@ def _scoped(method: Callable[..., Any], name: str, owner: Callable[[], type[Any]
 
 
 def _run_hooked(
-    hooks: Any, method: Callable[..., Any], name: str, owner: Callable[[], type[Any]], self: Any, args: Any, kwargs: Any
+    hooks: Any,
+    method: Callable[..., Any],
+    name: str,
+    owner: Callable[[], type[Any]],
+    self: Any,
+    args: Any,
+    kwargs: Any,
 ) -> Any:
     functions = functions_for(CALL, hooks) if hooks else None
     if not functions:
@@ -159,7 +171,9 @@ def _run_hooked(
         return method(self, *args, **kwargs)
 
     bound.__name__ = name
-    return run_interceptors(functions, bound, MethodContext(self, name, bound, owner()), args, kwargs)
+    return run_interceptors(
+        functions, bound, MethodContext(self, name, bound, owner()), args, kwargs
+    )
 
 
 def _note_submodule(module: Any, scope: Scope | None) -> None:
@@ -184,7 +198,9 @@ class ModuleMetaclass(_ProtocolMeta):
     `__init__`, and since only after construction can a forgotten `super().__init__()` be seen.
     """
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any) -> Any:
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
+    ) -> Any:
         made: list[type] = []
 
         def owner() -> type:
@@ -221,7 +237,9 @@ class ModuleMetaclass(_ProtocolMeta):
         object.__setattr__(module, "_arguments", (args, kwargs))
         init: Any = cls.__init__
         marks = init.__dict__
-        frame.scope = Scope(module, None, marks[_NAMED_LIKE] if _NAMED_LIKE in marks else "__init__", outer)
+        frame.scope = Scope(
+            module, None, marks[_NAMED_LIKE] if _NAMED_LIKE in marks else "__init__", outer
+        )
         try:
             if hooks:
                 _run_hooked(hooks, init, "__init__", lambda: cls, module, args, kwargs)
@@ -234,7 +252,8 @@ class ModuleMetaclass(_ProtocolMeta):
             frame.scope = outer
         if module._path is None:
             raise ModuleError(
-                f"{cls.__name__} was made without a name. Its `__init__` has to begin with `super().__init__(name=name)`."
+                f"{cls.__name__} was made without a name. Its `__init__` has to begin with"
+                " `super().__init__(name=name)`."
             )
         if outer.outer is not None:
             _note_submodule(module, outer)
@@ -295,7 +314,10 @@ class Module(metaclass=ModuleMetaclass):
             name = str(getattr(self, "name", None) or SNAKE_CASE[type(self).__name__])
         scope = frame.scope
         if scope.module is not self or scope.outer is None:
-            raise FrameError(f"`__init__` of {type(self).__name__} was called by hand; make a new module instead.")
+            raise FrameError(
+                f"`__init__` of {type(self).__name__} was called by hand; make a new module"
+                " instead."
+            )
         path, local_name = name_module(name, scope.outer, frame)
         self._submodules = set()
         self.module_name = self._path = scope.path = path
@@ -375,7 +397,10 @@ class name_scope(AbstractContextManager[None]):  # noqa: N801 (dm-haiku's name)
         frame = get_frame("`ps.name_scope`")
         parts = split_scope(name)
         if not parts[0]:
-            raise ModuleError(f"A name scope cannot be called {name!r}: it must not be empty or start with a slash.")
+            raise ModuleError(
+                f"A name scope cannot be called {name!r}: it must not be empty or start with a"
+                " slash."
+            )
         outer = frame.scope
         try:
             for part in parts:
@@ -392,10 +417,15 @@ class name_scope(AbstractContextManager[None]):  # noqa: N801 (dm-haiku's name)
     def __enter__(self) -> None:
         if self._used:
             state = "is open already" if self._outer is not None else "was used before"
-            raise ModuleError(f"The name scope {self._module.module_name!r} {state}; make a new one for each `with`.")
+            raise ModuleError(
+                f"The name scope {self._module.module_name!r} {state}; make a new one for each"
+                " `with`."
+            )
         self._used = True
         self._outer = self._frame.scope
-        self._frame.scope = self._scope = Scope(self._module, self._module._path, self._method_name, self._outer)
+        self._frame.scope = self._scope = Scope(
+            self._module, self._module._path, self._method_name, self._outer
+        )
 
     def __exit__(self, *exc_info: object) -> None:
         self._outer = None

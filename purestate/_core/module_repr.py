@@ -7,7 +7,11 @@ from purestate._core.config import get_config
 
 
 def repr_module(self: Any) -> str:
-    if self._arguments is None or not get_config().module_auto_repr or not getattr(self, "AUTO_REPR", True):
+    if (
+        self._arguments is None
+        or not get_config().module_auto_repr
+        or not getattr(self, "AUTO_REPR", True)
+    ):
         return object.__repr__(self)
     args, kwargs = self._arguments
     return _repr_call(type(self), args, kwargs)
@@ -20,7 +24,11 @@ def _repr_call(cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     named = dict(zip((p.name for p in positional), args, strict=False))
     named.update({p.name: kwargs[p.name] for p in positional if p.name in kwargs})
     defaults = {p.name: p.default for p in positional if p.default is not p.empty}
-    shown = [(f"{name}=", value) for name, value in named.items() if not _is_same(value, defaults.get(name, _NOTHING))]
+    shown = [
+        (f"{name}=", value)
+        for name, value in named.items()
+        if not _is_same(value, defaults.get(name, _NOTHING))
+    ]
     shown += [("", value) for value in args[len(positional) :]]
     shown += [(f"{name}=", value) for name, value in kwargs.items() if name not in named]
     line = f"{cls.__name__}({', '.join(label + repr(value) for label, value in shown)})"

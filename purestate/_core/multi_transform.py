@@ -83,7 +83,9 @@ def multi_transform_with_state(
         transform_with_state(functools.partial(run_function, index), strict=strict).apply
         for index in range(treedef.num_leaves)
     ]
-    return MultiTransformedWithState(transform_with_state(run_template).init, jax.tree.unflatten(treedef, functions))
+    return MultiTransformedWithState(
+        transform_with_state(run_template).init, jax.tree.unflatten(treedef, functions)
+    )
 
 
 def _structure_of_functions(f: Callable[[], tuple[Any, Any]]) -> Any:
@@ -95,8 +97,10 @@ def _structure_of_functions(f: Callable[[], tuple[Any, Any]]) -> Any:
             out: Any = f()
             if not isinstance(out, (tuple, list)) or len(out) < 2 or not callable(out[0]):
                 raise ArgumentError(
-                    "The function given to `ps.multi_transform` has to return two things, a function for `init` to run and a "
-                    "pytree of functions, such as `return encode, (encode, decode)`; but it returned "
+                    "The function given to `ps.multi_transform` has to return two things, a"
+                    " function for `init` to run and a "
+                    "pytree of functions, such as `return encode, (encode, decode)`; but it"
+                    " returned "
                     f"{kind_of(out)}{f' of {len(out)}' if isinstance(out, (tuple, list)) else ''}"
                     f"{', the first of them no function' if isinstance(out, (tuple, list)) and len(out) > 1 else ''}."
                 )
@@ -110,7 +114,9 @@ def _structure_of_functions(f: Callable[[], tuple[Any, Any]]) -> Any:
     return found[-1]
 
 
-def multi_transform(f: Callable[[], tuple[Callable[..., Any], Any]], *, strict: bool = False) -> MultiTransformed:
+def multi_transform(
+    f: Callable[[], tuple[Callable[..., Any], Any]], *, strict: bool = False
+) -> MultiTransformed:
     """Turns several functions that share modules into one `init` and an `apply` for each.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -155,7 +161,13 @@ def multi_transform(f: Callable[[], tuple[Callable[..., Any], Any]], *, strict: 
     return MultiTransformed(init, jax.tree.map(without_state, pair.apply))
 
 
-_T = TypeVar("_T", Transformed[..., Any], TransformedWithState[..., Any], MultiTransformed, MultiTransformedWithState)
+_T = TypeVar(
+    "_T",
+    Transformed[..., Any],
+    TransformedWithState[..., Any],
+    MultiTransformed,
+    MultiTransformedWithState,
+)
 
 
 def without_apply_rng(f: _T) -> _T:
@@ -183,8 +195,8 @@ def without_apply_rng(f: _T) -> _T:
         leading = ("params",)
     else:
         raise ArgumentError(
-            f"`without_apply_rng` takes what `ps.transform` and its kin return, but got {kind_of(f)}. "
-            "For a plain function write `ps.without_apply_rng(ps.transform(f))`."
+            "`without_apply_rng` takes what `ps.transform` and its kin return, but got"
+            f" {kind_of(f)}. For a plain function write `ps.without_apply_rng(ps.transform(f))`."
         )
     count = len(leading)
 
@@ -202,6 +214,9 @@ def without_apply_rng(f: _T) -> _T:
     apply = without_rng(f.apply)
     with_state = isinstance(f, TransformedWithState)
     tell_signature(
-        apply, leading, original_function(f), lambda out: tuple[or_any(out), State] if with_state else or_any(out)
+        apply,
+        leading,
+        original_function(f),
+        lambda out: tuple[or_any(out), State] if with_state else or_any(out),
     )
     return f._replace(apply=apply)  # pyright: ignore[reportReturnType]

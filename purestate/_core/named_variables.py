@@ -41,8 +41,8 @@ class Variable:
         frame = get_frame("A variable's `value`")
         if frame is not self._frame:
             raise FrameError(
-                f"{self!r} was made in another run of init or apply, or in another transformed function. A handle is good for "
-                "the run that made it: call `ps.variable` again."
+                f"{self!r} was made in another run of init or apply, or in another transformed"
+                " function. A handle is good for the run that made it: call `ps.variable` again."
             )
         outer = frame.scope
         frame.scope = self._scope
@@ -61,7 +61,9 @@ class Variable:
         self._at_home(set_variable, self.collection, self.name, value)
 
     def __repr__(self) -> str:
-        return f"Variable({self.collection!r}, {variable_path(self._scope.path or '', self.name)!r})"
+        return (
+            f"Variable({self.collection!r}, {variable_path(self._scope.path or '', self.name)!r})"
+        )
 
 
 def variable(
@@ -88,12 +90,13 @@ def variable(
     [0.10000000149011612, 0.10000000149011612]
 
     Args:
-      collection: which collection it is in: "params", "state", or a name of your own. Under `transform_with_state`,
-        all but "params" are in the one state.
+      collection: which collection it is in: "params", "state", or a name of your own. Under
+        `transform_with_state`, all but "params" are in the one state.
       name: what it is called within its module.
       shape: what a new one gets.
       dtype: what a new one gets.
-      init: `init(shape, dtype)` makes the first value; without `shape`, `init()` makes an array or a pytree of arrays.
+      init: `init(shape, dtype)` makes the first value; without `shape`, `init()` makes an array or
+        a pytree of arrays.
       trainable: in "params", whether it is to be trained; see `get_parameter`.
       axes: a name for each axis, for `specs` to tell.
 
@@ -126,10 +129,16 @@ def _values_here(frame: Frame, collection: str, name: str) -> tuple[Collection, 
 def _cannot_be_made(frame: Frame, kept: Collection, path: str, name: str) -> PurestateError:
     if kept.name == "params":
         return missing_parameter(kept, path, name, ())
-    return would_begin_anew(kept, path, name) if frame.mutable is None else missing_in(kept, path, name)
+    return (
+        would_begin_anew(kept, path, name)
+        if frame.mutable is None
+        else missing_in(kept, path, name)
+    )
 
 
-def _make_tree(frame: Frame, collection: str, name: str, init: Callable[[], Any], trainable: bool, axes: Any) -> None:
+def _make_tree(
+    frame: Frame, collection: str, name: str, init: Callable[[], Any], trainable: bool, axes: Any
+) -> None:
     """Makes a variable whose value may be a pytree."""
     kept, path, values = _values_here(frame, collection, name)
     if name in values:
@@ -145,7 +154,9 @@ def _make_tree(frame: Frame, collection: str, name: str, init: Callable[[], Any]
     value = jax.tree.map(jnp.asarray, value)
     keep_new(frame, kept, path, name, value, f"Making {name!r}")
     if frame.recorder is not None:
-        frame.recorder.note(frame, collection, path, name, value, init=init, trainable=trainable, axes=axes)
+        frame.recorder.note(
+            frame, collection, path, name, value, init=init, trainable=trainable, axes=axes
+        )
 
 
 def get_variable(collection: str, name: str) -> Any:
@@ -252,7 +263,8 @@ def set_parameter(name: str, value: Any) -> None:
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (values[name], value)]
     if shapes[0] != shapes[1]:
         raise ShapeMismatchError(
-            f"Parameter {name!r} of {path!r} has shape {shapes[0]}, and was set to a value of shape {shapes[1]}."
+            f"Parameter {name!r} of {path!r} has shape {shapes[0]}, and was set to a value of shape"
+            f" {shapes[1]}."
         )
     keep_new(frame, params, path, name, value, f"`ps.set_parameter({name!r})`")
 
@@ -344,8 +356,8 @@ def is_mutable(collection: str) -> bool:
       collection: its name.
 
     Returns:
-      In `init`, True; in `apply` of `transform_with_collections`, what `mutable` said; of `transform_with_state`,
-      True for all but "params".
+      In `init`, True; in `apply` of `transform_with_collections`, what `mutable` said; of
+      `transform_with_state`, True for all but "params".
 
     Raises:
       FrameError: used outside a transformed function.

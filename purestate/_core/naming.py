@@ -2,7 +2,14 @@
 
 from purestate._core.errors import ModuleError, ModuleNameError
 from purestate._core.frame import Frame, Names, Scope
-from purestate._core.path import FORCED, PARSED_NAME, check_forced, child_prefix, local_name, split_number
+from purestate._core.path import (
+    FORCED,
+    PARSED_NAME,
+    check_forced,
+    child_prefix,
+    local_name,
+    split_number,
+)
 
 
 def path_here(frame: Frame, scope: Scope) -> str:
@@ -10,13 +17,14 @@ def path_here(frame: Frame, scope: Scope) -> str:
     path = scope.path
     if path is None:
         raise ModuleError(
-            f"{type(scope.module).__name__} uses a parameter, a state or a submodule before it has a name. "
-            "Call `super().__init__(name=name)` first thing in its `__init__`."
+            f"{type(scope.module).__name__} uses a parameter, a state or a submodule before it has"
+            " a name. Call `super().__init__(name=name)` first thing in its `__init__`."
         )
     if scope.module is not None and scope.module.creation_frame_id < frame.boundary:
         raise ModuleError(
-            f"The module {path!r} was made outside a function that is lifted (`transparent_lift`, `layer_stack`) and is "
-            "used inside it. Its parameters would be mixed up. Make the module inside that function."
+            f"The module {path!r} was made outside a function that is lifted (`transparent_lift`,"
+            " `layer_stack`) and is used inside it. Its parameters would be mixed up. Make the"
+            " module inside that function."
         )
     return path
 
@@ -29,7 +37,9 @@ def name_module(name: str, scope: Scope, frame: Frame) -> tuple[str, str]:
     """
     names = scope.names
     if names is None:
-        prefix = "" if scope.module is None else child_prefix(path_here(frame, scope), scope.method_name)
+        prefix = (
+            "" if scope.module is None else child_prefix(path_here(frame, scope), scope.method_name)
+        )
         names = scope.names = Names(prefix)
     if ":" in name:
         path, name, base, number = forced_name(name)
@@ -44,8 +54,9 @@ def name_module(name: str, scope: Scope, frame: Frame) -> tuple[str, str]:
             path = names.prefix + name
         if path in names.used:
             raise ModuleNameError(
-                f"Two modules want to be {path!r} in one method. A name that ends in a number is taken as it is; "
-                f"leave the number out (name={bare!r}) to have modules numbered, or give another name."
+                f"Two modules want to be {path!r} in one method. A name that ends in a number is"
+                f" taken as it is; leave the number out (name={bare!r}) to have modules numbered,"
+                " or give another name."
             )
     names.used[path] = None
     if base not in names.counts or names.counts[base] <= number:

@@ -27,7 +27,9 @@ def outline_argument(value: Any) -> str:
     """A shape as `float32[5,3]`, a number or word as it is, the first few of a tree, and of all else what it is."""
     try:
         return _outline_tree(value)
-    except Exception:  # keys that cannot be sorted, a shape that fails: no reason to hide what is being told
+    except (
+        Exception
+    ):  # keys that cannot be sorted, a shape that fails: no reason to hide what is being told
         return kind_of(value)
 
 

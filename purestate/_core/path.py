@@ -96,7 +96,9 @@ def is_inside(module_name: str, outer: str) -> bool:
 def split_scope(name: str) -> list[str]:
     """The module names that a `name_scope` stands for, outermost first."""
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ModuleNameError(f"A name scope is called by a string, such as 'encoder', but was given {kind_of(name)}.")
+        raise ModuleNameError(
+            f"A name scope is called by a string, such as 'encoder', but was given {kind_of(name)}."
+        )
     return [name] if name.startswith(FORCED) else name.split("/")
 
 

@@ -13,8 +13,9 @@ class _StrictProtocol(Protocol):
         super().__init_subclass__(**kwargs)
         if Protocol not in cls.__bases__:
             raise TypeError(
-                f"{cls.__name__} derives from a protocol without being one. Derive from `ps.Module` to make a module, or name "
-                f"Protocol among the bases to make a protocol: class {cls.__name__}(..., Protocol)."
+                f"{cls.__name__} derives from a protocol without being one. Derive from `ps.Module`"
+                " to make a module, or name Protocol among the bases to make a protocol: class"
+                f" {cls.__name__}(..., Protocol)."
             )
 
 

@@ -28,8 +28,9 @@ def _frame_keys(frame: Frame, what: str) -> Any:
     if frame.keys is None:
         run = "init" if frame.running_init else "apply"
         raise MissingRNGError(
-            f"`ps.{what}` in {_where(frame)!r} needs random numbers, but `{run}` was given no key (rng is None). "
-            "Pass one, such as `jax.random.key(0)`; if the function went through `ps.without_apply_rng`, drop that."
+            f"`ps.{what}` in {_where(frame)!r} needs random numbers, but `{run}` was given no key"
+            " (rng is None). Pass one, such as `jax.random.key(0)`; if the function went through"
+            " `ps.without_apply_rng`, drop that."
         )
     return frame.keys
 
@@ -74,10 +75,11 @@ def next_rng_key(stream: str | None = None, *, axis_name: Any = None) -> jax.Arr
     (2,)
 
     Args:
-      stream: which of several keys to draw from, where `init` or `apply` was given a dict of them. A single key feeds all
-        streams. Without a name it is "params" for first values, and "default" for all else; each stands in for the other.
-      axis_name: the axis of a `jax.shard_map` or `jax.vmap`, or several, along which each shard or row is to get
-        another key.
+      stream: which of several keys to draw from, where `init` or `apply` was given a dict of them.
+        A single key feeds all streams. Without a name it is "params" for first values, and
+        "default" for all else; each stands in for the other.
+      axis_name: the axis of a `jax.shard_map` or `jax.vmap`, or several, along which each shard or
+        row is to get another key.
 
     Returns:
       A key of the kind that `init` or `apply` was given.
@@ -85,8 +87,9 @@ def next_rng_key(stream: str | None = None, *, axis_name: Any = None) -> jax.Arr
     Raises:
       FrameError: used outside a transformed function.
       MissingRNGError: `init` or `apply` was given no key, or none for this stream.
-      JaxUsageError: used inside a plain `jax.jit`, `jax.lax.scan` or the like, out of which what is left of the keys cannot
-        get. (Under a plain `jax.vmap` it can, and all rows share one key; `ps.vmap` can split it.)
+      JaxUsageError: used inside a plain `jax.jit`, `jax.lax.scan` or the like, out of which what is
+        left of the keys cannot get. (Under a plain `jax.vmap` it can, and all rows share one key;
+        `ps.vmap` can split it.)
     """
     key = _draw("next_rng_key", next, stream)
     if axis_name is not None:
@@ -124,7 +127,9 @@ def _check_num(call: str, num: Any, least: int) -> None:
     except TypeError:
         fits = False
     if not fits:
-        raise InvalidRNGError(f"{call} num keys, an int of {least} or more; got num={outline_argument(num)}.")
+        raise InvalidRNGError(
+            f"{call} num keys, an int of {least} or more; got num={outline_argument(num)}."
+        )
 
 
 def reserve_rng_keys(num: int) -> None:
@@ -274,7 +279,9 @@ class with_rng(AbstractContextManager[None]):  # noqa: N801 (dm-haiku's name)
     def __exit__(self, *exc_info: object) -> None:
         frame = self._frame
         blocks = frame.key_blocks
-        next(block for block in reversed(blocks) if block.keys is self._keys and not block.ended).ended = True
+        next(
+            block for block in reversed(blocks) if block.keys is self._keys and not block.ended
+        ).ended = True
         # A generator may end its block before one that began later, which then ends both.
         while blocks and blocks[-1].ended:
             block = blocks.pop()

@@ -15,8 +15,9 @@ def _after_set_up(forward: Callable[..., Any]) -> Callable[..., Any]:
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.is_set_up:
             raise ModuleError(
-                f"`forward` of {self.module_name!r} ({type(self).__name__}) was called before `set_up` has run. Call the module "
-                "itself, `module(x)`, which runs `set_up(x)` the first time and then `forward`."
+                f"`forward` of {self.module_name!r} ({type(self).__name__}) was called before"
+                " `set_up` has run. Call the module itself, `module(x)`, which runs `set_up(x)`"
+                " the first time and then `forward`."
             )
         return forward(self, *args, **kwargs)
 
@@ -27,7 +28,9 @@ def _after_set_up(forward: Callable[..., Any]) -> Callable[..., Any]:
 class _SetUpMetaclass(ModuleMetaclass):
     """Has `forward` check that `set_up` has run."""
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any) -> Any:
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
+    ) -> Any:
         if isinstance(namespace.get("forward"), FunctionType):
             namespace = {**namespace, "forward": _after_set_up(namespace["forward"])}
         return super().__new__(mcs, name, bases, namespace, **kwargs)
@@ -46,7 +49,8 @@ class SetUpModule(Module, metaclass=_SetUpMetaclass):
     >>> jax.tree.map(jnp.shape, f.init(jax.random.key(0), jnp.ones([2, 3])))
     {'net/~set_up/linear': {'b': (3,), 'w': (3, 3)}}
 
-    Once per instance, that is: in each run of `init` and `apply`, since both make the instances anew.
+    Once per instance, that is: in each run of `init` and `apply`, since both make the instances
+    anew.
 
     Args:
       name: the name of the module.
@@ -77,7 +81,8 @@ class SetUpModule(Module, metaclass=_SetUpMetaclass):
           ModuleError: the subclass has none, or `set_up` has not run.
         """
         raise ModuleError(
-            f"{type(self).__name__} needs a method `forward(self, x, ...)`: a SetUpModule has none of its own."
+            f"{type(self).__name__} needs a method `forward(self, x, ...)`: a SetUpModule has none"
+            " of its own."
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -108,7 +113,8 @@ def _num_positional(method: Callable[..., Any], most: int) -> int:
     if any(p.kind == inspect.Parameter.VAR_POSITIONAL for p in parameters):
         return most
     return sum(
-        p.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for p in parameters
+        p.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        for p in parameters
     )
 
 
@@ -127,7 +133,8 @@ class Container:
     A plain list does as well; a container only checks what is put into it.
 
     Args:
-      items: a sequence or a mapping of modules, functions or arrays, or of containers, sequences and mappings of these.
+      items: a sequence or a mapping of modules, functions or arrays, or of containers, sequences
+        and mappings of these.
 
     Raises:
       VariableTypeError: `items` is something else, or holds something else.
@@ -138,8 +145,9 @@ class Container:
     def __init__(self, items: Any):
         if not isinstance(items, (Sequence, Mapping)) or isinstance(items, (str, bytes)):
             raise VariableTypeError(
-                f"Container({items!r}): {kind_of(items)} is not a valid state. A container takes a list or a dict of "
-                "modules, functions or arrays; keep other values as attributes of their own."
+                f"Container({items!r}): {kind_of(items)} is not a valid state. A container takes a"
+                " list or a dict of modules, functions or arrays; keep other values as attributes"
+                " of their own."
             )
         _check_items(items, "")
         self._items: Any = dict(items) if isinstance(items, Mapping) else tuple(items)
@@ -159,7 +167,9 @@ class Container:
 
     def keys(self) -> list[Any]:
         """Returns the keys, or positions, in order."""
-        return list(self._items.keys() if isinstance(self._items, dict) else range(len(self._items)))
+        return list(
+            self._items.keys() if isinstance(self._items, dict) else range(len(self._items))
+        )
 
     def items(self) -> list[tuple[Any, Any]]:
         """Returns pairs of key, or position, and what is held."""
@@ -176,8 +186,11 @@ def _check_items(items: Any, where: str) -> None:
         here = f"{where}[{key!r}]"
         if isinstance(item, (Sequence, Mapping)) and not isinstance(item, (str, bytes)):
             _check_items(item, here)
-        elif not (isinstance(item, (Module, Container)) or callable(item) or hasattr(item, "shape")):
+        elif not (
+            isinstance(item, (Module, Container)) or callable(item) or hasattr(item, "shape")
+        ):
             raise VariableTypeError(
-                f"Container: item {here} is {kind_of(item)}, which is not a valid state. A container takes modules, "
-                "functions or arrays; keep other values as attributes of their own."
+                f"Container: item {here} is {kind_of(item)}, which is not a valid state. A"
+                " container takes modules, functions or arrays; keep other values as attributes of"
+                " their own."
             )

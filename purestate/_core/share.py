@@ -27,8 +27,9 @@ class Shared:
 def share(value: jax.Array) -> Any:
     """Has a parameter be an array that is there already: pass it in the place of an initializer.
 
-    So modules of different classes have one parameter between them. It is kept once, where it was made; its gradient is the
-    sum of all uses. "Tied" embeddings: Press and Wolf 2017, arXiv:1608.05859.
+    So modules of different classes have one parameter between them. It is kept once, where it was
+    made; its gradient is the sum of all uses. "Tied" embeddings: Press and Wolf 2017,
+    arXiv:1608.05859.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def language_model(tokens):
@@ -41,18 +42,19 @@ def share(value: jax.Array) -> Any:
     {'embed': {'embeddings': (11, 4)}}
 
     Args:
-      value: a parameter as it is read, or any array made from it. To share a module, call the same instance twice.
+      value: a parameter as it is read, or any array made from it. To share a module, call the same
+        instance twice.
 
     Returns:
       What takes the place of `init` in `get_parameter`, and of `w_init` and its like in layers.
 
     Raises:
-      VariableTypeError: `value` is no array. From `get_parameter`: ShapeMismatchError, if it does not fit there; VariableError,
-        if `apply` was given an array of its own for the parameter.
+      VariableTypeError: `value` is no array. From `get_parameter`: ShapeMismatchError, if it does
+        not fit there; VariableError, if `apply` was given an array of its own for the parameter.
     """
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
         raise VariableTypeError(
-            f"`ps.share` takes an array, such as `embed.embeddings`, but got {kind_of(value)}. To share a whole module, "
-            "call the same instance twice."
+            f"`ps.share` takes an array, such as `embed.embeddings`, but got {kind_of(value)}. To"
+            " share a whole module, call the same instance twice."
         )
     return Shared(value)

@@ -12,7 +12,12 @@ from purestate._core.abstract import eval_shape_of
 from purestate._core.errors import ArgumentError, VariableError, kind_of
 from purestate._core.frame import Frame, watching
 from purestate._core.path import variable_path
-from purestate._core.transform import Transformed, TransformedWithState, original_function, transform_with_state
+from purestate._core.transform import (
+    Transformed,
+    TransformedWithState,
+    original_function,
+    transform_with_state,
+)
 from purestate._core.transform_with_collections import TransformedWithCollections
 from purestate._core.variables import lift_prefix
 
@@ -76,8 +81,8 @@ class Recorder:
         axes = None if axes is None else tuple(axes)
         if axes is not None and len(axes) != len(jnp.shape(value)):
             raise VariableError(
-                f"{variable_path(path, name)!r} has shape {jnp.shape(value)}, but its axes are named {axes}: name each of them, "
-                "or pass None for `axes`."
+                f"{variable_path(path, name)!r} has shape {jnp.shape(value)}, but its axes are"
+                f" named {axes}: name each of them, or pass None for `axes`."
             )
         before = self.noted.get((collection, path, name))
         if before is not None and init is not None and before["initializer"] is None:
@@ -95,12 +100,14 @@ class Recorder:
             before["trainable"] = trainable
         elif collection == "params" and trainable not in (None, before["trainable"]):
             raise VariableError(
-                f"Parameter {variable_path(path, name)!r} is asked for with trainable={before['trainable']} and with "
-                f"trainable={trainable} in one run. Say the same at both places."
+                f"Parameter {variable_path(path, name)!r} is asked for with"
+                f" trainable={before['trainable']} and with trainable={trainable} in one run. Say"
+                " the same at both places."
             )
         if axes is not None and before["axes"] not in (None, axes):
             raise VariableError(
-                f"{variable_path(path, name)!r} is given the axes {before['axes']} and {axes} in one run."
+                f"{variable_path(path, name)!r} is given the axes {before['axes']} and {axes} in"
+                " one run."
             )
         before["axes"] = before["axes"] or axes
         return value
@@ -119,22 +126,27 @@ def specs(f: Any) -> Callable[..., Any]:
     ((5, 3), dtype('float32'), True, <class 'purestate._layers.linear.Linear'>)
 
     Args:
-      f: what one of the transforms returned; or a function, which is taken as one for `transform_with_state`.
+      f: what one of the transforms returned; or a function, which is taken as one for
+        `transform_with_state`.
 
     Returns:
-      A function of what `init` takes, `(rng, *args, **kwargs)`; arrays may be `jax.ShapeDtypeStruct`s. It returns trees shaped
-      like what `init` returns, with a `Spec` for each array.
+      A function of what `init` takes, `(rng, *args, **kwargs)`; arrays may be
+      `jax.ShapeDtypeStruct`s. It returns trees shaped like what `init` returns, with a `Spec` for
+      each array.
 
     Raises:
       ArgumentError: `f` is neither.
-      VariableError: from the function, if two calls ask for one parameter in ways that contradict each other.
+      VariableError: from the function, if two calls ask for one parameter in ways that contradict
+        each other.
     """
     if isinstance(f, (Transformed, TransformedWithState, TransformedWithCollections)):
         init: Any = f.init
     elif callable(f):
         init = transform_with_state(original_function(f)).init
     else:
-        raise ArgumentError(f"`ps.specs` takes a function, or what a transform returned, but got {kind_of(f)}.")
+        raise ArgumentError(
+            f"`ps.specs` takes a function, or what a transform returned, but got {kind_of(f)}."
+        )
 
     def run(rng: Any, *args: Any, **kwargs: Any) -> Any:
         recorder = Recorder()
@@ -153,7 +165,9 @@ def specs(f: Any) -> Callable[..., Any]:
     return run
 
 
-def _with_specs(bundle: Mapping[str, Any], recorder: Recorder, collection: str | None) -> dict[str, Any]:
+def _with_specs(
+    bundle: Mapping[str, Any], recorder: Recorder, collection: str | None
+) -> dict[str, Any]:
     """Puts a spec in the place of each shape. Where `collection` is None, it is any but "params"."""
     known = {
         (path, name): noted

@@ -62,7 +62,9 @@ def outlives_trace(value: Any, state: TraceState) -> bool:
     if not tracers:
         return True
     lasting = _lasting_traces(state)
-    return all(any(getattr(tracer, "_trace", None) is trace for trace in lasting) for tracer in tracers)
+    return all(
+        any(getattr(tracer, "_trace", None) is trace for trace in lasting) for tracer in tracers
+    )
 
 
 def user_location() -> str:
@@ -79,31 +81,41 @@ def user_location() -> str:
 def usage_error(what: str, where: str) -> JaxUsageError:
     """The error for a side effect, `what`, of the module `where`, in a plain JAX transform."""
     return JaxUsageError(
-        f"{what} in {where!r}{user_location()} happens inside a plain JAX transform (jax.jit, jax.vmap, jax.grad, "
-        "jax.checkpoint, jax.lax.scan, jax.lax.cond, ...). Those expect pure functions: what is "
-        "made inside cannot get out, and would be lost, leak as a dead tracer, or be the same for "
-        "every step. Use the transform of the same name in purestate (ps.vmap, ps.scan, ps.cond, "
-        "ps.remat, ...), or turn the function into a pure one with `pure = ps.purify(f)` and give "
-        "`pure` to JAX. If all of f is to be transformed, do it outside: jax.jit(ps.transform(f).apply)."
+        f"{what} in {where!r}{user_location()} happens inside a plain JAX transform (jax.jit,"
+        " jax.vmap, jax.grad, jax.checkpoint, jax.lax.scan, jax.lax.cond, ...). Those expect pure"
+        " functions: what is made inside cannot get out, and would be lost, leak as a dead tracer,"
+        " or be the same for every step. Use the transform of the same name in purestate (ps.vmap,"
+        " ps.scan, ps.cond, ps.remat, ...), or turn the function into a pure one with `pure ="
+        " ps.purify(f)` and give `pure` to JAX. If all of f is to be transformed, do it outside:"
+        " jax.jit(ps.transform(f).apply)."
     )
 
 
 def check_strictly(state: TraceState, what: str, where: str) -> None:
     """Raises if another trace runs than the frame's own, where `check_jax_usage` is on."""
-    if config.ever_strict and config.get_config().check_jax_usage and current_trace_state() != state:
+    if (
+        config.ever_strict
+        and config.get_config().check_jax_usage
+        and current_trace_state() != state
+    ):
         raise usage_error(what, where)
 
 
 def _inner_traces(state: TraceState) -> list[Any]:
     """The traces that run inside that of `state`."""
     lasting = _lasting_traces(state)
-    return [trace for trace in _lasting_traces(current_trace_state()) if not any(trace is other for other in lasting)]
+    return [
+        trace
+        for trace in _lasting_traces(current_trace_state())
+        if not any(trace is other for other in lasting)
+    ]
 
 
 def check_draw(keys: Any, state: TraceState, what: str, where: str) -> None:
     """Raises if a key is drawn in a plain JAX transform that is written down, such as a loop, whose steps would all have it.
 
-    What is left of the `keys` would die with it, unless it was split off before (a reserve): then the key is still the same.
+    What is left of the `keys` would die with it, unless it was split off before (a reserve): then
+    the key is still the same.
     """
     staged = any(type(trace).__name__ == "DynamicJaxprTrace" for trace in _inner_traces(state))
     if not staged and outlives_trace(keys, state):
@@ -123,12 +135,15 @@ def warn_of_shared_key(state: TraceState, what: str, where: str) -> None:
     inner = _inner_traces(state)
     if not any(type(trace).__name__ == "BatchTrace" for trace in inner):
         return
-    if _inside("jacfwd."):  # maps over directions, not over rows: what is drawn is to be the same for them
+    if _inside(
+        "jacfwd."
+    ):  # maps over directions, not over rows: what is drawn is to be the same for them
         return
     message = (
-        f"{what} in {where!r}{user_location()} is drawn inside a plain jax.vmap, so that all rows get the same key. Use "
-        "ps.vmap(..., split_rng=not ps.running_init()), which gives each its own; or draw the key before jax.vmap, and split "
-        "it. If one key for all is meant, say so: ps.config.set(shared_keys='off')."
+        f"{what} in {where!r}{user_location()} is drawn inside a plain jax.vmap, so that all rows"
+        " get the same key. Use ps.vmap(..., split_rng=not ps.running_init()), which gives each"
+        " its own; or draw the key before jax.vmap, and split it. If one key for all is meant, say"
+        " so: ps.config.set(shared_keys='off')."
     )
     if action == "error":
         raise JaxUsageError(message)
@@ -139,7 +154,9 @@ def _inside(qualified_name: str) -> bool:
     """Whether a function of JAX runs around this, told by the beginning of its qualified name."""
     frame = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_qualname.startswith(qualified_name) and frame.f_code.co_filename.startswith(_JAX):
+        if frame.f_code.co_qualname.startswith(
+            qualified_name
+        ) and frame.f_code.co_filename.startswith(_JAX):
             return True
         frame = frame.f_back
     return False
@@ -168,7 +185,8 @@ def check_outlives_trace(value: Any, state: TraceState, what: str, where: str) -
 def differs_by_row(value: Any) -> bool:
     """Whether an array in `value` has, inside the innermost `jax.vmap`, another value for each row."""
     return any(
-        type(getattr(leaf, "_trace", None)).__name__ == "BatchTrace" and getattr(leaf, "batch_dim", None) is not None
+        type(getattr(leaf, "_trace", None)).__name__ == "BatchTrace"
+        and getattr(leaf, "batch_dim", None) is not None
         for leaf in jax.tree.leaves(value)
     )
 

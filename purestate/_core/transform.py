@@ -76,7 +76,10 @@ def run_init(
         call(f, args, kwargs)
         for check in frame.at_end:
             check()
-    return collections["params"].values, collections["state"].initial  # pyright: ignore[reportReturnType]
+    return (
+        collections["params"].values,
+        collections["state"].initial,
+    )  # pyright: ignore[reportReturnType]
 
 
 def run_apply(
@@ -95,7 +98,9 @@ def run_apply(
     given, state = state, check_mapping("state", state, signature, leading)
     keys = new_keys(rng, signature, leading, rng_mode)
     new_state = get_config().new_state
-    kept = Collection("state", copy_bundle(state), copy_bundle(state), creatable=True, writable=True)
+    kept = Collection(
+        "state", copy_bundle(state), copy_bundle(state), creatable=True, writable=True
+    )
     for path, bundle in kept.values.items():
         if bundle.__class__ is not dict and not hasattr(bundle, "keys"):
             raise no_bundle(path, bundle)
@@ -105,7 +110,10 @@ def run_apply(
     if given is not None:
         kept.anew = []
     # Params are only ever read, so not copied.
-    collections = {"params": Collection("params", params, None, creatable=False, writable=False), "state": kept}
+    collections = {
+        "params": Collection("params", params, None, creatable=False, writable=False),
+        "state": kept,
+    }
     frame = Frame(collections, keys, running_init=False)
     with ActiveFrame(frame):
         out = call(f, args, kwargs)
@@ -117,11 +125,13 @@ def run_apply(
 
 
 def _warn_of_new_state(paths: list[str], why: str) -> None:
-    shown = ", ".join(map(repr, paths[:8])) + (f" and {len(paths) - 8} more" if len(paths) > 8 else "")
+    shown = ", ".join(map(repr, paths[:8])) + (
+        f" and {len(paths) - 8} more" if len(paths) > 8 else ""
+    )
     warn_user(
-        f"`apply` made state anew, since the one that it was given {why}: {shown}. What it had before, such as moving averages, "
-        "is gone if the state was left behind by mistake. Pass on what `init` or the last `apply` returned, or None as the "
-        "state to begin anew.",
+        f"`apply` made state anew, since the one that it was given {why}: {shown}. What it had"
+        " before, such as moving averages, is gone if the state was left behind by mistake. Pass"
+        " on what `init` or the last `apply` returned, or None as the state to begin anew.",
         EmptyStateWarning,
     )
 
@@ -131,15 +141,17 @@ def call(f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         out = f(*args, **kwargs)
         if isinstance(out, (Generator, Coroutine, AsyncGenerator)):
             raise FrameError(
-                f"The function that was transformed returned {kind_of(out)}, whose code has not run yet, and would run "
-                "without a frame. Transform a plain function: return list(...) of a generator, and await outside."
+                f"The function that was transformed returned {kind_of(out)}, whose code has not run"
+                " yet, and would run without a frame. Transform a plain function: return list(...)"
+                " of a generator, and await outside."
             )
         return out
     except jax.errors.UnexpectedTracerError as error:
         error.add_note(
-            "This came up inside a function transformed by purestate. Often a plain JAX transform (jax.vmap, "
-            "jax.lax.scan, ...) is used inside it on a function that makes or changes variables, or keeps an array "
-            "somewhere. Use ps.vmap, ps.scan, ..., or `ps.purify(f)`, which is pure."
+            "This came up inside a function transformed by purestate. Often a plain JAX transform"
+            " (jax.vmap, jax.lax.scan, ...) is used inside it on a function that makes or changes"
+            " variables, or keeps an array somewhere. Use ps.vmap, ps.scan, ..., or `ps.purify(f)`,"
+            " which is pure."
         )
         raise
     except Exception as error:
@@ -157,24 +169,29 @@ def new_keys(rng: Any, signature: str, given: tuple[Any, ...], rng_mode: str = "
         return keys_for(rng, rng_mode)
     except InvalidRNGError as error:
         raise InvalidRNGError(
-            f"`rng` was expected to be a random key, an int, a dict of keys by stream, or None, but got {outline(rng)}. "
-            f"{_in_order(signature, given)} ({error})"
+            "`rng` was expected to be a random key, an int, a dict of keys by stream, or None, but"
+            f" got {outline(rng)}. {_in_order(signature, given)} ({error})"
         ) from None
 
 
 def _in_order(signature: str, given: tuple[Any, ...]) -> str:
-    return f"Expected {signature}, got {signature.split('(')[0]}({', '.join(map(outline, given))}, ...): is the order right?"
+    return (
+        f"Expected {signature}, got {signature.split('(')[0]}({', '.join(map(outline, given))},"
+        " ...): is the order right?"
+    )
 
 
-def check_mapping(name: str, value: Any, signature: str, given: tuple[Any, ...]) -> Mapping[str, Any]:
+def check_mapping(
+    name: str, value: Any, signature: str, given: tuple[Any, ...]
+) -> Mapping[str, Any]:
     """Returns a dict that was given to `apply`, or says what is wrong with it."""
     if value is None:
         return {}
     # Some containers of TensorFlow wrap a dict without being a Mapping.
     if not isinstance(value, Mapping) and type(value).__name__ != "_DictWrapper":
         raise ArgumentError(
-            f"`{name}` was expected to be a dict of dicts, {{module: {{name: array}}}}, but got {outline(value)}. "
-            f"{_in_order(signature, given)}"
+            f"`{name}` was expected to be a dict of dicts, {{module: {{name: array}}}}, but got"
+            f" {outline(value)}. {_in_order(signature, given)}"
         )
     return value
 
@@ -185,8 +202,9 @@ def check_not_compiled(f: Any) -> None:
         raise ArgumentError(f"`ps.transform` and its kin take a function, but got {outline(f)}.")
     if hasattr(f, "lower") and hasattr(f, "clear_cache"):  # what jax.jit and jax.pmap return
         raise FrameError(
-            f"{getattr(f, '__name__', 'The function')} is compiled already (jax.jit or jax.pmap), so its side effects would "
-            "be lost. Transform the plain function, and compile what comes out: jax.jit(ps.transform(f).apply)."
+            f"{getattr(f, '__name__', 'The function')} is compiled already (jax.jit or jax.pmap),"
+            " so its side effects would be lost. Transform the plain function, and compile what"
+            " comes out: jax.jit(ps.transform(f).apply)."
         )
 
 
@@ -213,7 +231,8 @@ def _with_leading(
     rest = list(signature.parameters.values())
     last = [rest.pop()] if rest and rest[-1].kind == inspect.Parameter.VAR_KEYWORD else []
     options = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in keywords.items()
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
+        for name, value in keywords.items()
     ]
     # Not validated: f may have arguments of the same names, to be passed by position.
     return inspect.Signature(
@@ -227,7 +246,9 @@ def tell_signature(
     """Gives `init` or `apply` the signature of the function `of`, with arguments before and keywords after."""
     function.__name__ += "_fn"  # as in dm-haiku: jaxprs, profiles and what is read off them show it
     signature = _signature(of)
-    function.__signature__ = _with_leading(signature, leading, returns(signature.return_annotation), keywords)
+    function.__signature__ = _with_leading(
+        signature, leading, returns(signature.return_annotation), keywords
+    )
     function.original_function = original_function(of)
 
 
@@ -273,15 +294,17 @@ def transform_with_state(
 
     Args:
       f: a function that makes and uses modules, parameters, state and random keys.
-      rng_mode: "sequence" splits the given key again and again, so that a first value depends on what was made before it,
-        as in dm-haiku. With "path" it depends on the path of the variable instead: others may be added, removed or reordered.
-      strict: whether `apply` first has `check` look at what it is given, each time it is traced (without `jax.jit`, each time it
-        is called).
+      rng_mode: "sequence" splits the given key again and again, so that a first value depends on
+        what was made before it, as in dm-haiku. With "path" it depends on the path of the variable
+        instead: others may be added, removed or reordered.
+      strict: whether `apply` first has `check` look at what it is given, each time it is traced
+        (without `jax.jit`, each time it is called).
 
     Returns:
       `init(rng, *args, **kwargs) -> (params, state)` and
       `apply(params, state, rng, *args, **kwargs) -> (out, state)`. Both are pure: they leave their
-      arguments alone, and can be given to any JAX transform. `rng` is a key, an int, a dict of keys by stream (see
+      arguments alone, and can be given to any JAX transform. `rng` is a key, an int, a dict of keys
+        by stream (see
       `next_rng_key`), or None.
 
     Raises:
@@ -294,8 +317,11 @@ def transform_with_state(
     def init(rng: Rng, *args: Any, **kwargs: Any) -> tuple[MutableParams, MutableState]:
         return run_init(f, rng, args, kwargs, rng_mode)
 
-    def apply(params: Any, state: Any, rng: Rng, *args: Any, **kwargs: Any) -> tuple[Any, MutableState]:
-        # Without a state to tell otherwise, the caller may well have meant a transform that has none.
+    def apply(
+        params: Any, state: Any, rng: Rng, *args: Any, **kwargs: Any
+    ) -> tuple[Any, MutableState]:
+        # Without a state to tell otherwise, the caller may well have meant a transform that has
+        # none.
         signature = _WITHOUT_STATE if state is None else _WITH_STATE
         return run_apply(f, params, state, rng, signature, args, kwargs, rng_mode)
 
@@ -343,8 +369,9 @@ def transform(
 def no_keyword(name: str, kwargs: Mapping[str, Any]) -> None:
     if name in kwargs:
         raise ArgumentError(
-            f"`apply` was given `{name}=...` by name, but takes no {name} of its own any more. If the function that was "
-            f"transformed has an argument called {name!r}, pass it by position, or call it something else."
+            f"`apply` was given `{name}=...` by name, but takes no {name} of its own any more. If"
+            f" the function that was transformed has an argument called {name!r}, pass it by"
+            " position, or call it something else."
         )
 
 
@@ -352,15 +379,17 @@ def no_state(state: Mapping[str, Any]) -> None:
     if state:
         names = ", ".join(repr(name) for name in list(state)[:4])
         raise NonEmptyStateError(
-            f"The function makes state (in {names}), which this transform has no place for. Use "
-            "`ps.transform_with_state` (or `ps.multi_transform_with_state`), and carry the state along."
+            f"The function makes state (in {names}), which this transform has no place for. Use"
+            " `ps.transform_with_state` (or `ps.multi_transform_with_state`), and carry the state"
+            " along."
         )
 
 
 def _check_pair(f: Any, what: str, made_by: str) -> None:
     if not (hasattr(f, "init") and hasattr(f, "apply")):
         raise ArgumentError(
-            f"`ps.{what}` takes what `ps.{made_by}` returned, but was given {kind_of(f)}: write ps.{what}(ps.{made_by}(f))."
+            f"`ps.{what}` takes what `ps.{made_by}` returned, but was given {kind_of(f)}: write"
+            f" ps.{what}(ps.{made_by}(f))."
         )
 
 
@@ -431,5 +460,7 @@ def with_empty_state(f: Transformed[P, R]) -> TransformedWithState[P, R]:
 
     original = original_function(f)
     tell_signature(init, ("rng",), original, lambda _: tuple[Params, State])
-    tell_signature(apply, ("params", "state", "rng"), original, lambda out: tuple[or_any(out), State])
+    tell_signature(
+        apply, ("params", "state", "rng"), original, lambda out: tuple[or_any(out), State]
+    )
     return TransformedWithState(init, apply)  # pyright: ignore[reportArgumentType]

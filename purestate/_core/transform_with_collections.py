@@ -53,8 +53,8 @@ def _as_container(mutable: Any) -> AllBut | tuple[str, ...]:
     wrong = [name for name in names if not isinstance(name, str)]
     if wrong:
         raise ArgumentError(
-            f"`mutable` has to be a bool, the name of a collection, a list of names, or ps.AllBut(names), but it is or "
-            f"holds {outline(wrong[0])}."
+            "`mutable` has to be a bool, the name of a collection, a list of names, or"
+            f" ps.AllBut(names), but it is or holds {outline(wrong[0])}."
         )
     return names
 
@@ -83,20 +83,28 @@ def transform_with_collections(
 
     Returns:
       `init(rng, *args, **kwargs) -> {"params": ..., "batch_stats": ..., ...}`, each collection
-      `{module: {name: array}}`, all with their first values. And `apply(variables, rng, *args, mutable=False, **kwargs)`,
-      which returns `out`, or, where something is mutable, `(out, updated)` with the collections that are. `mutable` is True,
-      False, a name, a list of names, or `AllBut(names)`. What is not mutable can be read, but neither set nor made.
+      `{module: {name: array}}`, all with their first values. And `apply(variables, rng, *args,
+        mutable=False, **kwargs)`,
+      which returns `out`, or, where something is mutable, `(out, updated)` with the collections
+        that are. `mutable` is True,
+      False, a name, a list of names, or `AllBut(names)`. What is not mutable can be read, but
+        neither set nor made.
 
     Raises:
       FrameError: `f` is compiled already.
-      ArgumentError: `f` is not a function; from `apply`, `variables` or `mutable` is not of that form.
-      ImmutableCollectionError: from `apply`, if a variable is set in a collection that is not mutable.
+      ArgumentError: `f` is not a function; from `apply`, `variables` or `mutable` is not of that
+        form.
+      ImmutableCollectionError: from `apply`, if a variable is set in a collection that is not
+        mutable.
     """
     check_not_compiled(f)
 
     def init(rng: Any, *args: Any, **kwargs: Any) -> Variables:
         frame = Frame(
-            {name: Collection(name, {}, {}, creatable=True, writable=True) for name in ("params", "state")},
+            {
+                name: Collection(name, {}, {}, creatable=True, writable=True)
+                for name in ("params", "state")
+            },
             new_keys(rng, "init(rng, ...)", (rng,), rng_mode),
             running_init=True,
             mutable=_ALL,
@@ -113,14 +121,15 @@ def transform_with_collections(
         for name, bundle in variables.items():
             if not isinstance(bundle, Mapping):
                 raise ArgumentError(
-                    f"`variables` has to be {{collection: {{module: {{name: array}}}}}}, but its {name!r} is {outline(bundle)}. "
-                    f"Are the arguments in this order? {_APPLY}"
+                    "`variables` has to be {collection: {module: {name: array}}}, but its"
+                    f" {name!r} is {outline(bundle)}. Are the arguments in this order? {_APPLY}"
                 )
             inner = next(iter(bundle.values()), {})
             if not isinstance(inner, Mapping):
                 raise ArgumentError(
-                    f"`variables` has to be {{collection: {{module: {{name: array}}}}}}, but it is one level short: {name!r} holds "
-                    f"{outline(inner)}. Were params given without their collection? Write {{'params': params, **others}}."
+                    "`variables` has to be {collection: {module: {name: array}}}, but it is"
+                    f" one level short: {name!r} holds {outline(inner)}. Were params given without"
+                    " their collection? Write {'params': params, **others}."
                 )
         may_change = _as_container(mutable)
         collections: dict[str, Collection] = {}
@@ -134,7 +143,10 @@ def transform_with_collections(
                 writable=changes,
             )
         frame = Frame(
-            collections, new_keys(rng, _APPLY, (variables, rng), rng_mode), running_init=False, mutable=may_change
+            collections,
+            new_keys(rng, _APPLY, (variables, rng), rng_mode),
+            running_init=False,
+            mutable=may_change,
         )
         with ActiveFrame(frame):
             out = call(f, args, kwargs)
@@ -142,8 +154,14 @@ def transform_with_collections(
                 check()
         if not may_change and not isinstance(may_change, AllBut):
             return out
-        updated = {name: collection.values for name, collection in collections.items() if name in may_change}
-        return out, {name: bundle for name, bundle in updated.items() if bundle or name in variables}
+        updated = {
+            name: collection.values
+            for name, collection in collections.items()
+            if name in may_change
+        }
+        return out, {
+            name: bundle for name, bundle in updated.items() if bundle or name in variables
+        }
 
     tell_signature(init, ("rng",), f, lambda _: Variables)
     if strict:

@@ -34,10 +34,15 @@ def check_arrays(path: str, name: str, value: Any, what: str) -> None:
         if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
             modules = hasattr(leaf, "module_name")
             raise VariableTypeError(
-                f"{what} {variable_path(path, name)!r} has to be an array, or a pytree of arrays, but it "
-                f"{'contains a Module' if modules else 'is' if leaf is value else 'contains'} "
-                f"{'(' if modules else 'a '}{type(leaf).__name__}{')' if modules else ''}."
-                + (" Keep a module as an attribute; its variables are stored under its own path." if modules else "")
+                f"{what} {variable_path(path, name)!r} has to be an array, or a pytree of arrays,"
+                " but it"
+                f" {'contains a Module' if modules else 'is' if leaf is value else 'contains'}"
+                f" {'(' if modules else 'a '}{type(leaf).__name__}{')' if modules else ''}."
+                + (
+                    " Keep a module as an attribute; its variables are stored under its own path."
+                    if modules
+                    else ""
+                )
             )
         if _is_unknown_to_jax(leaf):
             raise _unknown_to_jax(what, path, name, leaf)
@@ -50,15 +55,17 @@ def _is_unknown_to_jax(value: Any) -> bool:
 
 def _unknown_to_jax(what: str, path: str, name: str, value: Any) -> VariableTypeError:
     return VariableTypeError(
-        f"{what} {variable_path(path, name)!r} has to be an array of numbers, but it is one of numpy's dtype {value.dtype}, which "
-        "JAX does not have."
+        f"{what} {variable_path(path, name)!r} has to be an array of numbers, but it is one of"
+        f" numpy's dtype {value.dtype}, which JAX does not have."
     )
 
 
 def check_name(path: str, name: str) -> None:
     """Raises unless a name is a string."""
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise VariableTypeError(f"A variable of {path!r} is called {name!r}; its name has to be a string, such as 'w'.")
+        raise VariableTypeError(
+            f"A variable of {path!r} is called {name!r}; its name has to be a string, such as 'w'."
+        )
 
 
 def immutable(frame: Frame, collection: str, path: str, name: str) -> ImmutableCollectionError:
@@ -68,16 +75,17 @@ def immutable(frame: Frame, collection: str, path: str, name: str) -> ImmutableC
     where = f"{name!r} of {path!r} in the collection {collection!r}"
     if frame.mutable is None:
         return ImmutableCollectionError(
-            f"{where} was set, but parameters do not change while `apply` of this transform runs. Keep what changes as state "
-            "(ps.set_state), or use `ps.transform_with_collections` and `apply(variables, rng, ..., mutable=['params'])`."
+            f"{where} was set, but parameters do not change while `apply` of this transform runs."
+            " Keep what changes as state (ps.set_state), or use `ps.transform_with_collections`"
+            " and `apply(variables, rng, ..., mutable=['params'])`."
         )
     asked = list(frame.mutable) if isinstance(frame.mutable, (list, tuple, set, frozenset)) else []
     near = difflib.get_close_matches(collection, [str(given) for given in asked], n=1)
     told = frame.mutable if isinstance(frame.mutable, AllBut) else (asked or False)
     hint = f" Did you mean {collection!r} where you wrote {near[0]!r}?" if near else ""
     return ImmutableCollectionError(
-        f"{where} was set, but `apply` was told mutable={told}.{hint} To have it changed, and returned, call "
-        f"`apply(variables, rng, ..., mutable=[{collection!r}])`."
+        f"{where} was set, but `apply` was told mutable={told}.{hint} To have it changed, and"
+        f" returned, call `apply(variables, rng, ..., mutable=[{collection!r}])`."
     )
 
 
@@ -86,8 +94,9 @@ def no_initializer(path: str, name: str) -> Callable[[Any, Any], Any]:
 
     def init(shape: Any, dtype: Any) -> Any:
         raise MissingInitializerError(
-            f"{name!r} of {path!r} has to be made, with shape {tuple(shape)} and dtype {jnp.dtype(dtype).name}, but no "
-            "initializer was given. Pass one, such as init=jnp.zeros or init=ps.initializers.TruncatedNormal()."
+            f"{name!r} of {path!r} has to be made, with shape {tuple(shape)} and dtype"
+            f" {jnp.dtype(dtype).name}, but no initializer was given. Pass one, such as"
+            " init=jnp.zeros or init=ps.initializers.TruncatedNormal()."
         )
 
     return init
@@ -97,11 +106,18 @@ def check_size(path: str, name: str, shape: Any) -> None:
     """Raises for a number, and for a shape that no array can have: XLA ends the process where its size is no 64-bit number."""
     if isinstance(shape, int):
         raise VariableTypeError(
-            f"{variable_path(path, name)!r} needs a shape, such as [3, 4], but was given {shape}: write [{shape}]."
+            f"{variable_path(path, name)!r} needs a shape, such as [3, 4], but was given {shape}:"
+            f" write [{shape}]."
         )
-    sizes = [size for size in shape if isinstance(size, int)] if isinstance(shape, (tuple, list)) else []
+    sizes = (
+        [size for size in shape if isinstance(size, int)]
+        if isinstance(shape, (tuple, list))
+        else []
+    )
     if math.prod(sizes) >= 2**63:
-        raise VariableError(f"{variable_path(path, name)!r} cannot be made: no array is as large as {tuple(shape)}.")
+        raise VariableError(
+            f"{variable_path(path, name)!r} cannot be made: no array is as large as {tuple(shape)}."
+        )
 
 
 def check_specification(path: str, name: str, shape: Any, dtype: Any, init: Any) -> None:
@@ -112,18 +128,27 @@ def check_specification(path: str, name: str, shape: Any, dtype: Any, init: Any)
     what = variable_path(path, name)
     if init is not None and not callable(init):
         raise VariableTypeError(
-            f"The initializer of {what!r} has to be a function, `init(shape, dtype) -> array`, such as jnp.zeros or "
-            f"ps.initializers.Constant(1.0), but it is {outline_argument(init)}."
+            f"The initializer of {what!r} has to be a function, `init(shape, dtype) -> array`, such"
+            f" as jnp.zeros or ps.initializers.Constant(1.0), but it is {outline_argument(init)}."
         )
     if not isinstance(shape, (tuple, list)):
         if not hasattr(shape, "__iter__") or isinstance(shape, (str, bytes, dict)):
-            raise VariableTypeError(f"{what!r} needs a shape, such as [3, 4], but was given {outline_argument(shape)}.")
-    elif any(size is None or isinstance(size, (float, complex, str, bytes, list, tuple, dict)) for size in shape):
-        raise VariableTypeError(f"{what!r} needs a shape of whole numbers, such as [3, 4], but was given {shape!r}.")
+            raise VariableTypeError(
+                f"{what!r} needs a shape, such as [3, 4], but was given {outline_argument(shape)}."
+            )
+    elif any(
+        size is None or isinstance(size, (float, complex, str, bytes, list, tuple, dict))
+        for size in shape
+    ):
+        raise VariableTypeError(
+            f"{what!r} needs a shape of whole numbers, such as [3, 4], but was given {shape!r}."
+        )
     elif any(isinstance(size, int) and size < 0 for size in shape):
         raise VariableTypeError(f"{what!r} cannot be made: {tuple(shape)} has a size below 0.")
     try:
-        is_dtype = jnp.issubdtype(dtype, jax.dtypes.extended) or jnp.dtype(dtype).kind not in "OSUTMm"
+        is_dtype = (
+            jnp.issubdtype(dtype, jax.dtypes.extended) or jnp.dtype(dtype).kind not in "OSUTMm"
+        )
     except (TypeError, ValueError):
         is_dtype = False
     if not is_dtype:
@@ -135,16 +160,16 @@ def check_specification(path: str, name: str, shape: Any, dtype: Any, init: Any)
 def no_bundle(path: str, bundle: Any) -> ArgumentError:
     """The error for a module in params, or in state, that has no dict."""
     return ArgumentError(
-        f"What `apply` was given has {outline_argument(bundle)} for the module {path!r}, where a dict, {{name: array}}, is needed. "
-        "Pass what `init` returned."
+        f"What `apply` was given has {outline_argument(bundle)} for the module {path!r}, where a"
+        " dict, {name: array}, is needed. Pass what `init` returned."
     )
 
 
 def not_an_array(path: str, name: str, value: Any) -> VariableTypeError:
     """The error for a parameter that was made, and is no array."""
     return VariableTypeError(
-        f"Parameter {name!r} of {path!r} has to be an array, but its initializer, creator or getter returned "
-        f"{kind_of(value)}."
+        f"Parameter {name!r} of {path!r} has to be an array, but its initializer, creator or getter"
+        f" returned {kind_of(value)}."
     )
 
 
@@ -163,9 +188,9 @@ def missing_parameter(params: Collection, path: str, name: str, shape: Any) -> P
     if path in params.values and not hasattr(params.values[path], "keys"):
         return no_bundle(path, params.values[path])
     return MissingParameterError(
-        f"`apply` needs parameter {name!r} of {path!r} with shape {tuple(shape)}, and was not given it. "
-        f"{_what_is_there(params, path, name)} {_swapped(path, name)}"
-        "All parameters are made by `init`: run it on the same function, and pass on what it returned."
+        f"`apply` needs parameter {name!r} of {path!r} with shape {tuple(shape)}, and was not given"
+        f" it. {_what_is_there(params, path, name)} {_swapped(path, name)}All parameters are made"
+        " by `init`: run it on the same function, and pass on what it returned."
     )
 
 
@@ -173,18 +198,27 @@ def _swapped(path: str, name: str) -> str:
     frames = ambient.get()[0]
     state = frames[-1].collections["state"].values if frames else {}
     is_there = name in _names_in(state.get(path))
-    return "The given state has it: are params and state in each other's place? " if is_there else ""
+    return (
+        "The given state has it: are params and state in each other's place? " if is_there else ""
+    )
 
 
 def _what_is_there(kept: Collection, path: str, name: str) -> str:
     """What a collection has where a variable is missed, and what is called nearly the same."""
     import difflib  # here, since only errors need it
 
-    have = [variable_path(module, key) for module, bundle in kept.values.items() for key in _names_in(bundle)]
+    have = [
+        variable_path(module, key)
+        for module, bundle in kept.values.items()
+        for key in _names_in(bundle)
+    ]
     if path in kept.values:
         there = f"{path!r} has {_listed(_names_in(kept.values[path]))}."
     else:
-        there = f"There is no module {path!r} in {kept.name}{'' if kept.values else ', which are empty'}."
+        there = (
+            f"There is no module {path!r} in"
+            f" {kept.name}{'' if kept.values else ', which are empty'}."
+        )
     near = difflib.get_close_matches(variable_path(path, name), have, n=3, cutoff=0.6)
     return there + (f" Near it: {_listed(near)}." if near else "")
 
@@ -201,18 +235,19 @@ def check_same_kind(path: str, name: str, before: Any, now: Any) -> None:
     before, now = (jnp.float32 if dtype is None else dtype for dtype in (before, now))
     if _kind(before) != _kind(now):
         raise DtypeMismatchError(
-            f"Parameter {name!r} of {path!r} is asked for with dtype {jnp.dtype(before).name} and with dtype "
-            f"{jnp.dtype(now).name} in one run: the same name is one array. Ask for the same dtype at both places and convert "
-            "what you get, or give one of them another name."
+            f"Parameter {name!r} of {path!r} is asked for with dtype {jnp.dtype(before).name} and"
+            f" with dtype {jnp.dtype(now).name} in one run: the same name is one array. Ask for the"
+            " same dtype at both places and convert what you get, or give one of them another"
+            " name."
         )
 
 
 def not_shared(path: str, name: str) -> VariableError:
     """The error for params that still have an array of their own for a shared parameter."""
     return VariableError(
-        f"Parameter {name!r} of {path!r} is to be shared (ps.share), but params have an array of its own for it, which would "
-        f"be left unused. Take {variable_path(path, name)!r} out of them; were they made before it was shared, "
-        "`ps.surgery.delete` does."
+        f"Parameter {name!r} of {path!r} is to be shared (ps.share), but params have an array of"
+        f" its own for it, which would be left unused. Take {variable_path(path, name)!r} out of"
+        " them; were they made before it was shared, `ps.surgery.delete` does."
     )
 
 
@@ -229,40 +264,51 @@ def no_value_yet(state: Collection, path: str, name: str) -> MissingStateError:
     """The error for state that is read before it was set, with nothing to make it from."""
     there = _listed(_names_in(state.values[path])) if path in state.values else "no state at all"
     return MissingStateError(
-        f"State {name!r} of {path!r} has no value yet ({path!r} has {there}). Either call what sets it first (in a "
-        "normalization layer: run once with is_training=True), or pass shape and init to make it here."
+        f"State {name!r} of {path!r} has no value yet ({path!r} has {there}). Either call what sets"
+        " it first (in a normalization layer: run once with is_training=True), or pass shape and"
+        " init to make it here."
     )
 
 
 def would_begin_anew(state: Collection, path: str, name: str) -> MissingStateError:
     """The error for a read of state that `apply` was not given, though it was given some."""
     return MissingStateError(
-        f"`apply` reads state {name!r} of {path!r}, which the given state lacks: {_what_is_there(state, path, name)} It "
-        "would begin anew, without a word. Pass the whole state that `init` or the last `apply` returned; make it in `init` "
-        "(a normalization layer: with is_training=True); or pass None as the state to begin anew on purpose. "
-        "ps.config.set(new_state='warn') lets single entries be made here."
+        f"`apply` reads state {name!r} of {path!r}, which the given state lacks:"
+        f" {_what_is_there(state, path, name)} It would begin anew, without a word. Pass the whole"
+        " state that `init` or the last `apply` returned; make it in `init` (a normalization"
+        " layer: with is_training=True); or pass None as the state to begin anew on purpose."
+        " ps.config.set(new_state='warn') lets single entries be made here."
     )
 
 
-def missing_in(collection: Collection, path: str, name: str, asked: str | None = None) -> MissingStateError:
+def missing_in(
+    collection: Collection, path: str, name: str, asked: str | None = None
+) -> MissingStateError:
     """The error for a variable that is not in a collection, `asked` by name, and may not be made there."""
     import difflib  # here, since only errors need it
 
     frames = ambient.get()[0]
     asked = asked or collection.name
     there = (
-        [other for other, kept in frames[-1].collections.items() if kept.values and other != asked] if frames else []
+        [other for other, kept in frames[-1].collections.items() if kept.values and other != asked]
+        if frames
+        else []
     )
     near = difflib.get_close_matches(asked, there, n=1)
     hint = f" Did you mean the collection {near[0]!r}?" if near else ""
     if frames and (frames[-1].running_init or frames[-1].mutable is None):
         return MissingStateError(
-            f"{name!r} of {path!r} is not in the collection {asked!r}: {_what_is_there(collection, path, name)}{hint} "
-            "Make it before it is read: `ps.variable(collection, name, shape, init=...)`."
+            f"{name!r} of {path!r} is not in the collection {asked!r}:"
+            f" {_what_is_there(collection, path, name)}{hint} Make it before it is read:"
+            " `ps.variable(collection, name, shape, init=...)`."
         )
-    have = [variable_path(module, key) for module, bundle in collection.values.items() for key in _names_in(bundle)]
+    have = [
+        variable_path(module, key)
+        for module, bundle in collection.values.items()
+        for key in _names_in(bundle)
+    ]
     return MissingStateError(
-        f"`apply` needs {name!r} of {path!r} in the collection {collection.name!r}, was not given it, and may not make it. "
-        f"{collection.name!r} has {_listed(have)}.{hint} Pass all that `init` returned, or have it made with "
-        f"mutable=[{collection.name!r}]."
+        f"`apply` needs {name!r} of {path!r} in the collection {collection.name!r}, was not given"
+        f" it, and may not make it. {collection.name!r} has {_listed(have)}.{hint} Pass all that"
+        f" `init` returned, or have it made with mutable=[{collection.name!r}]."
     )

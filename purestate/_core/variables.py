@@ -64,8 +64,8 @@ def get_parameter(
       shape: the shape that is expected, and that a new parameter gets.
       dtype: what a new parameter gets; float32 where None.
       init: `init(shape, dtype)` makes the first value.
-      trainable: False for one that is not to be trained: it gets no gradient, and `specs` says so, for
-        `partition_trainable` and `trainable_only`. None leaves it to be said elsewhere.
+      trainable: False for one that is not to be trained: it gets no gradient, and `specs` says so,
+        for `partition_trainable` and `trainable_only`. None leaves it to be said elsewhere.
       axes: a name for each axis, for `specs` to tell.
 
     Returns:
@@ -77,7 +77,8 @@ def get_parameter(
       ShapeMismatchError: the one that was given has another shape.
       DtypeMismatchError: it was asked for before in this run, with a dtype of another kind.
       MissingInitializerError: it is to be made and `init` is None.
-      VariableTypeError: `init` or a getter returned something that is not an array; or the name is no string.
+      VariableTypeError: `init` or a getter returned something that is not an array; or the name is
+        no string.
       JaxUsageError: it is to be made inside a plain JAX transform and would not outlive it.
     """
     frames, hooks = ambient.get()
@@ -111,9 +112,13 @@ def get_parameter(
     elif config.ever_strict:
         trace_guard.check_strictly(frame.trace_state, f"`ps.get_parameter({name!r})`", path)
     if frame.recorder is not None:
-        value = frame.recorder.note(frame, "params", path, name, value, init=init, trainable=trainable, axes=axes)
+        value = frame.recorder.note(
+            frame, "params", path, name, value, init=init, trainable=trainable, axes=axes
+        )
     if hooks:
-        value = run_getters(frame, hooks, "params", path, name, shape, dtype or jnp.float32, init, value)
+        value = run_getters(
+            frame, hooks, "params", path, name, shape, dtype or jnp.float32, init, value
+        )
     try:
         actual = value.shape
     except AttributeError:
@@ -121,9 +126,9 @@ def get_parameter(
     # A list is never equal to a tuple; most callers pass one or the other all the time.
     if actual != shape and actual != tuple(shape):
         raise ShapeMismatchError(
-            f"Parameter {name!r} of {path!r} has shape {tuple(actual)}, but {tuple(shape)} was asked for "
-            f"(dtype {jnp.dtype(dtype or jnp.float32).name}). Either the params come from another model, or the input has "
-            "another shape than at init."
+            f"Parameter {name!r} of {path!r} has shape {tuple(actual)}, but {tuple(shape)} was"
+            f" asked for (dtype {jnp.dtype(dtype or jnp.float32).name}). Either the params come"
+            " from another model, or the input has another shape than at init."
         )
     if trainable is False:
         value = jax.lax.stop_gradient(value)
@@ -154,7 +159,9 @@ def _create_parameter(
     return value
 
 
-def keep_new(frame: Frame, collection: Collection, path: str, name: str, value: Any, what: str) -> None:
+def keep_new(
+    frame: Frame, collection: Collection, path: str, name: str, value: Any, what: str
+) -> None:
     """Puts a new variable into a collection, unless it would die with an inner trace."""
     trace_guard.check_strictly(frame.trace_state, what, path)
     trace_guard.check_outlives_trace(value, frame.trace_state, what, path)
@@ -163,12 +170,24 @@ def keep_new(frame: Frame, collection: Collection, path: str, name: str, value: 
         collection.initial.setdefault(path, {}).setdefault(name, value)
 
 
-def _context(frame: Frame, path: str, name: str, shape: Any, dtype: Any, init: Any) -> GetterContext:
-    return GetterContext(variable_path(path, name), frame.scope.module, dtype, shape, init, lift_prefix())
+def _context(
+    frame: Frame, path: str, name: str, shape: Any, dtype: Any, init: Any
+) -> GetterContext:
+    return GetterContext(
+        variable_path(path, name), frame.scope.module, dtype, shape, init, lift_prefix()
+    )
 
 
 def _run_creators(
-    frame: Frame, hooks: Any, collection: str, path: str, name: str, shape: Any, dtype: Any, init: Any, creating: Any
+    frame: Frame,
+    hooks: Any,
+    collection: str,
+    path: str,
+    name: str,
+    shape: Any,
+    dtype: Any,
+    init: Any,
+    creating: Any,
 ) -> Any:
     functions = functions_for(("create", collection), hooks) if hooks else None
     outer = frame.making
@@ -181,19 +200,36 @@ def _run_creators(
                 check_specification(path, name, shape, dtype, init)
                 raise
         context = _context(frame, path, name, shape, dtype, init)
-        return run_chain(functions, lambda shape, dtype, init: init(shape, dtype), context, shape, dtype, creating)
+        return run_chain(
+            functions,
+            lambda shape, dtype, init: init(shape, dtype),
+            context,
+            shape,
+            dtype,
+            creating,
+        )
     finally:
         frame.making = outer
 
 
 def run_getters(
-    frame: Frame, hooks: Any, collection: str, path: str, name: str, shape: Any, dtype: Any, init: Any, value: Any
+    frame: Frame,
+    hooks: Any,
+    collection: str,
+    path: str,
+    name: str,
+    shape: Any,
+    dtype: Any,
+    init: Any,
+    value: Any,
 ) -> Any:
     """Runs the getters that are active around a value that is read."""
     functions = functions_for(("get", collection), hooks)
     if not functions:
         return value
-    return run_chain(functions, lambda value: value, _context(frame, path, name, shape, dtype, init), value)
+    return run_chain(
+        functions, lambda value: value, _context(frame, path, name, shape, dtype, init), value
+    )
 
 
 def get_state(
@@ -229,7 +265,8 @@ def get_state(
 
     Raises:
       FrameError: used outside a transformed function.
-      MissingStateError: there is none, and `init` or `shape` is None; or `apply` was given a state that lacks it.
+      MissingStateError: there is none, and `init` or `shape` is None; or `apply` was given a state
+        that lacks it.
       VariableTypeError: `init` returned something that is not an array; or the name is no string.
       JaxUsageError: it is to be made inside a plain JAX transform and would not outlive it.
     """
@@ -261,17 +298,29 @@ def get_state(
 
 
 def _create_state(
-    frame: Frame, hooks: Any, state: Collection, path: str, name: str, shape: Any, dtype: Any, init: Any
+    frame: Frame,
+    hooks: Any,
+    state: Collection,
+    path: str,
+    name: str,
+    shape: Any,
+    dtype: Any,
+    init: Any,
 ) -> Any:
     if init is None:
         raise no_value_yet(state, path, name)
     if shape is None or dtype is None:
         raise MissingStateError(
-            f"State {name!r} of {path!r} has no value yet, and {'shape' if shape is None else 'dtype'} is None: pass both "
-            "shape and dtype along with init to have it made."
+            f"State {name!r} of {path!r} has no value yet, and"
+            f" {'shape' if shape is None else 'dtype'} is None: pass both shape and dtype along"
+            " with init to have it made."
         )
     if not state.creatable:
-        raise would_begin_anew(state, path, name) if frame.mutable is None else missing_in(state, path, name)
+        raise (
+            would_begin_anew(state, path, name)
+            if frame.mutable is None
+            else missing_in(state, path, name)
+        )
     check_size(path, name, shape)
     value = _run_creators(frame, hooks, "state", path, name, shape, dtype, init, init)
     if value is not DO_NOT_STORE:
@@ -317,7 +366,9 @@ def set_state(name: str, value: Any, *, collection: str | None = None) -> None:
         if functions:
             shape = jax.tree.map(lambda leaf: getattr(leaf, "shape", None), value)
             dtype = jax.tree.map(lambda leaf: getattr(leaf, "dtype", None), value)
-            context = SetterContext(variable_path(path, name), frame.scope.module, dtype, shape, lift_prefix())
+            context = SetterContext(
+                variable_path(path, name), frame.scope.module, dtype, shape, lift_prefix()
+            )
             value = run_chain(functions, lambda value: value, context, value)
     if value is DO_NOT_STORE:
         return
@@ -337,7 +388,9 @@ def set_state(name: str, value: Any, *, collection: str | None = None) -> None:
         raise immutable(frame, state.name, path, name)
     keep_new(frame, state, path, name, value, f"`ps.set_state({name!r})`")
     if frame.recorder is not None:
-        frame.recorder.note_set(frame, frame.labels.get((path, name), state.name), path, name, value)
+        frame.recorder.note_set(
+            frame, frame.labels.get((path, name), state.name), path, name, value
+        )
 
 
 def get_params() -> Bundle:
@@ -435,5 +488,9 @@ def lift_prefix() -> str | None:
     frames = ambient.get()[0]
     if not frames[-1].running_init:
         return None
-    prefixes = [frame.scope.module.prefix_name for frame in frames if getattr(frame.scope.module, "prefix_name", None)]
+    prefixes = [
+        frame.scope.module.prefix_name
+        for frame in frames
+        if getattr(frame.scope.module, "prefix_name", None)
+    ]
     return "/".join(prefixes) + "/" if prefixes else None

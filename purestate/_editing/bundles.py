@@ -35,7 +35,9 @@ def traverse(structure: AnyBundle) -> Iterator[tuple[str, str, Any]]:
     Raises:
       BundleTypeError: `structure` is not two mappings deep.
     """
-    if not hasattr(structure, "keys"):  # and not isinstance: some containers of TensorFlow are no Mapping
+    if not hasattr(
+        structure, "keys"
+    ):  # and not isinstance: some containers of TensorFlow are no Mapping
         raise _not_a_bundle(structure, "")
     for module in sorted(structure):
         values = structure[module]
@@ -48,8 +50,8 @@ def traverse(structure: AnyBundle) -> Iterator[tuple[str, str, Any]]:
 def _not_a_bundle(value: Any, where: str) -> BundleTypeError:
     what = format_array(value) if _is_array(value) else kind_of(value)
     return BundleTypeError(
-        f"`structure{where}` has to be a dict, since a structure is {{module: {{name: value}}}}, but it is {what}. To go "
-        "through any other tree, use jax.tree."
+        f"`structure{where}` has to be a dict, since a structure is {{module: {{name: value}}}},"
+        f" but it is {what}. To go through any other tree, use jax.tree."
     )
 
 
@@ -57,7 +59,9 @@ def _is_array(value: Any) -> bool:
     return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
-def partition(predicate: Callable[[str, str, Any], bool], structure: AnyBundle) -> tuple[Bundle, Bundle]:
+def partition(
+    predicate: Callable[[str, str, Any], bool], structure: AnyBundle
+) -> tuple[Bundle, Bundle]:
     """Takes a bundle apart into what a predicate holds for, and the rest.
 
     >>> import purestate as ps
@@ -80,7 +84,9 @@ def partition(predicate: Callable[[str, str, Any], bool], structure: AnyBundle) 
     return matching, rest
 
 
-def partition_n(fn: Callable[[str, str, Any], int], structure: AnyBundle, n: int) -> tuple[Bundle, ...]:
+def partition_n(
+    fn: Callable[[str, str, Any], int], structure: AnyBundle, n: int
+) -> tuple[Bundle, ...]:
     """Takes a bundle apart into `n` parts.
 
     >>> import purestate as ps
@@ -104,15 +110,16 @@ def partition_n(fn: Callable[[str, str, Any], int], structure: AnyBundle, n: int
     check_function("partition_n", fn)
     if not _is_from(1, n, _MOST_PARTS):
         raise BundleError(
-            f"partition_n takes a bundle apart into n parts, from 1 to {_MOST_PARTS}; got n={outline_argument(n)}."
+            f"partition_n takes a bundle apart into n parts, from 1 to {_MOST_PARTS}; got"
+            f" n={outline_argument(n)}."
         )
     parts: list[Bundle] = [{} for _ in range(n)]
     for module, name, value in traverse(structure):
         i = fn(module, name, value)
         if not _is_from(0, i, n - 1):
             raise PartError(
-                f"partition_n with n={n}: fn returned {outline_argument(i)} for {name!r} of {module!r}; it has to be from 0 to "
-                f"{n - 1}."
+                f"partition_n with n={n}: fn returned {outline_argument(i)} for {name!r} of"
+                f" {module!r}; it has to be from 0 to {n - 1}."
             )
         parts[i].setdefault(module, {})[name] = value
     return tuple(to_haiku_dict(part) for part in parts)
@@ -196,9 +203,9 @@ def merge(*structures: AnyBundle, check_duplicates: bool = False) -> Bundle:
             values = out.setdefault(module, {})
             if check_duplicates and name in values and _kind(values[name]) != _kind(value):
                 raise BundleError(
-                    f"merge: {name!r} of {module!r} is there twice, as {_outline(values[name])} and as "
-                    f"{_outline(value)}. Take one of them out with ps.data_structures.filter, or leave out "
-                    "check_duplicates to take the last."
+                    f"merge: {name!r} of {module!r} is there twice, as {_outline(values[name])} and"
+                    f" as {_outline(value)}. Take one of them out with ps.data_structures.filter,"
+                    " or leave out check_duplicates to take the last."
                 )
             values[name] = value
     return to_haiku_dict(out)
@@ -255,7 +262,8 @@ def pop(variables: Mapping[str, Any], name: str) -> tuple[dict[str, Any], Any]:
     """
     if not isinstance(variables, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise BundleTypeError(
-            f"`pop` takes {{collection: bundle}} and a name, but was given {outline_argument(variables)}."
+            "`pop` takes {collection: bundle} and a name, but was given"
+            f" {outline_argument(variables)}."
         )
     if not isinstance(name, str) or name not in variables:  # pyright: ignore[reportUnnecessaryIsInstance]
         import difflib  # here, since only errors need it
@@ -263,6 +271,7 @@ def pop(variables: Mapping[str, Any], name: str) -> tuple[dict[str, Any], Any]:
         near = difflib.get_close_matches(str(name), [str(key) for key in variables], n=1)
         there = ", ".join(repr(key) for key in variables) or "nothing"
         raise BundleError(
-            f"pop: there is no {outline_argument(name)}, only {there}.{f' Did you mean {near[0]!r}?' if near else ''}"
+            f"pop: there is no {outline_argument(name)}, only"
+            f" {there}.{f' Did you mean {near[0]!r}?' if near else ''}"
         )
     return {key: value for key, value in variables.items() if key != name}, variables[name]

@@ -13,7 +13,8 @@ from purestate._editing.errors import BundleTypeError
 class FlatMap(Mapping[str, Any]):
     """A mapping that cannot be changed, and can be hashed if its values can; a pytree.
 
-    It stands for a class of dm-haiku. A pickle of it loads as a dict, unless `config.restore_flatmap` says otherwise.
+    It stands for a class of dm-haiku. A pickle of it loads as a dict, unless
+    `config.restore_flatmap` says otherwise.
     """
 
     __slots__ = ("_mapping",)
@@ -85,8 +86,8 @@ def _items(mapping: Any, what: str) -> Any:
         return mapping.items()
     except (AttributeError, TypeError):  # a class has no `self`
         raise BundleTypeError(
-            f"{what} copies a dict, such as {{module: {{name: array}}}}, but was given {kind_of(mapping)}. For any other tree "
-            "there is jax.tree.map."
+            f"{what} copies a dict, such as {{module: {{name: array}}}}, but was given"
+            f" {kind_of(mapping)}. For any other tree there is jax.tree.map."
         ) from None
 
 

@@ -26,7 +26,8 @@ class Edited(NamedTuple):
 
     Attributes:
       tree: the new tree; what it was made from is as it was.
-      changed: the names of the leaves that are new or have moved, in the new tree; of `delete`, those that are gone.
+      changed: the names of the leaves that are new or have moved, in the new tree; of `delete`,
+        those that are gone.
     """
 
     tree: Any
@@ -49,7 +50,11 @@ def _module_of_variable(tree: Mapping[str, Any], path: str) -> tuple[str, str] |
 def _without(tree: Mapping[str, Any], module: str, name: str) -> dict[str, Any]:
     """Returns a bundle without one variable, and without its module if that has no other."""
     left = {key: value for key, value in tree[module].items() if key != name}
-    return {key: (left if key == module else value) for key, value in tree.items() if key != module or left}
+    return {
+        key: left if key == module else value
+        for key, value in tree.items()
+        if key != module or left
+    }
 
 
 def rename(tree: Any, old: str, new: str) -> Edited:
@@ -65,8 +70,9 @@ def rename(tree: Any, old: str, new: str) -> Edited:
 
     Args:
       tree: a bundle, or any pytree with bundles in it: variables, an optimizer's state.
-      old: a module, which goes along with all modules inside it; or a variable, "module/name". It is renamed in every bundle
-        that has it; with a collection in front of both names ("params/mlp"), in that one alone.
+      old: a module, which goes along with all modules inside it; or a variable, "module/name". It
+        is renamed in every bundle that has it; with a collection in front of both names
+        ("params/mlp"), in that one alone.
       new: its new name.
 
     Returns:
@@ -104,7 +110,9 @@ def _renamed(tree: Any, old: str, new: str, here: str, changed: list[str]) -> An
     return result
 
 
-def _with_renamed_modules(tree: Mapping[str, Any], old: str, new: str, here: str, changed: list[str]) -> dict[str, Any]:
+def _with_renamed_modules(
+    tree: Mapping[str, Any], old: str, new: str, here: str, changed: list[str]
+) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in tree.items():
         moves = is_inside(key, old)
@@ -113,11 +121,13 @@ def _with_renamed_modules(tree: Mapping[str, Any], old: str, new: str, here: str
             result[name] = value
         else:
             both = [result[name], value]
-            taken = not all(isinstance(part, Mapping) for part in both) or bool(set(both[0]) & set(both[1]))
+            taken = not all(isinstance(part, Mapping) for part in both) or bool(
+                set(both[0]) & set(both[1])
+            )
             if taken:
                 raise PathError(
-                    f"rename: {old!r} cannot become {new!r}, since {join(here, name)!r} is there already. Rename or delete "
-                    "that first."
+                    f"rename: {old!r} cannot become {new!r}, since {join(here, name)!r} is there"
+                    " already. Rename or delete that first."
                 )
             result[name] = {**both[0], **both[1]}
         if moves:
@@ -132,17 +142,21 @@ def _with_renamed_variable(
     to, _, to_name = (module, "", str(inside)) if inside else new.rpartition("/")
     if not to or not to_name:
         raise PathError(
-            f"rename: {full_name(module, name)!r} is a variable, so its new name has to be one too, 'module/name', not {new!r}."
+            f"rename: {full_name(module, name)!r} is a variable, so its new name has to be one too,"
+            f" 'module/name', not {new!r}."
         )
     if to_name in tree.get(to, {}):
         raise PathError(
-            f"rename: {full_name(module, name)!r} cannot become {new!r}, since that is there already. Rename or delete that "
-            "first."
+            f"rename: {full_name(module, name)!r} cannot become {new!r}, since that is there"
+            " already. Rename or delete that first."
         )
     value = tree[module][name]
     changed += _names_below(join(here, to, to_name), value)
     if to == module:
-        return {**tree, module: {(to_name if key == name else key): v for key, v in tree[module].items()}}
+        return {
+            **tree,
+            module: {(to_name if key == name else key): v for key, v in tree[module].items()},
+        }
     return {**_without(tree, module, name), to: {**tree.get(to, {}), to_name: value}}
 
 
@@ -157,8 +171,9 @@ def insert(tree: Any, path: Path, value: Any) -> Edited:
 
     Args:
       tree: a bundle, variables, or any pytree with dicts where the new thing goes.
-      path: "module/name" in a bundle, "collection/module/name" in variables. If `value` is a dict, the path is that of a
-        module. A sequence of keys, `("params", "linear", "b")`, is taken as it is.
+      path: "module/name" in a bundle, "collection/module/name" in variables. If `value` is a dict,
+        the path is that of a module. A sequence of keys, `("params", "linear", "b")`, is taken as
+        it is.
       value: an array; or a dict, the variables of a module.
 
     Returns:
@@ -169,7 +184,8 @@ def insert(tree: Any, path: Path, value: Any) -> Edited:
     """
     if find(tree, path):
         raise PathError(
-            f"insert: {path_string(path)!r} is there already. To have another value there, use ps.surgery.at(tree, path).set."
+            f"insert: {path_string(path)!r} is there already. To have another value there, use"
+            " ps.surgery.at(tree, path).set."
         )
     result, keys = _inserted(tree, path, value)
     return Edited(result, _names_below(path_string(keys), value))
@@ -208,13 +224,13 @@ def _place_in_bundle(tree: Mapping[str, Any], path: str, value: Any) -> tuple[st
     module, _, name = path.rpartition("/")
     if not module:
         raise PathError(
-            f"insert: the value for {path!r} is one variable, so the path has to be 'module/name' ('~/name' outside any module). "
-            "For a module, pass a dict of its variables."
+            f"insert: the value for {path!r} is one variable, so the path has to be 'module/name'"
+            " ('~/name' outside any module). For a module, pass a dict of its variables."
         )
     if "/" in module and any(rest_of(path, key) and node == {} for key, node in tree.items()):
         raise PathError(
-            f"insert: {path!r} begins with the name of an empty dict, which may be a collection or a module. Give the keys one "
-            "by one, as in ('params', 'linear', 'w')."
+            f"insert: {path!r} begins with the name of an empty dict, which may be a collection or"
+            " a module. Give the keys one by one, as in ('params', 'linear', 'w')."
         )
     return module, name
 
@@ -231,7 +247,8 @@ def delete(tree: Any, path: str) -> Edited:
 
     Args:
       tree: a bundle, or any pytree with bundles in it: variables, an optimizer's state.
-      path: a module, which goes with all modules inside it; or a variable, "module/name"; see `rename`.
+      path: a module, which goes with all modules inside it; or a variable, "module/name"; see
+        `rename`.
 
     Returns:
       The new tree, and the names of what is gone. A module that has no variable left is gone too.

@@ -40,13 +40,17 @@ class Average:
         """
         where = difference(self.hidden, params, ("the averages", "params"))
         if where is not None:
-            raise BundleError(f"ema: the params differ in structure from those averaged so far: {where}.")
+            raise BundleError(
+                f"ema: the params differ in structure from those averaged so far: {where}."
+            )
 
         def average(hidden: jax.Array, param: Any) -> jax.Array:
             param = jnp.asarray(param, hidden.dtype)
             if not jnp.issubdtype(hidden.dtype, jnp.inexact):
                 return param
-            return hidden + (1 - jnp.asarray(decay, hidden.dtype)) * (param - hidden)  # stays where they are equal
+            return hidden + (1 - jnp.asarray(decay, hidden.dtype)) * (
+                param - hidden
+            )  # stays where they are equal
 
         return dataclasses.replace(
             self,
@@ -76,13 +80,14 @@ def ema(params: Any, *, zero_debias: bool = False) -> Average:
     >>> average.params["linear"]["w"].tolist()
     [1.25]
 
-    Averages of a decay near 1 need more digits than bfloat16 has, so they are kept in float32 at least. Integers are not averaged:
-    the last ones count. `ExponentialMovingAverage` and `EMAParamsTree` do the same as modules, in the state.
+    Averages of a decay near 1 need more digits than bfloat16 has, so they are kept in float32 at
+    least. Integers are not averaged: the last ones count. `ExponentialMovingAverage` and
+    `EMAParamsTree` do the same as modules, in the state.
 
     Args:
       params: any pytree of arrays, to begin at.
-      zero_debias: whether to begin at zero instead, and to make up for that (Kingma and Ba 2015, arXiv:1412.6980, section 3), so
-        that the first values do not linger.
+      zero_debias: whether to begin at zero instead, and to make up for that (Kingma and Ba 2015,
+        arXiv:1412.6980, section 3), so that the first values do not linger.
 
     Returns:
       An `Average`, with `update(params, decay)`, which returns a new one, and `params`.

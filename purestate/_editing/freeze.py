@@ -29,21 +29,24 @@ def freeze(predicate: Callable[[str, str, Any], Any] | str = "*") -> AbstractCon
     >>> ps.trainable_mask(ps.specs(f)(jax.random.key(0), x))
     {'linear': {'b': False, 'w': True}}
 
-    It may be used in a transformed function, and around calls of `init`, `apply` and `ps.specs`. Under `jax.jit` it belongs
-    inside what is compiled, since JAX does not trace again for it. Zero gradients alone do not keep an optimizer with momentum
-    or weight decay from changing a parameter: `ps.trainable_only` does.
+    It may be used in a transformed function, and around calls of `init`, `apply` and `ps.specs`.
+    Under `jax.jit` it belongs inside what is compiled, since JAX does not trace again for it. Zero
+    gradients alone do not keep an optimizer with momentum or weight decay from changing a
+    parameter: `ps.trainable_only` does.
 
-    In a function under `ps.lift` or `ps.layer_stack`, names are those that the function itself gives.
+    In a function under `ps.lift` or `ps.layer_stack`, names are those that the function itself
+    gives.
 
     Args:
-      predicate: a glob of full names, such as `"encoder/*"`; a `Predicate`; or a function of module, name and value. Values may be
-        tracers, so that it can ask for shape and dtype only.
+      predicate: a glob of full names, such as `"encoder/*"`; a `Predicate`; or a function of
+        module, name and value. Values may be tracers, so that it can ask for shape and dtype only.
 
     Returns:
       A context manager.
 
     Raises:
-      VariableError: in `init`, if it holds for a variable of a lifted function by one of its two names only.
+      VariableError: in `init`, if it holds for a variable of a lifted function by one of its two
+        names only.
     """
     holds = as_predicate(predicate)
     within = _prefix() if inside_transform() else ""
@@ -54,10 +57,10 @@ def freeze(predicate: Callable[[str, str, Any], Any] | str = "*") -> AbstractCon
         outer = (_prefix() + module).removeprefix(within)
         if outer != module and frozen != bool(holds(outer, name, value)):
             raise VariableError(
-                f"freeze: the parameter {variable_path(outer, name)!r} of a lifted function is {variable_path(module, name)!r} to "
-                f"that function, and this is the name that counts. {predicate!r} holds for the "
-                f"{'second' if frozen else 'first'} alone. Write one that says the same "
-                "of both, or use the block inside that function."
+                f"freeze: the parameter {variable_path(outer, name)!r} of a lifted function is"
+                f" {variable_path(module, name)!r} to that function, and this is the name that"
+                f" counts. {predicate!r} holds for the {'second' if frozen else 'first'} alone."
+                " Write one that says the same of both, or use the block inside that function."
             )
         if not frozen:
             return next_getter(value)

@@ -18,8 +18,8 @@ def filter(tree: Any, f: Callable[[Any], Any], inverse: bool = False) -> Any:  #
     >>> ps.surgery.filter(params, lambda leaf: leaf > 1)
     {'linear': {'b': None, 'w': 2.0}}
 
-    `None` is no leaf to JAX: `jax.tree.map` and optax pass over a hole, and `jax.grad` gives a hole for one. To have holes
-    counted as leaves, pass `is_leaf=lambda leaf: leaf is None`.
+    `None` is no leaf to JAX: `jax.tree.map` and optax pass over a hole, and `jax.grad` gives a hole
+    for one. To have holes counted as leaves, pass `is_leaf=lambda leaf: leaf is None`.
 
     Args:
       tree: any pytree. Holes that are in it stay.
@@ -42,8 +42,9 @@ def filter_with_path(tree: Any, f: Callable[[str, Any], Any], inverse: bool = Fa
 
     Args:
       tree: any pytree.
-      f: `f(path, leaf) -> bool`. The path is a string, the keys with slashes between: "module/name" in a bundle,
-        "collection/module/name" in variables, "0/mu/module/name" in an optimizer's state.
+      f: `f(path, leaf) -> bool`. The path is a string, the keys with slashes between: "module/name"
+        in a bundle, "collection/module/name" in variables, "0/mu/module/name" in an optimizer's
+        state.
       inverse: whether to keep those instead that `f` does not hold for.
 
     Returns:
@@ -111,11 +112,15 @@ def combine(tree: Any, *rest: Any) -> Any:
         where = difference(tree, other, ("the first", f"tree {number}"))
         if where is not None:
             raise BundleError(
-                f"combine: the first tree and tree {number} differ in structure: {where}. It takes trees that have a hole, "
-                "None, where something was left out; to put bundles together that lack it, use ps.data_structures.merge."
+                f"combine: the first tree and tree {number} differ in structure: {where}. It takes"
+                " trees that have a hole, None, where something was left out; to put bundles"
+                " together that lack it, use ps.data_structures.merge."
             )
     return jax.tree.map(
-        lambda *leaves: next((leaf for leaf in leaves if leaf is not None), None), tree, *rest, is_leaf=is_hole
+        lambda *leaves: next((leaf for leaf in leaves if leaf is not None), None),
+        tree,
+        *rest,
+        is_leaf=is_hole,
     )
 
 
@@ -127,9 +132,16 @@ def _kept(tree: Any, f: Any, *, with_path: bool, wanted: bool) -> Any:
 
 def _parts(tree: Any, f: Any, *, with_path: bool) -> tuple[Any, Any]:
     # One call for each leaf, so that a function that answers differently each time loses none.
-    selects = [ask(f, path, leaf, with_path=with_path) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+    selects = [
+        ask(f, path, leaf, with_path=with_path)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    ]
     leaves, treedef = jax.tree.flatten(tree)
     return (
-        treedef.unflatten([leaf if selected else None for leaf, selected in zip(leaves, selects, strict=True)]),
-        treedef.unflatten([None if selected else leaf for leaf, selected in zip(leaves, selects, strict=True)]),
+        treedef.unflatten(
+            [leaf if selected else None for leaf, selected in zip(leaves, selects, strict=True)]
+        ),
+        treedef.unflatten(
+            [None if selected else leaf for leaf, selected in zip(leaves, selects, strict=True)]
+        ),
     )

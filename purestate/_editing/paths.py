@@ -22,8 +22,8 @@ Path = str | Sequence[Any]
 def path_string(path: Path) -> str:
     """Returns the name of a leaf: the keys on the way to it, with slashes between.
 
-    In a bundle that is "module/name"; in variables of `transform_with_collections`, "collection/module/name"; in an
-    optimizer's state something like "0/mu/module/name".
+    In a bundle that is "module/name"; in variables of `transform_with_collections`,
+    "collection/module/name"; in an optimizer's state something like "0/mu/module/name".
     """
     if isinstance(path, str):
         return path
@@ -34,7 +34,8 @@ def path_string(path: Path) -> str:
 
 def _no_path(path: Any) -> PathError:
     return PathError(
-        f"A path is 'module/name', or its keys one by one, such as ('module', 'name'), but this one is {kind_of(path)}."
+        "A path is 'module/name', or its keys one by one, such as ('module', 'name'), but this one"
+        f" is {kind_of(path)}."
     )
 
 
@@ -54,7 +55,10 @@ def full_name(module: str, name: str) -> str:
 def named_leaves(tree: Any, *, holes: bool = False) -> list[tuple[str, Any]]:
     """Returns the leaves with their names; with `holes`, None is one too."""
     is_leaf = is_hole if holes else None
-    return [(path_string(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_leaf)]
+    return [
+        (path_string(path), leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_leaf)
+    ]
 
 
 def is_hole(leaf: Any) -> bool:
@@ -65,10 +69,14 @@ def is_hole(leaf: Any) -> bool:
 def children(tree: Any) -> tuple[list[tuple[str, Any]], Any]:
     """Returns what is right below a node, with names, and what makes the node again of what is below."""
     if type(tree) is dict:  # whose order is to stay
-        return [(key_string(key), value) for key, value in tree.items()], lambda new: dict(zip(tree, new, strict=True))
+        return [(key_string(key), value) for key, value in tree.items()], lambda new: dict(
+            zip(tree, new, strict=True)
+        )
     if jax.tree_util.all_leaves([tree]) or tree is None:
         return [], lambda new: tree
-    found, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: node is not tree)
+    found, treedef = jax.tree_util.tree_flatten_with_path(
+        tree, is_leaf=lambda node: node is not tree
+    )
     return [(path_string(path), value) for path, value in found], treedef.unflatten
 
 
@@ -106,8 +114,8 @@ def find_one(tree: Any, path: Path) -> tuple[int, ...]:
         raise nothing_at(tree, path)
     if len(found) > 1:
         raise PathError(
-            f"{path_string(path)!r} may stand for {len(found)} places of this tree. Give its keys one by one, as in "
-            "('mlp/~/linear_0', 'w')."
+            f"{path_string(path)!r} may stand for {len(found)} places of this tree. Give its keys"
+            " one by one, as in ('mlp/~/linear_0', 'w')."
         )
     return found[0]
 
@@ -146,7 +154,9 @@ def near(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         return f" Near it: {', '.join(map(repr, close))}."
-    shown = ", ".join(map(repr, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    shown = ", ".join(map(repr, names[:8])) + (
+        f" and {len(names) - 8} more" if len(names) > 8 else ""
+    )
     return f" There is {shown}." if names else " There is nothing at all."
 
 
@@ -154,7 +164,8 @@ def nothing_at(tree: Any, path: Path) -> PathError:
     """The error for a path that leads nowhere."""
     name = path_string(path)
     return PathError(
-        f"There is nothing at {name!r}.{near(name, with_heads(n for n, _ in named_leaves(tree, holes=True)))}"
+        "There is nothing at"
+        f" {name!r}.{near(name, with_heads(n for n, _ in named_leaves(tree, holes=True)))}"
     )
 
 
@@ -171,7 +182,8 @@ def difference(one: Any, other: Any, names: tuple[str, str]) -> str | None:
         return None
     here, there = ([name for name, _ in named_leaves(tree, holes=True)] for tree in (one, other))
     parts = [
-        f"{whose} alone has {', '.join(map(repr, only[:4]))}{f' and {len(only) - 4} more' if len(only) > 4 else ''}"
+        f"{whose} alone has"
+        f" {', '.join(map(repr, only[:4]))}{f' and {len(only) - 4} more' if len(only) > 4 else ''}"
         for whose, only in (
             (names[0], [name for name in here if name not in there]),
             (names[1], [name for name in there if name not in here]),

@@ -72,14 +72,15 @@ class Place:
         where = difference(before, value, ("the tree", "the new value"))
         if where is not None:
             raise ShapeMismatchError(
-                f"{self._path!r} cannot be set to a value of another structure: {where}. To have other variables there, use "
-                "ps.surgery.insert and ps.surgery.delete."
+                f"{self._path!r} cannot be set to a value of another structure: {where}. To have"
+                " other variables there, use ps.surgery.insert and ps.surgery.delete."
             )
         for (name, old), (_, new) in zip(named_leaves(before), named_leaves(value), strict=False):
             if not any_shape and shape_of(old) != shape_of(new):
                 raise ShapeMismatchError(
-                    f"{join(self._path, name)!r} has shape {shape_of(old)}, and cannot be set to a value of shape "
-                    f"{shape_of(new)}. If it is to have another shape, pass any_shape=True."
+                    f"{join(self._path, name)!r} has shape {shape_of(old)}, and cannot be set to a"
+                    f" value of shape {shape_of(new)}. If it is to have another shape, pass"
+                    " any_shape=True."
                 )
 
     def __repr__(self) -> str:
@@ -99,8 +100,9 @@ def at(tree: Any, path: Path) -> Place:
 
     Args:
       tree: any pytree.
-      path: the keys on the way with slashes between, as "module/name", "params/module/name" or "0/mu/module/name"; or a
-        sequence of keys. It may stop on the way, at a whole module for one.
+      path: the keys on the way with slashes between, as "module/name", "params/module/name" or
+        "0/mu/module/name"; or a sequence of keys. It may stop on the way, at a whole module for
+        one.
 
     Returns:
       A `Place`, with `get()`, `set(value)` and `apply(fn)`.

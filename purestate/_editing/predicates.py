@@ -33,9 +33,9 @@ class Predicate:
     >>> ps.data_structures.filter(ps.surgery.Predicate(lambda path, leaf: leaf.size > 2), params).keys()
     dict_keys(['linear'])
 
-    It may be called with a leaf; with a path (a string, or JAX's key path) and a leaf; with module, name and value, as
-    `data_structures.filter` and others do; or with a whole tree, for a tree of bools, as optax does with a mask:
-    `optax.adamw(1e-3, mask=~no_decay)`.
+    It may be called with a leaf; with a path (a string, or JAX's key path) and a leaf; with module,
+    name and value, as `data_structures.filter` and others do; or with a whole tree, for a tree of
+    bools, as optax does with a mask: `optax.adamw(1e-3, mask=~no_decay)`.
 
     Args:
       holds: `holds(path, leaf) -> bool`, `path` being a string such as "mlp/~/linear_0/w".
@@ -45,7 +45,13 @@ class Predicate:
 
     __slots__ = ("_description", "_holds", "needs_path")
 
-    def __init__(self, holds: Callable[[str, Any], Any], *, needs_path: bool = True, description: str | None = None):
+    def __init__(
+        self,
+        holds: Callable[[str, Any], Any],
+        *,
+        needs_path: bool = True,
+        description: str | None = None,
+    ):
         self._holds = holds
         self.needs_path = needs_path
         self._description = description or f"Predicate({holds!r})"
@@ -60,7 +66,8 @@ class Predicate:
           A bool, or a tree of bools.
 
         Raises:
-          PredicateError: it looks at paths, and was given a leaf alone; or more than three arguments.
+          PredicateError: it looks at paths, and was given a leaf alone; or more than three
+            arguments.
         """
         if len(args) == 3:
             module, name, value = args
@@ -70,41 +77,52 @@ class Predicate:
             return bool(self._holds(path_string(path), leaf))
         if len(args) != 1:
             raise PredicateError(
-                f"{self!r} takes a leaf, a tree, (path, leaf) or (module, name, value), but was given {len(args)} arguments."
+                f"{self!r} takes a leaf, a tree, (path, leaf) or (module, name, value), but was"
+                f" given {len(args)} arguments."
             )
         (tree,) = args
         if not jax.tree_util.all_leaves([tree]):
             return jax.tree_util.tree_map_with_path(self, tree)
         if self.needs_path:
             raise PredicateError(
-                f"{self!r} looks at the path of a variable, and was given a leaf alone. Use it where paths are known: "
-                "ps.surgery.filter_with_path and partition_with_path, ps.data_structures, or on a whole tree."
+                f"{self!r} looks at the path of a variable, and was given a leaf alone. Use it"
+                " where paths are known: ps.surgery.filter_with_path and partition_with_path,"
+                " ps.data_structures, or on a whole tree."
             )
         return bool(self._holds("", tree))
 
     def __and__(self, other: Any) -> "Predicate":
         if not isinstance(other, Predicate):
             return NotImplemented
-        return self._with(other, lambda path, leaf: self._holds(path, leaf) and other._holds(path, leaf), "&")
+        return self._with(
+            other, lambda path, leaf: self._holds(path, leaf) and other._holds(path, leaf), "&"
+        )
 
     def __or__(self, other: Any) -> "Predicate":
         if not isinstance(other, Predicate):
             return NotImplemented
-        return self._with(other, lambda path, leaf: self._holds(path, leaf) or other._holds(path, leaf), "|")
+        return self._with(
+            other, lambda path, leaf: self._holds(path, leaf) or other._holds(path, leaf), "|"
+        )
 
     def __invert__(self) -> "Predicate":
         return Predicate(
-            lambda path, leaf: not self._holds(path, leaf), needs_path=self.needs_path, description=f"~{self!r}"
+            lambda path, leaf: not self._holds(path, leaf),
+            needs_path=self.needs_path,
+            description=f"~{self!r}",
         )
 
     def _with(self, other: "Predicate", holds: Callable[[str, Any], Any], sign: str) -> "Predicate":
         return Predicate(
-            holds, needs_path=self.needs_path or other.needs_path, description=f"({self!r} {sign} {other!r})"
+            holds,
+            needs_path=self.needs_path or other.needs_path,
+            description=f"({self!r} {sign} {other!r})",
         )
 
     def __bool__(self) -> bool:
         raise PredicateError(
-            f"{self!r} is neither true nor false by itself. Combine predicates with &, | and ~ in place of and, or and not."
+            f"{self!r} is neither true nor false by itself. Combine predicates with &, | and ~ in"
+            " place of and, or and not."
         )
 
     def __repr__(self) -> str:
@@ -120,8 +138,8 @@ def glob(pattern: str) -> Predicate:
     (True, False)
 
     Args:
-      pattern: of the whole name, "module/name": `*` stands for any characters, slashes too, since purestate's names have
-        a `~` here and there; `?` for one; `[ab]` for one of these.
+      pattern: of the whole name, "module/name": `*` stands for any characters, slashes too, since
+        purestate's names have a `~` here and there; `?` for one; `[ab]` for one of these.
 
     Returns:
       A predicate.
@@ -130,7 +148,9 @@ def glob(pattern: str) -> Predicate:
       PredicateError: `pattern` is no string.
     """
     if not isinstance(pattern, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise PredicateError(f"glob takes a pattern of names, such as '*/w', but was given {kind_of(pattern)}.")
+        raise PredicateError(
+            f"glob takes a pattern of names, such as '*/w', but was given {kind_of(pattern)}."
+        )
     matches = re.compile(fnmatch.translate(pattern)).match
     return Predicate(lambda path, leaf: matches(path) is not None, description=f"glob({pattern!r})")
 
@@ -152,9 +172,13 @@ def regex(pattern: str) -> Predicate:
       PredicateError: `pattern` is no string.
     """
     if not isinstance(pattern, (str, re.Pattern)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise PredicateError(f"regex takes a pattern of names, such as '.*/w', but was given {kind_of(pattern)}.")
+        raise PredicateError(
+            f"regex takes a pattern of names, such as '.*/w', but was given {kind_of(pattern)}."
+        )
     matches = re.compile(pattern).fullmatch
-    return Predicate(lambda path, leaf: matches(path) is not None, description=f"regex({pattern!r})")
+    return Predicate(
+        lambda path, leaf: matches(path) is not None, description=f"regex({pattern!r})"
+    )
 
 
 def of_spec(f: Callable[[Spec], Any], specs: Any) -> Predicate:
@@ -202,7 +226,8 @@ def of_module(cls: type | tuple[type, ...], specs: Any) -> Predicate:
     wrong = [one for one in classes if not isinstance(one, type)]  # pyright: ignore[reportUnnecessaryIsInstance]
     if wrong:
         raise PredicateError(
-            f"of_module takes a class of modules, or several, and then specs; but got {kind_of(wrong[0])} first."
+            "of_module takes a class of modules, or several, and then specs; but got"
+            f" {kind_of(wrong[0])} first."
         )
     return _of_spec(
         lambda spec: spec.module is not None and issubclass(spec.module, classes),
@@ -218,11 +243,14 @@ def _of_spec(f: Callable[[Spec], Any], specs: Any, description: str) -> Predicat
         if not isinstance(spec, Spec):
             break
         found = True
-        if f(spec):  # the same variable may be met in params alone, in a dict of collections, and in (params, state)
+        if f(
+            spec
+        ):  # the same variable may be met in params alone, in a dict of collections, and in (params, state)
             names |= {spec.path, f"{spec.collection}/{spec.path}", path_string(path)}
     if not found:
         raise PredicateError(
-            f"{description} needs the specs of the variables: ps.specs(f)(rng, *args). It was given {kind_of(specs)}."
+            f"{description} needs the specs of the variables: ps.specs(f)(rng, *args). It was given"
+            f" {kind_of(specs)}."
         )
     return Predicate(lambda path, leaf: path in names, description=description)
 
@@ -244,8 +272,8 @@ def has_dtype(dtype: Any) -> Predicate:
         jnp.issubdtype(jnp.float32, dtype)
     except (TypeError, ValueError):
         raise PredicateError(
-            f"has_dtype takes a dtype, such as jnp.float32, or a kind such as jnp.floating, but was given "
-            f"{outline_argument(dtype)}."
+            "has_dtype takes a dtype, such as jnp.float32, or a kind such as jnp.floating, but was"
+            f" given {outline_argument(dtype)}."
         ) from None
 
     def holds(path: str, leaf: Any) -> bool:
@@ -273,7 +301,9 @@ def has_ndim(*ndims: int) -> Predicate:
     for ndim in ndims:
         _check_number("has_ndim", ndim)
     description = f"has_ndim({', '.join(map(repr, ndims))})"
-    return Predicate(lambda path, leaf: len(shape_of(leaf)) in ndims, needs_path=False, description=description)
+    return Predicate(
+        lambda path, leaf: len(shape_of(leaf)) in ndims, needs_path=False, description=description
+    )
 
 
 def larger_than(size: int) -> Predicate:
@@ -294,7 +324,9 @@ def larger_than(size: int) -> Predicate:
     """
     _check_number("larger_than", size)
     return Predicate(
-        lambda path, leaf: math.prod(shape_of(leaf)) > size, needs_path=False, description=f"larger_than({size})"
+        lambda path, leaf: math.prod(shape_of(leaf)) > size,
+        needs_path=False,
+        description=f"larger_than({size})",
     )
 
 
@@ -311,7 +343,8 @@ def as_predicate(given: Any) -> Callable[[str, str, Any], Any]:
 def _checked(given: Any) -> Any:
     if not callable(given):
         raise PredicateError(
-            f"A predicate has to be a function, or one of ps.surgery, but it is {outline_argument(given)}."
+            "A predicate has to be a function, or one of ps.surgery, but it is"
+            f" {outline_argument(given)}."
         )
     return given
 
@@ -326,5 +359,6 @@ def ask(given: Any, path: Any, leaf: Any, *, with_path: bool) -> bool:
         return bool(answer)
     except (TypeError, ValueError):
         raise PredicateError(
-            f"A predicate has to return True or False, but returned {outline_argument(answer)} for {path_string(path)!r}."
+            f"A predicate has to return True or False, but returned {outline_argument(answer)} for"
+            f" {path_string(path)!r}."
         ) from None

@@ -54,9 +54,13 @@ def tree_bytes(tree: Any) -> int:
 
 
 def _no_array(what: str, tree: Any) -> BundleTypeError:
-    wrong = [(n, leaf) for n, leaf in named_leaves(tree) if not (hasattr(leaf, "size") and hasattr(leaf, "dtype"))]
+    wrong = [
+        (n, leaf)
+        for n, leaf in named_leaves(tree)
+        if not (hasattr(leaf, "size") and hasattr(leaf, "dtype"))
+    ]
     name, leaf = wrong[0] if wrong else ("", tree)
     return BundleTypeError(
-        f"{what} counts arrays, but {f'at {name!r} there' if name else 'what it was given'} is {kind_of(leaf)}. Make it "
-        "an array, or take it out."
+        f"{what} counts arrays, but {f'at {name!r} there' if name else 'what it was given'} is"
+        f" {kind_of(leaf)}. Make it an array, or take it out."
     )

@@ -10,7 +10,15 @@ import numpy as np
 
 from purestate._core.path import is_inside
 from purestate._editing.errors import BundleError
-from purestate._editing.paths import PathError, difference, join, named_leaves, near, shape_of, with_heads
+from purestate._editing.paths import (
+    PathError,
+    difference,
+    join,
+    named_leaves,
+    near,
+    shape_of,
+    with_heads,
+)
 
 DEFAULT_LAYERS = "block_{}"
 
@@ -24,22 +32,25 @@ def stack_layers(tree: Any, layers: str = DEFAULT_LAYERS, stacked: str | None = 
     >>> jax.tree.map(jnp.shape, stacked)
     {'blocks/block': {'w': (2, 3)}, 'head': {'w': (1,)}}
 
-    `unstack_layers` with the same names is the inverse. Both convert params, state, and the state of optimizers that treat each
-    number by itself, such as SGD and Adam: the other model then goes on as this one would have. Optimizers that look at a whole
-    array at once (adafactor, LAMB, muon) have a state that says something else for a stacked array.
+    `unstack_layers` with the same names is the inverse. Both convert params, state, and the state
+    of optimizers that treat each number by itself, such as SGD and Adam: the other model then goes
+    on as this one would have. Optimizers that look at a whole array at once (adafactor, LAMB, muon)
+    have a state that says something else for a stacked array.
 
     Args:
       tree: a bundle, or any pytree with bundles in it.
-      layers: how the modules of the layers are called: "block_{}" for block_0, block_1, ...; a name without braces for the names
-        that purestate gives by itself: "block" for block, block_1, block_2, ... Modules inside go along.
-      stacked: what the module is called inside `layer_stack`: the `name` that was given to it, and the module's own, as in
-        "blocks/block"; None for the one of a `layer_stack` without a name.
+      layers: how the modules of the layers are called: "block_{}" for block_0, block_1, ...; a name
+        without braces for the names that purestate gives by itself: "block" for block, block_1,
+        block_2, ... Modules inside go along.
+      stacked: what the module is called inside `layer_stack`: the `name` that was given to it, and
+        the module's own, as in "blocks/block"; None for the one of a `layer_stack` without a name.
 
     Returns:
       A new tree.
 
     Raises:
-      PathError: no module has such a name, a layer is missing, or there is something already under the new name.
+      PathError: no module has such a name, a layer is missing, or there is something already under
+        the new name.
       BundleError: layers differ in structure, shapes or dtypes.
     """
     stacked = stacked or _default_name(layers)
@@ -48,7 +59,9 @@ def stack_layers(tree: Any, layers: str = DEFAULT_LAYERS, stacked: str | None = 
     def convert(bundle: Mapping[str, Any]) -> dict[str, Any]:
         parts = {found[1] for key in bundle if (found := index_of(key))}
         count = 1 + max(found[0] for key in bundle if (found := index_of(key)))
-        taken = {stacked + rest for rest in parts} & {key for key in bundle if index_of(key) is None}
+        taken = {stacked + rest for rest in parts} & {
+            key for key in bundle if index_of(key) is None
+        }
         if taken:
             raise _taken("stack_layers", layers, min(taken))
         result: dict[str, Any] = {}
@@ -61,8 +74,9 @@ def stack_layers(tree: Any, layers: str = DEFAULT_LAYERS, stacked: str | None = 
                 missing = [name for name in names if name not in bundle]
                 if missing:
                     raise PathError(
-                        f"stack_layers: there is {key!r}, but not {', '.join(map(repr, missing[:4]))}. All layers have to be "
-                        f"there, from {_name_of(layers, 0)!r} on, with the same modules inside."
+                        f"stack_layers: there is {key!r}, but not"
+                        f" {', '.join(map(repr, missing[:4]))}. All layers have to be there, from"
+                        f" {_name_of(layers, 0)!r} on, with the same modules inside."
                     )
                 result[stacked + found[1]] = _stacked([bundle[name] for name in names], names)
         return result
@@ -103,8 +117,12 @@ def unstack_layers(tree: Any, layers: str = DEFAULT_LAYERS, stacked: str | None 
         for path, leaf in _leaves_of_modules(tree, name)
     }  # fmt: skip
     if len(lengths) > 1 or None in lengths:
-        told = ", ".join(f"{path!r} {'is no stack' if n is None else f'has {n}'}" for n, path in lengths.items())
-        raise BundleError(f"unstack_layers: the arrays of {name!r} have to be stacks of one length: {told}.")
+        told = ", ".join(
+            f"{path!r} {'is no stack' if n is None else f'has {n}'}" for n, path in lengths.items()
+        )
+        raise BundleError(
+            f"unstack_layers: the arrays of {name!r} have to be stacks of one length: {told}."
+        )
     count = next(iter(lengths), None) or 0
 
     def convert(bundle: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,17 +132,25 @@ def unstack_layers(tree: Any, layers: str = DEFAULT_LAYERS, stacked: str | None 
                 new = {key: value}
             else:
                 new = {
-                    _name_of(layers, i) + key[len(name) :]: jax.tree.map(lambda leaf, i=i: _row(leaf, i), value)
+                    _name_of(layers, i) + key[len(name) :]: jax.tree.map(
+                        lambda leaf, i=i: _row(leaf, i), value
+                    )
                     for i in range(count)
                 }
             for to in new:
-                if to in result or (to in bundle and not is_inside(to, name) and is_inside(key, name)):
+                if to in result or (
+                    to in bundle and not is_inside(to, name) and is_inside(key, name)
+                ):
                     raise _taken("unstack_layers", key, to)
             result |= new
         return result
 
     return _convert(
-        tree, convert, lambda key: is_inside(key, name), f"unstack_layers: there is no module {name!r}.", name
+        tree,
+        convert,
+        lambda key: is_inside(key, name),
+        f"unstack_layers: there is no module {name!r}.",
+        name,
     )
 
 
@@ -143,7 +169,10 @@ def _name_of(layers: str, index: int) -> str:
 def _index_of(layers: str) -> Callable[[Any], tuple[int, str] | None]:
     """Returns a function of a module's name that gives the number of its layer, and the rest of the name."""
     if layers.count("{}") > 1:
-        raise PathError(f"{layers!r} has {layers.count('{}')} places for the number of a layer; it has to have one.")
+        raise PathError(
+            f"{layers!r} has {layers.count('{}')} places for the number of a layer; it has to have"
+            " one."
+        )
     head, _, tail = layers.partition("{}")
     if "{}" in layers:
         pattern = re.compile(rf"{re.escape(head)}(0|[1-9]\d*){re.escape(tail)}((?:/.*)?)")
@@ -157,11 +186,19 @@ def _index_of(layers: str) -> Callable[[Any], tuple[int, str] | None]:
     return index_of
 
 
-def _convert(tree: Any, convert: Callable[..., Any], is_wanted: Callable[[Any], bool], nothing: str, name: str) -> Any:
+def _convert(
+    tree: Any,
+    convert: Callable[..., Any],
+    is_wanted: Callable[[Any], bool],
+    nothing: str,
+    name: str,
+) -> Any:
     """Converts every dict with modules of the wanted names."""
 
     def is_bundle(node: Any) -> bool:
-        return isinstance(node, Mapping) and any(isinstance(key, str) and is_wanted(key) for key in node)
+        return isinstance(node, Mapping) and any(
+            isinstance(key, str) and is_wanted(key) for key in node
+        )
 
     found: list[None] = []
 
@@ -181,7 +218,9 @@ def _leaves_of_modules(tree: Any, name: str) -> list[tuple[str, Any]]:
     """Returns the leaves of all modules of a name, and those inside them."""
 
     def is_bundle(node: Any) -> bool:
-        return isinstance(node, Mapping) and any(isinstance(key, str) and is_inside(key, name) for key in node)
+        return isinstance(node, Mapping) and any(
+            isinstance(key, str) and is_inside(key, name) for key in node
+        )
 
     return [
         (join(key, path), leaf)

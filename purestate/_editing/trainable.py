@@ -30,11 +30,12 @@ def trainable_mask(specs: Any) -> Any:
     {'linear': {'b': True, 'w': True}, '~': {'table': False}}
 
     Args:
-      specs: what `ps.specs` gave for any transform. Of `(params, state)` and of a dict of collections, it is the parameters
-        that count.
+      specs: what `ps.specs` gave for any transform. Of `(params, state)` and of a dict of
+        collections, it is the parameters that count.
 
     Returns:
-      A tree like the params, with a bool for each array. optax takes it as a mask, and so does `trainable_only`.
+      A tree like the params, with a bool for each array. optax takes it as a mask, and so does
+        `trainable_only`.
 
     Raises:
       BundleError: `specs` has other leaves than `Spec`s.
@@ -48,12 +49,16 @@ def specs_of_params(specs: Any) -> Any:
     wrong = [leaf for _, leaf in leaves if not isinstance(leaf, Spec)]
     if wrong:
         raise BundleError(
-            f"This needs what `ps.specs(f)(rng, *args)` gives, a tree of ps.Spec, but it has {kind_of(wrong[0])} in it."
+            "This needs what `ps.specs(f)(rng, *args)` gives, a tree of ps.Spec, but it has"
+            f" {kind_of(wrong[0])} in it."
         )
     if isinstance(specs, tuple):
         return specs[0]
-    # A module may be called "params" too; in collections the first key is not part of a variable's path.
-    in_collections = leaves and leaves[0][1].path != variable_path(*(key_string(key) for key in leaves[0][0][:2]))
+    # A module may be called "params" too; in collections the first key is not part of a variable's
+    # path.
+    in_collections = leaves and leaves[0][1].path != variable_path(
+        *(key_string(key) for key in leaves[0][0][:2])
+    )
     if isinstance(specs, Mapping) and in_collections:
         return specs.get("params", {})
     return specs
@@ -77,11 +82,13 @@ def partition_trainable(params: Any, specs: Any) -> tuple[Any, Any]:
     >>> grads = jax.grad(loss)(trainable, frozen, x)  # of what is to be trained, and nothing else
 
     Args:
-      params: the parameters; or all that `init` returned, whose state then counts as not to be trained.
+      params: the parameters; or all that `init` returned, whose state then counts as not to be
+        trained.
       specs: what `ps.specs` gave for the same function.
 
     Returns:
-      Two trees of the structure of `params`, with `None` for what is in the other. The inverse is `ps.surgery.combine`.
+      Two trees of the structure of `params`, with `None` for what is in the other. The inverse is
+        `ps.surgery.combine`.
 
     Raises:
       BundleError: `params` and `specs` are not of one structure.
@@ -92,10 +99,14 @@ def partition_trainable(params: Any, specs: Any) -> tuple[Any, Any]:
     where = difference(params, of_params, ("params", "specs"))
     if where is not None:
         raise BundleError(
-            f"partition_trainable: params and specs are not of one function: {where}. Both have to come from the same function: "
-            "f.init(rng, *args) and ps.specs(f)(rng, *args)."
+            f"partition_trainable: params and specs are not of one function: {where}. Both have to"
+            " come from the same function: f.init(rng, *args) and ps.specs(f)(rng, *args)."
         )
     leaves, treedef = jax.tree.flatten(params)
     trainable = [spec.trainable for spec in jax.tree.leaves(of_params)]
-    kept = treedef.unflatten([leaf if train else None for leaf, train in zip(leaves, trainable, strict=True)])
-    return kept, treedef.unflatten([None if train else leaf for leaf, train in zip(leaves, trainable, strict=True)])
+    kept = treedef.unflatten(
+        [leaf if train else None for leaf, train in zip(leaves, trainable, strict=True)]
+    )
+    return kept, treedef.unflatten(
+        [None if train else leaf for leaf, train in zip(leaves, trainable, strict=True)]
+    )

@@ -34,31 +34,35 @@ def trainable_only(tx: Any, mask: Any) -> Any:
     >>> optax.tree.get(state, "mu")
     {'linear': {'b': None, 'w': Array([0., 0.], dtype=float32)}}
 
-    (`optax.masked` would pass on the gradients of the others as their updates.) In an `optax.chain` it has to come last, since
-    what comes after it changes the updates of all parameters; transforms of several arrays, as clipping by the global norm, go
-    into `tx` with the others, so that they see trained parameters only.
+    (`optax.masked` would pass on the gradients of the others as their updates.) In an `optax.chain`
+    it has to come last, since what comes after it changes the updates of all parameters; transforms
+    of several arrays, as clipping by the global norm, go into `tx` with the others, so that they
+    see trained parameters only.
 
-    To train more later, make another one with the new mask and go on with the old state: the first `update` makes what is missing
-    by `tx.init`, and keeps the rest, so that what was trained all along goes on as if nothing had happened. To train less, it
-    drops what is no longer needed. As this changes the structure of the state, `jax.jit` compiles again, and it cannot happen
-    inside `jax.lax.scan`.
+    To train more later, make another one with the new mask and go on with the old state: the first
+    `update` makes what is missing by `tx.init`, and keeps the rest, so that what was trained all
+    along goes on as if nothing had happened. To train less, it drops what is no longer needed. As
+    this changes the structure of the state, `jax.jit` compiles again, and it cannot happen inside
+    `jax.lax.scan`.
 
     Args:
       tx: an optax optimizer, or any pair of `init(params)` and `update(grads, state, params)`.
-      mask: which parameters to train: a tree of bools (or a prefix of one), a function of the params that returns one, a
-        `Predicate`, or what `ps.specs` gave.
+      mask: which parameters to train: a tree of bools (or a prefix of one), a function of the
+        params that returns one, a `Predicate`, or what `ps.specs` gave.
 
     Returns:
-      An optimizer of the same type as `tx`. Its state is that of `tx`, with holes. The updates of other parameters are negative
-      zero, the number that changes none when it is added.
+      An optimizer of the same type as `tx`. Its state is that of `tx`, with holes. The updates of
+      other parameters are negative zero, the number that changes none when it is added.
 
     Raises:
-      BundleError: from `init` and `update`, if the mask does not fit the params, a gradient is missing, or `update` needs the
-        params and was not given them.
+      BundleError: from `init` and `update`, if the mask does not fit the params, a gradient is
+        missing, or `update` needs the params and was not given them.
     """
     if has_specs(mask):
         mask = trainable_mask(mask)
-    expected: dict[Any, Any] = {}  # the structure of the state for params of some structure, shapes and dtypes
+    expected: dict[
+        Any, Any
+    ] = {}  # the structure of the state for params of some structure, shapes and dtypes
 
     def selects(params: Any) -> list[bool]:
         return _flags(mask(params) if callable(mask) else mask, params)
@@ -76,16 +80,21 @@ def trainable_only(tx: Any, mask: Any) -> Any:
             named_leaves(grads, holes=True), named_leaves(whole, holes=True), chosen, strict=True
         ):
             if train and grad is None and param is not None:
-                raise BundleError(f"trainable_only: {name!r} is to be trained, and has no gradient.")
+                raise BundleError(
+                    f"trainable_only: {name!r} is to be trained, and has no gradient."
+                )
         held = _selected(whole, chosen)
-        key = (jax.tree.structure(held), tuple((shape_of(x), jnp.result_type(x)) for x in jax.tree.leaves(held)))
+        key = (
+            jax.tree.structure(held),
+            tuple((shape_of(x), jnp.result_type(x)) for x in jax.tree.leaves(held)),
+        )
         if key not in expected:
             expected[key] = jax.tree.structure(jax.eval_shape(tx.init, held))
         if jax.tree.structure(state) != expected[key]:
             if params is None:
                 raise BundleError(
-                    "trainable_only: the state is that of another mask. To make what is missing in it, `update` needs the "
-                    "params: tx.update(grads, state, params)."
+                    "trainable_only: the state is that of another mask. To make what is missing in"
+                    " it, `update` needs the params: tx.update(grads, state, params)."
                 )
             names = [name for name, _ in named_leaves(jax.eval_shape(tx.init, whole))]
             state = _refitted(state, tx.init(held), names)
@@ -94,7 +103,10 @@ def trainable_only(tx: Any, mask: Any) -> Any:
             if jax.tree.structure(value, is_leaf=is_hole) == structure and structure.num_leaves > 1:
                 extra[name] = _selected(value, chosen)
         updates, state = tx.update(
-            _selected(grads, chosen), state, None if params is None else _selected(params, chosen), **extra
+            _selected(grads, chosen),
+            state,
+            None if params is None else _selected(params, chosen),
+            **extra,
         )
         return _filled(updates, whole, chosen), state
 
@@ -111,7 +123,9 @@ def _flags(mask: Any, params: Any) -> list[bool]:
 
     def spread(flag: Any, part: Any) -> None:
         if flag is not None and not jnp.issubdtype(jnp.result_type(flag), jnp.bool_):
-            raise BundleError(f"trainable_only: a mask is of bools, but this one has {kind_of(flag)} in it.")
+            raise BundleError(
+                f"trainable_only: a mask is of bools, but this one has {kind_of(flag)} in it."
+            )
         found.extend([bool(flag)] * len(jax.tree.leaves(part, is_leaf=is_hole)))
 
     try:
@@ -126,7 +140,9 @@ def _flags(mask: Any, params: Any) -> list[bool]:
 
 def _selected(tree: Any, chosen: list[bool]) -> Any:
     leaves, treedef = jax.tree.flatten(tree, is_leaf=is_hole)
-    return treedef.unflatten([leaf if keep else None for leaf, keep in zip(leaves, chosen, strict=True)])
+    return treedef.unflatten(
+        [leaf if keep else None for leaf, keep in zip(leaves, chosen, strict=True)]
+    )
 
 
 def _refitted(state: Any, fresh: Any, names: list[str]) -> Any:
@@ -135,17 +151,18 @@ def _refitted(state: Any, fresh: Any, names: list[str]) -> Any:
     other = [name for name in old if name not in names]
     if other and not any(name in old for name, _ in named_leaves(fresh)):
         raise BundleError(
-            f"trainable_only: the state has {other[0]!r}, so it is that of another optimizer. Begin with "
-            "tx.init(params)."
+            f"trainable_only: the state has {other[0]!r}, so it is that of another optimizer. Begin"
+            " with tx.init(params)."
         )
 
     def keep(path: Any, leaf: Any) -> Any:
         before = old.get(path_string(path), leaf)
         if shape_of(before) != shape_of(leaf):
             raise BundleError(
-                f"trainable_only: {path_string(path)!r} in the state has shape {shape_of(before)}, and has to have "
-                f"{shape_of(leaf)} for the new mask. The optimizer keeps all parameters in one array, or these are other params: "
-                "begin with a new state, tx.init(params)."
+                f"trainable_only: {path_string(path)!r} in the state has shape {shape_of(before)},"
+                f" and has to have {shape_of(leaf)} for the new mask. The optimizer keeps all"
+                " parameters in one array, or these are other params: begin with a new state,"
+                " tx.init(params)."
             )
         return before
 

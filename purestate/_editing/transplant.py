@@ -31,31 +31,43 @@ def transplant(
     Args:
       source: a bundle, or any pytree. What `into` lacks is left out.
       into: likewise. What `source` lacks stays as it is.
-      mapping: `{name in source: name in into}` of modules, which go with all modules inside them, or of variables; the longest
-        name that fits counts, and others keep theirs. Or a function of a variable's name in `source` that returns its name in
-        `into`, or None to leave it out.
-      predicate: `predicate(path, leaf)` or a glob, which says of a variable of `into` whether it is to be replaced.
+      mapping: `{name in source: name in into}` of modules, which go with all modules inside them,
+        or of variables; the longest name that fits counts, and others keep theirs. Or a function of
+        a variable's name in `source` that returns its name in `into`, or None to leave it out.
+      predicate: `predicate(path, leaf)` or a glob, which says of a variable of `into` whether it is
+        to be replaced.
 
     Returns:
       The new tree, and the names in it of what was copied.
 
     Raises:
       ShapeMismatchError: a variable has another shape or dtype in one than in the other.
-      PathError: a name of the mapping is not there, two variables go to one place, or nothing was copied.
+      PathError: a name of the mapping is not there, two variables go to one place, or nothing was
+        copied.
     """
     given = named_leaves(source)
     places = named_leaves(into, holes=True)
     there = dict(places)
-    rename = mapping if callable(mapping) else _renaming(mapping or {}, [name for name, _ in given], list(there))
+    rename = (
+        mapping
+        if callable(mapping)
+        else _renaming(mapping or {}, [name for name, _ in given], list(there))
+    )
     holds: Any = glob(predicate) if isinstance(predicate, str) else predicate
     copied: dict[str, Any] = {}
     wrong: list[str] = []
     for name, value in given:
         target = rename(name)
-        if target is None or target not in there or (holds is not None and not holds(target, there[target])):
+        if (
+            target is None
+            or target not in there
+            or (holds is not None and not holds(target, there[target]))
+        ):
             continue
         if target in copied:
-            raise PathError(f"transplant: two variables of the source go to {target!r}; the second is {name!r}.")
+            raise PathError(
+                f"transplant: two variables of the source go to {target!r}; the second is {name!r}."
+            )
         before, after = _outline(there[target]), _outline(value)
         if there[target] is not None and before != after:
             wrong.append(f"{target!r} is {before}, and {name!r} of the source is {after}")
@@ -63,26 +75,32 @@ def transplant(
     if wrong:
         more = f"; and {len(wrong) - 4} more" if len(wrong) > 4 else ""
         raise ShapeMismatchError(
-            f"transplant: {'; '.join(wrong[:4])}{more}. Leave them out with a predicate, or bring the source to the right shape "
-            "and dtype first."
+            f"transplant: {'; '.join(wrong[:4])}{more}. Leave them out with a predicate, or bring"
+            " the source to the right shape and dtype first."
         )
     if not copied:
         raise PathError(
-            f"transplant: nothing was copied. The source has {_some(name for name, _ in given)}; the model has {_some(there)}. "
-            "`mapping` says which names belong together."
+            f"transplant: nothing was copied. The source has {_some(name for name, _ in given)};"
+            f" the model has {_some(there)}. `mapping` says which names belong together."
         )
     treedef = jax.tree.structure(into, is_leaf=is_hole)
     return Edited(
-        treedef.unflatten([copied.get(name, leaf) for name, leaf in places]), [n for n in there if n in copied]
+        treedef.unflatten([copied.get(name, leaf) for name, leaf in places]),
+        [n for n in there if n in copied],
     )
 
 
-def _renaming(mapping: Mapping[str, str], given: list[str], there: list[str]) -> Callable[[str], str]:
+def _renaming(
+    mapping: Mapping[str, str], given: list[str], there: list[str]
+) -> Callable[[str], str]:
     """Returns a function from the names of the source to those of the model; raises if a name stands for nothing."""
     for old, new in mapping.items():
         for name, names, which in ((old, given, "source"), (new, there, "model")):
             if not any(is_inside(path, name) for path in names):
-                raise PathError(f"transplant: the {which} has nothing at {name!r}.{near(name, with_heads(names))}")
+                raise PathError(
+                    f"transplant: the {which} has nothing at"
+                    f" {name!r}.{near(name, with_heads(names))}"
+                )
 
     def rename(name: str) -> str:
         fitting = [old for old in mapping if is_inside(name, old)]
@@ -95,7 +113,11 @@ def _renaming(mapping: Mapping[str, str], given: list[str], there: list[str]) ->
 
 
 def _outline(leaf: Any) -> str:
-    return format_array(leaf) if hasattr(leaf, "shape") and hasattr(leaf, "dtype") else type(leaf).__name__
+    return (
+        format_array(leaf)
+        if hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+        else type(leaf).__name__
+    )
 
 
 def _some(names: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """The nested dicts of flax, and the flat ones of purestate. Does not need flax.
 
-A module of flax holds its own variables and those of its children in one dict, `{"w": 0, "child": {"w": 1}}`; here every
-module has an entry by its path, `{"~": {"w": 0}, "child": {"w": 1}}`.
+A module of flax holds its own variables and those of its children in one dict, `{"w": 0, "child":
+{"w": 1}}`; here every module has an entry by its path, `{"~": {"w": 0}, "child": {"w": 1}}`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,9 @@ def flatten_flax_to_haiku(collection: FlaxCollection) -> Bundle:
     return flat
 
 
-def _variables_in(collection: FlaxCollection, parts: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+def _variables_in(
+    collection: FlaxCollection, parts: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], str, Any]]:
     for name, value in collection.items():
         if isinstance(value, Mapping):
             yield from _variables_in(value, (*parts, name))

@@ -13,7 +13,11 @@ from purestate._core.frame import Frame, get_frame
 from purestate._core.module import Module
 from purestate._core.rng import maybe_next_rng_key
 from purestate._core.variables import current_name
-from purestate._flax.flax_collections import FlaxCollection, flatten_flax_to_haiku, nest_haiku_to_flax
+from purestate._flax.flax_collections import (
+    FlaxCollection,
+    flatten_flax_to_haiku,
+    nest_haiku_to_flax,
+)
 from purestate._lifted.lift import keep_variables
 
 
@@ -24,8 +28,9 @@ class FlaxRngsError(ArgumentError, flax.errors.InvalidRngError):
 def lift(mod: nn.Module, *, name: str) -> Callable[..., Any]:
     """Makes a module of flax one of purestate, which can be called in a transformed function.
 
-    Its parameters come under its name, and the variables of its other collections become state, under its name and
-    that of their collection. `init` makes them with the next key. All collections are mutable.
+    Its parameters come under its name, and the variables of its other collections become state,
+    under its name and that of their collection. `init` makes them with the next key. All
+    collections are mutable.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
@@ -40,8 +45,8 @@ def lift(mod: nn.Module, *, name: str) -> Callable[..., Any]:
       name: the name of the module here.
 
     Returns:
-      A module that is called as `mod` is by its `apply`, without variables: the keys of flax, such as that of
-      `nn.Dropout`, are given by name, `rngs={"dropout": ps.next_rng_key()}`.
+      A module that is called as `mod` is by its `apply`, without variables: the keys of flax, such
+      as that of `nn.Dropout`, are given by name, `rngs={"dropout": ps.next_rng_key()}`.
 
     Raises:
       FrameError: used outside a transformed function.
@@ -56,7 +61,9 @@ class _LiftedFlaxModule(Module):
     def __init__(self, flax_module: nn.Module, name: str):
         super().__init__(name=name)
         self.flax_module = flax_module
-        self.prefix_name = self.module_name  # read by hooks of functions of purestate inside the module of flax
+        self.prefix_name = (
+            self.module_name
+        )  # read by hooks of functions of purestate inside the module of flax
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         frame = get_frame("A module of flax")
@@ -67,7 +74,9 @@ class _LiftedFlaxModule(Module):
                 self._init(frame, path, args, kwargs)
             variables = _variables_under(path, frame)
             changed: Any
-            out, changed = self.flax_module.apply(variables, *args, **kwargs, mutable=set(variables) - {"params"})
+            out, changed = self.flax_module.apply(
+                variables, *args, **kwargs, mutable=set(variables) - {"params"}
+            )
         except flax.errors.FlaxError as error:
             error.add_note(f"This came up in the module of flax that is lifted as {path!r}.")
             raise
@@ -108,8 +117,14 @@ def _variables_under(path: str, frame: Frame) -> dict[str, Any]:
     return {flax_name: nest_haiku_to_flax(bundle) for flax_name, bundle in flat.items()}
 
 
-def _keep(variables: Mapping[str, FlaxCollection], path: str, frame: Frame, first: bool = False) -> None:
+def _keep(
+    variables: Mapping[str, FlaxCollection], path: str, frame: Frame, first: bool = False
+) -> None:
     """Puts what flax calls the variables into the frame."""
     for flax_name, nested in variables.items():
-        collection, prefix = ("params", f"{path}/") if flax_name == "params" else ("state", f"{path}/{flax_name}/")
-        keep_variables(frame, frame.collections[collection], flatten_flax_to_haiku(nested), prefix, first=first)
+        collection, prefix = (
+            ("params", f"{path}/") if flax_name == "params" else ("state", f"{path}/{flax_name}/")
+        )
+        keep_variables(
+            frame, frame.collections[collection], flatten_flax_to_haiku(nested), prefix, first=first
+        )

@@ -8,15 +8,21 @@ import flax.linen as nn
 
 from purestate._core.collection import Bundle
 from purestate._core.errors import ArgumentError, kind_of
-from purestate._core.transform import Transformed, TransformedWithState, transform_with_state, with_empty_state
+from purestate._core.transform import (
+    Transformed,
+    TransformedWithState,
+    transform_with_state,
+    with_empty_state,
+)
 from purestate._flax.flax_collections import flatten_flax_to_haiku
 
 
 class Module(nn.Module):
     """A module of flax that runs a transformed function.
 
-    Its parameters are in the collection "params" and its state in "state", nested by the parts of their module's path.
-    `init` makes them with the key "params"; the function's own random keys come from "apply", where that is given.
+    Its parameters are in the collection "params" and its state in "state", nested by the parts of
+    their module's path. `init` makes them with the key "params"; the function's own random keys
+    come from "apply", where that is given.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform(lambda x: ps.nets.MLP([8, 2])(x))
@@ -83,11 +89,16 @@ class Module(nn.Module):
             self._put("state", state)
         else:
             params = flatten_flax_to_haiku(self.variables.get("params", {}))
-            state = flatten_flax_to_haiku(self.variables["state"]) if "state" in self.variables else None
+            state = (
+                flatten_flax_to_haiku(self.variables["state"])
+                if "state" in self.variables
+                else None
+            )
         rng = self.make_rng("apply") if self.has_rng("apply") else None
         out, new_state = self.transformed.apply(params, state, rng, *args, **kwargs)
         if not self.is_initializing():
-            # State that the function did not set is not written: `apply` may have been given it as not mutable.
+            # State that the function did not set is not written: `apply` may have been given it as
+            # not mutable.
             self._put("state", self._to_write(state or {}, new_state))
         return out
 
@@ -119,5 +130,6 @@ def _not_transformed(value: Any) -> ArgumentError:
     else:
         advice = "Pass what `ps.transform` or `ps.transform_with_state` returned."
     return ArgumentError(
-        f"`ps.experimental.flax.Module` runs a transformed function, but was given {kind_of(value)}. {advice}"
+        "`ps.experimental.flax.Module` runs a transformed function, but was given"
+        f" {kind_of(value)}. {advice}"
     )

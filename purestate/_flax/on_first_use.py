@@ -16,6 +16,7 @@ def __getattr__(name: str) -> Any:
         if (error.name or "").partition(".")[0] != "flax":
             raise
         raise FlaxNotInstalledError(
-            f"`purestate.experimental.flax.{name}` needs flax, which is not installed here. `pip install flax` installs it."
+            f"`purestate.experimental.flax.{name}` needs flax, which is not installed here. `pip"
+            " install flax` installs it."
         ) from error
     return {"Module": Module, "lift": lift}[name]

@@ -17,7 +17,8 @@ from purestate._inspection.subprograms import body_of, is_literal, opened
 from purestate._inspection.tracing import function_of_arrays, is_array, traced_anew
 from purestate._lifted.lift_frame import lift_changes, names_here, rewind_names
 
-# Every method call gets a number, and its equations a scope with it, so as to tell calls of one name apart.
+# Every method call gets a number, and its equations a scope with it, so as to tell calls of one
+# name apart.
 _CALL = "purestate_call_"
 _CALLS = re.compile(_CALL + r"(\d+)")
 
@@ -62,7 +63,8 @@ class Box:
         return self.boxes[-1]
 
     def for_call(self, number: int, title: str) -> "Box":
-        # Of a gradient, the names of scopes may be there twice: for the way forward and the way back.
+        # Of a gradient, the names of scopes may be there twice: for the way forward and the way
+        # back.
         if number in self.open_calls:
             return self
         if number not in self.box_of_call:
@@ -111,9 +113,13 @@ class _Drawing:
             if body is None:
                 outputs = [self._operation(eqn, inputs, into)] * len(eqn.outvars)
             else:
-                if not eqn.primitive.name.startswith("custom_") and not eqn.params.get("inline", False):
+                if not eqn.primitive.name.startswith("custom_") and not eqn.params.get(
+                    "inline", False
+                ):
                     into = into.add(_title(eqn.primitive.name, body.name))
-                outputs = self.run(body.jaxpr, dict(zip(body.jaxpr.invars, inputs, strict=True)), into)
+                outputs = self.run(
+                    body.jaxpr, dict(zip(body.jaxpr.invars, inputs, strict=True)), into
+                )
             sources.update(zip(eqn.outvars, outputs, strict=True))
         return [source_of(atom) for atom in jaxpr.outvars]
 
@@ -152,19 +158,28 @@ class _Drawing:
         for operation in box.operations:
             if operation.name in self.outputs:
                 label = [*self.outputs[operation.name], *operation.label]
-                yield _node(operation.name, label, color="#0053D6", fillcolor="#AABFFF", style="filled,bold")
+                yield _node(
+                    operation.name, label, color="#0053D6", fillcolor="#AABFFF", style="filled,bold"
+                )
             else:
                 yield _node(operation.name, operation.label, color="#FFDB13", fillcolor="#FFF26E")
         for inner in box.boxes:
             yield f"subgraph cluster_{next(numbers)} {{"
-            yield '  style="rounded,filled"; fillcolor="#F0F5F5"; color="#14234B"; labelloc = t; fontsize = 16;'
+            yield (
+                '  style="rounded,filled"; fillcolor="#F0F5F5"; color="#14234B"; labelloc = t;'
+                " fontsize = 16;"
+            )
             yield f"  label = <<b>{escape(inner.title)}</b>>;"
             yield from self._lines_of(inner, numbers)
             yield "}"
 
 
 def _title(primitive: str, name: str) -> str:
-    return name if name.startswith(primitive) or primitive.startswith(name) else f"{primitive} ({name})"
+    return (
+        name
+        if name.startswith(primitive) or primitive.startswith(name)
+        else f"{primitive} ({name})"
+    )
 
 
 def _node(name: str, label: list[str], *, color: str, fillcolor: str, style: str = "filled") -> str:
@@ -219,8 +234,9 @@ def _without_side_effects(fun: Callable[..., Any]) -> Callable[..., Any]:
 def to_dot(fun: Callable[..., Any]) -> Callable[..., str]:
     """Returns a function that draws `fun`: its operations and what they take, in a box for each method call.
 
-    Branches (`cond`) and loops of unknown length (`while`) are one operation each. The drawing is in the language of
-    graphviz: `dot -Tsvg` makes a picture of it, and in a notebook `graphviz.Source(text)` shows it.
+    Branches (`cond`) and loops of unknown length (`while`) are one operation each. The drawing is
+    in the language of graphviz: `dot -Tsvg` makes a picture of it, and in a notebook
+    `graphviz.Source(text)` shows it.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform(lambda x: ps.Linear(1)(x))
@@ -233,18 +249,22 @@ def to_dot(fun: Callable[..., Any]) -> Callable[..., str]:
       fun: a function, mostly the `apply` of a transformed one.
 
     Returns:
-      A function of the arguments of `fun` that returns the drawing. Nothing is computed, so arrays may be
-      `jax.ShapeDtypeStruct`s. Bools, ints and what else is no array are left Python values.
+      A function of the arguments of `fun` that returns the drawing. Nothing is computed, so arrays
+      may be `jax.ShapeDtypeStruct`s. Bools, ints and what else is no array are left Python values.
     """
 
     @functools.wraps(fun)
     def draw(*args: Any, **kwargs: Any) -> str:
         titles: list[str] = []
 
-        def mark(next_method: Callable[..., Any], args: Any, kwargs: Any, context: MethodContext) -> Any:
+        def mark(
+            next_method: Callable[..., Any], args: Any, kwargs: Any, context: MethodContext
+        ) -> Any:
             # In `__init__` it may have no path yet.
             path = getattr(context.module, "module_name", type(context.module).__name__)
-            titles.append(path if context.method_name == "__call__" else f"{path} ({context.method_name})")
+            titles.append(
+                path if context.method_name == "__call__" else f"{path} ({context.method_name})"
+            )
             with jax.named_scope(f"{_CALL}{len(titles) - 1}"):
                 return next_method(*args, **kwargs)
 
@@ -254,10 +274,16 @@ def to_dot(fun: Callable[..., Any]) -> Callable[..., str]:
         jaxpr = opened(closed)
         drawing = _Drawing(getattr(fun, "__name__", str(fun)), titles)
         leaves = jax.tree_util.tree_flatten_with_path((args, kwargs))[0]
-        labels = [_argument_label(path, jax.typeof(leaf)) for path, leaf in leaves if _is_traced(leaf)]
-        sources = {var: drawing.argument(label) for var, label in zip(jaxpr.invars, labels, strict=True)}
+        labels = [
+            _argument_label(path, jax.typeof(leaf)) for path, leaf in leaves if _is_traced(leaf)
+        ]
+        sources = {
+            var: drawing.argument(label) for var, label in zip(jaxpr.invars, labels, strict=True)
+        }
         outputs = drawing.run(jaxpr, sources, drawing.box)
-        for (path, _), source in zip(jax.tree_util.tree_flatten_with_path(shapes)[0], outputs, strict=True):
+        for (path, _), source in zip(
+            jax.tree_util.tree_flatten_with_path(shapes)[0], outputs, strict=True
+        ):
             drawing.outputs.setdefault(source.name, []).append(_output_label(path, shapes))
         return "\n".join(drawing.lines()) + "\n"
 
@@ -278,6 +304,7 @@ def abstract_to_dot(fun: Callable[..., Any]) -> Callable[..., str]:
       fun: a function, mostly the `apply` of a transformed one.
 
     Returns:
-      A function of the arguments of `fun`, or of `jax.ShapeDtypeStruct`s for them, that returns the drawing.
+      A function of the arguments of `fun`, or of `jax.ShapeDtypeStruct`s for them, that returns the
+        drawing.
     """
     return to_dot(fun)

@@ -22,10 +22,11 @@ def as_html_page(module: Module, min_flop: int = 1000) -> str:
       The page.
     """
     return (
-        f'<!DOCTYPE html>\n<html>\n<head>\n<meta charset="utf-8">\n<title>{escape(module.name)}</title>\n'
-        f"<style>{css()}</style>\n<script>{js()}</script>\n</head>\n<body>\n"
-        '<button onclick="unfoldAll(true)">unfold all</button>\n<button onclick="unfoldAll(false)">fold all</button>\n'
-        f'<div class="model-info">{as_html(module, min_flop=min_flop)}</div>\n</body>\n</html>\n'
+        "<!DOCTYPE html>\n<html>\n<head>\n<meta"
+        f' charset="utf-8">\n<title>{escape(module.name)}</title>\n<style>{css()}</style>\n<script>{js()}</script>\n</head>\n<body>\n<button'
+        ' onclick="unfoldAll(true)">unfold all</button>\n<button onclick="unfoldAll(false)">fold'
+        " all</button>\n<div"
+        f' class="model-info">{as_html(module, min_flop=min_flop)}</div>\n</body>\n</html>\n'
     )
 
 
@@ -48,12 +49,18 @@ def as_html(module: Module, min_flop: int = 1000, outvars: str = "", last: bool 
     )
     numbers = "".join(_number(n, unit) for n, unit in sizes if n is not None)
     outputs = f"{escape(outvars)} = " if outvars else ""
-    head = f'<span class="tooltip-container">{outputs}<b>{escape(module.name)}</b>{numbers}{_variables(module)}</span>'
+    head = (
+        "<span"
+        f' class="tooltip-container">{outputs}<b>{escape(module.name)}</b>{numbers}{_variables(module)}</span>'
+    )
     shown = [e for e in module.expressions if e.flops is None or e.flops >= min_flop]
     kind = "module last" if last else "module"
     if not shown:
         return f'<div class="{kind}">{head}</div>\n'
-    rows = "".join(f"<li>{_expression(e, min_flop, last=i == len(shown) - 1)}</li>\n" for i, e in enumerate(shown))
+    rows = "".join(
+        f"<li>{_expression(e, min_flop, last=i == len(shown) - 1)}</li>\n"
+        for i, e in enumerate(shown)
+    )
     return f'<details class="{kind}"><summary>{head}</summary>\n<ol>\n{rows}</ol>\n</details>\n'
 
 
@@ -63,20 +70,28 @@ def _number(n: int, unit: str) -> str:
 
 def _expression(expression: Expression, min_flop: int, *, last: bool) -> str:
     if expression.submodule is not None:
-        return as_html(expression.submodule, min_flop=min_flop, outvars=expression.outvars, last=last)
-    params = "".join(f"<div>{escape(key)}: {escape(value)}</div>" for key, value in expression.params.items())
+        return as_html(
+            expression.submodule, min_flop=min_flop, outvars=expression.outvars, last=last
+        )
+    params = "".join(
+        f"<div>{escape(key)}: {escape(value)}</div>" for key, value in expression.params.items()
+    )
     flops = "" if expression.flops is None else _number(expression.flops, "flops")
     return (
-        f'<div class="expression tooltip-container">{escape(expression.outvars)} = '
-        f'<span class="primitive">{escape(expression.primitive)}</span> {escape(expression.invars)}{flops}'
-        f'<span class="tooltip"><div>{escape(expression.details)}</div>{params}</span></div>'
+        f'<div class="expression tooltip-container">{escape(expression.outvars)} = <span'
+        f' class="primitive">{escape(expression.primitive)}</span>'
+        f" {escape(expression.invars)}{flops}<span"
+        f' class="tooltip"><div>{escape(expression.details)}</div>{params}</span></div>'
     )
 
 
 def _variables(module: Module) -> str:
     rows = "".join(
         f'<tr><th colspan="2">{title}</th></tr>'
-        + "".join(f"<tr><td>{escape(name)}</td><td>{escape(shape)}</td></tr>" for name, shape in info.items())
+        + "".join(
+            f"<tr><td>{escape(name)}</td><td>{escape(shape)}</td></tr>"
+            for name, shape in info.items()
+        )
         for title, info in (("Params", module.param_info), ("State", module.state_info))
         if info
     )

@@ -6,7 +6,13 @@ from typing import Any
 
 import jax
 
-from purestate._inspection.subprograms import body_of, is_dropped, is_literal, live_equations, opened
+from purestate._inspection.subprograms import (
+    body_of,
+    is_dropped,
+    is_literal,
+    live_equations,
+    opened,
+)
 from purestate._inspection.summary import MethodInvocation, calls_of
 from purestate._inspection.tracing import AxisEnv, function_of_arrays
 
@@ -88,14 +94,16 @@ def make_model_info(
     Args:
       f: a pure function, such as the `apply` of a transformed function.
       name: what to call it; None for its name.
-      include_module_info: whether to tell the parameters and state of modules, for which `f` is traced again.
-      compute_flops: a function of a `jax.extend.core.JaxprEqn` and an `Expression` that returns the number of floating
-        point operations; None to leave them out. In a loop of unknown length it counts one step, of branches the
-        costliest.
+      include_module_info: whether to tell the parameters and state of modules, for which `f` is
+        traced again.
+      compute_flops: a function of a `jax.extend.core.JaxprEqn` and an `Expression` that returns the
+        number of floating point operations; None to leave them out. In a loop of unknown length it
+        counts one step, of branches the costliest.
       axis_env: names and sizes of mapped axes that `f` uses.
 
     Returns:
-      A function of the arguments of `f` that returns a `Module`. What is no array is left a Python value.
+      A function of the arguments of `f` that returns a `Module`. What is no array is left a Python
+        value.
     """
     title = name or getattr(f, "__name__", "") or type(f).__name__
 
@@ -104,7 +112,9 @@ def make_model_info(
         jaxpr = jax.make_jaxpr(run, axis_env=axis_env)(arrays)
         module = _module_of(title, opened(jaxpr), compute_flops)
         if include_module_info:
-            calls = calls_of(lambda *args, **kwargs: f(*args, **kwargs), args, kwargs, axis_env or ())
+            calls = calls_of(
+                lambda *args, **kwargs: f(*args, **kwargs), args, kwargs, axis_env or ()
+            )
             _add_variables(module, "", _calls_by_scope(calls))
         return module
 
@@ -123,7 +133,9 @@ def _module_of(name: str, jaxpr: Any, compute_flops: ComputeFlopsFn | None) -> M
     return module
 
 
-def _expression(eqn: Any, names: Mapping[Any, str], compute_flops: ComputeFlopsFn | None) -> Expression:
+def _expression(
+    eqn: Any, names: Mapping[Any, str], compute_flops: ComputeFlopsFn | None
+) -> Expression:
     inputs = [names[v] if not is_literal(v) else str(v.val) for v in eqn.invars]
     # In the order they are named in; what is not used comes last.
     outputs = sorted((names[v] for v in eqn.outvars), key=lambda n: (n == "_", len(n), n)) or ["_"]
@@ -131,7 +143,11 @@ def _expression(eqn: Any, names: Mapping[Any, str], compute_flops: ComputeFlopsF
     expression = Expression(
         primitive=eqn.primitive.name,
         invars=" ".join(inputs) if len(inputs) < 10 else f"{len(inputs)} inputs",
-        outvars=" ".join(outputs) if len(outputs) < 10 else f"{outputs[0]}, {len(outputs) - 1} more outputs",
+        outvars=(
+            " ".join(outputs)
+            if len(outputs) < 10
+            else f"{outputs[0]}, {len(outputs) - 1} more outputs"
+        ),
         first_outvar=outputs[0],
         name_stack=scopes.split("/") if scopes else [],
     )
@@ -140,7 +156,11 @@ def _expression(eqn: Any, names: Mapping[Any, str], compute_flops: ComputeFlopsF
         expression.submodule = submodule
         expression.flops = submodule.flops
         return expression
-    shapes = [(kind, ", ".join(map(_shape, v))) for kind, v in (("in", eqn.invars), ("out", eqn.outvars)) if v]
+    shapes = [
+        (kind, ", ".join(map(_shape, v)))
+        for kind, v in (("in", eqn.invars), ("out", eqn.outvars))
+        if v
+    ]
     expression.details = ", ".join(f"{kind} {shape}" for kind, shape in shapes)
     expression.params = {key: str(value) for key, value in eqn.params.items()}
     if compute_flops is not None:
@@ -160,17 +180,24 @@ def _submodule(eqn: Any, compute_flops: ComputeFlopsFn | None) -> Module | None:
         return _module_of("while", opened(eqn.params["body_jaxpr"]), compute_flops)
     if eqn.primitive.name == "cond":
         branches = [
-            _module_of(f"branch {i}", opened(branch), compute_flops) for i, branch in enumerate(eqn.params["branches"])
+            _module_of(f"branch {i}", opened(branch), compute_flops)
+            for i, branch in enumerate(eqn.params["branches"])
         ]
         flops = None if compute_flops is None else max(branch.flops or 0 for branch in branches)
-        cases = [Expression("branch", "", "", branch.flops, submodule=branch) for branch in branches]
+        cases = [
+            Expression("branch", "", "", branch.flops, submodule=branch) for branch in branches
+        ]
         return Module("cond", flops, cases)
     return None
 
 
 def _letters(jaxpr: Any) -> dict[Any, str]:
     """A name for each variable, as JAX gives them: a to z, then ba, bb, ..."""
-    variables = [*jaxpr.constvars, *jaxpr.invars, *(var for eqn in jaxpr.eqns for var in eqn.outvars)]
+    variables = [
+        *jaxpr.constvars,
+        *jaxpr.invars,
+        *(var for eqn in jaxpr.eqns for var in eqn.outvars),
+    ]
     return {var: "_" if is_dropped(var) else _letter(i) for i, var in enumerate(variables)}
 
 
@@ -280,7 +307,11 @@ def format_module(module: Module, depth: int = 0) -> str:
         words.append(format_number(module.total_param_size, "params"))
     if module.total_state_size:
         words.append(format_number(module.total_state_size, "state"))
-    return " ".join(words) + "\n" + "".join(_format_expression(e, depth + 1) for e in module.expressions)
+    return (
+        " ".join(words)
+        + "\n"
+        + "".join(_format_expression(e, depth + 1) for e in module.expressions)
+    )
 
 
 def _format_expression(expression: Expression, depth: int) -> str:

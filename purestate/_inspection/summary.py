@@ -60,7 +60,8 @@ class ModuleDetails:
     Attributes:
       module: the module.
       method_name: the name of the method.
-      params: the specs of its parameters and of those used in it, by full name: `"mlp/~/linear_0/w"`.
+      params: the specs of its parameters and of those used in it, by full name:
+        `"mlp/~/linear_0/w"`.
       state: those of its state, likewise.
     """
 
@@ -83,7 +84,9 @@ class ModuleDetails:
         Raises:
           FrameError: used outside a transformed function.
         """
-        return cls(module, method_name, _specs_of(module.params_dict()), _specs_of(module.state_dict()))
+        return cls(
+            module, method_name, _specs_of(module.params_dict()), _specs_of(module.state_dict())
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,11 +187,12 @@ def eval_summary(f: Any) -> Callable[..., Sequence[MethodInvocation]]:
     mlp/~/linear_1 f32[4,2]
 
     Args:
-      f: a function that uses modules, what `transform` or `transform_with_state` made of it, or one of its halves.
+      f: a function that uses modules, what `transform` or `transform_with_state` made of it, or one
+        of its halves.
 
     Returns:
-      A function of the arguments of the function that was transformed. Arrays may be `jax.ShapeDtypeStruct`s;
-      what is no array is left a Python value.
+      A function of the arguments of the function that was transformed. Arrays may be
+      `jax.ShapeDtypeStruct`s; what is no array is left a Python value.
     """
     original = original_function(f)
     return lambda *args, **kwargs: calls_of(original, args, kwargs)

@@ -27,21 +27,28 @@ class _Column(NamedTuple):
 def _owned_params(details: ModuleDetails) -> dict[str, ArraySpec]:
     """The parameters of the module itself, by their names in it."""
     prefix = details.module.module_name + "/"
-    names = {full_name: full_name.removeprefix(prefix) for full_name in details.params if full_name.startswith(prefix)}
+    names = {
+        full_name: full_name.removeprefix(prefix)
+        for full_name in details.params
+        if full_name.startswith(prefix)
+    }
     return {name: details.params[full_name] for full_name, name in names.items() if "/" not in name}
 
 
 def _format_owned_params(call: MethodInvocation) -> str:
     params = _owned_params(call.module_details).items()
     return "\n".join(
-        f"{name}: {format_array(spec)}" for name, spec in sorted(params, key=lambda item: (-item[1].size, item[0]))
+        f"{name}: {format_array(spec)}"
+        for name, spec in sorted(params, key=lambda item: (-item[1].size, item[0]))
     )
 
 
 def _format_input(call: MethodInvocation) -> str:
     lines = [", ".join(pprint.pformat(arg) for arg in call.args_spec)]
     if call.kwargs_spec:
-        lines.append(", ".join(f"{name}={pprint.pformat(arg)}" for name, arg in call.kwargs_spec.items()))
+        lines.append(
+            ", ".join(f"{name}={pprint.pformat(arg)}" for name, arg in call.kwargs_spec.items())
+        )
     return "\n".join(lines)
 
 
@@ -51,20 +58,34 @@ def _format_scope(details: ModuleDetails) -> str:
 
 
 _COLUMNS = {
-    "module": _Column("Module", lambda call: "\n └ ".join(_format_scope(details) for details in call.call_stack)),
+    "module": _Column(
+        "Module", lambda call: "\n └ ".join(_format_scope(details) for details in call.call_stack)
+    ),
     "config": _Column("Config", lambda call: repr(call.module_details.module)),
     "owned_params": _Column("Module params", _format_owned_params),
     "input": _Column("Input", _format_input),
     "output": _Column("Output", lambda call: pprint.pformat(call.output_spec)),
-    "params_size": _Column("Param count", lambda call: f"{tree_size(call.module_details.params):,}", "right"),
-    "params_bytes": _Column("Param bytes", lambda call: format_bytes(tree_bytes(call.module_details.params)), "right"),
+    "params_size": _Column(
+        "Param count", lambda call: f"{tree_size(call.module_details.params):,}", "right"
+    ),
+    "params_bytes": _Column(
+        "Param bytes", lambda call: format_bytes(tree_bytes(call.module_details.params)), "right"
+    ),
 }
 _FILTERS: dict[str, Callable[[MethodInvocation], bool]] = {
     "has_output": lambda call: call.output_spec is not None,
     "has_params": lambda call: bool(call.module_details.params),
 }
 
-DEFAULT_COLUMNS = ("module", "config", "owned_params", "input", "output", "params_size", "params_bytes")
+DEFAULT_COLUMNS = (
+    "module",
+    "config",
+    "owned_params",
+    "input",
+    "output",
+    "params_size",
+    "params_bytes",
+)
 DEFAULT_FILTERS = ("has_output",)
 _GRID = {"tablefmt": "grid"}
 
@@ -73,7 +94,8 @@ def _chosen(kind: str, names: Sequence[str], known: Mapping[str, Any]) -> list[A
     wrong = [name for name in names if name not in known]
     if wrong:
         raise TableError(
-            f"tabulate has no {kind} {', '.join(map(repr, wrong))}; there are {', '.join(map(repr, known))}."
+            f"tabulate has no {kind} {', '.join(map(repr, wrong))}; there are"
+            f" {', '.join(map(repr, known))}."
         )
     return [known[name] for name in names]
 
@@ -83,17 +105,24 @@ def _tabulate_package() -> Any:
         import tabulate as package  # pyright: ignore[reportMissingModuleSource, reportMissingImports]
     except ImportError:
         raise MissingPackageError(
-            "`ps.experimental.tabulate` draws its table with the package tabulate, which is not installed: "
-            "`pip install tabulate`. `ps.experimental.eval_summary` tells the same without it."
+            "`ps.experimental.tabulate` draws its table with the package tabulate, which is not"
+            " installed: `pip install tabulate`. `ps.experimental.eval_summary` tells the same"
+            " without it."
         ) from None
     return package
 
 
-def rows_of(calls: Sequence[MethodInvocation], columns: Sequence[str], filters: Sequence[str]) -> list[list[str]]:
+def rows_of(
+    calls: Sequence[MethodInvocation], columns: Sequence[str], filters: Sequence[str]
+) -> list[list[str]]:
     """Returns the cells of the table of `calls`, without headers."""
     kept = _chosen("filter", filters, _FILTERS)
     shown = _chosen("column", columns, _COLUMNS)
-    return [[column.text_of(call) for column in shown] for call in calls if all(keep(call) for keep in kept)]
+    return [
+        [column.text_of(call) for column in shown]
+        for call in calls
+        if all(keep(call) for keep in kept)
+    ]
 
 
 def tabulate(
@@ -118,9 +147,10 @@ def tabulate(
     +-----------------+----------+---------------+
 
     Args:
-      f: a function that uses modules, what `transform` or `transform_with_state` made of it, or one of its halves.
-      columns: which columns, of "module", "config", "owned_params", "input", "output", "params_size" and
-        "params_bytes"; None for all.
+      f: a function that uses modules, what `transform` or `transform_with_state` made of it, or one
+        of its halves.
+      columns: which columns, of "module", "config", "owned_params", "input", "output",
+        "params_size" and "params_bytes"; None for all.
       filters: which calls, of "has_output" (which returned something) and "has_params"; None for
         `("has_output",)`.
       tabulate_kwargs: keywords of `tabulate.tabulate`.

@@ -18,7 +18,10 @@ def is_array(x: Any) -> bool:
 
 
 def function_of_arrays(
-    f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], is_traced: Callable[[Any], bool] = is_array
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    is_traced: Callable[[Any], bool] = is_array,
 ) -> tuple[Callable[[list[Any]], Any], list[Any]]:
     """Returns `f(*args, **kwargs)` as a function of the arrays in its arguments, and these arrays.
 
@@ -47,8 +50,8 @@ def with_axes(f: Callable[..., Any], axis_env: AxisEnv) -> Callable[..., Any]:
 def traced_anew(f: Callable[..., Any], axis_env: AxisEnv = ()) -> Callable[..., Any]:
     """Returns `f`, for which, and for all that is jitted in it, no cache of JAX has an answer.
 
-    Otherwise what is in a jitted function would not be seen, if that ran before. The caches know for which
-    names of axes they hold, so an axis that nothing is mapped over, of a new name, does it. (`jax.disable_jit`
-    would, too, but then loops run step by step.)
+    Otherwise what is in a jitted function would not be seen, if that ran before. The caches know
+    for which names of axes they hold, so an axis that nothing is mapped over, of a new name, does
+    it. (`jax.disable_jit` would, too, but then loops run step by step.)
     """
     return with_axes(f, [*axis_env, (f"purestate_inspection_{next(_numbers)}", 1)])

@@ -34,7 +34,9 @@ def _pool_axis(x: jax.Array, axis: int, size: int, reduce: _Reduce) -> jax.Array
     if length == size:
         return x
     if length % size == 0:
-        return reduce(x.reshape(*x.shape[:axis], size, length // size, *x.shape[axis + 1 :]), axis + 1, None)
+        return reduce(
+            x.reshape(*x.shape[:axis], size, length // size, *x.shape[axis + 1 :]), axis + 1, None
+        )
     i = np.arange(size)
     start, end = i * length // size, -(-(i + 1) * length // size)
     index = start[:, None] + np.arange((end - start).max())
@@ -50,16 +52,20 @@ def _adaptive_pool(
     sizes = None if isinstance(output_size, int) else tuple(output_size)
     if sizes is None or any(size is not None and size < 1 for size in sizes):
         raise LayerError(
-            f"Adaptive pooling: `output_size` needs a size for each spatial axis, such as (7, 7), got {output_size!r}."
+            "Adaptive pooling: `output_size` needs a size for each spatial axis, such as (7, 7),"
+            f" got {output_size!r}."
         )
     if channel_axis is not None and not -value.ndim <= channel_axis < value.ndim:
-        raise LayerError(f"Adaptive pooling: channel_axis={channel_axis} is not in an input of shape {value.shape}.")
+        raise LayerError(
+            f"Adaptive pooling: channel_axis={channel_axis} is not in an input of shape"
+            f" {value.shape}."
+        )
     channel = None if channel_axis is None else channel_axis % value.ndim
     axes = [axis for axis in range(value.ndim) if axis != channel]
     if len(sizes) > len(axes) or 0 in value.shape:
         raise LayerError(
-            f"Adaptive pooling to `output_size` {sizes} needs as many spatial axes, of at least one value each; got shape "
-            f"{value.shape}."
+            f"Adaptive pooling to `output_size` {sizes} needs as many spatial axes, of at least one"
+            f" value each; got shape {value.shape}."
         )
     for axis, size in zip(axes[len(axes) - len(sizes) :], sizes, strict=True):
         if size is not None:
@@ -67,10 +73,13 @@ def _adaptive_pool(
     return value
 
 
-def adaptive_avg_pool(value: jax.Array, output_size: Sequence[int | None], channel_axis: int | None = -1) -> jax.Array:
+def adaptive_avg_pool(
+    value: jax.Array, output_size: Sequence[int | None], channel_axis: int | None = -1
+) -> jax.Array:
     """Returns the means of windows that cover the input evenly, as many as `output_size` says.
 
-    Along an axis of size L, window i of n goes from `floor(i L / n)` up to `ceil((i + 1) L / n)`, as in PyTorch.
+    Along an axis of size L, window i of n goes from `floor(i L / n)` up to `ceil((i + 1) L / n)`,
+    as in PyTorch.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> ps.adaptive_avg_pool(jnp.arange(5.0).reshape(1, 5, 1), [2]).ravel().tolist()
@@ -79,7 +88,8 @@ def adaptive_avg_pool(value: jax.Array, output_size: Sequence[int | None], chann
     Args:
       value: `[..., *spatial, C]`.
       output_size: the size of each spatial axis of the output; None for that of the input.
-      channel_axis: the axis of the channels; None for none. The spatial axes are the last ones but for it.
+      channel_axis: the axis of the channels; None for none. The spatial axes are the last ones but
+        for it.
 
     Returns:
       `[..., *output_size, C]`.
@@ -90,7 +100,9 @@ def adaptive_avg_pool(value: jax.Array, output_size: Sequence[int | None], chann
     return _adaptive_pool(value, output_size, channel_axis, _mean)
 
 
-def adaptive_max_pool(value: jax.Array, output_size: Sequence[int | None], channel_axis: int | None = -1) -> jax.Array:
+def adaptive_max_pool(
+    value: jax.Array, output_size: Sequence[int | None], channel_axis: int | None = -1
+) -> jax.Array:
     """Returns the maxima of windows that cover the input evenly; see `adaptive_avg_pool`.
 
     >>> import jax.numpy as jnp, purestate as ps
@@ -100,7 +112,8 @@ def adaptive_max_pool(value: jax.Array, output_size: Sequence[int | None], chann
     Args:
       value: `[..., *spatial, C]`.
       output_size: the size of each spatial axis of the output; None for that of the input.
-      channel_axis: the axis of the channels; None for none. The spatial axes are the last ones but for it.
+      channel_axis: the axis of the channels; None for none. The spatial axes are the last ones but
+        for it.
 
     Returns:
       `[..., *output_size, C]`.
@@ -114,7 +127,12 @@ def adaptive_max_pool(value: jax.Array, output_size: Sequence[int | None], chann
 class _AdaptivePool(Module):
     """What `AdaptiveAvgPool` and `AdaptiveMaxPool` share."""
 
-    def __init__(self, output_size: Sequence[int | None], channel_axis: int | None = -1, name: str | None = None):
+    def __init__(
+        self,
+        output_size: Sequence[int | None],
+        channel_axis: int | None = -1,
+        name: str | None = None,
+    ):
         super().__init__(name=name)
         self.output_size = output_size
         self.channel_axis = channel_axis

@@ -23,7 +23,9 @@ def _similarities(query: jax.Array, key: jax.Array) -> jax.Array:
         return jnp.einsum("...thd,...Thd->...htT", query, key)
     # What einsum comes to, without its Python.
     batch = (*range(rank - 3), rank - 2)
-    return lax.dot_general(query, key, (((rank - 1,), (rank - 1,)), (batch, batch)), None, query.dtype)
+    return lax.dot_general(
+        query, key, (((rank - 1,), (rank - 1,)), (batch, batch)), None, query.dtype
+    )
 
 
 def _weighted_sum(weights: jax.Array, value: jax.Array) -> jax.Array:
@@ -33,7 +35,9 @@ def _weighted_sum(weights: jax.Array, value: jax.Array) -> jax.Array:
         return jnp.einsum("...htT,...Thd->...thd", weights, value)
     leading = range(rank - 3)
     batches = ((*leading, rank - 2), (*leading, rank - 3))
-    out = lax.dot_general(value, weights, (((rank - 3,), (rank - 1,)), batches), None, value.dtype)  # [..., H, V, T']
+    out = lax.dot_general(
+        value, weights, (((rank - 3,), (rank - 1,)), batches), None, value.dtype
+    )  # [..., H, V, T']
     return lax.transpose(out, (*leading, rank - 1, rank - 3, rank - 2))
 
 
@@ -51,7 +55,9 @@ def _attend(
 
 
 def _broadcasts_to(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(reversed(shape), reversed(to), strict=False))
+    return len(shape) <= len(to) and all(
+        a in (1, b) for a, b in zip(reversed(shape), reversed(to), strict=False)
+    )
 
 
 class MultiHeadAttention(Module):
@@ -109,21 +115,29 @@ class MultiHeadAttention(Module):
         self.model_size = model_size or key_size * num_heads
         if w_init_scale is not None:
             warnings.warn(
-                "MultiHeadAttention: w_init_scale is deprecated; write w_init=ps.initializers.VarianceScaling(scale).",
+                "MultiHeadAttention: w_init_scale is deprecated; write"
+                " w_init=ps.initializers.VarianceScaling(scale).",
                 DeprecationWarning,
                 stacklevel=3,
             )
         if w_init is None:
             if w_init_scale is None:
-                raise LayerError("MultiHeadAttention needs w_init, such as w_init=ps.initializers.VarianceScaling().")
+                raise LayerError(
+                    "MultiHeadAttention needs w_init, such as"
+                    " w_init=ps.initializers.VarianceScaling()."
+                )
             w_init = VarianceScaling(w_init_scale)
         elif w_init_scale:
-            raise LayerError("MultiHeadAttention was given w_init and w_init_scale; leave out w_init_scale.")
+            raise LayerError(
+                "MultiHeadAttention was given w_init and w_init_scale; leave out w_init_scale."
+            )
         self.w_init = w_init
         self.with_bias = with_bias
         self.b_init = b_init
 
-    def __call__(self, query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None
+    ) -> jax.Array:
         """Returns for each query the values that it attends to, projected to `model_size`.
 
         Args:
@@ -145,8 +159,8 @@ class MultiHeadAttention(Module):
             raise not_an_array(self, query, "its query") from None
         if len(shape) < 2:
             raise LayerError(
-                f"MultiHeadAttention {self.module_name!r} needs a query with a time axis, [..., T', D_q], got shape "
-                f"{shape}."
+                f"MultiHeadAttention {self.module_name!r} needs a query with a time axis, [..., T',"
+                f" D_q], got shape {shape}."
             )
         *leading_dims, query_length, _ = shape
         query_heads = self._linear_projection(query, self.key_size, "query")
@@ -162,8 +176,12 @@ class MultiHeadAttention(Module):
                 raise not_an_array(self, mask, "its mask") from None
             self._check_mask(mask_shape, logits_shape)
         # In the dtype of the keys, and not of the logits, as in dm-haiku: the same bits.
-        attended = _attend(query_heads, key_heads, value_heads, mask, self.key_size, key.dtype)  # [..., T', H, V]
-        attended = lax.reshape(attended, (*leading_dims, query_length, self.num_heads * self.value_size))
+        attended = _attend(
+            query_heads, key_heads, value_heads, mask, self.key_size, key.dtype
+        )  # [..., T', H, V]
+        attended = lax.reshape(
+            attended, (*leading_dims, query_length, self.num_heads * self.value_size)
+        )
         return Linear(
             self.model_size,
             w_init=self.w_init,
@@ -173,7 +191,9 @@ class MultiHeadAttention(Module):
         )(attended)
 
     @transparent
-    def _linear_projection(self, x: jax.Array, head_size: int, name: str | None = None) -> jax.Array:
+    def _linear_projection(
+        self, x: jax.Array, head_size: int, name: str | None = None
+    ) -> jax.Array:
         """Projects `[..., D]` to `[..., H, head_size]`."""
         size = self.num_heads * head_size
         y = Linear(
@@ -187,28 +207,35 @@ class MultiHeadAttention(Module):
         return lax.reshape(y, (*x.shape[:-1], self.num_heads, head_size))
 
     @transparent
-    def _check_fit(self, query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...]) -> None:
-        # A key or value with a batch that the query has not would end up among the features of the output.
+    def _check_fit(
+        self, query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...]
+    ) -> None:
+        # A key or value with a batch that the query has not would end up among the features of the
+        # output.
         leading = query[:-2]
         if key[:-1] == value[:-1] and leading == key[:-2]:
             return
         if len(key) < 2 or len(value) < 2 or key[-2] != value[-2]:
             problem = "key and value have to be of one length T"
         elif not (_broadcasts_to(key[:-2], leading) and _broadcasts_to(value[:-2], leading)):
-            problem = "the leading axes of key and value have to be those of query, or to broadcast to them"
+            problem = (
+                "the leading axes of key and value have to be those of query, or to broadcast to"
+                " them"
+            )
         else:
             return
         raise LayerError(
-            f"MultiHeadAttention {self.module_name!r} was given a query of shape {query}, a key of {key} and a value "
-            f"of {value}: {problem}. They are [..., T', D_q], [..., T, D_k] and [..., T, D_v]."
+            f"MultiHeadAttention {self.module_name!r} was given a query of shape {query}, a key of"
+            f" {key} and a value of {value}: {problem}. They are [..., T', D_q], [..., T, D_k] and"
+            " [..., T, D_v]."
         )
 
     @transparent
     def _check_mask(self, mask: tuple[int, ...], logits: tuple[int, ...]) -> None:
         if len(mask) != len(logits) or not _broadcasts_to(mask, logits):
             raise LayerError(
-                f"MultiHeadAttention {self.module_name!r} was given a mask of shape {mask}; here it has to be "
-                f"{logits}, or to have ones in it: [..., H, T', T], with the axes of query and one more. For one mask "
-                "[T', T] write mask[None] (or mask[None, None], for a query with a batch); for one per batch, "
-                "[B, T', T], write mask[:, None]."
+                f"MultiHeadAttention {self.module_name!r} was given a mask of shape {mask}; here it"
+                f" has to be {logits}, or to have ones in it: [..., H, T', T], with the axes of"
+                " query and one more. For one mask [T', T] write mask[None] (or mask[None, None],"
+                " for a query with a batch); for one per batch, [B, T', T], write mask[:, None]."
             )

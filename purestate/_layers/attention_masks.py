@@ -14,7 +14,10 @@ def _distance(what: str, q_len: int, kv_len: int | None, offset: Any) -> jax.Arr
     """How far each key is behind (less than 0) or before each query, `[1 or B, 1, T, S]`."""
     if kv_len is None:
         if not isinstance(offset, (int, np.integer)):
-            raise LayerError(f"{what}: with an offset that is an array, kv_len has to be given, the number of keys.")
+            raise LayerError(
+                f"{what}: with an offset that is an array, kv_len has to be given, the number of"
+                " keys."
+            )
         kv_len = q_len + int(offset)
     queries = lax.broadcasted_iota(jnp.int32, (1, 1, q_len, kv_len), 2)
     keys = lax.broadcasted_iota(jnp.int32, (1, 1, q_len, kv_len), 3)
@@ -22,7 +25,8 @@ def _distance(what: str, q_len: int, kv_len: int | None, offset: Any) -> jax.Arr
         offset = jnp.asarray(offset)
         if offset.ndim > 1:
             raise LayerError(
-                f"{what}: offset has to be one number, or one for each row, [B]; got shape {offset.shape}."
+                f"{what}: offset has to be one number, or one for each row, [B]; got shape"
+                f" {offset.shape}."
             )
         offset = lax.reshape(offset.astype(jnp.int32), (offset.size, 1, 1, 1))
     elif not offset:
@@ -42,7 +46,8 @@ def causal_mask(q_len: int, kv_len: int | None = None, offset: Any = 0) -> jax.A
     Args:
       q_len: T, the number of queries.
       kv_len: S, the number of keys; None for those up to the last query.
-      offset: the position of the first query among the keys: a number or, for each row another one, `[B]`.
+      offset: the position of the first query among the keys: a number or, for each row another one,
+        `[B]`.
 
     Returns:
       Booleans, `[1, 1, T, S]`, or `[B, 1, T, S]` where `offset` is `[B]`.
@@ -78,7 +83,10 @@ def sliding_window_mask(
       LayerError: `window` is less than 1; or see `causal_mask`.
     """
     if window < 1:
-        raise LayerError(f"sliding_window_mask: a query sees at least its own key, window=1; got window={window}.")
+        raise LayerError(
+            "sliding_window_mask: a query sees at least its own key, window=1; got"
+            f" window={window}."
+        )
     distance = _distance("sliding_window_mask", q_len, kv_len, offset)
     near = distance > -window
     return near & (distance <= 0 if causal else distance < window)
@@ -105,7 +113,8 @@ def padding_mask(lengths: Any, max_len: int) -> jax.Array:
     lengths = jnp.asarray(lengths)
     if lengths.ndim != 1 or not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise LayerError(
-            f"padding_mask: lengths has to be integers, one for each row, [B]; got {lengths.dtype} of shape {lengths.shape}."
+            f"padding_mask: lengths has to be integers, one for each row, [B]; got {lengths.dtype}"
+            f" of shape {lengths.shape}."
         )
     keys = lax.broadcasted_iota(lengths.dtype, (1, 1, 1, max_len), 3)
     return keys < lax.reshape(lengths, (lengths.size, 1, 1, 1))
@@ -131,19 +140,22 @@ def combine_masks(*masks: jax.Array | None) -> jax.Array | None:
     found = [mask for mask in masks if mask is not None]
     if any(mask.dtype != bool for mask in found):
         raise LayerError(
-            f"combine_masks: masks have to be booleans, got {', '.join(str(mask.dtype) for mask in found)}. For one that is "
-            "not zero where a key is seen, write mask != 0."
+            "combine_masks: masks have to be booleans, got"
+            f" {', '.join(str(mask.dtype) for mask in found)}. For one that is not zero where a key"
+            " is seen, write mask != 0."
         )
     if len({mask.ndim for mask in found}) > 1:
         raise LayerError(
-            f"combine_masks: all masks need the axes [B, H, T, S] (with size 1 where they are the same), got shapes "
-            f"{', '.join(str(mask.shape) for mask in found)}. Write mask[None, None] for a mask of shape [T, S]."
+            "combine_masks: all masks need the axes [B, H, T, S] (with size 1 where they are the"
+            f" same), got shapes {', '.join(str(mask.shape) for mask in found)}. Write mask[None,"
+            " None] for a mask of shape [T, S]."
         )
     try:
         np.broadcast_shapes(*(mask.shape for mask in found))
     except ValueError:
         raise LayerError(
-            f"combine_masks: shapes {', '.join(str(mask.shape) for mask in found)} do not broadcast to one [B, H, T, S]."
+            f"combine_masks: shapes {', '.join(str(mask.shape) for mask in found)} do not broadcast"
+            " to one [B, H, T, S]."
         ) from None
     if not found:
         return None

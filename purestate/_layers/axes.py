@@ -41,8 +41,8 @@ def channel_index_of(data_format: str) -> int:
     if _CHANNELS_LAST.fullmatch(data_format):
         return -1
     raise LayerError(
-        f"Cannot tell where the channels are in the data format {data_format!r}. Write 'channels_first' or "
-        "'channels_last', or a layout such as 'NHWC', 'NCHW' or 'BTHWD'."
+        f"Cannot tell where the channels are in the data format {data_format!r}. Write"
+        " 'channels_first' or 'channels_last', or a layout such as 'NHWC', 'NCHW' or 'BTHWD'."
     )
 
 
@@ -54,7 +54,9 @@ def replicate(value: Any, num_times: int, name: str) -> tuple[Any, ...]:
     if len(values) == 1:
         return values * num_times
     if len(values) != num_times:
-        raise AxesError(f"{name} has to be one value, or one for each of the {num_times} axes, got {values}.")
+        raise AxesError(
+            f"{name} has to be one value, or one for each of the {num_times} axes, got {values}."
+        )
     return values
 
 
@@ -85,7 +87,9 @@ def absolute_axes(axis: tuple[int, ...] | slice, ndim: int) -> tuple[int, ...]:
     if isinstance(axis, slice):
         return tuple(range(ndim)[axis])
     if any(not -ndim <= a < ndim for a in axis):
-        raise LayerError(f"{current_name()!r}: of the axes {axis}, some are not in an array of {ndim} axes.")
+        raise LayerError(
+            f"{current_name()!r}: of the axes {axis}, some are not in an array of {ndim} axes."
+        )
     return tuple(sorted({a % ndim for a in axis}))
 
 

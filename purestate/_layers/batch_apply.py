@@ -34,7 +34,8 @@ class BatchApply:
         """Returns the results of the function.
 
         Args:
-          *args: pytrees of arrays `[B, T, ...]`; what has fewer than `num_dims` axes is passed on as it is.
+          *args: pytrees of arrays `[B, T, ...]`; what has fewer than `num_dims` axes is passed on
+            as it is.
           **kwargs: likewise.
 
         Returns:
@@ -48,15 +49,16 @@ class BatchApply:
         leading = next((shape[:n] for shape in shapes if len(shape) >= n), None)
         if leading is None:
             raise LayerError(
-                f"BatchApply makes {n} leading axes one, so at least one input needs {n} axes or more; got the shapes "
-                f"{shapes}."
+                f"BatchApply makes {n} leading axes one, so at least one input needs {n} axes or"
+                f" more; got the shapes {shapes}."
             )
         size = math.prod(leading)
         for shape in shapes:
             if len(shape) >= n and shape[:n] != leading and math.prod(shape[:n]) == size:
                 raise LayerError(
-                    f"BatchApply makes {n} leading axes one. {leading} and {shape[:n]} are as many examples, but in another "
-                    f"order, so that they would be mixed up; the shapes are {shapes}."
+                    f"BatchApply makes {n} leading axes one. {leading} and {shape[:n]} are as many"
+                    " examples, but in another order, so that they would be mixed up; the shapes"
+                    f" are {shapes}."
                 )
 
         def merge(x: Any) -> Any:

@@ -38,14 +38,15 @@ class BatchNorm(Module):
       scale_init: the initializer of the factor; None for ones.
       offset_init: the initializer of the offset; None for zeros.
       axis: the axes to take statistics over; None for all but the channels.
-      cross_replica_axis: the name of one or more axes (of `jax.shard_map`, `jax.pmap`, `jax.vmap`) over
-        which statistics are taken too.
+      cross_replica_axis: the name of one or more axes (of `jax.shard_map`, `jax.pmap`, `jax.vmap`)
+        over which statistics are taken too.
       cross_replica_axis_index_groups: which indices along it belong together.
       data_format: where the channels are; see `ConvND`.
       name: the name of the module.
-      sync: True for statistics over all shards wherever it runs inside `jax.shard_map`, `ps.shard_map` or `jax.pmap`, and those
-        of the batch elsewhere, so that one model is right in both. False where each shard keeps averages of its own.
-        With None, that is an error inside `jax.shard_map` (see `unsynced_state` of `ps.config.set`).
+      sync: True for statistics over all shards wherever it runs inside `jax.shard_map`,
+        `ps.shard_map` or `jax.pmap`, and those of the batch elsewhere, so that one model is right
+        in both. False where each shard keeps averages of its own. With None, that is an error
+        inside `jax.shard_map` (see `unsynced_state` of `ps.config.set`).
 
     Raises:
       LayerError: options exclude each other, or `axis` is one number.
@@ -69,19 +70,25 @@ class BatchNorm(Module):
     ):
         super().__init__(name=name)
         if not create_scale and scale_init is not None:
-            raise LayerError("BatchNorm: scale_init is given, but create_scale=False makes no scale.")
+            raise LayerError(
+                "BatchNorm: scale_init is given, but create_scale=False makes no scale."
+            )
         if not create_offset and offset_init is not None:
-            raise LayerError("BatchNorm: offset_init is given, but create_offset=False makes no offset.")
+            raise LayerError(
+                "BatchNorm: offset_init is given, but create_offset=False makes no offset."
+            )
         if cross_replica_axis is None and cross_replica_axis_index_groups is not None:
             raise LayerError(
-                "BatchNorm: cross_replica_axis_index_groups needs the axis they are of: pass cross_replica_axis."
+                "BatchNorm: cross_replica_axis_index_groups needs the axis they are of: pass"
+                " cross_replica_axis."
             )
         if axis is not None and (
-            isinstance(axis, int | slice | str | Mapping | Iterator) or any(isinstance(a, str) for a in axis)  # pyright: ignore[reportUnnecessaryIsInstance]
+            isinstance(axis, int | slice | str | Mapping | Iterator)
+            or any(isinstance(a, str) for a in axis)  # pyright: ignore[reportUnnecessaryIsInstance]
         ):
             raise LayerError(
-                f"BatchNorm {self.module_name!r}: axis has to be several ints, counted from the front, such as (0, 1); got "
-                f"{axis!r}."
+                f"BatchNorm {self.module_name!r}: axis has to be several ints, counted from the"
+                f" front, such as (0, 1); got {axis!r}."
             )
         self.create_scale = create_scale
         self.create_offset = create_offset
@@ -118,18 +125,20 @@ class BatchNorm(Module):
           An array of the same shape.
 
         Raises:
-          LayerError: `scale` or `offset` is given although there is a parameter; `inputs` is no array; or no axis
-            `cross_replica_axis` is there.
+          LayerError: `scale` or `offset` is given although there is a parameter; `inputs` is no
+            array; or no axis `cross_replica_axis` is there.
           BatchedStateError: the averages would be those of one shard of a `jax.shard_map`.
           MissingStateError: there are no averages yet, because it never ran with `is_training`.
         """
         if self.create_scale and scale is not None:
             raise LayerError(
-                f"BatchNorm {self.module_name!r} has a scale of its own (create_scale=True) and was given another."
+                f"BatchNorm {self.module_name!r} has a scale of its own (create_scale=True) and was"
+                " given another."
             )
         if self.create_offset and offset is not None:
             raise LayerError(
-                f"BatchNorm {self.module_name!r} has an offset of its own (create_offset=True) and was given another."
+                f"BatchNorm {self.module_name!r} has an offset of its own (create_offset=True) and"
+                " was given another."
             )
         try:
             ndim = inputs.ndim

@@ -19,7 +19,9 @@ from purestate._layers.param_dtype import get_parameter_kept_in
 Padding = str | Sequence[tuple[int, int]] | pad.PadFn | Sequence[pad.PadFn]
 
 
-def conv_dimension_numbers(num_spatial_dims: int, channels_last: bool, transpose: bool) -> lax.ConvDimensionNumbers:
+def conv_dimension_numbers(
+    num_spatial_dims: int, channels_last: bool, transpose: bool
+) -> lax.ConvDimensionNumbers:
     """How the axes of images and kernels are laid out.
 
     Images are `[N, *spatial, C]` or `[N, C, *spatial]`; kernels `[*spatial, in, out]`, or
@@ -41,8 +43,8 @@ def with_batch(layer: Module, inputs: Any, num_spatial_dims: int) -> tuple[jax.A
     rank = num_spatial_dims + 2
     if inputs.ndim not in (rank, rank - 1):
         raise LayerError(
-            f"{type(layer).__name__} {layer.module_name!r} needs an input of {rank} axes (or {rank - 1}, without a "
-            f"batch), got shape {inputs.shape}."
+            f"{type(layer).__name__} {layer.module_name!r} needs an input of {rank} axes (or"
+            f" {rank - 1}, without a batch), got shape {inputs.shape}."
         )
     if inputs.ndim == rank:
         return inputs, False
@@ -53,8 +55,8 @@ def check_padding(layer: Module, padding: str) -> str:
     """Returns the name of a padding in upper case; raises if there is none."""
     if padding.upper() not in ("SAME", "VALID", "SAME_LOWER"):
         raise LayerError(
-            f"{type(layer).__name__} {layer.module_name!r}: padding has to be 'SAME', 'VALID', pairs (before, after), or a "
-            f"function such as ps.pad.causal; got {padding!r}."
+            f"{type(layer).__name__} {layer.module_name!r}: padding has to be 'SAME', 'VALID',"
+            f" pairs (before, after), or a function such as ps.pad.causal; got {padding!r}."
         )
     return padding.upper()
 
@@ -69,8 +71,8 @@ def check_mask(layer: Module, mask: Any, w_shape: tuple[int, ...]) -> None:
         raise not_an_array(layer, mask, "its mask") from None
     if shape != w_shape:
         raise LayerError(
-            f"{type(layer).__name__} {layer.module_name!r} has weights of shape {w_shape}, but a mask of shape "
-            f"{shape}; they have to be the same."
+            f"{type(layer).__name__} {layer.module_name!r} has weights of shape {w_shape}, but a"
+            f" mask of shape {shape}; they have to be the same."
         )
 
 
@@ -79,7 +81,10 @@ def conv_bias(layer: Any, out: jax.Array, dtype: Any) -> jax.Array:
     shape: tuple[int, ...] = (out.shape[layer.channel_index],)
     if layer.channel_index == 1:
         shape += (1,) * layer.num_spatial_dims
-    return add_bias(out, get_parameter_kept_in(getattr(layer, "param_dtype", None), "b", shape, dtype, layer.b_init))
+    return add_bias(
+        out,
+        get_parameter_kept_in(getattr(layer, "param_dtype", None), "b", shape, dtype, layer.b_init),
+    )
 
 
 class ConvND(Module):
@@ -131,7 +136,10 @@ class ConvND(Module):
         super().__init__(name=name)
         self.param_dtype = param_dtype
         if num_spatial_dims <= 0:
-            raise LayerError(f"A convolution needs at least one spatial axis, got num_spatial_dims={num_spatial_dims}.")
+            raise LayerError(
+                "A convolution needs at least one spatial axis, got"
+                f" num_spatial_dims={num_spatial_dims}."
+            )
         self.num_spatial_dims = num_spatial_dims
         self.output_channels = output_channels
         self.kernel_shape = sizes_of_axes(kernel_shape, num_spatial_dims, "kernel_shape")
@@ -142,26 +150,31 @@ class ConvND(Module):
         self.mask = mask
         if feature_group_count < 1:
             raise LayerError(
-                f"{type(self).__name__} {self.module_name!r}: feature_group_count is into how many groups the channels are split, "
-                f"at least 1; got {feature_group_count}."
+                f"{type(self).__name__} {self.module_name!r}: feature_group_count is into how many"
+                f" groups the channels are split, at least 1; got {feature_group_count}."
             )
         self.feature_group_count = feature_group_count
         self.lhs_dilation = (1,) * num_spatial_dims
         self.kernel_dilation = sizes_of_axes(rate, num_spatial_dims, "rate")
         self.data_format = data_format
         self.channel_index = channel_index_of(data_format)
-        self.dimension_numbers = conv_dimension_numbers(num_spatial_dims, self.channel_index == -1, transpose=False)
+        self.dimension_numbers = conv_dimension_numbers(
+            num_spatial_dims, self.channel_index == -1, transpose=False
+        )
         self.padding: Any
         if isinstance(padding, str):
             self.padding = check_padding(self, padding)
         else:
-            self.padding = pad.create(padding, self.kernel_shape, self.kernel_dilation, num_spatial_dims)
+            self.padding = pad.create(
+                padding, self.kernel_shape, self.kernel_dilation, num_spatial_dims
+            )
 
     def __call__(self, inputs: jax.Array, *, precision: Any = None) -> jax.Array:
         """Returns the convolution of `inputs`.
 
         Args:
-          inputs: `[N, *spatial, C]` or `[N, C, *spatial]`, as `data_format` says; N may be left out.
+          inputs: `[N, *spatial, C]` or `[N, C, *spatial]`, as `data_format` says; N may be left
+            out.
           precision: see `jax.lax.conv_general_dilated`.
 
         Returns:
@@ -174,17 +187,20 @@ class ConvND(Module):
         channels = inputs.shape[self.channel_index]
         if channels % self.feature_group_count:
             raise LayerError(
-                f"{type(self).__name__} {self.module_name!r}: {channels} input channels cannot be split into "
-                f"feature_group_count={self.feature_group_count} groups of one size."
+                f"{type(self).__name__} {self.module_name!r}: {channels} input channels cannot be"
+                f" split into feature_group_count={self.feature_group_count} groups of one size."
             )
         if self.output_channels % self.feature_group_count:
             raise LayerError(
-                f"{type(self).__name__} {self.module_name!r}: output_channels={self.output_channels} cannot be split into "
-                f"feature_group_count={self.feature_group_count} groups of one size."
+                f"{type(self).__name__} {self.module_name!r}:"
+                f" output_channels={self.output_channels} cannot be split into"
+                f" feature_group_count={self.feature_group_count} groups of one size."
             )
         w_shape = (*self.kernel_shape, channels // self.feature_group_count, self.output_channels)
         check_mask(self, self.mask, w_shape)
-        w = get_parameter_kept_in(self.param_dtype, "w", w_shape, inputs.dtype, self.w_init or truncated_fan_in)
+        w = get_parameter_kept_in(
+            self.param_dtype, "w", w_shape, inputs.dtype, self.w_init or truncated_fan_in
+        )
         if self.mask is not None:
             w = w * self.mask
         out = lax.conv_general_dilated(

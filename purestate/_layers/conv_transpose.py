@@ -24,7 +24,9 @@ def _truncated_fan_in(shape: Sequence[int], dtype: Any) -> jax.Array:
     return TruncatedNormal(stddev=1.0 / np.sqrt(fan_in))(shape, dtype)
 
 
-def _padding_for(layer: Any, inputs: int, outputs: int, kernel: int, stride: int) -> tuple[int, int]:
+def _padding_for(
+    layer: Any, inputs: int, outputs: int, kernel: int, stride: int
+) -> tuple[int, int]:
     """How much to pad one axis of the inputs, with `stride - 1` zeros between them, to get `outputs`.
 
     The convolution that is transposed goes from `outputs` to `inputs`. Where it pads by p in front,
@@ -34,9 +36,9 @@ def _padding_for(layer: Any, inputs: int, outputs: int, kernel: int, stride: int
     expected = -(-(outputs if same else outputs - kernel + 1) // stride)
     if inputs != expected:
         raise LayerError(
-            f"{type(layer).__name__} {layer.module_name!r}: a convolution of kernel size {kernel}, stride {stride} and "
-            f"padding {layer.padding!r} makes {expected} of output_shape={outputs}, so that many inputs are needed; got "
-            f"{inputs}."
+            f"{type(layer).__name__} {layer.module_name!r}: a convolution of kernel size {kernel},"
+            f" stride {stride} and padding {layer.padding!r} makes {expected} of"
+            f" output_shape={outputs}, so that many inputs are needed; got {inputs}."
         )
     between = (inputs - 1) * stride + 1  # the inputs, and the zeros between them
     front = max(0, between - 1 + kernel - outputs) // 2 if same else 0
@@ -61,8 +63,8 @@ class ConvNDTranspose(Module):
       output_channels: the number of output channels.
       kernel_shape: the size of the kernel, for all axes or for each.
       stride: how many outputs there are for an input, for all axes or for each.
-      output_shape: the size of the output, for all spatial axes or for each, where the stride leaves several to
-        choose from; None for the usual.
+      output_shape: the size of the output, for all spatial axes or for each, where the stride
+        leaves several to choose from; None for the usual.
       padding: "SAME", "VALID", or pairs (before, after) for the inputs, with zeros between them.
       with_bias: whether there is a bias.
       w_init: the initializer of `w`; None for a truncated normal of stddev `1 / sqrt(fan_in)`.
@@ -92,24 +94,35 @@ class ConvNDTranspose(Module):
     ):
         super().__init__(name=name)
         if num_spatial_dims <= 0:
-            raise LayerError(f"A convolution needs at least one spatial axis, got num_spatial_dims={num_spatial_dims}.")
+            raise LayerError(
+                "A convolution needs at least one spatial axis, got"
+                f" num_spatial_dims={num_spatial_dims}."
+            )
         if isinstance(padding, str):
             padding = padding.upper()
             if padding not in ("SAME", "VALID"):
-                raise LayerError(f"{type(self).__name__}: padding has to be 'SAME', 'VALID' or pairs, got {padding!r}.")
+                raise LayerError(
+                    f"{type(self).__name__}: padding has to be 'SAME', 'VALID' or pairs, got"
+                    f" {padding!r}."
+                )
         elif is_padfn(padding):
             raise LayerError(
-                f"{type(self).__name__}: the functions of `purestate.pad` are for plain convolutions. Give 'SAME', "
-                "'VALID', or for each axis a pair (before, after)."
+                f"{type(self).__name__}: the functions of `purestate.pad` are for plain"
+                " convolutions. Give 'SAME', 'VALID', or for each axis a pair (before, after)."
             )
         elif output_shape is not None:
             raise LayerError(
-                f"{type(self).__name__}: with output_shape, padding has to be 'SAME' or 'VALID', got {padding}."
+                f"{type(self).__name__}: with output_shape, padding has to be 'SAME' or 'VALID',"
+                f" got {padding}."
             )
         self.num_spatial_dims = num_spatial_dims
         self.output_channels = output_channels
         self.kernel_shape = sizes_of_axes(kernel_shape, num_spatial_dims, "kernel_shape")
-        self.output_shape = None if output_shape is None else replicate(output_shape, num_spatial_dims, "output_shape")
+        self.output_shape = (
+            None
+            if output_shape is None
+            else replicate(output_shape, num_spatial_dims, "output_shape")
+        )
         self.with_bias = with_bias
         self.stride = sizes_of_axes(stride, num_spatial_dims, "stride")
         self.w_init = w_init
@@ -118,13 +131,16 @@ class ConvNDTranspose(Module):
         self.padding = padding
         self.data_format = data_format
         self.channel_index = channel_index_of(data_format)
-        self.dimension_numbers = conv_dimension_numbers(num_spatial_dims, self.channel_index == -1, transpose=True)
+        self.dimension_numbers = conv_dimension_numbers(
+            num_spatial_dims, self.channel_index == -1, transpose=True
+        )
 
     def __call__(self, inputs: jax.Array, *, precision: Any = None) -> jax.Array:
         """Returns the transposed convolution of `inputs`.
 
         Args:
-          inputs: `[N, *spatial, C]` or `[N, C, *spatial]`, as `data_format` says; N may be left out.
+          inputs: `[N, *spatial, C]` or `[N, C, *spatial]`, as `data_format` says; N may be left
+            out.
           precision: see `jax.lax.conv_general_dilated`.
 
         Returns:
@@ -144,7 +160,9 @@ class ConvNDTranspose(Module):
             spatial = inputs.shape[2:] if self.channel_index == 1 else inputs.shape[1:-1]
             padding = [
                 _padding_for(self, *sizes)
-                for sizes in zip(spatial, self.output_shape, self.kernel_shape, self.stride, strict=True)
+                for sizes in zip(
+                    spatial, self.output_shape, self.kernel_shape, self.stride, strict=True
+                )
             ]
         out = lax.conv_transpose(
             inputs,

@@ -67,8 +67,8 @@ class Deferred(Generic[_T]):
         target = self.__dict__.get("_target")
         if target is None:
             raise DeferredAttributeError(
-                f"This Deferred has no attribute {name!r}: its module is not made yet. Call it first, or ask "
-                f"`deferred.target` for {name!r}, which makes it."
+                f"This Deferred has no attribute {name!r}: its module is not made yet. Call it"
+                f" first, or ask `deferred.target` for {name!r}, which makes it."
             )
         return getattr(target, name)
 
@@ -93,7 +93,9 @@ def _made(deferred: Deferred[_T]) -> _T:
     if fields["_target"] is None:
         frame = get_frame("`ps.Deferred.target`")
         outer = frame.scope
-        if fields["_scope"].module is not None:  # outside any module there is nothing to go back to, as in dm-haiku
+        if (
+            fields["_scope"].module is not None
+        ):  # outside any module there is nothing to go back to, as in dm-haiku
             frame.scope = fields["_scope"]
         try:
             fields["_target"] = fields["_factory"]()

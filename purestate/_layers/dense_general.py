@@ -42,10 +42,11 @@ class DenseGeneral(Module):
     Args:
       features: the sizes of the axes that come at the end of the output.
       axis: the axes that are multiplied away, in the order that they have in the weight.
-      batch_axes: axes along which the weights differ, such as that of experts; the output keeps them.
+      batch_axes: axes along which the weights differ, such as that of experts; the output keeps
+        them.
       with_bias: whether there is a bias.
-      w_init: the initializer of `w`, `[*batch_axes, *axis, *features]`; None for a truncated normal of stddev
-        `1 / sqrt(inputs)`.
+      w_init: the initializer of `w`, `[*batch_axes, *axis, *features]`; None for a truncated normal
+        of stddev `1 / sqrt(inputs)`.
       b_init: the initializer of `b`, `[*batch_axes, *features]`; None for zeros.
       name: the name of the module.
       param_dtype: the dtype of the parameters; None for that of the input.
@@ -88,10 +89,15 @@ class DenseGeneral(Module):
         inputs = jnp.asarray(inputs)
         shape, ndim, dtype = inputs.shape, inputs.ndim, inputs.dtype
         named = (*self.batch_axes, *self.axis)
-        if any(not -ndim <= a < ndim for a in named) or len({a % ndim for a in named}) < len(named) or not self.axis:
+        if (
+            any(not -ndim <= a < ndim for a in named)
+            or len({a % ndim for a in named}) < len(named)
+            or not self.axis
+        ):
             raise LayerError(
-                f"DenseGeneral {self.module_name!r} was given an input of shape {shape} for axis={self.axis} and batch_axes="
-                f"{self.batch_axes}; there has to be an axis, all have to be in the input, and none may be named twice."
+                f"DenseGeneral {self.module_name!r} was given an input of shape {shape} for"
+                f" axis={self.axis} and batch_axes={self.batch_axes}; there has to be an axis, all"
+                " have to be in the input, and none may be named twice."
             )
         axis = tuple(a % ndim for a in self.axis)
         batch = tuple(a % ndim for a in self.batch_axes)
@@ -100,7 +106,9 @@ class DenseGeneral(Module):
         summed_shape = tuple(shape[a] for a in axis)
 
         w_init = self.w_init or truncated_normal_for(math.prod(summed_shape))
-        w = get_parameter_kept_in(self.param_dtype, "w", (*batch_shape, *summed_shape, *self.features), dtype, w_init)
+        w = get_parameter_kept_in(
+            self.param_dtype, "w", (*batch_shape, *summed_shape, *self.features), dtype, w_init
+        )
         common: Any = dtype if w.dtype == dtype else jnp.promote_types(dtype, w.dtype)
         axes_of_w = range(len(batch) + len(axis))
         dimension_numbers = ((axis, axes_of_w[len(batch) :]), (batch, axes_of_w[: len(batch)]))
@@ -109,9 +117,12 @@ class DenseGeneral(Module):
             order = [*batch, *(a for a in kept if a not in batch)]
             out = lax.transpose(out, (*(order.index(a) for a in kept), *range(len(kept), out.ndim)))
         if self.with_bias:
-            b = get_parameter_kept_in(self.param_dtype, "b", (*batch_shape, *self.features), dtype, self.b_init)
+            b = get_parameter_kept_in(
+                self.param_dtype, "b", (*batch_shape, *self.features), dtype, self.b_init
+            )
             if batch:
-                # From the order of `batch_axes` to that of the input, with ones for the axes between.
+                # From the order of `batch_axes` to that of the input, with ones for the axes
+                # between.
                 by_place = sorted(range(len(batch)), key=lambda i: batch[i])
                 b = lax.transpose(b, (*by_place, *range(len(batch), b.ndim)))
                 b = lax.reshape(b, (*(shape[a] if a in batch else 1 for a in kept), *self.features))

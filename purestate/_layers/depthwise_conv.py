@@ -11,7 +11,13 @@ from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers import padding as pad
 from purestate._layers.axes import channel_index_of, replicate, sizes_of_axes
-from purestate._layers.conv import Padding, check_padding, conv_bias, conv_dimension_numbers, with_batch
+from purestate._layers.conv import (
+    Padding,
+    check_padding,
+    conv_bias,
+    conv_dimension_numbers,
+    with_batch,
+)
 from purestate._layers.initializers import truncated_fan_in
 
 
@@ -67,20 +73,25 @@ class DepthwiseConvND(Module):
         if isinstance(padding, str):
             self.padding = check_padding(self, padding)
         else:
-            self.padding = pad.create(padding, self.kernel_shape, self.rhs_dilation, num_spatial_dims)
+            self.padding = pad.create(
+                padding, self.kernel_shape, self.rhs_dilation, num_spatial_dims
+            )
         self.stride = sizes_of_axes(stride, num_spatial_dims, "stride")
         self.data_format = data_format
         self.channel_index = channel_index_of(data_format)
         self.with_bias = with_bias
         self.w_init = w_init
         self.b_init = b_init or jnp.zeros
-        self.dn = conv_dimension_numbers(num_spatial_dims, self.channel_index == -1, transpose=False)
+        self.dn = conv_dimension_numbers(
+            num_spatial_dims, self.channel_index == -1, transpose=False
+        )
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Returns the convolution of each channel of `inputs`.
 
         Args:
-          inputs: `[N, *spatial, C]` or `[N, C, *spatial]`, as `data_format` says; N may be left out.
+          inputs: `[N, *spatial, C]` or `[N, C, *spatial]`, as `data_format` says; N may be left
+            out.
 
         Returns:
           An array of the same layout with `C * channel_multiplier` channels.

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 from purestate._layers.errors import LayerError, not_an_array
 
 
-def dropout(rng: jax.Array, rate: Any, x: jax.Array, broadcast_dims: Sequence[int] = ()) -> jax.Array:
+def dropout(
+    rng: jax.Array, rate: Any, x: jax.Array, broadcast_dims: Sequence[int] = ()
+) -> jax.Array:
     """Sets values to zero at random, and scales up the others to keep the mean.
 
     Srivastava et al. 2014, JMLR 15.
@@ -44,7 +46,9 @@ def dropout(rng: jax.Array, rate: Any, x: jax.Array, broadcast_dims: Sequence[in
         raise not_an_array("dropout", x, "x") from None
     for axis in broadcast_dims:
         if not -len(shape) <= axis < len(shape):
-            raise LayerError(f"dropout: axis {axis} of broadcast_dims is not in an array of shape {x.shape}.")
+            raise LayerError(
+                f"dropout: axis {axis} of broadcast_dims is not in an array of shape {x.shape}."
+            )
         shape[axis] = 1
     keep_rate = 1.0 - rate
     keep = jax.random.bernoulli(rng, keep_rate, shape=shape)

@@ -41,7 +41,8 @@ class Dropout(Module):
         try:
             if rate < 0 or rate >= 1:
                 raise LayerError(
-                    f"Dropout {self.module_name!r}: rate is the chance to become zero, at least 0 and less than 1, got {rate}."
+                    f"Dropout {self.module_name!r}: rate is the chance to become zero, at least 0"
+                    f" and less than 1, got {rate}."
                 )
             self.never_drops = bool(rate == 0)
         except jax.errors.ConcretizationTypeError:
@@ -53,7 +54,8 @@ class Dropout(Module):
         Args:
           x: an array of any shape.
           is_training: whether values are dropped.
-          rng: the random key to use; None for `ps.next_rng_key("dropout")`, which is not asked where nothing is dropped.
+          rng: the random key to use; None for `ps.next_rng_key("dropout")`, which is not asked
+            where nothing is dropped.
 
         Returns:
           An array of the same shape.
@@ -66,9 +68,12 @@ class Dropout(Module):
             drops = bool(is_training) and not self.never_drops
         except jax.errors.ConcretizationTypeError:
             raise LayerError(
-                f"Dropout {self.module_name!r}: is_training is traced, but it decides which code runs. Under jax.jit, name it "
-                "in static_argnames, or bind it first with functools.partial."
+                f"Dropout {self.module_name!r}: is_training is traced, but it decides which code"
+                " runs. Under jax.jit, name it in static_argnames, or bind it first with"
+                " functools.partial."
             ) from None
         if not drops:
             return x
-        return dropout(next_rng_key("dropout") if rng is None else rng, self.rate, x, self.broadcast_dims)
+        return dropout(
+            next_rng_key("dropout") if rng is None else rng, self.rate, x, self.broadcast_dims
+        )

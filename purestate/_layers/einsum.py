@@ -26,12 +26,13 @@ class Einsum(Module):
     ({'einsum': {'b': (4, 8), 'w': (6, 4, 8)}}, (2, 5, 4, 8))
 
     Args:
-      equation: `"input,weight->output"`, as in `jax.numpy.einsum`; `...` may stand for axes of the input.
+      equation: `"input,weight->output"`, as in `jax.numpy.einsum`; `...` may stand for axes of the
+        input.
       shape: of the weight.
-      bias_shape: of the bias, which is added to the last axes of the output (1 where it is the same for all);
-        None for no bias.
-      w_init: the initializer of `w`; None for a truncated normal of stddev `1 / sqrt(inputs)`, the number of weights that
-        are summed in one output.
+      bias_shape: of the bias, which is added to the last axes of the output (1 where it is the same
+        for all); None for no bias.
+      w_init: the initializer of `w`; None for a truncated normal of stddev `1 / sqrt(inputs)`, the
+        number of weights that are summed in one output.
       b_init: the initializer of `b`; None for zeros.
       name: the name of the module.
       param_dtype: the dtype of the parameters; None for that of the input.
@@ -61,15 +62,17 @@ class Einsum(Module):
         x, _, w = inputs.partition(",")
         if not (x and w) or "->" not in equation or "," in w or not w.isalpha():
             raise LayerError(
-                f"Einsum {self.module_name!r}: the equation is 'input,weight->output', such as 'btd,dhk->bthk', with one "
-                f"letter for each axis of the weight; got {equation!r}."
+                f"Einsum {self.module_name!r}: the equation is 'input,weight->output', such as"
+                f" 'btd,dhk->bthk', with one letter for each axis of the weight; got {equation!r}."
             )
         if len(w) != len(self.shape):
             raise LayerError(
-                f"Einsum {self.module_name!r}: in {equation!r} the weight has the axes {w!r}, but shape={self.shape} has "
-                f"{len(self.shape)}."
+                f"Einsum {self.module_name!r}: in {equation!r} the weight has the axes {w!r}, but"
+                f" shape={self.shape} has {len(self.shape)}."
             )
-        fan_in = math.prod(size for letter, size in zip(w, self.shape, strict=True) if letter not in output)
+        fan_in = math.prod(
+            size for letter, size in zip(w, self.shape, strict=True) if letter not in output
+        )
         self.w_init = w_init or truncated_normal_for(fan_in)
 
     def __call__(self, inputs: jax.Array, *, precision: Any = None) -> jax.Array:
@@ -91,8 +94,8 @@ class Einsum(Module):
             out = jnp.einsum(self.equation, inputs, w, precision=precision)
         except (ValueError, TypeError) as error:
             raise LayerError(
-                f"Einsum {self.module_name!r}: an input of shape {inputs.shape} and a weight of shape {self.shape} do not fit "
-                f"{self.equation!r}: {error}"
+                f"Einsum {self.module_name!r}: an input of shape {inputs.shape} and a weight of"
+                f" shape {self.shape} do not fit {self.equation!r}: {error}"
             ) from error
         if self.bias_shape is None:
             return out
@@ -101,8 +104,8 @@ class Einsum(Module):
             b not in (1, n) for b, n in zip(self.bias_shape, last, strict=True)
         ):
             raise LayerError(
-                f"Einsum {self.module_name!r}: the bias, {self.bias_shape}, does not fit the last axes of the output, {out.shape}; "
-                "their sizes have to be the same, or 1."
+                f"Einsum {self.module_name!r}: the bias, {self.bias_shape}, does not fit the last"
+                f" axes of the output, {out.shape}; their sizes have to be the same, or 1."
             )
         b = get_parameter_kept_in(self.param_dtype, "b", self.bias_shape, inputs.dtype, self.b_init)
         return add_bias(out, b)

@@ -46,7 +46,8 @@ class Embed(Module):
     Args:
       vocab_size: the number of ids; from 0 on.
       embed_dim: the size of a vector.
-      embedding_matrix: the first value of the vectors, `[vocab_size, embed_dim]`; stands in for both sizes.
+      embedding_matrix: the first value of the vectors, `[vocab_size, embed_dim]`; stands in for
+        both sizes.
       w_init: the initializer of the vectors; None for a truncated normal of stddev 1.
       lookup_style: an `EmbedLookupStyle` or its name.
       name: the name of the module.
@@ -73,13 +74,16 @@ class Embed(Module):
         self.param_dtype = param_dtype
         if embedding_matrix is None:
             if not vocab_size or not embed_dim:
-                raise LayerError("Embed needs both vocab_size and embed_dim, or an embedding_matrix.")
+                raise LayerError(
+                    "Embed needs both vocab_size and embed_dim, or an embedding_matrix."
+                )
         else:
             shape = np.shape(embedding_matrix)
             if len(shape) != 2 or shape != (vocab_size or shape[0], embed_dim or shape[1]):
                 raise LayerError(
-                    f"Embed: the embedding_matrix has shape {shape}, but vocab_size={vocab_size} and "
-                    f"embed_dim={embed_dim} are given; it has to be [vocab_size, embed_dim], and they can be left out."
+                    f"Embed: the embedding_matrix has shape {shape}, but vocab_size={vocab_size}"
+                    f" and embed_dim={embed_dim} are given; it has to be [vocab_size, embed_dim],"
+                    " and they can be left out."
                 )
             vocab_size, embed_dim = shape
             w_init = lambda shape, dtype: jnp.asarray(embedding_matrix, param_dtype)  # noqa: E731
@@ -92,7 +96,9 @@ class Embed(Module):
     @property
     def embeddings(self) -> jax.Array:
         """All vectors, `[vocab_size, embed_dim]`."""
-        return get_parameter("embeddings", (self.vocab_size, self.embed_dim), self.param_dtype, self.w_init)  # pyright: ignore[reportArgumentType]
+        return get_parameter(
+            "embeddings", (self.vocab_size, self.embed_dim), self.param_dtype, self.w_init
+        )  # pyright: ignore[reportArgumentType]
 
     def __call__(
         self,
@@ -103,7 +109,8 @@ class Embed(Module):
         """Returns the vectors of `ids`.
 
         Args:
-          ids: integers of any shape. As everywhere in JAX, one that is too large is taken for the largest.
+          ids: integers of any shape. As everywhere in JAX, one that is too large is taken for the
+            largest.
           lookup_style: None for that of the module.
           precision: None for that of the module.
 
@@ -117,7 +124,10 @@ class Embed(Module):
         if not isinstance(ids, jax.Array):
             ids = jnp.asarray(ids)
         if not jnp.issubdtype(ids.dtype, jnp.integer):
-            raise LayerError(f"Embed {self.module_name!r} needs integers as ids, got {ids.dtype} of shape {ids.shape}.")
+            raise LayerError(
+                f"Embed {self.module_name!r} needs integers as ids, got {ids.dtype} of shape"
+                f" {ids.shape}."
+            )
         style = lookup_style or self.lookup_style
         if isinstance(style, str):
             style = getattr(EmbedLookupStyle, style.upper(), style)
@@ -125,7 +135,11 @@ class Embed(Module):
             return jnp.asarray(self.embeddings)[ids,]
         if style is EmbedLookupStyle.ONE_HOT:
             one_hot = jax.nn.one_hot(ids, self.vocab_size)  # pyright: ignore[reportArgumentType]
-            return jnp.dot(one_hot, self.embeddings, precision=self.precision if precision is None else precision)
+            return jnp.dot(
+                one_hot,
+                self.embeddings,
+                precision=self.precision if precision is None else precision,
+            )
         raise LookupStyleError(
             f"Embed {self.module_name!r} has no lookup style {style!r}; there are "
             f"{' and '.join(repr(style.name) for style in EmbedLookupStyle)}."
@@ -152,7 +166,9 @@ class Embed(Module):
             raise not_an_array(self, query, "its query") from None
         if shape[-1:] != (self.embed_dim,):
             raise LayerError(
-                f"Embed {self.module_name!r}: attend needs a query [..., {self.embed_dim}], as long as the vectors, got shape "
-                f"{shape}."
+                f"Embed {self.module_name!r}: attend needs a query [..., {self.embed_dim}], as long"
+                f" as the vectors, got shape {shape}."
             )
-        return jnp.dot(query, self.embeddings.T, precision=self.precision if precision is None else precision)
+        return jnp.dot(
+            query, self.embeddings.T, precision=self.precision if precision is None else precision
+        )

@@ -19,7 +19,8 @@ class GatedMLP(Module):
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform(lambda x: ps.GatedMLP(16)(x))
     >>> jax.tree.map(jnp.shape, f.init(jax.random.key(0), jnp.ones([2, 5, 4])))
-    {'gated_mlp/down': {'w': (16, 4)}, 'gated_mlp/gate': {'w': (4, 16)}, 'gated_mlp/up': {'w': (4, 16)}}
+    {'gated_mlp/down': {'w': (16, 4)}, 'gated_mlp/gate': {'w': (4, 16)}, 'gated_mlp/up': {'w': (4,
+    16)}}
 
     Args:
       hidden_size: the size between the layers.
@@ -67,7 +68,9 @@ class GatedMLP(Module):
         """
 
         def linear(size: int, name: str) -> Linear:
-            return Linear(size, self.with_bias, self.w_init, self.b_init, name, param_dtype=self.param_dtype)
+            return Linear(
+                size, self.with_bias, self.w_init, self.b_init, name, param_dtype=self.param_dtype
+            )
 
         gate = self.activation(linear(self.hidden_size, "gate")(x))
         hidden = gate * linear(self.hidden_size, "up")(x)

@@ -21,8 +21,8 @@ def _axes_in_groups(layer: Any, ndim: int) -> tuple[int, ...]:
     if not isinstance(layer.axis, slice) and any(a < 0 and (first or a != -1) for a in layer.axis):
         # dm-haiku takes them after the split, and so normalizes over other axes than asked for.
         raise LayerError(
-            f"GroupNorm {layer.module_name!r}: axis={layer.axis} is counted from the back, where the channels get split. "
-            f"Count from the front: {axes}."
+            f"GroupNorm {layer.module_name!r}: axis={layer.axis} is counted from the back, where"
+            f" the channels get split. Count from the front: {axes}."
         )
     if first:
         return tuple(a + 1 if a else a for a in axes)
@@ -43,8 +43,8 @@ class GroupNorm(Module):
 
     Args:
       groups: into how many groups the channels are split.
-      axis: the axes to take mean and variance over, counted from the front; the channels, if they are among them,
-        within their group.
+      axis: the axes to take mean and variance over, counted from the front; the channels, if they
+        are among them, within their group.
       create_scale: whether there is a factor per channel, a parameter.
       create_offset: whether there is an offset per channel, a parameter.
       eps: added to the variance.
@@ -82,7 +82,9 @@ class GroupNorm(Module):
         self.offset_init = offset_init or jnp.zeros
         self.rank: int | None = None
 
-    def __call__(self, x: jax.Array | np.ndarray[Any, Any], scale: Any = None, offset: Any = None) -> jax.Array:
+    def __call__(
+        self, x: jax.Array | np.ndarray[Any, Any], scale: Any = None, offset: Any = None
+    ) -> jax.Array:
         """Returns `x`, normalized.
 
         Args:
@@ -101,20 +103,21 @@ class GroupNorm(Module):
             x = jnp.asarray(x)
         if self.rank not in (None, x.ndim):
             raise LayerError(
-                f"GroupNorm {self.module_name!r} was first called with {self.rank} axes, and now with {x.ndim} (shape "
-                f"{x.shape}). Use a GroupNorm for each."
+                f"GroupNorm {self.module_name!r} was first called with {self.rank} axes, and now"
+                f" with {x.ndim} (shape {x.shape}). Use a GroupNorm for each."
             )
         self.rank = x.ndim
         try:
             channels = x.shape[self.channel_index]
         except IndexError:
             raise LayerError(
-                f"GroupNorm {self.module_name!r} needs an input of two or more axes, {self.data_format!r}, got shape {x.shape}."
+                f"GroupNorm {self.module_name!r} needs an input of two or more axes,"
+                f" {self.data_format!r}, got shape {x.shape}."
             ) from None
         if self.groups < 1 or channels % self.groups:
             raise LayerError(
-                f"GroupNorm {self.module_name!r}: {channels} channels cannot be split into groups={self.groups} of one "
-                "size."
+                f"GroupNorm {self.module_name!r}: {channels} channels cannot be split into"
+                f" groups={self.groups} of one size."
             )
         split = (self.groups, channels // self.groups)
         if self.channel_index == 1:

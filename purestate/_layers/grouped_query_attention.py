@@ -26,12 +26,13 @@ def _as_int(value: Any) -> int | None:
 class GroupedQueryAttention(Module):
     """Self-attention in which groups of query heads share keys and values.
 
-    Ainslie et al. 2023, arXiv:2305.13245. With `num_kv_heads=1` it is multi-query attention (Shazeer 2019,
-    arXiv:1911.02150), with as many as query heads plain multi-head attention (Vaswani et al. 2017, arXiv:1706.03762).
+    Ainslie et al. 2023, arXiv:2305.13245. With `num_kv_heads=1` it is multi-query attention
+    (Shazeer 2019, arXiv:1911.02150), with as many as query heads plain multi-head attention
+    (Vaswani et al. 2017, arXiv:1706.03762).
 
-    With `cache_size` it keeps the keys and values of all steps so far as state, and a call with one or more
-    new steps attends to these and to what came before: the same outputs as all steps at once, with a causal mask. The
-    parameters are the same with and without.
+    With `cache_size` it keeps the keys and values of all steps so far as state, and a call with one
+    or more new steps attends to these and to what came before: the same outputs as all steps at
+    once, with a causal mask. The parameters are the same with and without.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform_with_state(lambda x: ps.GroupedQueryAttention(4, 8, num_kv_heads=2, cache_size=16)(x))
@@ -45,12 +46,14 @@ class GroupedQueryAttention(Module):
     Args:
       num_heads: H, the number of query heads.
       key_size: K, the size of the queries, keys and values of one head.
-      num_kv_heads: the number of heads of keys and values, by which `num_heads` can be divided; None for `num_heads`.
+      num_kv_heads: the number of heads of keys and values, by which `num_heads` can be divided;
+        None for `num_heads`.
       out_size: the size of the output; None for that of the input.
       with_bias: whether the projections have biases.
       w_init: the initializer of the weights; see `Linear`.
       b_init: the initializer of the biases; see `Linear`.
-      rotary_base: the base of a `rotary_embedding` of queries and keys, such as 10000; None for no embedding.
+      rotary_base: the base of a `rotary_embedding` of queries and keys, such as 10000; None for no
+        embedding.
       cache_size: how many steps to keep for decoding; None for no cache.
       implementation: None, "xla" or "cudnn"; see `jax.nn.dot_product_attention`.
       name: the name of the module.
@@ -91,35 +94,45 @@ class GroupedQueryAttention(Module):
         what = f"GroupedQueryAttention {self.module_name!r}"
         if self.num_kv_heads < 1 or num_heads % self.num_kv_heads:
             raise LayerError(
-                f"{what}: {num_heads} query heads cannot be shared out among num_kv_heads={num_kv_heads}; it has to divide them."
+                f"{what}: {num_heads} query heads cannot be shared out among"
+                f" num_kv_heads={num_kv_heads}; it has to divide them."
             )
         if rotary_base is not None and key_size % 2:
             raise LayerError(
-                f"{what}: a rotary embedding turns pairs of features, so key_size={key_size} has to be even."
+                f"{what}: a rotary embedding turns pairs of features, so key_size={key_size} has to"
+                " be even."
             )
         if cache_size is not None and cache_size < 1:
             raise LayerError(
-                f"{what}: a cache keeps at least one step, got cache_size={cache_size}; None is for no cache."
+                f"{what}: a cache keeps at least one step, got cache_size={cache_size}; None is for"
+                " no cache."
             )
         if implementation not in (None, "xla", "cudnn"):
-            raise LayerError(f"{what}: implementation has to be None, 'xla' or 'cudnn', got {implementation!r}.")
+            raise LayerError(
+                f"{what}: implementation has to be None, 'xla' or 'cudnn', got {implementation!r}."
+            )
 
     def __call__(
-        self, inputs: jax.Array, mask: jax.Array | None = None, *, is_causal: bool = False, positions: Any = None
+        self,
+        inputs: jax.Array,
+        mask: jax.Array | None = None,
+        *,
+        is_causal: bool = False,
+        positions: Any = None,
     ) -> jax.Array:
         """Returns for each step the values that it attends to, projected to `out_size`.
 
         Args:
           inputs: `[B, T, D]`, or `[T, D]`.
-          mask: booleans that broadcast to `[B, H, T, S]` (`[H, T, S]` without a batch): which steps a step may see. S is
-            T, or with a cache its size.
+          mask: booleans that broadcast to `[B, H, T, S]` (`[H, T, S]` without a batch): which steps
+            a step may see. S is T, or with a cache its size.
           is_causal: whether a step sees none of those after it; with a cache it never does.
-          positions: of the steps, for the rotary embedding, `[T]` or `[B, T]`; None to count from 0, or with
-            a cache from where it has got to.
+          positions: of the steps, for the rotary embedding, `[T]` or `[B, T]`; None to count from
+            0, or with a cache from where it has got to.
 
         Returns:
-          `[B, T, out_size]`, or `[T, out_size]`. Where the cache is too small, and that cannot be seen
-          before it runs, as under `jax.jit`: NaN.
+          `[B, T, out_size]`, or `[T, out_size]`. Where the cache is too small, and that cannot be
+          seen before it runs, as under `jax.jit`: NaN.
 
         Raises:
           LayerError: the shapes do not fit, or the cache is too small.
@@ -136,7 +149,9 @@ class GroupedQueryAttention(Module):
             query = rotary_embedding(query, positions, self.rotary_base)
             key = rotary_embedding(key, positions, self.rotary_base)
         if mask is not None:
-            mask = self._checked_mask(mask, (*leading, self.num_heads, length, self.cache_size or length))
+            mask = self._checked_mask(
+                mask, (*leading, self.num_heads, length, self.cache_size or length)
+            )
         if self.cache_size is not None:
             key, value = (
                 self._add_to_cache("cached_keys", key, start),
@@ -155,7 +170,9 @@ class GroupedQueryAttention(Module):
 
     @transparent
     def _linear(self, size: int, name: str) -> Linear:
-        return Linear(size, self.with_bias, self.w_init, self.b_init, name, param_dtype=self.param_dtype)
+        return Linear(
+            size, self.with_bias, self.w_init, self.b_init, name, param_dtype=self.param_dtype
+        )
 
     @transparent
     def _heads(self, inputs: jax.Array, num_heads: int, name: str) -> jax.Array:
@@ -170,8 +187,9 @@ class GroupedQueryAttention(Module):
         size, used = self.cache_size or 0, _as_int(start)
         if length + (used or 0) > size:
             raise LayerError(
-                f"GroupedQueryAttention {self.module_name!r} keeps cache_size={size} steps; {used or 0} are there, so that there "
-                f"is no room for {length} more. Give it a larger cache_size, or begin anew with the state that `init` returned."
+                f"GroupedQueryAttention {self.module_name!r} keeps cache_size={size} steps;"
+                f" {used or 0} are there, so that there is no room for {length} more. Give it a"
+                " larger cache_size, or begin anew with the state that `init` returned."
             )
         return start
 
@@ -182,8 +200,9 @@ class GroupedQueryAttention(Module):
         cache = get_state(name, shape, new.dtype, jnp.zeros)
         if cache.shape != shape:
             raise LayerError(
-                f"GroupedQueryAttention {self.module_name!r}: the state {name!r} has shape {cache.shape}, but {shape} is needed "
-                "for this input. A cache is for one batch and one cache_size: make a state for them with `init`."
+                f"GroupedQueryAttention {self.module_name!r}: the state {name!r} has shape"
+                f" {cache.shape}, but {shape} is needed for this input. A cache is for one batch"
+                " and one cache_size: make a state for them with `init`."
             )
         cache = lax.dynamic_update_slice_in_dim(cache, new.astype(cache.dtype), start, new.ndim - 3)
         set_state(name, cache)
@@ -197,11 +216,13 @@ class GroupedQueryAttention(Module):
             raise not_an_array(self, inputs) from None
         if rank not in (2, 3):
             raise LayerError(
-                f"GroupedQueryAttention {self.module_name!r} needs an input [B, T, D] or [T, D], got shape {inputs.shape}."
+                f"GroupedQueryAttention {self.module_name!r} needs an input [B, T, D] or [T, D],"
+                f" got shape {inputs.shape}."
             )
         if positions is not None and self.rotary_base is None:
             raise LayerError(
-                f"GroupedQueryAttention {self.module_name!r} was given positions, but has no use for them: pass rotary_base too."
+                f"GroupedQueryAttention {self.module_name!r} was given positions, but has no use"
+                " for them: pass rotary_base too."
             )
 
     @transparent
@@ -219,8 +240,9 @@ class GroupedQueryAttention(Module):
             or any(m not in (1, n) for m, n in zip(mask.shape, shape, strict=True))
         ):
             raise LayerError(
-                f"GroupedQueryAttention {self.module_name!r} was given a mask of {mask.dtype} and shape {np.shape(mask)}; here it "
-                f"has to be bool and {shape}, or to have ones in it: [B, H, T, S], where S is T or, with a cache, its size. For "
-                "one mask [T, S] write mask[None, None]; for one per row, [B, T, S], write mask[:, None]."
+                f"GroupedQueryAttention {self.module_name!r} was given a mask of {mask.dtype} and"
+                f" shape {np.shape(mask)}; here it has to be bool and {shape}, or to have ones in"
+                " it: [B, H, T, S], where S is T or, with a cache, its size. For one mask [T, S]"
+                " write mask[None, None]; for one per row, [B, T, S], write mask[:, None]."
             )
         return mask

@@ -34,8 +34,9 @@ class InitializerError(PurestateError, ValueError):
 def _check_floating(init: Any, dtype: Any) -> None:
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise InitializerError(
-            f"{type(init).__name__} draws floats, but {current_name()!r} asks for {jnp.dtype(dtype).name}. A layer makes its "
-            "parameters in the dtype of its input: give it floats, such as x.astype(jnp.float32); ids are for ps.Embed."
+            f"{type(init).__name__} draws floats, but {current_name()!r} asks for"
+            f" {jnp.dtype(dtype).name}. A layer makes its parameters in the dtype of its input:"
+            " give it floats, such as x.astype(jnp.float32); ids are for ps.Embed."
         )
 
 
@@ -84,7 +85,8 @@ class RandomNormal:
 class TruncatedNormal:
     """Draws from a normal distribution, cut off on both sides.
 
-    The standard deviation is that before the cut; cut at two of them, the values have 0.88 times as much.
+    The standard deviation is that before the cut; cut at two of them, the values have 0.88 times as
+    much.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform(lambda: ps.initializers.TruncatedNormal()([1000], jnp.float32))
@@ -111,7 +113,9 @@ class TruncatedNormal:
         stddev = jax.lax.convert_element_type(self.stddev, real_dtype)
         key = next_rng_key()
         if jnp.issubdtype(dtype, jnp.complexfloating):
-            parts = jax.random.truncated_normal(key, self.lower, self.upper, [2, *shape], real_dtype)
+            parts = jax.random.truncated_normal(
+                key, self.lower, self.upper, [2, *shape], real_dtype
+            )
             values = parts[0] + 1j * parts[1]
         else:
             values = jax.random.truncated_normal(key, self.lower, self.upper, shape, real_dtype)
@@ -162,8 +166,8 @@ _TRUNCATED_STDDEV = 0.87962566103423978
 class VarianceScaling:
     """Draws with a variance that keeps activations or gradients at their scale.
 
-    `scale=2, mode="fan_in"` is He et al. 2015 (arXiv:1502.01852), `scale=1, mode="fan_avg"` is Glorot
-    and Bengio 2010 (AISTATS), `scale=1, mode="fan_in"` is LeCun et al. 1998.
+    `scale=2, mode="fan_in"` is He et al. 2015 (arXiv:1502.01852), `scale=1, mode="fan_avg"` is
+    Glorot and Bengio 2010 (AISTATS), `scale=1, mode="fan_in"` is LeCun et al. 1998.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> glorot = ps.initializers.VarianceScaling(1.0, "fan_avg", "uniform")
@@ -190,11 +194,14 @@ class VarianceScaling:
         if scale < 0.0:
             raise InitializerError(f"VarianceScaling: scale must not be negative, got {scale}.")
         if str(mode) not in ("fan_in", "fan_out", "fan_avg"):
-            raise InitializerError(f"VarianceScaling: mode must be 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}.")
+            raise InitializerError(
+                f"VarianceScaling: mode must be 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}."
+            )
         distribution = distribution.lower()
         if str(distribution) not in ("normal", "truncated_normal", "uniform"):
             raise InitializerError(
-                f"VarianceScaling: distribution must be 'normal', 'truncated_normal' or 'uniform', got {distribution!r}."
+                "VarianceScaling: distribution must be 'normal', 'truncated_normal' or 'uniform',"
+                f" got {distribution!r}."
             )
         self.scale = scale
         self.mode = mode
@@ -262,7 +269,9 @@ class Orthogonal:
 
     def __call__(self, shape: Sequence[int], dtype: Any) -> jax.Array:
         if len(shape) < 2:
-            raise InitializerError(f"Orthogonal needs a shape with at least two axes, got {tuple(shape)}.")
+            raise InitializerError(
+                f"Orthogonal needs a shape with at least two axes, got {tuple(shape)}."
+            )
         rows = shape[self.axis]
         columns = math.prod(shape) // rows
         tall = (max(rows, columns), min(rows, columns))

@@ -9,7 +9,14 @@ from jax import lax
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
-from purestate._layers.axes import Axes, absolute_axes, axes_or_slice, channel_index_of, parameter_shape, with_rank
+from purestate._layers.axes import (
+    Axes,
+    absolute_axes,
+    axes_or_slice,
+    channel_index_of,
+    parameter_shape,
+    with_rank,
+)
 from purestate._layers.errors import LayerError
 
 
@@ -21,18 +28,27 @@ def check_scale_and_offset_init(
     offset_init: Initializer | None,
 ) -> None:
     """Raises if there is an initializer for a parameter that is not made."""
-    for name, create, init in (("scale", create_scale, scale_init), ("offset", create_offset, offset_init)):
+    for name, create, init in (
+        ("scale", create_scale, scale_init),
+        ("offset", create_offset, offset_init),
+    ):
         if init is not None and not create:
-            raise LayerError(f"{type(layer).__name__}: {name}_init is given, but create_{name}=False makes no {name}.")
+            raise LayerError(
+                f"{type(layer).__name__}: {name}_init is given, but create_{name}=False makes no"
+                f" {name}."
+            )
 
 
 def check_scale_and_offset(layer: Any, scale: Any, offset: Any) -> None:
     """Raises if a norm is called with a scale or offset although it has a parameter for it."""
-    for name, create, value in (("scale", layer.create_scale, scale), ("offset", layer.create_offset, offset)):
+    for name, create, value in (
+        ("scale", layer.create_scale, scale),
+        ("offset", layer.create_offset, offset),
+    ):
         if value is not None and create:
             raise LayerError(
-                f"{type(layer).__name__} {layer.module_name!r} has a parameter {name!r} and was given another {name}. "
-                f"Make it with create_{name}=False."
+                f"{type(layer).__name__} {layer.module_name!r} has a parameter {name!r} and was"
+                f" given another {name}. Make it with create_{name}=False."
             )
 
 
@@ -55,8 +71,8 @@ class LayerNorm(Module):
       eps: added to the variance.
       scale_init: the initializer of the factor; None for ones.
       offset_init: the initializer of the offset; None for zeros.
-      use_fast_variance: whether to take the variance as the mean of squares minus the square of the mean, which reads
-        the inputs once but is less exact.
+      use_fast_variance: whether to take the variance as the mean of squares minus the square of the
+        mean, which reads the inputs once but is less exact.
       name: the name of the module.
       param_axis: the axes along which factor and offset differ; None for the last.
 
@@ -87,10 +103,14 @@ class LayerNorm(Module):
         self.offset_init = offset_init or jnp.zeros
         self.use_fast_variance = use_fast_variance
         self.param_axis = (
-            (-1,) if param_axis is None else axes_or_slice(param_axis, f"{type(self).__name__}: param_axis")
+            (-1,)
+            if param_axis is None
+            else axes_or_slice(param_axis, f"{type(self).__name__}: param_axis")
         )
 
-    def __call__(self, inputs: jax.Array | np.ndarray[Any, Any], scale: Any = None, offset: Any = None) -> jax.Array:
+    def __call__(
+        self, inputs: jax.Array | np.ndarray[Any, Any], scale: Any = None, offset: Any = None
+    ) -> jax.Array:
         """Returns `inputs`, normalized.
 
         Args:

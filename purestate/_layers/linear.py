@@ -99,17 +99,26 @@ class Linear(Module):
             raise not_an_array(self, inputs) from None
         if not shape:
             raise LayerError(
-                f"Linear {self.module_name!r} was given a scalar; it needs an input with a last axis, [..., inputs]."
+                f"Linear {self.module_name!r} was given a scalar; it needs an input with a last"
+                " axis, [..., inputs]."
             )
         if isinstance(inputs, np.ndarray):
             inputs = jnp.asarray(inputs)
         dtype = inputs.dtype
         input_size = self.input_size = shape[-1]
         w = get_parameter_kept_in(
-            self.param_dtype, "w", (input_size, self.output_size), dtype, self.w_init or truncated_fan_in
+            self.param_dtype,
+            "w",
+            (input_size, self.output_size),
+            dtype,
+            self.w_init or truncated_fan_in,
         )
         if not self.with_bias:
-            return _dot(inputs, w, precision) if w.dtype == dtype else jnp.dot(inputs, w, precision=precision)
+            return (
+                _dot(inputs, w, precision)
+                if w.dtype == dtype
+                else jnp.dot(inputs, w, precision=precision)
+            )
         b = get_parameter_kept_in(self.param_dtype, "b", (self.output_size,), dtype, self.b_init)
         if w.dtype == dtype == b.dtype:
             return _affine(inputs, w, b, precision)
@@ -127,7 +136,10 @@ def _bias_shape(input_shape: Sequence[int], bias_dims: Sequence[int] | None) -> 
         if axis == 0:
             raise LayerError("Bias: bias_dims must not have axis 0, which is the batch.")
         if axis >= rank:
-            raise LayerError(f"Bias: axis {dim} of bias_dims={tuple(bias_dims)} is not in an input with {rank} axes.")
+            raise LayerError(
+                f"Bias: axis {dim} of bias_dims={tuple(bias_dims)} is not in an input with {rank}"
+                " axes."
+            )
         shape[axis] = input_shape[axis]
     while shape and shape[0] == 1:
         shape.pop(0)
@@ -174,7 +186,8 @@ class Bias(Module):
           An array of the same shape.
 
         Raises:
-          LayerError: the shape is not what was declared, or has less than two axes, or there is no array.
+          LayerError: the shape is not what was declared, or has less than two axes, or there is no
+            array.
         """
         try:
             ndim = inputs.ndim
@@ -182,12 +195,13 @@ class Bias(Module):
             raise not_an_array(self, inputs) from None
         if ndim < 2:
             raise LayerError(
-                f"Bias {self.module_name!r} needs an input of two or more axes, [B, ...], got shape {inputs.shape}."
+                f"Bias {self.module_name!r} needs an input of two or more axes, [B, ...], got shape"
+                f" {inputs.shape}."
             )
         if self.output_size is not None and tuple(self.output_size) != tuple(inputs.shape[1:]):
             raise LayerError(
-                f"Bias {self.module_name!r} was declared for inputs of shape [B, {', '.join(map(str, self.output_size))}], "
-                f"but got {tuple(inputs.shape)}."
+                f"Bias {self.module_name!r} was declared for inputs of shape [B,"
+                f" {', '.join(map(str, self.output_size))}], but got {tuple(inputs.shape)}."
             )
         self.bias_shape = _bias_shape(inputs.shape, self.bias_dims)
         self.input_size = inputs.shape[1:]

@@ -10,7 +10,12 @@ import jax.numpy as jnp
 
 from purestate._core.collection import Bundle
 from purestate._core.hooks import MethodContext, intercept_methods
-from purestate._core.rng import maybe_get_rng_sequence_state, next_rng_key, replace_rng_sequence_state, with_rng
+from purestate._core.rng import (
+    maybe_get_rng_sequence_state,
+    next_rng_key,
+    replace_rng_sequence_state,
+    with_rng,
+)
 from purestate._core.variables import Initializer, current_name
 from purestate._layers.errors import LayerError
 from purestate._layers.initializers import truncated_fan_in
@@ -48,12 +53,13 @@ def lora(
 ) -> AbstractContextManager[None]:
     """Adds a product of two narrow matrices to each Linear layer that is called inside the `with` block.
 
-    A layer's output gets `x @ lora_a @ lora_b * alpha / rank`. `lora_b` is zero at first, so that nothing
-    changes, and the layer's own parameters have the names and values that they have without. Train the two
-    alone, then `merge_lora` them. Hu et al. 2021, arXiv:2106.09685.
+    A layer's output gets `x @ lora_a @ lora_b * alpha / rank`. `lora_b` is zero at first, so that
+    nothing changes, and the layer's own parameters have the names and values that they have
+    without. Train the two alone, then `merge_lora` them. Hu et al. 2021, arXiv:2106.09685.
 
-    Linear layers inside others, such as those of MultiHeadAttention and MLP, are adapted too. May be used outside a
-    transformed function too, around `init` and `apply`; under `jax.jit` inside what is compiled.
+    Linear layers inside others, such as those of MultiHeadAttention and MLP, are adapted too. May
+    be used outside a transformed function too, around `init` and `apply`; under `jax.jit` inside
+    what is compiled.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
@@ -65,8 +71,8 @@ def lora(
 
     Args:
       rank: how narrow the matrices are.
-      predicate: says for a layer whether it is adapted: `lambda layer: layer.name == "query"`, or by
-        its `module_name`; None for all.
+      predicate: says for a layer whether it is adapted: `lambda layer: layer.name == "query"`, or
+        by its `module_name`; None for all.
       alpha: how much of it is added; None for `rank`, with which the factor is 1.
       a_init: the initializer of `lora_a`; None for a truncated normal of stddev `1 / sqrt(inputs)`.
       param_dtype: the dtype of the two; None for that of the input.
@@ -90,8 +96,9 @@ def lora(
             return next_method(*args, **kwargs)
         if getattr(layer, _ACTIVE, False):
             raise LayerError(
-                f"lora: Linear {layer.module_name!r} is in two `with ps.lora(...)` blocks, which would share lora_a and "
-                "lora_b; give each a predicate that leaves it to the other."
+                f"lora: Linear {layer.module_name!r} is in two `with ps.lora(...)` blocks, which"
+                " would share lora_a and lora_b; give each a predicate that leaves it to the"
+                " other."
             )
         setattr(layer, _ACTIVE, True)
         try:
@@ -101,7 +108,9 @@ def lora(
         x = jnp.asarray(args[0] if args else kwargs["inputs"])
         precision = kwargs.get("precision")
         a = get_parameter_kept_in(param_dtype, "lora_a", (x.shape[-1], rank), x.dtype, new_a)
-        b = get_parameter_kept_in(param_dtype, "lora_b", (rank, layer.output_size), x.dtype, jnp.zeros)
+        b = get_parameter_kept_in(
+            param_dtype, "lora_b", (rank, layer.output_size), x.dtype, jnp.zeros
+        )
         added = jnp.dot(jnp.dot(x, a, precision=precision), b, precision=precision)
         return out + (added if scale == 1 else added * scale)
 
@@ -136,8 +145,9 @@ def _merged(module: str, variables: Mapping[str, Any], alpha: float | None) -> d
         return rest
     if missing:
         raise LayerError(
-            f"merge_lora: {module!r} has {', '.join(variables)}, but not {' and '.join(sorted(missing))}. Put the two of lora "
-            "and the parameters that it was trained beside together first, with ps.data_structures.merge."
+            f"merge_lora: {module!r} has {', '.join(variables)}, but not"
+            f" {' and '.join(sorted(missing))}. Put the two of lora and the parameters that it was"
+            " trained beside together first, with ps.data_structures.merge."
         )
     w, a, b = (jnp.asarray(variables[name]) for name in ("w", "lora_a", "lora_b"))
     added = jnp.matmul(a, b, precision="highest") * _scale(alpha, a.shape[-1])

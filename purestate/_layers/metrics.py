@@ -15,7 +15,8 @@ _COLLECTION = "metrics"
 class Metric(Module):
     """What the metrics have in common: they add up numbers in the collection "metrics".
 
-    A metric of your own derives from it, names its sums in `sums`, and has `__call__` and `compute`.
+    A metric of your own derives from it, names its sums in `sums`, and has `__call__` and
+    `compute`.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> class Largest(ps.metrics.Metric):
@@ -30,7 +31,8 @@ class Metric(Module):
     3.0
 
     Args:
-      cross_replica_axis: name of a mapped axis (of `jax.shard_map`, `jax.pmap` or `jax.vmap`), all of whose parts count.
+      cross_replica_axis: name of a mapped axis (of `jax.shard_map`, `jax.pmap` or `jax.vmap`), all
+        of whose parts count.
       name: the name of the module.
     """
 
@@ -87,7 +89,8 @@ class Metric(Module):
           LayerError: the subclass has none.
         """
         raise LayerError(
-            f"Metric {self.module_name!r} ({type(self).__name__}) needs a method `compute(self)`, and has none."
+            f"Metric {self.module_name!r} ({type(self).__name__}) needs a method `compute(self)`,"
+            " and has none."
         )
 
     def _counted(self, shape: tuple[int, ...], mask: Any) -> tuple[Any, Any]:
@@ -102,12 +105,13 @@ class Metric(Module):
             mask = jnp.broadcast_to(mask, shape)
         except ValueError:
             raise LayerError(
-                f"{type(self).__name__} {self.module_name!r}: a mask of shape {mask.shape} does not fit values of shape {shape}."
+                f"{type(self).__name__} {self.module_name!r}: a mask of shape {mask.shape} does not"
+                f" fit values of shape {shape}."
             ) from None
         if mask.dtype != bool:
             raise LayerError(
-                f"{type(self).__name__} {self.module_name!r}: the mask says which values count, so it has to be of bools, not of "
-                f"{mask.dtype}. Write mask != 0."
+                f"{type(self).__name__} {self.module_name!r}: the mask says which values count, so"
+                f" it has to be of bools, not of {mask.dtype}. Write mask != 0."
             )
         return mask, mask.sum(dtype=jnp.int32)
 
@@ -123,8 +127,8 @@ class Mean(Metric):
     >>> float(mean), int(state["mean"]["count"])
     (4.0, 4)
 
-    Each value counts the same, so a smaller last batch does not weigh more than its share, as it would in a mean of means. To
-    begin anew, take the state that `init` returned, or call `reset`.
+    Each value counts the same, so a smaller last batch does not weigh more than its share, as it
+    would in a mean of means. To begin anew, take the state that `init` returned, or call `reset`.
 
     Args:
       cross_replica_axis: see `Metric`.
@@ -223,8 +227,8 @@ class Accuracy(Metric):
         """Takes predictions in.
 
         Args:
-          predictions: logits or probabilities `[..., C]`, of which the largest is the prediction; or integers of the shape of
-            `labels`.
+          predictions: logits or probabilities `[..., C]`, of which the largest is the prediction;
+            or integers of the shape of `labels`.
           labels: integers `[...]`.
           mask: bools that broadcast to `labels`; where False, a prediction does not count.
 
@@ -237,8 +241,8 @@ class Accuracy(Metric):
         predictions, labels = jnp.asarray(predictions), jnp.asarray(labels)
         if not (jnp.issubdtype(labels.dtype, jnp.integer) or labels.dtype == bool):
             raise LayerError(
-                f"Accuracy {self.module_name!r}: labels are the numbers of classes, integers, but they are {labels.dtype}. If they "
-                "are one-hot, write labels.argmax(-1)."
+                f"Accuracy {self.module_name!r}: labels are the numbers of classes, integers, but"
+                f" they are {labels.dtype}. If they are one-hot, write labels.argmax(-1)."
             )
         if (
             predictions.shape[:-1] == labels.shape
@@ -248,8 +252,9 @@ class Accuracy(Metric):
             predictions = jnp.argmax(predictions, axis=-1)
         elif predictions.shape != labels.shape or jnp.issubdtype(predictions.dtype, jnp.floating):
             raise LayerError(
-                f"Accuracy {self.module_name!r}: takes floats [..., C] or integers [...] for labels [...], but got predictions "
-                f"{predictions.dtype}{list(predictions.shape)} and labels {labels.dtype}{list(labels.shape)}."
+                f"Accuracy {self.module_name!r}: takes floats [..., C] or integers [...] for labels"
+                f" [...], but got predictions {predictions.dtype}{list(predictions.shape)} and"
+                f" labels {labels.dtype}{list(labels.shape)}."
             )
         mask, count = self._counted(labels.shape, mask)
         self.add(count=count, correct=jnp.sum(predictions == labels, where=mask, dtype=jnp.int32))
@@ -289,8 +294,8 @@ class MultiMetric(Module):
         """Takes values in.
 
         Args:
-          **values: for each metric, or some of them, what it is to be called with: one argument, a tuple of arguments, or a dict
-            of arguments by name.
+          **values: for each metric, or some of them, what it is to be called with: one argument, a
+            tuple of arguments, or a dict of arguments by name.
 
         Returns:
           The value of each metric.
@@ -301,7 +306,8 @@ class MultiMetric(Module):
         for name, value in values.items():
             if name not in self.metrics:
                 raise LayerError(
-                    f"MultiMetric {self.module_name!r}: there is no {name!r}, only {', '.join(map(repr, self.metrics))}."
+                    f"MultiMetric {self.module_name!r}: there is no {name!r}, only"
+                    f" {', '.join(map(repr, self.metrics))}."
                 )
             metric = self.metrics[name]
             if isinstance(value, dict):

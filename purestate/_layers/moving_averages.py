@@ -43,7 +43,9 @@ class ExponentialMovingAverage(Module):
 
     _collection: str | None = None  # those of a BatchNorm are in "batch_stats"
 
-    def __init__(self, decay: Any, zero_debias: bool = True, warmup_length: int = 0, name: str | None = None):
+    def __init__(
+        self, decay: Any, zero_debias: bool = True, warmup_length: int = 0, name: str | None = None
+    ):
         super().__init__(name=name)
         self.decay = decay
         self.warmup_length = warmup_length
@@ -52,7 +54,8 @@ class ExponentialMovingAverage(Module):
             raise LayerError(f"warmup_length must not be negative, got {warmup_length}.")
         if warmup_length and zero_debias:
             raise LayerError(
-                "warmup_length makes the average start at the first values, so pass zero_debias=False along."
+                "warmup_length makes the average start at the first values, so pass"
+                " zero_debias=False along."
             )
 
     def initialize(self, shape: Any, dtype: Any = jnp.float32) -> None:
@@ -64,7 +67,8 @@ class ExponentialMovingAverage(Module):
         """
         if hasattr(shape, "shape"):
             warnings.warn(
-                "ExponentialMovingAverage.initialize takes a shape and a dtype: write ema.initialize(x.shape, x.dtype).",
+                "ExponentialMovingAverage.initialize takes a shape and a dtype: write"
+                " ema.initialize(x.shape, x.dtype).",
                 DeprecationWarning,
                 stacklevel=2,
             )
@@ -83,7 +87,8 @@ class ExponentialMovingAverage(Module):
           An array of the same shape.
 
         Raises:
-          LayerError: `decay` is no share, from 0 to 1, or 1 where the start at zero is to be made up for.
+          LayerError: `decay` is no share, from 0 to 1, or 1 where the start at zero is to be made
+            up for.
         """
         if self.decay.__class__ is not float or not 0 <= self.decay < 1:
             self._check_decay()
@@ -91,13 +96,22 @@ class ExponentialMovingAverage(Module):
             value = jnp.asarray(value)
         dtype = value.dtype
         counter = (
-            get_state("counter", (), jnp.int32, init=Constant(-self.warmup_length), collection=self._collection) + 1
+            get_state(
+                "counter",
+                (),
+                jnp.int32,
+                init=Constant(-self.warmup_length),
+                collection=self._collection,
+            )
+            + 1
         )
         decay = jax.lax.convert_element_type(self.decay, dtype)
         if self.warmup_length > 0:
             decay = jax.lax.select(counter <= 0, np.zeros([], decay.dtype), decay)
         one = jnp.ones([], dtype)
-        hidden = get_state("hidden", value.shape, dtype, init=jnp.zeros, collection=self._collection)
+        hidden = get_state(
+            "hidden", value.shape, dtype, init=jnp.zeros, collection=self._collection
+        )
         hidden = hidden * decay + value * (one - decay)
         average = hidden
         if self.zero_debias:
@@ -120,14 +134,15 @@ class ExponentialMovingAverage(Module):
             return  # jax.numpy says what is wrong with it
         if decay.dtype.kind == "c" or not ((decay >= 0) & (decay <= 1)).all():
             raise LayerError(
-                f"ExponentialMovingAverage {self.module_name!r}: decay is the share of the old average that is kept, from 0 to "
-                f"1 (in BatchNorm, decay_rate); got {self.decay}."
+                f"ExponentialMovingAverage {self.module_name!r}: decay is the share of the old"
+                f" average that is kept, from 0 to 1 (in BatchNorm, decay_rate); got {self.decay}."
             )
         if self.zero_debias and (decay == 1).any():
             raise LayerError(
-                f"ExponentialMovingAverage {self.module_name!r}: with decay=1 (in BatchNorm, decay_rate) no value is ever taken "
-                "in, and making up for the start at zero gives 0 / 0. Give it less than 1, or keep the average as it is: pass "
-                "update_stats=False or, to BatchNorm, is_training=False."
+                f"ExponentialMovingAverage {self.module_name!r}: with decay=1 (in BatchNorm,"
+                " decay_rate) no value is ever taken in, and making up for the start at zero gives"
+                " 0 / 0. Give it less than 1, or keep the average as it is: pass"
+                " update_stats=False or, to BatchNorm, is_training=False."
             )
 
     @property
@@ -184,7 +199,9 @@ class EMAParamsTree(Module):
             if self.ignore_regex and re.match(self.ignore_regex, full_name):
                 return value
             name = full_name.replace("/", "__").replace("~", "_tilde_")
-            ema = ExponentialMovingAverage(self.decay, self.zero_debias, self.warmup_length, name=name)
+            ema = ExponentialMovingAverage(
+                self.decay, self.zero_debias, self.warmup_length, name=name
+            )
             return ema(value, update_stats=update_stats)
 
         return {

@@ -31,6 +31,7 @@ def one_hot(x: Any, num_classes: int, dtype: Any = jnp.float32) -> jax.Array:
         return jax.nn.one_hot(x, num_classes, dtype=dtype)
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise LayerError(
-            f"`one_hot` takes an array of integers, a number of classes and a dtype, but was given {outline_argument(x)}, "
-            f"{outline_argument(num_classes)} and {outline_argument(dtype)}."
+            "`one_hot` takes an array of integers, a number of classes and a dtype, but was given"
+            f" {outline_argument(x)}, {outline_argument(num_classes)} and"
+            f" {outline_argument(dtype)}."
         ) from error

@@ -130,11 +130,14 @@ def create_from_padfn(
     kernels, rates = replicate(kernel, n, "kernel"), replicate(rate, n, "rate")
     functions: tuple[PadFn, ...] = replicate(padding, n, "padding")
     return tuple(
-        function((kernel - 1) * rate + 1) for function, kernel, rate in zip(functions, kernels, rates, strict=True)
+        function((kernel - 1) * rate + 1)
+        for function, kernel, rate in zip(functions, kernels, rates, strict=True)
     )
 
 
-def create_from_tuple(padding: tuple[int, int] | Sequence[tuple[int, int]], n: int) -> tuple[tuple[int, int], ...]:
+def create_from_tuple(
+    padding: tuple[int, int] | Sequence[tuple[int, int]], n: int
+) -> tuple[tuple[int, int], ...]:
     """Returns the padding of each axis that pairs give.
 
     >>> import purestate as ps
@@ -154,7 +157,8 @@ def create_from_tuple(padding: tuple[int, int] | Sequence[tuple[int, int]], n: i
     """
     if isinstance(padding, int):
         raise AxesError(
-            f"`padding` has to be a pair (before, after), or one for each axis, got {padding}: write {(padding, padding)}."
+            f"`padding` has to be a pair (before, after), or one for each axis, got {padding}:"
+            f" write {(padding, padding)}."
         )
     if not padding:
         raise LayerError("`padding` is empty: give a pair (before, after), or one for each axis.")
@@ -162,18 +166,22 @@ def create_from_tuple(padding: tuple[int, int] | Sequence[tuple[int, int]], n: i
         first = padding[0]
     except (TypeError, LookupError):
         raise AxesError(
-            f"`padding` has to be a pair (before, after), or one for each of the {n} axes, got {padding!r}."
+            f"`padding` has to be a pair (before, after), or one for each of the {n} axes, got"
+            f" {padding!r}."
         ) from None
     if isinstance(first, int):
         return (tuple(padding),) * n  # pyright: ignore[reportReturnType]
     if len(padding) not in (1, n):
         raise AxesError(
-            f"`padding` has to be one pair (before, after), or one for each of the {n} axes, got {padding}."
+            f"`padding` has to be one pair (before, after), or one for each of the {n} axes, got"
+            f" {padding}."
         )
     return replicate(tuple(padding), n, "padding")
 
 
-def create(padding: Any, kernel: int | Sequence[int], rate: int | Sequence[int], n: int) -> tuple[tuple[int, int], ...]:
+def create(
+    padding: Any, kernel: int | Sequence[int], rate: int | Sequence[int], n: int
+) -> tuple[tuple[int, int], ...]:
     """Returns the padding of each axis that functions or pairs give.
 
     >>> import purestate as ps

@@ -17,5 +17,6 @@ def get_parameter_kept_in(
     if param_dtype is None:
         return get_parameter(name, shape, dtype, init)
     value = get_parameter(name, shape, param_dtype, init)
-    # Weights as integers, for an input of integers, would be wrong; JAX finds the dtype for both then.
+    # Weights as integers, for an input of integers, would be wrong; JAX finds the dtype for both
+    # then.
     return lax.convert_element_type(value, dtype) if jnp.issubdtype(dtype, jnp.inexact) else value

@@ -17,31 +17,39 @@ from purestate._layers.errors import LayerError, not_an_array
 def _full_window(call: str, x: jax.Array, size: Any, channel_axis: int | None) -> tuple[int, ...]:
     """One size for each axis of `x`: 1 for the batch and the channels where one size is given for all."""
     if not isinstance(size, int):
-        if not (isinstance(size, Sequence) and all(isinstance(part, (int, np.integer)) and part > 0 for part in size)):
+        if not (
+            isinstance(size, Sequence)
+            and all(isinstance(part, (int, np.integer)) and part > 0 for part in size)
+        ):
             raise LayerError(
-                f"`{call}` takes a window and strides with a size for each axis, such as (2, 2, 1), but got "
-                f"{outline_argument(size)}."
+                f"`{call}` takes a window and strides with a size for each axis, such as (2, 2, 1),"
+                f" but got {outline_argument(size)}."
             )
         if len(size) > x.ndim:
             raise LayerError(
-                f"`{call}` got a window or stride of {len(size)} axes, {tuple(size)}, for an input of shape {x.shape}."
+                f"`{call}` got a window or stride of {len(size)} axes, {tuple(size)}, for an input"
+                f" of shape {x.shape}."
             )
         return (1,) * (x.ndim - len(size)) + tuple(size)
     if channel_axis:
         if abs(channel_axis) >= x.ndim:
-            raise LayerError(f"`{call}`: channel_axis={channel_axis} is not in an input of shape {x.shape}.")
+            raise LayerError(
+                f"`{call}`: channel_axis={channel_axis} is not in an input of shape {x.shape}."
+            )
         channel_axis %= x.ndim
     return (1, *(1 if axis == channel_axis else size for axis in range(1, x.ndim)))
 
 
-def _prepare(call: str, value: Any, window_shape: Any, strides: Any, padding: str, channel_axis: int | None) -> Any:
+def _prepare(
+    call: str, value: Any, window_shape: Any, strides: Any, padding: str, channel_axis: int | None
+) -> Any:
     if padding not in ("SAME", "VALID"):
         raise LayerError(f"`{call}`: padding has to be 'SAME' or 'VALID', got {padding!r}.")
     if any(isinstance(size, int) and size != 1 for size in (window_shape, strides)):
         warnings.warn(
-            f"`{call}` with one number for all axes takes the first axis for the batch, which it is not under vmap: give the "
-            "window and the strides an entry for each axis, such as (2, 2, 1) for [H, W, C]; further axes in front are "
-            "taken for batches.",
+            f"`{call}` with one number for all axes takes the first axis for the batch, which it is"
+            " not under vmap: give the window and the strides an entry for each axis, such as (2,"
+            " 2, 1) for [H, W, C]; further axes in front are taken for batches.",
             DeprecationWarning,
             stacklevel=3,
         )
@@ -115,7 +123,9 @@ def avg_pool(
         return total / np.prod(window)
     # How many inputs each window has; where the window is 1 wide, one count serves all.
     shape = [size if width != 1 else 1 for size, width in zip(value.shape, window, strict=True)]
-    return total / lax.reduce_window(jnp.ones(shape, value.dtype), 0.0, lax.add, window, step, padding)
+    return total / lax.reduce_window(
+        jnp.ones(shape, value.dtype), 0.0, lax.add, window, step, padding
+    )
 
 
 class _Pool(Module):

@@ -20,10 +20,11 @@ def over_replicas(
     for name in (axis,) if isinstance(axis, str) or not isinstance(axis, Sequence) else axis:
         if not is_bound(name):
             raise LayerError(
-                f"{where!r} takes statistics over cross_replica_axis={axis!r}, but no axis {name!r} is there to take them over. "
-                "Under plain jax.jit the whole batch is one array, however it is sharded: leave cross_replica_axis out. It is for "
-                f"functions of one shard: inside jax.shard_map over a mesh with an axis {name!r}, or jax.pmap or jax.vmap with "
-                f"axis_name={name!r}. ps.BatchNorm(sync=True) is right in both."
+                f"{where!r} takes statistics over cross_replica_axis={axis!r}, but no axis {name!r}"
+                " is there to take them over. Under plain jax.jit the whole batch is one array,"
+                " however it is sharded: leave cross_replica_axis out. It is for functions of one"
+                f" shard: inside jax.shard_map over a mesh with an axis {name!r}, or jax.pmap or"
+                f" jax.vmap with axis_name={name!r}. ps.BatchNorm(sync=True) is right in both."
             )
     return tuple(reduce(value, axis, axis_index_groups=index_groups) for value in values)
 
@@ -31,7 +32,8 @@ def over_replicas(
 def check_synchronized(*averages: Any) -> None:
     """Raises where moving averages are about to be those of one shard alone, though all shards share them.
 
-    With `check_vma=False`, `jax.shard_map` would keep those of the first without a word; with `check_vma=True` it names none.
+    With `check_vma=False`, `jax.shard_map` would keep those of the first without a word; with
+    `check_vma=True` it names none.
 
     Args:
       *averages: `ExponentialMovingAverage`s.
@@ -44,16 +46,26 @@ def check_synchronized(*averages: Any) -> None:
     if frame.running_init:  # which returns first values, the same everywhere
         return
     paths = [average.module_name for average in averages]
-    given = [bundle for kept in frame.collections.values() for path in paths if (bundle := kept.values.get(path))]
+    given = [
+        bundle
+        for kept in frame.collections.values()
+        for path in paths
+        if (bundle := kept.values.get(path))
+    ]
     own = varying_axes(given)  # each shard was given its own, and keeps it
-    shared = [axis for axis in axes if axis not in frame.mapped_axes and not (axis in own and is_tracked(axis))]
+    shared = [
+        axis
+        for axis in axes
+        if axis not in frame.mapped_axes and not (axis in own and is_tracked(axis))
+    ]
     if not shared:
         return
     message = (
-        f"State {' and '.join(map(repr, paths))} would be statistics of one shard alone: it is kept inside jax.shard_map over "
-        f"{', '.join(map(repr, shared))}, and nothing makes it the same on all shards. Say "
-        f"cross_replica_axis={shared[0]!r}, or sync=True of ps.BatchNorm, for statistics over all shards. Where each shard keeps "
-        "its own, or their mean is taken afterwards, say sync=False, or ps.config.set(unsynced_state='off')."
+        f"State {' and '.join(map(repr, paths))} would be statistics of one shard alone: it is kept"
+        f" inside jax.shard_map over {', '.join(map(repr, shared))}, and nothing makes it the same"
+        f" on all shards. Say cross_replica_axis={shared[0]!r}, or sync=True of ps.BatchNorm, for"
+        " statistics over all shards. Where each shard keeps its own, or their mean is taken"
+        " afterwards, say sync=False, or ps.config.set(unsynced_state='off')."
     )
     if action == "error":
         raise BatchedStateError(message)

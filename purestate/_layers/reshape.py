@@ -27,12 +27,20 @@ class Reshape(Module):
       LayerError: no axis is to stay, or several sizes are -1.
     """
 
-    def __init__(self, output_shape: Sequence[int], preserve_dims: int = 1, name: str | None = None):
+    def __init__(
+        self, output_shape: Sequence[int], preserve_dims: int = 1, name: str | None = None
+    ):
         super().__init__(name=name)
         if preserve_dims == 0:
-            raise LayerError("Reshape: preserve_dims has to be at least 1; to reshape all axes, jnp.reshape does.")
+            raise LayerError(
+                "Reshape: preserve_dims has to be at least 1; to reshape all axes, jnp.reshape"
+                " does."
+            )
         if tuple(output_shape).count(-1) > 1:
-            raise LayerError(f"Reshape: only one size can be found out, but {tuple(output_shape)} has several -1.")
+            raise LayerError(
+                f"Reshape: only one size can be found out, but {tuple(output_shape)} has"
+                " several -1."
+            )
         self.output_shape = tuple(output_shape)
         self.preserve_dims = preserve_dims
 

@@ -54,7 +54,9 @@ class RMSNorm(Module):
         self.eps = eps
         self.create_scale = create_scale
         self.scale_init = scale_init or jnp.ones
-        self.param_axis = (-1,) if param_axis is None else axes_or_slice(param_axis, "RMSNorm: param_axis")
+        self.param_axis = (
+            (-1,) if param_axis is None else axes_or_slice(param_axis, "RMSNorm: param_axis")
+        )
 
     def __call__(self, inputs: jax.Array | np.ndarray[Any, Any]) -> jax.Array:
         """Returns `inputs`, normalized.
@@ -74,8 +76,13 @@ class RMSNorm(Module):
         scale = None
         if self.create_scale:
             shape = parameter_shape(inputs.shape, absolute_axes(self.param_axis, inputs.ndim))
-            scale = jnp.broadcast_to(get_parameter("scale", shape, inputs.dtype, self.scale_init), inputs.shape)
-        # Broadcast before the root and not after it: the gradient sums in the same order as dm-haiku's.
-        mean_squared = jnp.broadcast_to(jnp.mean(jnp.square(inputs), axis, keepdims=True), inputs.shape)
+            scale = jnp.broadcast_to(
+                get_parameter("scale", shape, inputs.dtype, self.scale_init), inputs.shape
+            )
+        # Broadcast before the root and not after it: the gradient sums in the same order as
+        # dm-haiku's.
+        mean_squared = jnp.broadcast_to(
+            jnp.mean(jnp.square(inputs), axis, keepdims=True), inputs.shape
+        )
         scaled = inputs if scale is None else inputs * scale
         return scaled * lax.rsqrt(mean_squared + self.eps)

@@ -11,11 +11,14 @@ from purestate._layers.axes import with_rank
 from purestate._layers.errors import LayerError, not_an_array
 
 
-def rotary_embedding(x: jax.Array, positions: Any, base: float = 10000.0, *, interleaved: bool = False) -> jax.Array:
+def rotary_embedding(
+    x: jax.Array, positions: Any, base: float = 10000.0, *, interleaved: bool = False
+) -> jax.Array:
     """Turns pairs of features by angles that grow with the position.
 
     The dot product of a query and a key turned like this depends on how far apart they are, not on
-    where they are. Pair i of K / 2 turns by `position / base ** (2i / K)`. Su et al. 2021, arXiv:2104.09864.
+    where they are. Pair i of K / 2 turns by `position / base ** (2i / K)`. Su et al. 2021,
+    arXiv:2104.09864.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> x = jnp.array([[[1.0, 0.0]], [[1.0, 0.0]]])  # [T, H, K]
@@ -26,8 +29,8 @@ def rotary_embedding(x: jax.Array, positions: Any, base: float = 10000.0, *, int
       x: queries or keys, `[..., T, H, K]` with an even K.
       positions: of each time step, `[T]` or `[..., T]`.
       base: how much slower the last pair turns than the first.
-      interleaved: whether features 2i and 2i + 1 are a pair, as in the paper; by default i and i + K / 2
-        are, as in GPT-NeoX and Llama.
+      interleaved: whether features 2i and 2i + 1 are a pair, as in the paper; by default i and i +
+        K / 2 are, as in GPT-NeoX and Llama.
 
     Returns:
       An array of the same shape and dtype.
@@ -42,17 +45,20 @@ def rotary_embedding(x: jax.Array, positions: Any, base: float = 10000.0, *, int
     positions = jnp.asarray(positions)
     if len(shape) < 3 or shape[-1] % 2 or not jnp.issubdtype(x.dtype, jnp.floating):
         raise LayerError(
-            f"rotary_embedding needs floats of shape [..., T, H, K] with an even K, got {x.dtype} of shape {shape}."
+            f"rotary_embedding needs floats of shape [..., T, H, K] with an even K, got {x.dtype}"
+            f" of shape {shape}."
         )
     leading = shape[: len(shape) - 2][-positions.ndim :] if positions.ndim else ()
     if not 0 < positions.ndim <= len(shape) - 2 or any(
         p not in (1, n) for p, n in zip(positions.shape, leading, strict=True)
     ):
         raise LayerError(
-            f"rotary_embedding was given positions of shape {positions.shape} for an array of shape {shape}; they have to be "
-            f"[T], {shape[-3:-2]}, or [..., T], {shape[:-2]}."
+            f"rotary_embedding was given positions of shape {positions.shape} for an array of shape"
+            f" {shape}; they have to be [T], {shape[-3:-2]}, or [..., T], {shape[:-2]}."
         )
-    dtype: Any = x.dtype if jnp.finfo(x.dtype).bits > 32 else jnp.float32  # bfloat16 has too few digits for angles
+    dtype: Any = (
+        x.dtype if jnp.finfo(x.dtype).bits > 32 else jnp.float32
+    )  # bfloat16 has too few digits for angles
     frequencies = float(base) ** (-np.arange(0, shape[-1], 2) / shape[-1])
     angles = lax.expand_dims(positions.astype(dtype), (positions.ndim, positions.ndim + 1))
     angles = with_rank(angles, len(shape)) * with_rank(
@@ -65,5 +71,9 @@ def rotary_embedding(x: jax.Array, positions: Any, base: float = 10000.0, *, int
     else:
         first, second = jnp.split(exact, 2, -1)
     turned = first * cos - second * sin, second * cos + first * sin
-    out = lax.reshape(jnp.stack(turned, -1), shape) if interleaved else lax.concatenate(turned, len(shape) - 1)
+    out = (
+        lax.reshape(jnp.stack(turned, -1), shape)
+        if interleaved
+        else lax.concatenate(turned, len(shape) - 1)
+    )
     return out.astype(x.dtype)

@@ -75,8 +75,8 @@ def to_module(f: Callable[..., Any]) -> type[Module]:
         def __init__(self, name: str | None = None):
             if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise ArgumentError(
-                    f"A class made by `ps.to_module` takes a name, but was given {kind_of(name)}. Make an instance "
-                    "first, and call that: `ps.to_module(f)()(x)`."
+                    f"A class made by `ps.to_module` takes a name, but was given {kind_of(name)}."
+                    " Make an instance first, and call that: `ps.to_module(f)()(x)`."
                 )
             super().__init__(name=name if name is not None else f.__name__)
 

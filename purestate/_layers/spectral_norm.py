@@ -23,8 +23,8 @@ def _unit(x: jax.Array, eps: float) -> jax.Array:
 class SpectralNorm(Module):
     """Divides a matrix by its largest singular value, as power iteration finds it.
 
-    The state `u0` is the right singular vector so far; it gets better with each call. `sigma` is the
-    singular value as of the last call. Miyato et al. 2018, arXiv:1802.05957.
+    The state `u0` is the right singular vector so far; it gets better with each call. `sigma` is
+    the singular value as of the last call. Miyato et al. 2018, arXiv:1802.05957.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform_with_state(lambda w: ps.SpectralNorm(n_steps=20)(w))
@@ -46,11 +46,15 @@ class SpectralNorm(Module):
     def __init__(self, eps: float = 1e-4, n_steps: int = 1, name: str | None = None):
         super().__init__(name=name)
         if n_steps < 1:
-            raise LayerError(f"SpectralNorm needs at least one step of power iteration, got n_steps={n_steps}.")
+            raise LayerError(
+                f"SpectralNorm needs at least one step of power iteration, got n_steps={n_steps}."
+            )
         self.eps = eps
         self.n_steps = n_steps
 
-    def __call__(self, value: Any, update_stats: bool = True, error_on_non_matrix: bool = False) -> jax.Array:
+    def __call__(
+        self, value: Any, update_stats: bool = True, error_on_non_matrix: bool = False
+    ) -> jax.Array:
         """Returns `value` over its largest singular value.
 
         Args:
@@ -68,8 +72,8 @@ class SpectralNorm(Module):
             value = jnp.asarray(value)
         if value.ndim < 2 or (value.ndim > 2 and error_on_non_matrix):
             raise LayerError(
-                f"SpectralNorm {self.module_name!r} needs a matrix, or with error_on_non_matrix=False more axes, "
-                f"[..., C]; got shape {value.shape}."
+                f"SpectralNorm {self.module_name!r} needs a matrix, or with"
+                f" error_on_non_matrix=False more axes, [..., C]; got shape {value.shape}."
             )
         matrix = value if value.ndim == 2 else jnp.reshape(value, (-1, value.shape[-1]))
         u0 = get_state("u0", [1, matrix.shape[-1]], matrix.dtype, init=RandomNormal())
@@ -113,7 +117,9 @@ class SNParamsTree(Module):
       name: the name of the module.
     """
 
-    def __init__(self, eps: float = 1e-4, n_steps: int = 1, ignore_regex: str = "", name: str | None = None):
+    def __init__(
+        self, eps: float = 1e-4, n_steps: int = 1, ignore_regex: str = "", name: str | None = None
+    ):
         super().__init__(name=name)
         self.eps = eps
         self.n_steps = n_steps

@@ -17,7 +17,9 @@ Predicate = Callable[[str, str, Any], bool]
 """`predicate(module_name, name, value) -> bool`, as in `ps.data_structures.partition`."""
 
 
-def _normalize(v: jax.Array, axis: Any, name: str, g_init: Initializer | None, eps: float) -> jax.Array:
+def _normalize(
+    v: jax.Array, axis: Any, name: str, g_init: Initializer | None, eps: float
+) -> jax.Array:
     """Returns `g * v / ||v||`, with the parameter `name` as g."""
     axes = absolute_axes(axis, v.ndim)
     others = tuple(i for i in range(v.ndim) if i not in axes)
@@ -25,7 +27,12 @@ def _normalize(v: jax.Array, axis: Any, name: str, g_init: Initializer | None, e
     norm = lax.sqrt(jnp.sum(jnp.square(exact), others, keepdims=True) + eps)
     shape = parameter_shape(v.shape, axes)
     # The same norm, so that g / ||v|| is exactly one at first.
-    g = get_parameter(name, shape, v.dtype, g_init or (lambda shape, dtype: lax.reshape(norm, shape).astype(dtype)))
+    g = get_parameter(
+        name,
+        shape,
+        v.dtype,
+        g_init or (lambda shape, dtype: lax.reshape(norm, shape).astype(dtype)),
+    )
     return (exact * (with_rank(g.astype(exact.dtype), v.ndim) / norm)).astype(v.dtype)
 
 
@@ -51,7 +58,13 @@ class WeightNorm(Module):
       LayerError: `axis` is no axis.
     """
 
-    def __init__(self, axis: Axes = -1, g_init: Initializer | None = None, eps: float = 1e-12, name: str | None = None):
+    def __init__(
+        self,
+        axis: Axes = -1,
+        g_init: Initializer | None = None,
+        eps: float = 1e-12,
+        name: str | None = None,
+    ):
         super().__init__(name=name)
         self.axis = axes_or_slice(axis, "WeightNorm: axis")
         self.g_init = g_init
@@ -73,7 +86,10 @@ class WeightNorm(Module):
 
 
 def weight_norm(
-    axis: Axes = -1, predicate: Predicate | None = None, g_init: Initializer | None = None, eps: float = 1e-12
+    axis: Axes = -1,
+    predicate: Predicate | None = None,
+    g_init: Initializer | None = None,
+    eps: float = 1e-12,
 ) -> AbstractContextManager[None]:
     """Normalizes the weights of the layers that are called inside the `with` block.
 
@@ -90,9 +106,10 @@ def weight_norm(
     {'linear': {'b': (2,), 'w': (3, 2), 'w_g': (2,)}}
 
     Args:
-      axis: the axes along which g differs: -1 for the outputs of Linear and of convolutions, -2 for those
-        of transposed convolutions, `()` for one g per weight.
-      predicate: `predicate(module_name, name, value)` says which parameters are weights; None for those named `w`.
+      axis: the axes along which g differs: -1 for the outputs of Linear and of convolutions, -2 for
+        those of transposed convolutions, `()` for one g per weight.
+      predicate: `predicate(module_name, name, value)` says which parameters are weights; None for
+        those named `w`.
       g_init: the initializer of g; None for `||w||`.
       eps: added to the squared length.
 

@@ -53,7 +53,9 @@ def value_and_grad(
             value, aux = out if has_aux else (out, None)
             return value, (aux, changed)
 
-        differentiate = jax.value_and_grad(with_changes, argnums, has_aux=True, holomorphic=holomorphic, **options)
+        differentiate = jax.value_and_grad(
+            with_changes, argnums, has_aux=True, holomorphic=holomorphic, **options
+        )
         (value, (aux, changed)), grads = differentiate(*args, **kwargs)
         restore(frame, changed)
         return ((value, aux) if has_aux else value), grads

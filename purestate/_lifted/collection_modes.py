@@ -21,7 +21,15 @@ from purestate._core.errors import CollectionModeError, VariableError, kind_of
 from purestate._core.frame import Frame
 from purestate._core.intermediates import INTERMEDIATES, PERTURBATIONS, join_sown
 from purestate._core.path import variable_path
-from purestate._lifted.lift_frame import Key, Lifted, Snapshot, Values, check_outlives, take_snapshot, writable
+from purestate._lifted.lift_frame import (
+    Key,
+    Lifted,
+    Snapshot,
+    Values,
+    check_outlives,
+    take_snapshot,
+    writable,
+)
 
 Mode = int | str | None
 COMBINED = ("mean", "sum", "first")
@@ -37,22 +45,26 @@ class Modes:
         if given is not None:
             if not isinstance(given, Mapping):
                 raise CollectionModeError(
-                    f"`{transform}(collections=...)` takes a dict from collections to modes, such as "
-                    f"{{'batch_stats': 'mean'}}, but got {kind_of(given)}."
+                    f"`{transform}(collections=...)` takes a dict from collections to modes, such"
+                    f" as {{'batch_stats': 'mean'}}, but got {kind_of(given)}."
                 )
             modes: Mapping[str, Any] = given
             for name, mode in modes.items():
                 if isinstance(mode, bool) or not (isinstance(mode, int) or mode in allowed):
                     raise CollectionModeError(
-                        f"`{transform}(collections={{{name!r}: {mode!r}}})`: a mode is an axis (an int) or one of "
-                        f"{', '.join(map(repr, allowed))}."
+                        f"`{transform}(collections={{{name!r}: {mode!r}}})`: a mode is an axis (an"
+                        f" int) or one of {', '.join(map(repr, allowed))}."
                     )
             self._given = {name: None if mode == "carry" else mode for name, mode in modes.items()}
 
     def collection_of(self, key: Key, name: str) -> str:
         """Returns the collection that a variable belongs to, also where one state holds all of them."""
         collection, module = key
-        return self._frame.labels.get((module, name), collection) if collection == "state" else collection
+        return (
+            self._frame.labels.get((module, name), collection)
+            if collection == "state"
+            else collection
+        )
 
     def of(self, key: Key, name: str) -> Mode:
         """Returns the mode of a variable; None where nothing was said."""
@@ -77,7 +89,9 @@ class Modes:
 
     def may_slice(self, values: Values) -> bool:
         """Whether any of these variables may turn out to have an axis as its mode."""
-        sliced = {name for name, mode in {**STACKED, **self._given}.items() if isinstance(mode, int)}
+        sliced = {
+            name for name, mode in {**STACKED, **self._given}.items() if isinstance(mode, int)
+        }
         if self._frame.mutable is None and sliced - {"params", *STACKED}:
             return True  # to which collection a variable belongs is known when it is read
         return any(key[0] in sliced and bundle for key, bundle in values.items())
@@ -98,10 +112,19 @@ def all_values(frame: Frame, snapshot: Snapshot) -> Values:
 def with_values(frame: Frame, snapshot: Snapshot, new: Values, *, only: bool = False) -> Snapshot:
     """Returns a snapshot with other values in it. With `only`, the variables of a name in `new` are taken out."""
     params = None
-    if any(collection == "params" for collection, _ in new) and not frame.collections["params"].writable:
-        params = copy_bundle(snapshot.params if snapshot.params is not None else frame.collections["params"].values)
+    if (
+        any(collection == "params" for collection, _ in new)
+        and not frame.collections["params"].writable
+    ):
+        params = copy_bundle(
+            snapshot.params if snapshot.params is not None else frame.collections["params"].values
+        )
     state = {key: dict(bundle) for key, bundle in snapshot.state.items()}
-    initial = None if snapshot.initial is None else {key: dict(bundle) for key, bundle in snapshot.initial.items()}
+    initial = (
+        None
+        if snapshot.initial is None
+        else {key: dict(bundle) for key, bundle in snapshot.initial.items()}
+    )
     for key, bundle in new.items():
         into: Any = params if key[0] == "params" and params is not None else state
         at = key[1] if into is params else key
@@ -112,7 +135,9 @@ def with_values(frame: Frame, snapshot: Snapshot, new: Values, *, only: bool = F
                     initial.get(key, {}).pop(name, None)
             else:
                 into.setdefault(at, {})[name] = value
-    return snapshot._replace(params=snapshot.params if params is None else params, state=state, initial=initial)
+    return snapshot._replace(
+        params=snapshot.params if params is None else params, state=state, initial=initial
+    )
 
 
 def sown(frame: Frame, values: Values) -> Values:
@@ -130,26 +155,32 @@ def keep_values(frame: Frame, values: Values, initial: Values | None = None) -> 
     check_outlives(frame, values)
     check_outlives(frame, initial or {})
     for (collection, module), bundle in values.items():
-        kept = frame.collections["params"] if collection == "params" else writable(frame, collection)
+        kept = (
+            frame.collections["params"] if collection == "params" else writable(frame, collection)
+        )
         into = kept.values.setdefault(module, {})
         for name, value in bundle.items():
             if name in into and (collection, module, name) in frame.reducers:
                 value = join_sown(frame, collection, module, name, into[name], value)
             into[name] = value
     for (collection, module), bundle in (initial or {}).items():
-        kept = frame.collections["params"] if collection == "params" else writable(frame, collection)
+        kept = (
+            frame.collections["params"] if collection == "params" else writable(frame, collection)
+        )
         if kept.initial is not None:
             for name, value in bundle.items():
                 kept.initial.setdefault(module, {}).setdefault(name, value)
 
 
-def check_not_written(transform: str, modes: Modes, written: dict[Mode, Values], choices: str) -> None:
+def check_not_written(
+    transform: str, modes: Modes, written: dict[Mode, Values], choices: str
+) -> None:
     """Raises if a run has set what goes through as "broadcast"."""
     if written.get("broadcast"):
         names = ", ".join(paths_with_collections(modes, written["broadcast"]))
         raise CollectionModeError(
-            f"Inside `{transform}`, {names} is set, but goes through it as 'broadcast': the same for all, to be read. "
-            f"Choose {choices}."
+            f"Inside `{transform}`, {names} is set, but goes through it as 'broadcast': the same"
+            f" for all, to be read. Choose {choices}."
         )
 
 
@@ -164,10 +195,14 @@ class _Looker:
         self.found: dict[int, Values] = {}
 
     def _key(self, frame: Frame, collection: str, path: str) -> Key:
-        is_own = collection == "params" or frame.mutable is not None or collection in frame.collections
+        is_own = (
+            collection == "params" or frame.mutable is not None or collection in frame.collections
+        )
         return (collection if is_own else "state", path)
 
-    def note(self, frame: Frame, collection: str, path: str, name: str, value: Any, **known: Any) -> Any:
+    def note(
+        self, frame: Frame, collection: str, path: str, name: str, value: Any, **known: Any
+    ) -> Any:
         """Returns what a run would read: a slice, where each has its own."""
         key = self._key(frame, collection, path)
         if name not in self._there.get(key, {}) or (key, name) in self._set:
@@ -178,7 +213,9 @@ class _Looker:
         self.found.setdefault(mode, {}).setdefault(key, {})[name] = self._there[key][name]
         return self._slice(value, mode)
 
-    def note_set(self, frame: Frame, collection: str, path: str, name: str, value: Any, **known: Any) -> None:
+    def note_set(
+        self, frame: Frame, collection: str, path: str, name: str, value: Any, **known: Any
+    ) -> None:
         """Notes that from here on a run reads what it has set itself."""
         self._set.add((self._key(frame, collection, path), name))
 
@@ -195,7 +232,8 @@ def values_of_their_own(
 ) -> dict[int, Values]:
     """Returns the variables of which each run has its own slice: those it reads that have an axis as their mode.
 
-    Which these are is found out by running the function abstractly: `look(run)` calls `run` as the transform will.
+    Which these are is found out by running the function abstractly: `look(run)` calls `run` as the
+    transform will.
     """
     before = take_snapshot(frame)
     put_aside = sown(frame, before.state)
@@ -203,7 +241,9 @@ def values_of_their_own(
     if not modes.may_slice(there):
         return {}
 
-    looker = _Looker(modes, there, lambda value, axis: jax.tree.map(lambda leaf: _first_slice(leaf, axis), value))
+    looker = _Looker(
+        modes, there, lambda value, axis: jax.tree.map(lambda leaf: _first_slice(leaf, axis), value)
+    )
     outer, frame.recorder = frame.recorder, looker
     try:
         jax.eval_shape(lambda: look(lambda *args, **kwargs: pure(before, *args, **kwargs) and None))
@@ -220,8 +260,9 @@ def check_sizes(values: dict[int, Values], size: int | None, transform: str) -> 
                 for leaf in jax.tree.leaves(value):
                     if jnp.ndim(leaf) <= axis or (size is not None and leaf.shape[axis] != size):
                         raise VariableError(
-                            f"{variable_path(key[1], name)!r} of the collection {key[0]!r} goes through `{transform}` along axis "
-                            f"{axis}, which needs {size} slices, but it has shape {jnp.shape(leaf)}."
+                            f"{variable_path(key[1], name)!r} of the collection {key[0]!r} goes"
+                            f" through `{transform}` along axis {axis}, which needs {size} slices,"
+                            f" but it has shape {jnp.shape(leaf)}."
                         )
 
 
@@ -235,8 +276,8 @@ def combine(mode: Mode, stacked: Any, path: str) -> Any:
             return x.sum(0, dtype=x.dtype)
         if not jnp.issubdtype(x.dtype, jnp.inexact):
             raise CollectionModeError(
-                f"{path!r} has dtype {x.dtype} and differs from run to run: 'mean' would not be {x.dtype} any more. Choose 'sum', "
-                "'first' or an axis."
+                f"{path!r} has dtype {x.dtype} and differs from run to run: 'mean' would not be"
+                f" {x.dtype} any more. Choose 'sum', 'first' or an axis."
             )
         return x.mean(0)
 

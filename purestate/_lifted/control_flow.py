@@ -29,7 +29,14 @@ from purestate._lifted.scan import carried, lift_step
 _MISSING: Any = object()
 
 
-def cond(pred: Any, true_fun: Any, false_fun: Any, *operands: Any, operand: Any = _MISSING, **options: Any) -> Any:
+def cond(
+    pred: Any,
+    true_fun: Any,
+    false_fun: Any,
+    *operands: Any,
+    operand: Any = _MISSING,
+    **options: Any,
+) -> Any:
     """Like `jax.lax.cond`, with branches that use modules, state or random keys.
 
     Each branch may have modules of its own: `init` makes those of both. In `apply` only the branch
@@ -60,7 +67,9 @@ def cond(pred: Any, true_fun: Any, false_fun: Any, *operands: Any, operand: Any 
       TypeError: the branches return different structures, shapes or dtypes.
     """
     frame = get_frame("`ps.cond` (outside, `jax.lax.cond` does)")
-    true_branch, false_branch, operands = _branches_and_operands(true_fun, false_fun, operands, operand)
+    true_branch, false_branch, operands = _branches_and_operands(
+        true_fun, false_fun, operands, operand
+    )
 
     def run(branches: Sequence[Callable[..., Any]]) -> Any:
         on_true, on_false = branches
@@ -73,7 +82,9 @@ def cond(pred: Any, true_fun: Any, false_fun: Any, *operands: Any, operand: Any 
     return _run_branches(frame, run, [true_branch, false_branch], operands)
 
 
-def _branches_and_operands(true_fun: Any, false_fun: Any, operands: tuple[Any, ...], operand: Any) -> Any:
+def _branches_and_operands(
+    true_fun: Any, false_fun: Any, operands: tuple[Any, ...], operand: Any
+) -> Any:
     if len(operands) == 2 and operand is _MISSING and callable(false_fun) and callable(operands[1]):
         # The old form, `cond(pred, true_operand, true_fun, false_operand, false_fun)`.
         on_true, on_false = false_fun, operands[1]
@@ -84,7 +95,9 @@ def _branches_and_operands(true_fun: Any, false_fun: Any, operands: tuple[Any, .
 def _check_is_number(what: str, name: str, value: Any) -> None:
     """Raises if `value` is a random key, for which JAX has an AttributeError only."""
     if hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.extended):
-        raise BranchError(f"`{what}` takes a number as {name}, but was given an array of {value.dtype}.")
+        raise BranchError(
+            f"`{what}` takes a number as {name}, but was given an array of {value.dtype}."
+        )
 
 
 def _only_operand(what: str, operands: tuple[Any, ...], operand: Any) -> tuple[Any, ...]:
@@ -92,13 +105,18 @@ def _only_operand(what: str, operands: tuple[Any, ...], operand: Any) -> tuple[A
         return operands
     if operands:
         raise BranchError(
-            f"`{what}` was given operands by position and `operand=` by name; give all of them by position."
+            f"`{what}` was given operands by position and `operand=` by name; give all of them by"
+            " position."
         )
     return (operand,)
 
 
 def switch(
-    index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, operand: Any = _MISSING, **options: Any
+    index: Any,
+    branches: Sequence[Callable[..., Any]],
+    *operands: Any,
+    operand: Any = _MISSING,
+    **options: Any,
 ) -> Any:
     """Like `jax.lax.switch`, with branches that use modules, state or random keys.
 
@@ -139,7 +157,9 @@ def switch(
     return _run_branches(frame, run, list(branches), operands)
 
 
-def _run_branches(frame: Frame, run: Callable[..., Any], branches: list[Callable[..., Any]], operands: Any) -> Any:
+def _run_branches(
+    frame: Frame, run: Callable[..., Any], branches: list[Callable[..., Any]], operands: Any
+) -> Any:
     """Runs a JAX conditional over branches, which all have to leave the frame with the same variables.
 
     A branch that makes variables of its own is found out when JAX traces it. All branches are then
@@ -150,7 +170,8 @@ def _run_branches(frame: Frame, run: Callable[..., Any], branches: list[Callable
     unique = {id(branch): branch for branch in branches}
     lifted = {key: lift_frame(branch, frame, fill=True) for key, branch in unique.items()}
     if getattr(jax.config, "jax_disable_jit"):  # noqa: B009 (not in its type)
-        # JAX then runs the taken branch alone. Look at all, so that each still has the names it would have.
+        # JAX then runs the taken branch alone. Look at all, so that each still has the names it
+        # would have.
         for pure in lifted.values():
             jax.eval_shape(pure, take_snapshot(frame), *operands)
     made = False
@@ -165,12 +186,17 @@ def _run_branches(frame: Frame, run: Callable[..., Any], branches: list[Callable
             out, after = lifted[key](before, *operands)
             put_aside = sown(frame, after.state)
             after = with_values(frame, after, put_aside, only=True)
-            made = made or bool(new_names(before.params, after.params) or new_names(before.state, after.state))
+            made = made or bool(
+                new_names(before.params, after.params) or new_names(before.state, after.state)
+            )
             # Of the variables that were there before, only state can have changed.
             state = {
-                module: {name: after.state[module][name] for name in bundle} for module, bundle in before.state.items()
+                module: {name: after.state[module][name] for name in bundle}
+                for module, bundle in before.state.items()
             }
-            return (out, _with_zeros(put_aside, sown_in_any)), Snapshot(None, state, None, after.keys)
+            return (out, _with_zeros(put_aside, sown_in_any)), Snapshot(
+                None, state, None, after.keys
+            )
 
         return run_branch
 
@@ -184,7 +210,8 @@ def _run_branches(frame: Frame, run: Callable[..., Any], branches: list[Callable
         for pure in lifted.values():
             before = take_snapshot(frame)
             _, kept = pure(before, *operands)
-            # A branch keeps the variables it makes, with their first values; the state that was there stays as it was.
+            # A branch keeps the variables it makes, with their first values; the state that was
+            # there stays as it was.
             restore(frame, kept._replace(state=new_names(before.state, kept.initial)))
         (out, put_aside), after = attempt()
     restore(frame, after)
@@ -207,14 +234,18 @@ def _sown_in_any(frame: Frame, branches: Iterable[Lifted], operands: Any) -> Val
 
         def look(*operands: Any, pure: Lifted = pure) -> Values:
             before = take_snapshot(frame)
-            _, after = pure(with_values(frame, before, sown(frame, before.state), only=True), *operands)
+            _, after = pure(
+                with_values(frame, before, sown(frame, before.state), only=True), *operands
+            )
             return sown(frame, after.state)
 
         for key, bundle in jax.eval_shape(look, *operands).items():
             for name, value in bundle.items():
                 into = shapes.setdefault(key, {})
                 # A tuple is as long as the longest.
-                if not (name in into and isinstance(value, tuple) and len(value) <= len(into[name])):
+                if not (
+                    name in into and isinstance(value, tuple) and len(value) <= len(into[name])
+                ):
                     into[name] = value
     return shapes
 
@@ -227,14 +258,22 @@ def _with_zeros(values: Values, shapes: Values) -> Values:
         if isinstance(shape, tuple):
             return (
                 *value,
-                *(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), part) for part in shape[len(value) :]),
+                *(
+                    jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), part)
+                    for part in shape[len(value) :]
+                ),
             )
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape) if value == () else value
 
-    return {key: {name: filled(key, name, shape) for name, shape in bundle.items()} for key, bundle in shapes.items()}
+    return {
+        key: {name: filled(key, name, shape) for name, shape in bundle.items()}
+        for key, bundle in shapes.items()
+    }
 
 
-def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any) -> Any:
+def while_loop(
+    cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any
+) -> Any:
     """Like `jax.lax.while_loop`, with a body that uses modules, state or random keys.
 
     A loop may run no step at all, so it cannot make variables: in `init`, call the body directly.
@@ -266,8 +305,9 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     frame = get_frame("`ps.while_loop` (outside, `jax.lax.while_loop` does)")
     if frame.running_init:
         raise LoopError(
-            "`ps.while_loop` cannot make variables, since it may run no step at all. In `init`, run the body once instead: "
-            "`val = body(val) if ps.running_init() else ps.while_loop(cond, body, val)`."
+            "`ps.while_loop` cannot make variables, since it may run no step at all. In `init`, run"
+            " the body once instead: `val = body(val) if ps.running_init() else ps.while_loop(cond,"
+            " body, val)`."
         )
     step = lift_step(body_fun, frame)
     condition = lift_frame(cond_fun, frame)
@@ -277,8 +317,8 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
         out, after = condition(snapshot, value)
         if not _is_same(snapshot, after):
             raise LoopError(
-                "The condition of `ps.while_loop` sets state or draws random keys. It runs once more often than the body, "
-                "and what it changes is lost: do that in the body."
+                "The condition of `ps.while_loop` sets state or draws random keys. It runs once"
+                " more often than the body, and what it changes is lost: do that in the body."
             )
         return out
 
@@ -300,7 +340,9 @@ def _is_same(before: Snapshot, after: Snapshot) -> bool:
     )
 
 
-def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any, **options: Any) -> Any:
+def fori_loop(
+    lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any, **options: Any
+) -> Any:
     """Like `jax.lax.fori_loop`, with a body that uses modules, state or random keys.
 
     In `init` the first step runs outside the loop, to make the variables.

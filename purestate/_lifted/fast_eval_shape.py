@@ -11,14 +11,17 @@ from purestate._core.hooks import custom_creator_anywhere
 from purestate._lifted.remat import eval_shape
 
 
-def _zeros(next_creator: Callable[..., Any], shape: Any, dtype: Any, init: Any, context: Any) -> Any:
+def _zeros(
+    next_creator: Callable[..., Any], shape: Any, dtype: Any, init: Any, context: Any
+) -> Any:
     return next_creator(shape, dtype, jnp.zeros)
 
 
 def fast_eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Like `jax.eval_shape`, for `init`, `apply` or a function that uses modules; takes less time.
 
-    Parameters are made by `jnp.zeros`, since their values do not matter, and random numbers take long to trace.
+    Parameters are made by `jnp.zeros`, since their values do not matter, and random numbers take
+    long to trace.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform(lambda x: ps.nets.MLP([300, 10])(x))

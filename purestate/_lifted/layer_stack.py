@@ -39,7 +39,8 @@ class _LayerNames:
     def __init__(self, pattern: str):
         if pattern.count("{}") != 1 or not pattern.removesuffix("_{}").isidentifier():
             raise LoopError(
-                f"layer_stack(layers={pattern!r}): a pattern has to be a name that ends in _{{}}, as 'block_{{}}' does."
+                f"layer_stack(layers={pattern!r}): a pattern has to be a name that ends in _{{}},"
+                " as 'block_{}' does."
             )
         self._pattern = pattern
         self._module = pattern.removesuffix("_{}")
@@ -48,9 +49,10 @@ class _LayerNames:
     def stacked_to_flat(self, stacked_module_name: str, scan_idx: int) -> str:
         if not is_inside(stacked_module_name, self._module):
             raise LoopError(
-                f"layer_stack(layers={self._pattern!r}) needs a layer to make everything in one module called {self._module!r}, "
-                f"but it makes {stacked_module_name!r}. Put it into a module, `Block(name={self._module!r})(x)`, or write "
-                "`with ps.name_scope(...)`."
+                f"layer_stack(layers={self._pattern!r}) needs a layer to make everything in one"
+                f" module called {self._module!r}, but it makes {stacked_module_name!r}. Put it"
+                f" into a module, `Block(name={self._module!r})(x)`, or write `with"
+                " ps.name_scope(...)`."
             )
         return self._pattern.format(scan_idx) + stacked_module_name[len(self._module) :]
 
@@ -100,8 +102,9 @@ def layer_stack(
         `transparency_map` tells, and not stacked.
       transparency_map: see `LayerStackTransparencyMapping`; needed for `transparent`.
       name: what to keep the parameters under.
-      layers: keeps the variables layer by layer, as a loop over modules of these names would: "block_{}" stands for block_0,
-        block_1, ... The function has to make everything in one module called "block".
+      layers: keeps the variables layer by layer, as a loop over modules of these names would:
+        "block_{}" stands for block_0, block_1, ... The function has to make everything in one
+        module called "block".
 
     Returns:
       A decorator. The function that comes out takes the same arguments, and returns what the last
@@ -117,12 +120,20 @@ def layer_stack(
         raise LoopError(f"layer_stack runs num_layers layers, 0 or more; got {num_layers}.")
     if layers is not None:
         if transparency_map is not None:
-            raise LoopError("layer_stack takes `layers` or a transparency_map, which say the same thing in two ways.")
+            raise LoopError(
+                "layer_stack takes `layers` or a transparency_map, which say the same thing in two"
+                " ways."
+            )
         transparency_map, transparent = _LayerNames(layers), True
     if transparent and transparency_map is None:
-        raise LoopError("layer_stack(transparent=True) needs a transparency_map, which tells the name of each layer.")
+        raise LoopError(
+            "layer_stack(transparent=True) needs a transparency_map, which tells the name of each"
+            " layer."
+        )
     mapping = transparency_map if transparent or transparency_map is not None else None
-    default = "__layer_stack_with_per_layer" if with_per_layer_inputs else "__layer_stack_no_per_layer"
+    default = (
+        "__layer_stack_with_per_layer" if with_per_layer_inputs else "__layer_stack_no_per_layer"
+    )
     stack = functools.partial(_run_stack, num_layers, unroll, mapping, name or default)
 
     def decorate(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -157,7 +168,8 @@ def _check_no_varargs(f: Callable[..., Any]) -> None:
     parameters = list(inspect.signature(f).parameters.values())
     if parameters and parameters[0].kind == inspect.Parameter.VAR_POSITIONAL:
         raise LoopError(
-            "layer_stack needs to know the arguments of the layer, so it cannot be f(*args): name them, as in f(x, mask)."
+            "layer_stack needs to know the arguments of the layer, so it cannot be f(*args): name"
+            " them, as in f(x, mask)."
         )
 
 
@@ -165,8 +177,8 @@ def _check_lengths(per_layer: Any, num_layers: int) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(per_layer):
         if jnp.ndim(leaf) == 0 or leaf.shape[0] != num_layers:
             raise LoopError(
-                f"layer_stack of {num_layers} layers needs per-layer inputs of shape [{num_layers}, ...], but input "
-                f"{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}."
+                f"layer_stack of {num_layers} layers needs per-layer inputs of shape [{num_layers},"
+                f" ...], but input {jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}."
             )
 
 
@@ -184,7 +196,9 @@ def _split_static(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
 
     def put_together(arrays: list[Any]) -> Any:
         rest = iter(arrays)
-        return treedef.unflatten([leaf if fixed else next(rest) for leaf, fixed in zip(leaves, static, strict=True)])
+        return treedef.unflatten(
+            [leaf if fixed else next(rest) for leaf, fixed in zip(leaves, static, strict=True)]
+        )
 
     return [leaf for leaf, fixed in zip(leaves, static, strict=True) if not fixed], put_together
 
@@ -214,7 +228,9 @@ def _run_stack(
     def init_stack(arrays: list[Any], rng: Any) -> tuple[Bundle, Bundle]:
         def init_layer(carry: Any, per_layer: Any) -> Any:
             arrays, rng = carry
-            rng, next_rng, apply_rng = (None, None, None) if rng is None else jax.random.split(rng, 3)
+            rng, next_rng, apply_rng = (
+                (None, None, None) if rng is None else jax.random.split(rng, 3)
+            )
             with capturing((), perturbed=has_perturbations(frame)):
                 params, state = init(rng, arrays, *per_layer)
             with capturing((), perturbed=has_perturbations(frame)):
@@ -248,7 +264,9 @@ def _run_stack(
 
     def run_layer(arrays: list[Any], given: _Layer) -> Any:
         with capturing(captured(frame), perturbed=has_perturbations(frame)) as frames:
-            (arrays, y), state = apply(given.params, given.state, given.rng, arrays, *given.per_layer, **told)
+            (arrays, y), state = apply(
+                given.params, given.state, given.rng, arrays, *given.per_layer, **told
+            )
         # What a layer does not set stays out of the loop: it need not be mutable.
         return arrays, (y, new_values(given.state, state), _sown_by(frame, frames, prefix))
 
@@ -267,7 +285,9 @@ def _run_stack(
     return put_together(arrays), ys
 
 
-def _label_layers(frame: Frame, count: int, mapping: LayerStackTransparencyMapping, start: int) -> None:
+def _label_layers(
+    frame: Frame, count: int, mapping: LayerStackTransparencyMapping, start: int
+) -> None:
     """Has the variables of each layer belong to the collections that the layer function said."""
     frame.inner_labels.append(
         {
@@ -283,7 +303,9 @@ def _sown_by(frame: Frame, inner: list[Frame], prefix: str) -> Values:
     """Returns what was sown in the frame of a layer, under the names that it gets in the frame around it."""
     found: Values = {}
     for collection, path, name in inner[0].reducers if inner else ():
-        found.setdefault((collection, prefix + path), {})[name] = inner[0].collections[collection].values[path][name]
+        found.setdefault((collection, prefix + path), {})[name] = (
+            inner[0].collections[collection].values[path][name]
+        )
         frame.reducers[collection, prefix + path, name] = inner[0].reducers[collection, path, name]
     return found
 
@@ -295,7 +317,8 @@ def _split_layers(stacked: Bundle, count: int, mapping: LayerStackTransparencyMa
             name = mapping.stacked_to_flat(module, index)
             if name in layers:
                 raise LoopError(
-                    f"The transparency_map gives two layers the name {name!r}; the second is {module!r}, {index}."
+                    f"The transparency_map gives two layers the name {name!r}; the second is"
+                    f" {module!r}, {index}."
                 )
             layers[name] = jax.tree.map(lambda leaf, index=index: leaf[index], variables)
     return layers
@@ -312,7 +335,8 @@ def _stack_layers(layers: Bundle, count: int, mapping: LayerStackTransparencyMap
         for key, value in variables.items():
             if key in into:
                 raise LoopError(
-                    f"The transparency_map takes two modules for layer {index} of {name!r}; both have {key!r}."
+                    f"The transparency_map takes two modules for layer {index} of {name!r}; both"
+                    f" have {key!r}."
                 )
             into[key] = value
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

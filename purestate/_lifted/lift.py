@@ -20,7 +20,13 @@ class LiftingModule(Module):
 
     _stands_in = True
 
-    def __init__(self, init_fn: _InitFn, transparent: bool = False, allow_reuse: bool = False, name: str = "lifted"):
+    def __init__(
+        self,
+        init_fn: _InitFn,
+        transparent: bool = False,
+        allow_reuse: bool = False,
+        name: str = "lifted",
+    ):
         super().__init__(name=name)
         self._init_fn = init_fn
         # Read by hooks of the inner function, to tell them the full names.
@@ -42,7 +48,11 @@ class LiftingModule(Module):
 
 
 def _below(bundle: Mapping[str, Any], prefix: str) -> Bundle:
-    return {path[len(prefix) :]: dict(variables) for path, variables in bundle.items() if path.startswith(prefix)}
+    return {
+        path[len(prefix) :]: dict(variables)
+        for path, variables in bundle.items()
+        if path.startswith(prefix)
+    }
 
 
 def _state_below(frame: Frame, prefix: str) -> Bundle:
@@ -57,27 +67,36 @@ def _state_below(frame: Frame, prefix: str) -> Bundle:
 
 def _label_of(frame: Frame, path: str, name: str) -> str:
     """The collection that a variable of an inner function said it belongs to."""
-    return next((labels[path, name] for labels in reversed(frame.inner_labels) if (path, name) in labels), "state")
+    return next(
+        (labels[path, name] for labels in reversed(frame.inner_labels) if (path, name) in labels),
+        "state",
+    )
 
 
 def _check_no_reuse(collection: Collection, inner: Mapping[str, Any], prefix: str) -> None:
     taken = [prefix + path for path in inner if prefix + path in collection.values]
     if taken:
         raise LiftError(
-            f"Lifting would put {', '.join(map(repr, taken))} into the {collection.name}, where another module of that name is "
-            "already: the two would share their variables. Give one of them another name; if sharing is meant, pass "
-            "allow_reuse=True."
+            f"Lifting would put {', '.join(map(repr, taken))} into the {collection.name}, where"
+            " another module of that name is already: the two would share their variables. Give"
+            " one of them another name; if sharing is meant, pass allow_reuse=True."
         )
 
 
 def keep_variables(
-    frame: Frame, collection: Collection, inner: Mapping[str, Any], prefix: str, *, first: bool = False
+    frame: Frame,
+    collection: Collection,
+    inner: Mapping[str, Any],
+    prefix: str,
+    *,
+    first: bool = False,
 ) -> None:
     """Puts the variables of an inner function into a collection, under a prefix; with `first`, as first values."""
     for path, variables in inner.items():
         if not isinstance(variables, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise LiftError(
-                f"What is lifted has to return {{module: {{name: array}}}}, but at {path!r} it returned {kind_of(variables)}."
+                f"What is lifted has to return {{module: {{name: array}}}}, but at {path!r} it"
+                f" returned {kind_of(variables)}."
             )
         what = f"Keeping the variables of a lifted function in {collection.name}"
         trace_guard.check_outlives_trace(variables, frame.trace_state, what, prefix + path)
@@ -127,20 +146,22 @@ class LiftWithStateUpdater:
         """
         if not self._used:
             raise LiftError(
-                f"The state of the function lifted as {self._name!r} was not taken back. Call `updater.update(state)` with the "
-                "state that its `apply` returned, or `updater.ignore_update()` if it is to stay as it was."
+                f"The state of the function lifted as {self._name!r} was not taken back. Call"
+                " `updater.update(state)` with the state that its `apply` returned, or"
+                " `updater.ignore_update()` if it is to stay as it was."
             )
 
     def _use(self) -> Frame:
         if self._used:
             raise LiftError(
-                f"The updater of the function lifted as {self._name!r} was used already; it can be used once."
+                f"The updater of the function lifted as {self._name!r} was used already; it can be"
+                " used once."
             )
         frame = get_frame("`updater.update`")
         if frame is not self._frame:
             raise LiftError(
-                f"The updater of the function lifted as {self._name!r} belongs to another run of init or apply. Call "
-                "`lift_with_state` and its updater in the same one."
+                f"The updater of the function lifted as {self._name!r} belongs to another run of"
+                " init or apply. Call `lift_with_state` and its updater in the same one."
             )
         self._used = True
         return frame
@@ -240,15 +261,17 @@ def _with_state(init_fn: _InitFn) -> _InitFn:
         params = init_fn(*args, **kwargs)
         if not isinstance(params, Mapping):
             raise NonEmptyStateError(
-                "`ps.lift` takes the init of a pair without state (`ps.transform`), which returns params alone. For one with "
-                "state use `ps.lift_with_state`."
+                "`ps.lift` takes the init of a pair without state (`ps.transform`), which returns"
+                " params alone. For one with state use `ps.lift_with_state`."
             )
         return params, {}
 
     return init
 
 
-def lift(init_fn: _InitFn, *, allow_reuse: bool = False, name: str = "lifted") -> Callable[..., Bundle]:
+def lift(
+    init_fn: _InitFn, *, allow_reuse: bool = False, name: str = "lifted"
+) -> Callable[..., Bundle]:
     """Keeps the parameters of an inner pair among those of the function around it.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -308,7 +331,9 @@ def transparent_lift(init_fn: _InitFn, *, allow_reuse: bool = False) -> Callable
 
     def params(*args: Any, **kwargs: Any) -> Bundle:
         before = frame.boundary_within
-        frame.boundary_within = frame.frame_id + 1  # what was made in this frame is out of bounds within
+        frame.boundary_within = (
+            frame.frame_id + 1
+        )  # what was made in this frame is out of bounds within
         try:
             return module(*args, **kwargs)[0]
         finally:

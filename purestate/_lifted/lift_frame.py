@@ -37,7 +37,8 @@ class Snapshot(NamedTuple):
     """What a frame holds, as a pytree. None stands for what is left as it is in the frame.
 
     Attributes:
-      params: all parameters where they can be made, but not set, as in `init`; None where they are only read.
+      params: all parameters where they can be made, but not set, as in `init`; None where they are
+        only read.
       state: what can be set, in all collections, as it is now.
       initial: the same, as it was first.
       keys: the state of the source of keys; None where there is none.
@@ -70,7 +71,9 @@ def take_snapshot(frame: Frame) -> Snapshot:
 
 def restore(frame: Frame, snapshot: Snapshot) -> None:
     """Puts the values of a snapshot into the frame; what the snapshot does not have, stays."""
-    check_outlives(frame, {("params", module): bundle for module, bundle in (snapshot.params or {}).items()})
+    check_outlives(
+        frame, {("params", module): bundle for module, bundle in (snapshot.params or {}).items()}
+    )
     check_outlives(frame, snapshot.state)
     check_outlives(frame, snapshot.initial or {})
     home = frame.trace_state if frame.key_trace is None else frame.key_trace
@@ -95,7 +98,9 @@ def check_outlives(frame: Frame, values: Values) -> None:
         return
     for (_, module), bundle in values.items():
         for name, value in bundle.items():
-            check_outlives_trace(value, frame.trace_state, f"Setting {name!r}, in a transform of purestate,", module)
+            check_outlives_trace(
+                value, frame.trace_state, f"Setting {name!r}, in a transform of purestate,", module
+            )
 
 
 def writable(frame: Frame, name: str) -> Any:
@@ -139,7 +144,11 @@ def new_values(before: Any, after: Any) -> Any:
     changed: Any = {}
     for module, bundle in after.items():
         old = before.get(module, {})
-        new = {name: value for name, value in bundle.items() if name not in old or old[name] is not value}
+        new = {
+            name: value
+            for name, value in bundle.items()
+            if name not in old or old[name] is not value
+        }
         if new:
             changed[module] = new
     return changed
@@ -179,7 +188,9 @@ def rewind_names(frame: Frame, names: Names | None) -> None:
 def _join_names(a: Names | None, b: Names | None) -> Names | None:
     if a is None or b is None:
         return a or b
-    counts = {base: max(a.counts.get(base, 0), b.counts.get(base, 0)) for base in {**a.counts, **b.counts}}
+    counts = {
+        base: max(a.counts.get(base, 0), b.counts.get(base, 0)) for base in {**a.counts, **b.counts}
+    }
     return Names(a.prefix, {**a.used, **b.used}, counts)
 
 
@@ -195,12 +206,21 @@ class Lifted:
     def __call__(self, snapshot: Snapshot, /, *args: Any, **kwargs: Any) -> tuple[Any, Snapshot]:
         frame = self._frame
         if self._start is None:
-            # The first run tells where the names begin; any later one is the same run, traced again.
+            # The first run tells where the names begin; any later one is the same run, traced
+            # again.
             self._start = (frame.scope, names_here(frame))
         scope, names = self._start
         params = frame.collections["params"]
-        outside = [(collection, collection.values, collection.initial) for collection in frame.collections.values()]
-        keys, trace_state, staging, scope_outside = frame.keys, frame.trace_state, frame.staging, frame.scope
+        outside = [
+            (collection, collection.values, collection.initial)
+            for collection in frame.collections.values()
+        ]
+        keys, trace_state, staging, scope_outside = (
+            frame.keys,
+            frame.trace_state,
+            frame.staging,
+            frame.scope,
+        )
         key_trace, names_outside = frame.key_trace, scope.names
         try:
             if snapshot.params is not None:
@@ -210,7 +230,9 @@ class Lifted:
             for collection, _, initial in outside:
                 if collection.writable:
                     collection.values = {}
-                    collection.initial = copy_bundle(initial or {}) if snapshot.initial is None else {}
+                    collection.initial = (
+                        copy_bundle(initial or {}) if snapshot.initial is None else {}
+                    )
             for name in {name for name, _ in snapshot.state}:
                 if not writable(frame, name).writable:  # other values of what can only be read
                     frame.collections[name].values = copy_bundle(frame.collections[name].values)
@@ -219,7 +241,9 @@ class Lifted:
             for (name, module), bundle in (snapshot.initial or {}).items():
                 writable(frame, name).initial[module] = dict(bundle)
             if frame.keys is not None:
-                frame.keys = frame.keys.again(frame.keys.internal_state if snapshot.keys is None else snapshot.keys)
+                frame.keys = frame.keys.again(
+                    frame.keys.internal_state if snapshot.keys is None else snapshot.keys
+                )
             frame.trace_state = current_trace_state()
             frame.staging = is_staging(frame.trace_state)
             frame.key_trace = None
@@ -234,9 +258,16 @@ class Lifted:
                 fill_keys(frame)
             return out, take_snapshot(frame)
         finally:
-            frame.keys, frame.trace_state, frame.staging, frame.scope = keys, trace_state, staging, scope_outside
+            frame.keys, frame.trace_state, frame.staging, frame.scope = (
+                keys,
+                trace_state,
+                staging,
+                scope_outside,
+            )
             frame.key_trace = key_trace
-            for collection in frame.collections.values():  # those that were not there before end up empty
+            for (
+                collection
+            ) in frame.collections.values():  # those that were not there before end up empty
                 if collection.writable:
                     collection.values, collection.initial = {}, {}
             for collection, values, initial in outside:

@@ -14,7 +14,8 @@ from purestate._lifted.lift_frame import lift_changes, names_here, rewind_names
 def optimize_rng_use(fun: Callable[..., Any]) -> Callable[..., Any]:
     """Finds out how many keys `fun` will draw, and splits them off in one operation before it runs.
 
-    One operation in the jaxpr instead of one per key; the keys differ from those made one at a time.
+    One operation in the jaxpr instead of one per key; the keys differ from those made one at a
+    time.
 
     >>> import jax, purestate as ps
     >>> def draw():

@@ -12,9 +12,11 @@ from purestate._core.trace_guard import is_bound, is_tracked, varying_axes
 def pmean_gradients(grads: Any, axis_name: Any) -> Any:
     """Returns the mean over devices of the gradients of each device's own loss.
 
-    Inside `jax.shard_map`, JAX sums the gradient of a replicated parameter over the shards by itself with `check_vma=True`, and
-    does not with `check_vma=False`, nor inside `jax.pmap`. `jax.lax.pmean(grads, axis_name)` is thus too large by the number of
-    devices with the former. This is right with all of them: it takes the mean of what still differs, and divides what is summed.
+    Inside `jax.shard_map`, JAX sums the gradient of a replicated parameter over the shards by
+    itself with `check_vma=True`, and does not with `check_vma=False`, nor inside `jax.pmap`.
+    `jax.lax.pmean(grads, axis_name)` is thus too large by the number of devices with the former.
+    This is right with all of them: it takes the mean of what still differs, and divides what is
+    summed.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> from jax.sharding import AxisType, PartitionSpec as P
@@ -30,7 +32,8 @@ def pmean_gradients(grads: Any, axis_name: Any) -> Any:
     [1.0]
 
     Args:
-      grads: a tree of gradients of a loss that each device takes over its own examples: no `pmean` or `psum` within.
+      grads: a tree of gradients of a loss that each device takes over its own examples: no `pmean`
+        or `psum` within.
       axis_name: the axis, or axes, of the mesh over which the examples are spread.
 
     Returns:
@@ -39,13 +42,17 @@ def pmean_gradients(grads: Any, axis_name: Any) -> Any:
     Raises:
       MappingError: no such axis is there, as under plain `jax.jit`.
     """
-    axes = (axis_name,) if isinstance(axis_name, str) or not isinstance(axis_name, Sequence) else tuple(axis_name)
+    axes = (
+        (axis_name,)
+        if isinstance(axis_name, str) or not isinstance(axis_name, Sequence)
+        else tuple(axis_name)
+    )
     for axis in axes:
         if not is_bound(axis):
             raise MappingError(
-                f"`ps.pmean_gradients(grads, {axis_name!r})`: no axis {axis!r} is there to take the mean over. Under plain "
-                "jax.jit the loss is over the whole batch, and gradients need no mean: leave it out. Inside jax.shard_map, "
-                "name an axis of its mesh."
+                f"`ps.pmean_gradients(grads, {axis_name!r})`: no axis {axis!r} is there to take the"
+                " mean over. Under plain jax.jit the loss is over the whole batch, and gradients"
+                " need no mean: leave it out. Inside jax.shard_map, name an axis of its mesh."
             )
     tracked = tuple(axis for axis in axes if is_tracked(axis))
 

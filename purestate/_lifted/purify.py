@@ -16,7 +16,8 @@ Variables = dict[str, Bundle]
 def get_variables() -> Variables:
     """Returns a copy of all variables that there are so far, for a function made by `purify`.
 
-    In `init` the first values of the state come along as "initial", since those are what `init` returns.
+    In `init` the first values of the state come along as "initial", since those are what `init`
+    returns.
 
     >>> import purestate as ps
     >>> ps.transform(ps.get_variables).apply({}, None)
@@ -29,7 +30,9 @@ def get_variables() -> Variables:
       FrameError: used outside a transformed function.
     """
     frame = get_frame("`ps.get_variables`")
-    variables = {name: copy_bundle(collection.values) for name, collection in frame.collections.items()}
+    variables = {
+        name: copy_bundle(collection.values) for name, collection in frame.collections.items()
+    }
     if frame.running_init:
         variables["initial"] = copy_bundle(frame.collections["state"].initial or {})
     return variables
@@ -125,7 +128,9 @@ def purify(fun: Callable[..., Any]) -> Callable[..., tuple[Any, Variables]]:
             found.setdefault(name, {})[module] = bundle
         if "initial" in variables:
             found["initial"] = {
-                module: bundle for (name, module), bundle in (after.initial or {}).items() if name == "state"
+                module: bundle
+                for (name, module), bundle in (after.initial or {}).items()
+                if name == "state"
             }
         return out, found
 

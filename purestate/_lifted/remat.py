@@ -70,13 +70,22 @@ def remat(
 
         def of_traced(*traced: Any, **kwargs: Any) -> Any:
             rest = iter(traced)
-            return fun(*(arg if i in numbers else next(rest) for i, arg in enumerate(args)), **kwargs)
+            return fun(
+                *(arg if i in numbers else next(rest) for i, arg in enumerate(args)), **kwargs
+            )
 
-        # Static arguments by closure: JAX would keep the frame in a cache. Anew for each call, so that its cache never answers.
-        again = jax.checkpoint(lift_changes(of_traced, frame), prevent_cse=prevent_cse, policy=policy)
+        # Static arguments by closure: JAX would keep the frame in a cache. Anew for each call, so
+        # that its cache never answers.
+        again = jax.checkpoint(
+            lift_changes(of_traced, frame), prevent_cse=prevent_cse, policy=policy
+        )
         out, changed = again(*(arg for i, arg in enumerate(args) if i not in numbers), **kwargs)
-        # Out of an eager checkpoint constants come as numbers of a private type of JAX, not as arrays.
-        restore(frame, jax.tree.map(lambda v: v if isinstance(v, jax.Array) else jnp.asarray(v), changed))
+        # Out of an eager checkpoint constants come as numbers of a private type of JAX, not as
+        # arrays.
+        restore(
+            frame,
+            jax.tree.map(lambda v: v if isinstance(v, jax.Array) else jnp.asarray(v), changed),
+        )
         return out
 
     return wrapped
@@ -109,7 +118,8 @@ def jit(fun: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         frame = get_frame("A function made by `ps.jit`")
         pure = lift_frame(fun, frame)
-        # Everything goes in as arguments, parameters too: what jit closes over it would compile in as constants.
+        # Everything goes in as arguments, parameters too: what jit closes over it would compile in
+        # as constants.
         before = take_snapshot(frame)._replace(params=frame.collections["params"].values)
 
         def with_changes(*args: Any, purestate_snapshot: Snapshot, **kwargs: Any) -> Any:

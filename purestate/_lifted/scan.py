@@ -52,7 +52,10 @@ def lift_step(f: Callable[..., Any], frame: Frame) -> Callable[..., tuple[Any, S
         out, after = pure(snapshot, *args)
         made = [
             path
-            for inside, outside in ((after.params, frame.collections["params"].values), (after.state, snapshot.state))
+            for inside, outside in (
+                (after.params, frame.collections["params"].values),
+                (after.state, snapshot.state),
+            )
             for path in paths_of(new_names(outside, inside))
         ]
         if made:
@@ -106,10 +109,11 @@ def scan(
       length: T; needed where `xs` is None.
       reverse: whether to go from the last x to the first.
       unroll: how many steps to put into one turn of the loop.
-      collections: `{collection: mode}`. By default state is carried ("carry"), and parameters are the same for all steps. With
-        "broadcast" it is the same and not to be written; with an axis (an int) each step has variables of its own, slices
-        along that axis; with "mean", "sum" or "first" all steps see the same, and what they write is combined so. What is
-        sown, and perturbations, are stacked along axis 0.
+      collections: `{collection: mode}`. By default state is carried ("carry"), and parameters are
+        the same for all steps. With "broadcast" it is the same and not to be written; with an axis
+        (an int) each step has variables of its own, slices along that axis; with "mean", "sum" or
+        "first" all steps see the same, and what they write is combined so. What is sown, and
+        perturbations, are stacked along axis 0.
       **options: further keywords of `jax.lax.scan`.
 
     Returns:
@@ -152,20 +156,29 @@ def scan(
         carry, y = _pair(out)
         return (carry, snapshot), (y, written)
 
-    by_step = {axis: jax.tree.map(lambda leaf, axis=axis: jnp.moveaxis(leaf, axis, 0), v) for axis, v in own.items()}
+    by_step = {
+        axis: jax.tree.map(lambda leaf, axis=axis: jnp.moveaxis(leaf, axis, 0), v)
+        for axis, v in own.items()
+    }
     start = (init, step.carried())
-    (carry, snapshot), (ys, written) = jax.lax.scan(body, start, (xs, by_step), length, reverse, unroll, **options)
+    (carry, snapshot), (ys, written) = jax.lax.scan(
+        body, start, (xs, by_step), length, reverse, unroll, **options
+    )
     restore(frame, snapshot)
     _keep_steps(frame, modes, written, first, reverse)
     if first_y is not None:
-        ys = jax.tree.map(lambda y, ys: jnp.concatenate([ys, y] if reverse else [y, ys]), first_y, ys)
+        ys = jax.tree.map(
+            lambda y, ys: jnp.concatenate([ys, y] if reverse else [y, ys]), first_y, ys
+        )
     return carry, ys
 
 
 def _pair(out: Any) -> Any:
     """Returns what a body returned; raises if it is an array, which has two halves but is no pair."""
     if hasattr(out, "shape"):
-        raise LoopError(f"The body of `ps.scan` has to return (carry, y), but it returned {kind_of(out)}.")
+        raise LoopError(
+            f"The body of `ps.scan` has to return (carry, y), but it returned {kind_of(out)}."
+        )
     return out
 
 
@@ -178,15 +191,18 @@ def _num_steps(xs: list[Any], length: Any) -> int:
         except (AttributeError, IndexError):
             what = "an array without axes" if hasattr(leaf, "shape") else kind_of(leaf)
             raise LoopError(
-                f"`ps.scan` goes along the first axis of each array in xs, but xs has {what} in it. What is the same in all "
-                "steps the body can use as it is, from outside."
+                f"`ps.scan` goes along the first axis of each array in xs, but xs has {what} in it."
+                " What is the same in all steps the body can use as it is, from outside."
             ) from None
     if length is None and not lengths:
-        raise LoopError("`ps.scan` has no arrays in xs to tell the number of steps from: pass `length`.")
+        raise LoopError(
+            "`ps.scan` has no arrays in xs to tell the number of steps from: pass `length`."
+        )
     steps = operator.index(lengths[0] if length is None else length)
     if any(size != steps for size in lengths):
         raise LoopError(
-            "`ps.scan` goes along the first axis of each array in xs, all of one length, but these have the lengths "
+            "`ps.scan` goes along the first axis of each array in xs, all of one length, but these"
+            " have the lengths "
             f"{', '.join(str(size) for size in dict.fromkeys(lengths))}{'' if length is None else f', and length={length}'}."
         )
     return steps
@@ -213,12 +229,16 @@ class _ScanStep:
         snapshot = carried(self._frame)
         return snapshot._replace(state=self._modes.split(snapshot.state).get(None, {}))
 
-    def __call__(self, carry: Snapshot, own: dict[int, Values], *args: Any) -> tuple[Any, Snapshot, Any]:
+    def __call__(
+        self, carry: Snapshot, own: dict[int, Values], *args: Any
+    ) -> tuple[Any, Snapshot, Any]:
         """Returns what the step returns, what it carries on, and what it has written of other modes."""
         frame, modes = self._frame, self._modes
         before = take_snapshot(frame)
         before = with_values(frame, before, sown(frame, before.state), only=True)
-        before = before._replace(state={**before.state, **_joined(before.state, carry.state)}, keys=carry.keys)
+        before = before._replace(
+            state={**before.state, **_joined(before.state, carry.state)}, keys=carry.keys
+        )
         for part in own.values():
             before = with_values(frame, before, jax.tree.map(lambda leaf: leaf, part))
         out, after = self._pure(before, *args)
@@ -230,8 +250,12 @@ class _ScanStep:
         _check_nothing_new(frame, modes, before, by_mode)
         kept = modes.split(after.state).get(None, {})
         initial = modes.split(changed.initial or {})
-        written = {str(mode): part for mode, part in by_mode.items() if mode not in (None, "broadcast")}
-        first = {str(mode): part for mode, part in initial.items() if mode not in (None, "broadcast")}
+        written = {
+            str(mode): part for mode, part in by_mode.items() if mode not in (None, "broadcast")
+        }
+        first = {
+            str(mode): part for mode, part in initial.items() if mode not in (None, "broadcast")
+        }
         return out, Snapshot(None, kept, None, after.keys), (written, first)
 
 
@@ -239,7 +263,9 @@ def _joined(old: Values, new: Values) -> Values:
     return {key: {**old.get(key, {}), **bundle} for key, bundle in new.items()}
 
 
-def _check_nothing_new(frame: Frame, modes: Modes, before: Snapshot, written: dict[Mode, Values]) -> None:
+def _check_nothing_new(
+    frame: Frame, modes: Modes, before: Snapshot, written: dict[Mode, Values]
+) -> None:
     carried_on = written.get(None, {})
     made = paths_of(new_names(all_values(frame, before), carried_on))
     if made:
@@ -282,7 +308,9 @@ def _of_steps(modes: Modes, values: Values) -> Values:
     return found
 
 
-def _keep_steps(frame: Frame, modes: Modes, written: Any, first: list[Values], reverse: bool) -> None:
+def _keep_steps(
+    frame: Frame, modes: Modes, written: Any, first: list[Values], reverse: bool
+) -> None:
     """Puts what the steps have written for themselves, stacked or combined, into the frame."""
     parts: list[Values] = []
     for position in range(2):

@@ -25,7 +25,14 @@ from purestate._lifted.collection_modes import (
     values_of_their_own,
     with_values,
 )
-from purestate._lifted.lift_frame import Snapshot, Values, changes, lift_frame, restore, take_snapshot
+from purestate._lifted.lift_frame import (
+    Snapshot,
+    Values,
+    changes,
+    lift_frame,
+    restore,
+    take_snapshot,
+)
 
 
 def _mesh(mesh: Any) -> Any:
@@ -83,8 +90,9 @@ def shard_map(
 ) -> Callable[..., Any]:
     """Like `jax.shard_map`, for functions that use modules, state or random keys.
 
-    All shards have the same parameters, state and keys (`next_rng_key(axis_name=...)` gives each another), and what is
-    written has to be the same in all shards, unless `collections` says otherwise.
+    All shards have the same parameters, state and keys (`next_rng_key(axis_name=...)` gives each
+    another), and what is written has to be the same in all shards, unless `collections` says
+    otherwise.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> from jax.sharding import AxisType, PartitionSpec as P
@@ -107,17 +115,19 @@ def shard_map(
       out_specs: how each result is.
       mesh: the devices; None for the mesh of `jax.set_mesh`.
       axis_names: along which of its axes to map; all, where it is empty.
-      check_vma: see `jax.shard_map`. Without it JAX does not know which values differ, so that what is written needs a mode.
-      collections: `{collection: mode}`. With "mean", "sum" or "first" what the shards write is combined so; with an axis (an
-        int) each has variables of its own, slices along that axis; with "broadcast" they may not write. What is sown is
-        stacked along axis 0.
+      check_vma: see `jax.shard_map`. Without it JAX does not know which values differ, so that what
+        is written needs a mode.
+      collections: `{collection: mode}`. With "mean", "sum" or "first" what the shards write is
+        combined so; with an axis (an int) each has variables of its own, slices along that axis;
+        with "broadcast" they may not write. What is sown is stacked along axis 0.
 
     Returns:
       A function of whole arrays.
 
     Raises:
       FrameError: called outside a transformed function; there `jax.shard_map` does.
-      BatchedStateError: what is written differs from shard to shard, or may, and nothing says how to combine it.
+      BatchedStateError: what is written differs from shard to shard, or may, and nothing says how
+        to combine it.
       CollectionModeError: `collections` has a mode that is none.
     """
 
@@ -128,7 +138,9 @@ def shard_map(
         names = _mesh_axes(mesh, axis_names)
         pure = lift_frame(f, frame)
         everywhere = PartitionSpec()
-        make = functools.partial(jax.shard_map, mesh=mesh, axis_names=frozenset(axis_names), check_vma=check_vma)
+        make = functools.partial(
+            jax.shard_map, mesh=mesh, axis_names=frozenset(axis_names), check_vma=check_vma
+        )
         is_one = isinstance(in_specs, PartitionSpec) or not isinstance(in_specs, (tuple, list))
         specs_of_args = (in_specs,) * len(args) if is_one else tuple(in_specs)
 
@@ -139,7 +151,9 @@ def shard_map(
         own = values_of_their_own(frame, modes, pure, look)
         check_sizes(
             own,
-            math.prod((jax.sharding.get_abstract_mesh() if mesh is None else mesh).shape[n] for n in names),
+            math.prod(
+                (jax.sharding.get_abstract_mesh() if mesh is None else mesh).shape[n] for n in names
+            ),
             "ps.shard_map",
         )
         axes = modes.axes()
@@ -153,13 +167,22 @@ def shard_map(
 
         def with_changes(args: Any, before: Snapshot, own: dict[int, Values]) -> Any:
             for axis, part in own.items():
-                before = with_values(frame, before, jax.tree.map(lambda leaf, axis=axis: leaf.squeeze(axis), part))
+                before = with_values(
+                    frame, before, jax.tree.map(lambda leaf, axis=axis: leaf.squeeze(axis), part)
+                )
             out, after = pure(before, *args)
             changed = changes(before, after)
             same: dict[str, Values] = {"state": {}, "initial": {}}
-            by_axis: dict[int, dict[str, Values]] = {axis: {"state": {}, "initial": {}} for axis in axes}
-            state = {**{("params", m): b for m, b in (changed.params or {}).items()}, **changed.state}
-            check_not_written("ps.shard_map", modes, modes.split(state), "'mean', 'sum', 'first' or an axis")
+            by_axis: dict[int, dict[str, Values]] = {
+                axis: {"state": {}, "initial": {}} for axis in axes
+            }
+            state = {
+                **{("params", m): b for m, b in (changed.params or {}).items()},
+                **changed.state,
+            }
+            check_not_written(
+                "ps.shard_map", modes, modes.split(state), "'mean', 'sum', 'first' or an axis"
+            )
             for part, values in (("state", state), ("initial", changed.initial or {})):
                 for mode, found in modes.split(values).items():
                     if mode is None and part == "state":
@@ -170,22 +193,34 @@ def shard_map(
                             if isinstance(mode, str) and (not check_vma or _varies(value, names)):
                                 value = _combined(mode, value, names)
                             elif isinstance(mode, int):
-                                value = jax.tree.map(lambda leaf, axis=mode: jnp.expand_dims(leaf, axis), value)
+                                value = jax.tree.map(
+                                    lambda leaf, axis=mode: jnp.expand_dims(leaf, axis), value
+                                )
                             into.setdefault(key, {})[name] = value
             return out, same, by_axis, changed.keys
 
         explicit = _explicit_mesh(mesh)
-        if explicit is not None:  # there arrays say in their type how they are sharded, and have to fit
+        if (
+            explicit is not None
+        ):  # there arrays say in their type how they are sharded, and have to fit
             own = {
                 axis: jax.tree.map(
-                    lambda leaf, axis=axis: jax.reshard(leaf, NamedSharding(explicit, _along(axis, names))), v
+                    lambda leaf, axis=axis: jax.reshard(
+                        leaf, NamedSharding(explicit, _along(axis, names))
+                    ),
+                    v,
                 )
                 for axis, v in own.items()
             }
         run = make(
             with_changes,
             in_specs=(specs_of_args, everywhere, {axis: _along(axis, names) for axis in own}),
-            out_specs=(out_specs, everywhere, {axis: _along(axis, names) for axis in axes}, everywhere),
+            out_specs=(
+                out_specs,
+                everywhere,
+                {axis: _along(axis, names) for axis in axes},
+                everywhere,
+            ),
         )
         if not frame.staging:  # run step by step, JAX does not tell which values differ
             run = jax.jit(run)
@@ -220,15 +255,21 @@ def _check_same(modes: Modes, written: Values, names: tuple[Any, ...], check_vma
     }
     if not differing:
         return
-    collection = modes.collection_of(*next((key, name) for key, bundle in differing.items() for name in bundle))
+    collection = modes.collection_of(
+        *next((key, name) for key, bundle in differing.items() for name in bundle)
+    )
     why = (
         f"would get values that differ along {', '.join(map(repr, names))}"
         if check_vma
-        else "is written, and with check_vma=False nobody knows whether the values differ from shard to shard"
+        else (
+            "is written, and with check_vma=False nobody knows whether the values differ from shard"
+            " to shard"
+        )
     )
     raise BatchedStateError(
-        f"Inside `ps.shard_map`, {', '.join(paths_with_collections(modes, differing))} {why}, but all shards share one "
-        f"value. Say what is to become of them: collections={{{collection!r}: mode}}, where the mode is 'mean', 'sum', 'first' "
-        "(right if they are the same), or an axis, along which each shard keeps its own. Or make them the same before the "
-        "write, with `jax.lax.pmean`; ps.BatchNorm does with cross_replica_axis."
+        f"Inside `ps.shard_map`, {', '.join(paths_with_collections(modes, differing))} {why}, but"
+        f" all shards share one value. Say what is to become of them: collections={{{collection!r}:"
+        " mode}, where the mode is 'mean', 'sum', 'first' (right if they are the same), or an"
+        " axis, along which each shard keeps its own. Or make them the same before the write, with"
+        " `jax.lax.pmean`; ps.BatchNorm does with cross_replica_axis."
     )

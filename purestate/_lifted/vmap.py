@@ -24,7 +24,14 @@ from purestate._lifted.collection_modes import (
     values_of_their_own,
     with_values,
 )
-from purestate._lifted.lift_frame import Snapshot, Values, changes, lift_frame, restore, take_snapshot
+from purestate._lifted.lift_frame import (
+    Snapshot,
+    Values,
+    changes,
+    lift_frame,
+    restore,
+    take_snapshot,
+)
 
 _REQUIRED: Any = object()
 
@@ -36,11 +43,13 @@ def _axis_size(args: Any, in_axes: Any) -> int:
     sizes = jax.tree.leaves(jax.tree.map(size, in_axes, args, is_leaf=lambda axis: axis is None))
     if not sizes:
         raise MappingError(
-            "`ps.vmap` found no array to map over, so it cannot tell how many rows there are: pass axis_size."
+            "`ps.vmap` found no array to map over, so it cannot tell how many rows there are: pass"
+            " axis_size."
         )
     if len(set(sizes)) > 1:
         raise MappingError(
-            f"`ps.vmap` was given arrays with different sizes along the mapped axis: {sorted(set(sizes))}."
+            "`ps.vmap` was given arrays with different sizes along the mapped axis:"
+            f" {sorted(set(sizes))}."
         )
     return sizes[0]
 
@@ -58,8 +67,8 @@ def vmap(
 ) -> Callable[..., Any]:
     """Like `jax.vmap`, for functions that use modules, state or random keys.
 
-    All rows have the same parameters and state, and what is written has to be the same for all rows, unless `collections` says
-    otherwise.
+    All rows have the same parameters and state, and what is written has to be the same for all
+    rows, unless `collections` says otherwise.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform(lambda x: ps.vmap(ps.Linear(2), split_rng=False)(x))
@@ -82,9 +91,10 @@ def vmap(
       split_rng: whether each row gets random keys of its own. Parameters are the same for all rows,
         so where they are made it has to be False: `split_rng=not ps.running_init()`.
       spmd_axis_name: see `jax.vmap`.
-      collections: `{collection: mode}`. With an axis (an int) each row has variables of its own, slices along that axis. With
-        "mean", "sum" or "first" all rows see the same, and what they write is combined so; with "broadcast" they may not
-        write. What is sown, and perturbations, are stacked along axis 0.
+      collections: `{collection: mode}`. With an axis (an int) each row has variables of its own,
+        slices along that axis. With "mean", "sum" or "first" all rows see the same, and what they
+        write is combined so; with "broadcast" they may not write. What is sown, and perturbations,
+        are stacked along axis 0.
 
     Returns:
       A function of arguments with one axis more.
@@ -93,23 +103,25 @@ def vmap(
       FrameError: called outside a transformed function; there `jax.vmap` does.
       ArgumentError: `split_rng` is missing.
       MappingError: there is nothing to map over, or the sizes differ.
-      BatchedStateError: a variable was made or set to a value that differs from row to row, and nothing says how to combine
-        them.
+      BatchedStateError: a variable was made or set to a value that differs from row to row, and
+        nothing says how to combine them.
       CollectionModeError: `collections` has a mode that is none, or does not fit the values.
     """
     if split_rng is _REQUIRED:
         if getattr(vmap, "require_split_rng", True):
             raise ArgumentError(
-                "`ps.vmap` needs to be told whether each row gets random keys of its own: pass split_rng=True (dropout masks "
-                "differ) or split_rng=False (all rows share keys; needed in `init`). `split_rng=not ps.running_init()` does both."
+                "`ps.vmap` needs to be told whether each row gets random keys of its own: pass"
+                " split_rng=True (dropout masks differ) or split_rng=False (all rows share keys;"
+                " needed in `init`). `split_rng=not ps.running_init()` does both."
             )
         split_rng = False
     if isinstance(in_axes, list):  # jax.vmap takes a tuple
         in_axes = tuple(in_axes)
     if not jax.tree.leaves(in_axes) and axis_size is None:
         raise MappingError(
-            f"`ps.vmap` of {getattr(fun, '__name__', 'a function')} has in_axes={in_axes}: nothing is mapped, so the number of "
-            "rows is unknown. Map at least one argument, or pass axis_size."
+            f"`ps.vmap` of {getattr(fun, '__name__', 'a function')} has in_axes={in_axes}: nothing"
+            " is mapped, so the number of rows is unknown. Map at least one argument, or pass"
+            " axis_size."
         )
 
     @functools.wraps(fun)
@@ -120,9 +132,15 @@ def vmap(
         keys = None
         if split_rng:
             keys = draw_rows(axis_size if axis_size is not None else _axis_size(args, in_axes))
-        map_rows = functools.partial(jax.vmap, axis_name=axis_name, axis_size=axis_size, spmd_axis_name=spmd_axis_name)
-        own = values_of_their_own(frame, modes, pure, lambda f: map_rows(f, in_axes=in_axes, out_axes=None)(*args))
-        size = None if not own else axis_size if axis_size is not None else _axis_size(args, in_axes)
+        map_rows = functools.partial(
+            jax.vmap, axis_name=axis_name, axis_size=axis_size, spmd_axis_name=spmd_axis_name
+        )
+        own = values_of_their_own(
+            frame, modes, pure, lambda f: map_rows(f, in_axes=in_axes, out_axes=None)(*args)
+        )
+        size = (
+            None if not own else axis_size if axis_size is not None else _axis_size(args, in_axes)
+        )
         check_sizes(own, size, "ps.vmap")
         differing: Values = {}
         keys_differ = False
@@ -142,25 +160,44 @@ def vmap(
             keys_differ = differs_by_row(changed.keys)
             written: dict[str, dict[Mode, Values]] = {}
             for part, values in (
-                ("state", {**{("params", m): b for m, b in (changed.params or {}).items()}, **changed.state}),
+                (
+                    "state",
+                    {
+                        **{("params", m): b for m, b in (changed.params or {}).items()},
+                        **changed.state,
+                    },
+                ),
                 ("initial", changed.initial or {}),
             ):
                 written[part] = {}
                 for mode, by_key in modes.split(values).items():
                     for k, bundle in by_key.items():
                         for name, value in bundle.items():
-                            # What is the same for all rows needs no combining: an int counter stays one.
+                            # What is the same for all rows needs no combining: an int counter stays
+                            # one.
                             where = None if mode in COMBINED and not differs_by_row(value) else mode
                             written[part].setdefault(where, {}).setdefault(k, {})[name] = value
-            check_not_written("ps.vmap", modes, written["state"], "'mean', 'sum', 'first' or an axis")
+            check_not_written(
+                "ps.vmap", modes, written["state"], "'mean', 'sum', 'first' or an axis"
+            )
             differing = {
                 k: found
                 for k, bundle in written["state"].get(None, {}).items()
-                if (found := {name: value for name, value in bundle.items() if differs_by_row(value)})
+                if (
+                    found := {
+                        name: value for name, value in bundle.items() if differs_by_row(value)
+                    }
+                )
             }
             same = {part: by_mode.pop(None, {}) for part, by_mode in written.items()}
-            stacked = {axis: {part: by_mode.get(axis, {}) for part, by_mode in written.items()} for axis in axes}
-            combined = {mode: {part: by_mode.get(mode, {}) for part, by_mode in written.items()} for mode in COMBINED}
+            stacked = {
+                axis: {part: by_mode.get(axis, {}) for part, by_mode in written.items()}
+                for axis in axes
+            }
+            combined = {
+                mode: {part: by_mode.get(mode, {}) for part, by_mode in written.items()}
+                for mode in COMBINED
+            }
             return out, (same, changed.keys), _Stacked(stacked), combined
 
         axes = modes.axes()
@@ -176,9 +213,10 @@ def vmap(
                 raise _batched(modes, differing, split_rng and frame.running_init) from error
             if "out_axes" in str(error) and keys_differ:
                 raise BatchedStateError(
-                    "Inside `ps.vmap(..., split_rng=False)`, how many random keys are drawn differs from row to row (as in a "
-                    "`ps.cond` on data), but all rows draw from one sequence. Write `split_rng=True` (outside `init`), or draw "
-                    "the same number of keys in each branch."
+                    "Inside `ps.vmap(..., split_rng=False)`, how many random keys are drawn differs"
+                    " from row to row (as in a `ps.cond` on data), but all rows draw from one"
+                    " sequence. Write `split_rng=True` (outside `init`), or draw the same number of"
+                    " keys in each branch."
                 ) from error
             raise
         restore(frame, Snapshot(None, {}, None, new_keys))
@@ -188,7 +226,10 @@ def vmap(
         for mode, part in combined.items():
             done = {
                 kind: {
-                    k: {name: combine(mode, value, variable_path(k[1], name)) for name, value in bundle.items()}
+                    k: {
+                        name: combine(mode, value, variable_path(k[1], name))
+                        for name, value in bundle.items()
+                    }
                     for k, bundle in values.items()
                 }
                 for kind, values in part.items()
@@ -219,15 +260,19 @@ def _batched(modes: Modes, differing: Values, splits_in_init: bool) -> BatchedSt
     names = ", ".join(paths_with_collections(modes, differing))
     if splits_in_init:
         return BatchedStateError(
-            f"`ps.vmap(..., split_rng=True)` makes {names} from keys that differ from row to row, but all rows have the same "
-            "parameters. Write `split_rng=not ps.running_init()`; or give each row parameters of its own with "
-            "collections={'params': 0}."
+            f"`ps.vmap(..., split_rng=True)` makes {names} from keys that differ from row to row,"
+            " but all rows have the same parameters. Write `split_rng=not ps.running_init()`; or"
+            " give each row parameters of its own with collections={'params': 0}."
         )
-    collection = modes.collection_of(*next((key, name) for key, bundle in differing.items() for name in bundle))
+    collection = modes.collection_of(
+        *next((key, name) for key, bundle in differing.items() for name in bundle)
+    )
     return BatchedStateError(
-        f"Inside `ps.vmap`, {names} would get values that differ from row to row, but all rows share one value. Say what is to "
-        f"become of them: collections={{{collection!r}: mode}}, where the mode is 'mean', 'sum', 'first', or an axis, along which "
-        "each row keeps its own. Or make them the same with an axis_name and `jax.lax.pmean` (or psum) over it before the write."
+        f"Inside `ps.vmap`, {names} would get values that differ from row to row, but all rows"
+        f" share one value. Say what is to become of them: collections={{{collection!r}: mode}},"
+        " where the mode is 'mean', 'sum', 'first', or an axis, along which each row keeps its"
+        " own. Or make them the same with an axis_name and `jax.lax.pmean` (or psum) over it"
+        " before the write."
     )
 
 

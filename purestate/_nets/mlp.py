@@ -54,7 +54,13 @@ class MLP(Module):
         self.activation = activation
         self.activate_final = activate_final
         self.layers = tuple(
-            Linear(output_size=size, w_init=w_init, b_init=b_init, with_bias=with_bias, name=f"linear_{i}")
+            Linear(
+                output_size=size,
+                w_init=w_init,
+                b_init=b_init,
+                with_bias=with_bias,
+                name=f"linear_{i}",
+            )
             for i, size in enumerate(output_sizes)
         )
         self.output_size = self.layers[-1].output_size if self.layers else None
@@ -74,10 +80,14 @@ class MLP(Module):
           LayerError: only one of `dropout_rate` and `rng` is given.
         """
         if dropout_rate is not None and rng is None:
-            raise LayerError(f"MLP {self.module_name!r} was given dropout_rate but no rng: pass rng=ps.next_rng_key().")
+            raise LayerError(
+                f"MLP {self.module_name!r} was given dropout_rate but no rng: pass"
+                " rng=ps.next_rng_key()."
+            )
         if dropout_rate is None and rng is not None:
             raise LayerError(
-                f"MLP {self.module_name!r} was given an rng, which it uses for dropout alone: pass dropout_rate too."
+                f"MLP {self.module_name!r} was given an rng, which it uses for dropout alone: pass"
+                " dropout_rate too."
             )
         keys = PRNGSequence(rng) if rng is not None else None
         out = inputs
@@ -103,10 +113,13 @@ class MLP(Module):
         Raises:
           LayerError: this one was not called yet, so that its input size is unknown.
         """
-        sizes = [layer.input_size for layer in reversed(self.layers) if layer.input_size is not None]
+        sizes = [
+            layer.input_size for layer in reversed(self.layers) if layer.input_size is not None
+        ]
         if len(sizes) != len(self.layers):
             raise LayerError(
-                f"MLP {self.module_name!r} has to be called before it is reversed: its input size is not known yet."
+                f"MLP {self.module_name!r} has to be called before it is reversed: its input size"
+                " is not known yet."
             )
         return MLP(
             sizes,

@@ -27,7 +27,8 @@ class MobileNetV1Block(Module):
     >>> f = ps.transform_with_state(lambda x: ps.nets.MobileNetV1((2,), (8,), 10)(x, True))
     >>> params, state = f.init(jax.random.key(0), jnp.ones([1, 9, 9, 3]))
     >>> [name for name in params if "block" in name and "norm" not in name]
-    ['mobile_net_v1/mobile_net_v1_block/depthwise_conv', 'mobile_net_v1/mobile_net_v1_block/pointwise_conv']
+    ['mobile_net_v1/mobile_net_v1_block/depthwise_conv',
+    'mobile_net_v1/mobile_net_v1_block/pointwise_conv']
 
     Args:
       channels: the number of output channels.
@@ -54,9 +55,16 @@ class MobileNetV1Block(Module):
           `[B, H / stride, W / stride, channels]`.
         """
         depthwise = DepthwiseConv2D(
-            1, 3, self.stride, padding=((1, 1), (1, 1)), with_bias=self.with_bias, name="depthwise_conv"
+            1,
+            3,
+            self.stride,
+            padding=((1, 1), (1, 1)),
+            with_bias=self.with_bias,
+            name="depthwise_conv",
         )
-        pointwise = Conv2D(self.channels, 1, padding="VALID", with_bias=self.with_bias, name="pointwise_conv")
+        pointwise = Conv2D(
+            self.channels, 1, padding="VALID", with_bias=self.with_bias, name="pointwise_conv"
+        )
         out = _normalized_relu(depthwise(inputs), is_training, self.use_bn)
         return _normalized_relu(pointwise(out), is_training, self.use_bn)
 
@@ -84,7 +92,21 @@ class MobileNetV1(Module):
     def __init__(
         self,
         strides: Sequence[int] = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1),
-        channels: Sequence[int] = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024),
+        channels: Sequence[int] = (
+            64,
+            128,
+            128,
+            256,
+            256,
+            512,
+            512,
+            512,
+            512,
+            512,
+            512,
+            1024,
+            1024,
+        ),
         num_classes: int = 1000,
         use_bn: bool = True,
         name: str | None = None,
@@ -92,8 +114,8 @@ class MobileNetV1(Module):
         super().__init__(name=name)
         if len(strides) != len(channels):
             raise LayerError(
-                f"MobileNetV1 {self.module_name!r} has a block for each of {len(strides)} strides and {len(channels)} "
-                "channels; give as many of both."
+                f"MobileNetV1 {self.module_name!r} has a block for each of {len(strides)} strides"
+                f" and {len(channels)} channels; give as many of both."
             )
         self.strides = strides
         self.channels = channels

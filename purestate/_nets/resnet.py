@@ -21,7 +21,8 @@ def _convs(channels: int, stride: int | Sequence[int], bottleneck: bool) -> list
     else:
         sizes = [(channels, 3, stride), (channels, 3, 1)]
     return [
-        Conv2D(width, kernel, step, with_bias=False, name=f"conv_{i}") for i, (width, kernel, step) in enumerate(sizes)
+        Conv2D(width, kernel, step, with_bias=False, name=f"conv_{i}")
+        for i, (width, kernel, step) in enumerate(sizes)
     ]
 
 
@@ -65,10 +66,12 @@ class BlockV1(Module):
             self.proj_conv = _shortcut_conv(channels, stride)
             self.proj_batchnorm = BatchNorm(name="shortcut_batchnorm", **bn_config)
         convs = _convs(channels, stride, bottleneck)
-        # The third scale begins at zero, so that the block begins as its shortcut (Goyal et al. 2017,
-        # arXiv:1706.02677, section 5.1). Two-convolution blocks do not, as in dm-haiku.
+        # The third scale begins at zero, so that the block begins as its shortcut (Goyal et al.
+        # 2017, arXiv:1706.02677, section 5.1). Two-convolution blocks do not, as in dm-haiku.
         configs = [bn_config, bn_config, {"scale_init": jnp.zeros, **bn_config}]
-        self.layers = tuple((conv, BatchNorm(name=f"batchnorm_{i}", **configs[i])) for i, conv in enumerate(convs))
+        self.layers = tuple(
+            (conv, BatchNorm(name=f"batchnorm_{i}", **configs[i])) for i, conv in enumerate(convs)
+        )
 
     def __call__(self, inputs: jax.Array, is_training: bool, test_local_stats: bool) -> jax.Array:
         """Returns the output of the block.
@@ -128,7 +131,9 @@ class BlockV2(Module):
         if use_projection:
             self.proj_conv = _shortcut_conv(channels, stride)
         convs = _convs(channels, stride, bottleneck)
-        self.layers = tuple((conv, BatchNorm(name=f"batchnorm_{i}", **bn_config)) for i, conv in enumerate(convs))
+        self.layers = tuple(
+            (conv, BatchNorm(name=f"batchnorm_{i}", **bn_config)) for i, conv in enumerate(convs)
+        )
 
     def __call__(self, inputs: jax.Array, is_training: bool, test_local_stats: bool) -> jax.Array:
         """Returns the output of the block.
@@ -188,7 +193,14 @@ class BlockGroup(Module):
         super().__init__(name=name)
         block = BlockV2 if resnet_v2 else BlockV1
         self.blocks = [
-            block(channels, 1 if i else stride, not i and use_projection, bn_config, bottleneck, name=f"block_{i}")
+            block(
+                channels,
+                1 if i else stride,
+                not i and use_projection,
+                bn_config,
+                bottleneck,
+                name=f"block_{i}",
+            )
             for i in range(num_blocks)
         ]
 
@@ -241,14 +253,18 @@ class ResNet(Module):
     Args:
       blocks_per_group: the number of blocks of each group.
       num_classes: the number of outputs.
-      bn_config: what to give to `BatchNorm`; by default `decay_rate=0.9, eps=1e-5`, with scale and offset.
+      bn_config: what to give to `BatchNorm`; by default `decay_rate=0.9, eps=1e-5`, with scale and
+        offset.
       resnet_v2: whether to normalize before the convolutions, not after them.
-      bottleneck: whether blocks have three convolutions, the second with a quarter of the channels; otherwise two.
+      bottleneck: whether blocks have three convolutions, the second with a quarter of the channels;
+        otherwise two.
       channels_per_group: the number of channels of each group.
       use_projection: whether the first block of each group has a convolution on its shortcut.
-      logits_config: what to give to the last `Linear`; by default `w_init=jnp.zeros, name="logits"`.
+      logits_config: what to give to the last `Linear`; by default `w_init=jnp.zeros,
+        name="logits"`.
       name: the name of the module.
-      initial_conv_config: what to give to the first `Conv2D`; by default 64 channels, size 7, stride 2, no bias.
+      initial_conv_config: what to give to the first `Conv2D`; by default 64 channels, size 7,
+        stride 2, no bias.
       strides: the step between outputs of each group.
 
     Attributes:
@@ -294,11 +310,17 @@ class ResNet(Module):
         ):
             if len(values) != 4:
                 raise LayerError(
-                    f"ResNet {self.module_name!r} has four groups of blocks, so {option} needs four values; got "
-                    f"{len(values)}: {tuple(values)}."
+                    f"ResNet {self.module_name!r} has four groups of blocks, so {option} needs four"
+                    f" values; got {len(values)}: {tuple(values)}."
                 )
         self.resnet_v2 = resnet_v2
-        bn_config = {"decay_rate": 0.9, "eps": 1e-5, "create_scale": True, "create_offset": True, **(bn_config or {})}
+        bn_config = {
+            "decay_rate": 0.9,
+            "eps": 1e-5,
+            "create_scale": True,
+            "create_offset": True,
+            **(bn_config or {}),
+        }
         conv_config = {
             "output_channels": 64,
             "kernel_shape": 7,
@@ -324,9 +346,13 @@ class ResNet(Module):
         ]
         if resnet_v2:
             self.final_batchnorm = BatchNorm(name="final_batchnorm", **bn_config)
-        self.logits = Linear(num_classes, **{"w_init": jnp.zeros, "name": "logits", **(logits_config or {})})
+        self.logits = Linear(
+            num_classes, **{"w_init": jnp.zeros, "name": "logits", **(logits_config or {})}
+        )
 
-    def __call__(self, inputs: jax.Array, is_training: bool, test_local_stats: bool = False) -> jax.Array:
+    def __call__(
+        self, inputs: jax.Array, is_training: bool, test_local_stats: bool = False
+    ) -> jax.Array:
         """Returns the logits of each class.
 
         Args:

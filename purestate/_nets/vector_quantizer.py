@@ -22,8 +22,8 @@ def _flat(layer: Any, inputs: jax.Array) -> jax.Array:
         raise not_an_array(layer, inputs) from None
     if shape[-1:] != (layer.embedding_dim,):
         raise LayerError(
-            f"{type(layer).__name__} {layer.module_name!r} has embedding_dim={layer.embedding_dim}, so it needs inputs "
-            f"[..., {layer.embedding_dim}]; got shape {shape}."
+            f"{type(layer).__name__} {layer.module_name!r} has embedding_dim={layer.embedding_dim},"
+            f" so it needs inputs [..., {layer.embedding_dim}]; got shape {shape}."
         )
     return jnp.reshape(inputs, (-1, layer.embedding_dim))
 
@@ -53,8 +53,8 @@ def _perplexity(encodings: jax.Array, axis_name: str | None) -> jax.Array:
 class VectorQuantizer(Module):
     """Replaces each vector by the nearest embedding; the embeddings are parameters.
 
-    Gradients pass to the inputs as if nothing was replaced. The loss draws embeddings to inputs, and
-    inputs to embeddings. van den Oord et al. 2017, arXiv:1711.00937.
+    Gradients pass to the inputs as if nothing was replaced. The loss draws embeddings to inputs,
+    and inputs to embeddings. van den Oord et al. 2017, arXiv:1711.00937.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform(lambda x: ps.nets.VectorQuantizer(4, num_embeddings=16, commitment_cost=0.25)(x, True))
@@ -69,8 +69,8 @@ class VectorQuantizer(Module):
       commitment_cost: the weight of the part of the loss that draws inputs to embeddings.
       dtype: of the embeddings.
       name: the name of the module.
-      cross_replica_axis: the name of an axis (of `jax.shard_map`, `jax.pmap`, `jax.vmap`) over which perplexity is
-        taken too.
+      cross_replica_axis: the name of an axis (of `jax.shard_map`, `jax.pmap`, `jax.vmap`) over
+        which perplexity is taken too.
     """
 
     def __init__(
@@ -93,7 +93,9 @@ class VectorQuantizer(Module):
     def embeddings(self) -> jax.Array:
         """The embeddings, `[embedding_dim, num_embeddings]`."""
         shape = (self.embedding_dim, self.num_embeddings)
-        return get_parameter("embeddings", shape, self._dtype, init=VarianceScaling(distribution="uniform"))
+        return get_parameter(
+            "embeddings", shape, self._dtype, init=VarianceScaling(distribution="uniform")
+        )
 
     def __call__(self, inputs: jax.Array, is_training: bool) -> dict[str, jax.Array]:
         """Returns the quantized inputs, and what there is to know about them.
@@ -103,9 +105,9 @@ class VectorQuantizer(Module):
           is_training: not used; see `VectorQuantizerEMA`.
 
         Returns:
-          A dict of "quantize", `[..., embedding_dim]`; "loss", a scalar; "perplexity", how many embeddings are in
-          use; "encodings", one-hot, `[N, num_embeddings]`; "encoding_indices", `[...]`; "distances", squared,
-          `[N, num_embeddings]`.
+          A dict of "quantize", `[..., embedding_dim]`; "loss", a scalar; "perplexity", how many
+          embeddings are in use; "encodings", one-hot, `[N, num_embeddings]`; "encoding_indices",
+          `[...]`; "distances", squared, `[N, num_embeddings]`.
 
         Raises:
           LayerError: the last axis is not `embedding_dim`.
@@ -118,7 +120,10 @@ class VectorQuantizer(Module):
         indices = jnp.reshape(indices, inputs.shape[:-1])
         quantized = self.quantize(indices)
         commitment = jnp.mean(jnp.square(lax.stop_gradient(quantized) - inputs))
-        loss = jnp.mean(jnp.square(quantized - lax.stop_gradient(inputs))) + self.commitment_cost * commitment
+        loss = (
+            jnp.mean(jnp.square(quantized - lax.stop_gradient(inputs)))
+            + self.commitment_cost * commitment
+        )
         return {
             "quantize": inputs + lax.stop_gradient(quantized - inputs),
             "loss": loss,
@@ -143,7 +148,8 @@ class VectorQuantizer(Module):
 class VectorQuantizerEMA(Module):
     """Replaces each vector by the nearest embedding; the embeddings are moving averages of what they replace.
 
-    They are state, and not trained by gradients. van den Oord et al. 2017, arXiv:1711.00937, appendix A.1.
+    They are state, and not trained by gradients. van den Oord et al. 2017, arXiv:1711.00937,
+    appendix A.1.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
@@ -162,8 +168,8 @@ class VectorQuantizerEMA(Module):
       decay: how much of the old averages is kept in a step.
       epsilon: added to how many vectors each embedding replaces, so that it is never zero.
       dtype: of the embeddings.
-      cross_replica_axis: the name of an axis (of `jax.shard_map`, `jax.pmap`, `jax.vmap`) over which averages and
-        perplexity are taken too.
+      cross_replica_axis: the name of an axis (of `jax.shard_map`, `jax.pmap`, `jax.vmap`) over
+        which averages and perplexity are taken too.
       name: the name of the module.
 
     Raises:
@@ -198,7 +204,9 @@ class VectorQuantizerEMA(Module):
     def embeddings(self) -> jax.Array:
         """The embeddings, `[embedding_dim, num_embeddings]`."""
         shape = (self.embedding_dim, self.num_embeddings)
-        return get_state("embeddings", shape, self._dtype, init=VarianceScaling(distribution="uniform"))
+        return get_state(
+            "embeddings", shape, self._dtype, init=VarianceScaling(distribution="uniform")
+        )
 
     @property
     def ema_cluster_size(self) -> ExponentialMovingAverage:
@@ -248,7 +256,9 @@ class VectorQuantizerEMA(Module):
         sizes = jnp.sum(encodings, axis=0)
         sums = jnp.matmul(vectors.T, encodings)
         if self.cross_replica_axis:
-            sizes, sums = over_replicas(lax.psum, self.cross_replica_axis, self.module_name, sizes, sums)
+            sizes, sums = over_replicas(
+                lax.psum, self.cross_replica_axis, self.module_name, sizes, sums
+            )
         else:
             check_synchronized(self._ema_cluster_size, self._ema_dw)
         sizes = self.ema_cluster_size(sizes)

@@ -39,7 +39,9 @@ def current_policy() -> PolicyLike | None:
     return _current.get()
 
 
-def _cast_call(next_method: Callable[..., Any], args: Any, kwargs: Any, context: MethodContext) -> Any:
+def _cast_call(
+    next_method: Callable[..., Any], args: Any, kwargs: Any, context: MethodContext
+) -> Any:
     policy = policy_of(type(context.module))
     if policy is None:
         return next_method(*args, **kwargs)
@@ -60,7 +62,9 @@ def _cast_variables() -> AbstractContextManager[Any]:
     return stack
 
 
-def _make_as_param(next_creator: Callable[..., Any], shape: Any, dtype: Any, init: Any, context: GetterContext) -> Any:
+def _make_as_param(
+    next_creator: Callable[..., Any], shape: Any, dtype: Any, init: Any, context: GetterContext
+) -> Any:
     return next_creator(shape, _current.get().param_dtype, init)
 
 

@@ -16,14 +16,16 @@ from purestate._precision.policy_registry import Pushed, key_of, policy_of, put_
 def set_policy(cls: type[Any], policy: PolicyLike) -> None:
     """Gives all modules of a class a policy.
 
-    From then on all methods of these modules, and `__init__`, get their arguments in the policy's compute dtype and
-    return results in its output dtype. Their parameters, and those of the modules they use, are made in
-    its params dtype, and read, as state is, in its compute dtype. A module with a policy of its own goes by that one.
+    From then on all methods of these modules, and `__init__`, get their arguments in the policy's
+    compute dtype and return results in its output dtype. Their parameters, and those of the modules
+    they use, are made in its params dtype, and read, as state is, in its compute dtype. A module
+    with a policy of its own goes by that one.
 
     Subclasses do not inherit a policy. What `jax.jit` has compiled already stays as it is.
 
-    A policy set in the main thread holds in all threads; one set in another thread in that thread alone, where it goes
-    before that of the main thread. (In dm-haiku a policy of the main thread holds there alone.)
+    A policy set in the main thread holds in all threads; one set in another thread in that thread
+    alone, where it goes before that of the main thread. (In dm-haiku a policy of the main thread
+    holds there alone.)
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> policy = ps.mixed_precision.get_named_policy("params=float32,compute=bfloat16,output=float32")
@@ -103,15 +105,17 @@ def push_policy(cls: type[Any], policy: PolicyLike) -> Generator[None]:
       None.
 
     Raises:
-      PolicyError: `policy` is not a policy, `cls` not a class, or the block is in a method of a module of that class.
+      PolicyError: `policy` is not a policy, `cls` not a class, or the block is in a method of a
+        module of that class.
     """
     _check(cls, policy)
     frames = ambient.get()[0]
     module = frames[-1].scope.module if frames else None
     if module is not None and key_of(type(module)) == key_of(cls):
         raise PolicyError(
-            f"A policy for {cls.__name__} was pushed in a method of {module.module_name!r}, which is one itself: half of the "
-            "method would go by one policy and half by another. Push it where the method is called."
+            f"A policy for {cls.__name__} was pushed in a method of {module.module_name!r}, which"
+            " is one itself: half of the method would go by one policy and half by another. Push"
+            " it where the method is called."
         )
     pushed = Pushed(cls, policy)
     start_casting()
@@ -124,8 +128,8 @@ def push_policy(cls: type[Any], policy: PolicyLike) -> Generator[None]:
 def _check_class(cls: Any) -> None:
     if not isinstance(cls, type):
         raise PolicyError(
-            f"A policy belongs to a class of modules, such as ps.Linear, and not to {cls!r}. For one module alone, derive a "
-            "class from its class, and give that the policy."
+            f"A policy belongs to a class of modules, such as ps.Linear, and not to {cls!r}. For"
+            " one module alone, derive a class from its class, and give that the policy."
         )
 
 
@@ -133,9 +137,14 @@ def _check(cls: Any, policy: Any) -> None:
     _check_class(cls)
     if policy is None:
         raise PolicyError(
-            f"None is not a policy. `ps.mixed_precision.clear_policy({cls.__name__})` takes a policy away."
+            f"None is not a policy. `ps.mixed_precision.clear_policy({cls.__name__})` takes a"
+            " policy away."
         )
-    missing = [name for name in ("param_dtype", "cast_to_compute", "cast_to_output") if not hasattr(policy, name)]
+    missing = [
+        name
+        for name in ("param_dtype", "cast_to_compute", "cast_to_output")
+        if not hasattr(policy, name)
+    ]
     if missing:
         raise PolicyError(
             f"{policy!r} is not a policy: it has no {', '.join(missing)}. Make one with "
@@ -143,7 +152,8 @@ def _check(cls: Any, policy: Any) -> None:
         )
     if cls is Module:
         warnings.warn(
-            "A policy of ps.Module itself changes nothing, since classes do not inherit policies. Give it to the class of "
-            "the outermost module: it holds for the modules used in that one too.",
+            "A policy of ps.Module itself changes nothing, since classes do not inherit policies."
+            " Give it to the class of the outermost module: it holds for the modules used in that"
+            " one too.",
             stacklevel=3,
         )

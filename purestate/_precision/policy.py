@@ -31,8 +31,8 @@ class PolicyLike(Protocol):
 class Policy:
     """Which floating point type parameters are kept in, a module computes in, and it returns.
 
-    Arrays of other types, such as integers, masks and keys, and Python's numbers are never cast. Micikevicius et al.
-    2018, arXiv:1710.03740.
+    Arrays of other types, such as integers, masks and keys, and Python's numbers are never cast.
+    Micikevicius et al. 2018, arXiv:1710.03740.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> policy = ps.mixed_precision.Policy(jnp.float32, jnp.bfloat16, jnp.float32)
@@ -55,7 +55,9 @@ class Policy:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _floating_dtype(field.name, getattr(self, field.name)))
+            object.__setattr__(
+                self, field.name, _floating_dtype(field.name, getattr(self, field.name))
+            )
 
     @classmethod
     def parse(cls, policy_name: str) -> "Policy":
@@ -138,10 +140,11 @@ class Policy:
 def get_named_policy(policy_name: str) -> Policy:
     """Makes a policy of its name.
 
-    A name is one dtype for all three, or some of "params=...", "compute=..." and "output=...", also written "p=...",
-    "c=..." and "o=...", with commas between. What is left out: params are float32, compute is as params, output as compute.
-    A dtype is "float64", "float32", "float16", "bfloat16", or short "f64", "f32", "f16", "bf16"; also "full"
-    (float32), and "half": bfloat16 on a TPU, float16 elsewhere. These are the names that jmp has.
+    A name is one dtype for all three, or some of "params=...", "compute=..." and "output=...", also
+    written "p=...", "c=..." and "o=...", with commas between. What is left out: params are float32,
+    compute is as params, output as compute. A dtype is "float64", "float32", "float16", "bfloat16",
+    or short "f64", "f32", "f16", "bf16"; also "full" (float32), and "half": bfloat16 on a TPU,
+    float16 elsewhere. These are the names that jmp has.
 
     >>> import purestate as ps
     >>> print(ps.mixed_precision.get_named_policy("c=bf16"))
@@ -183,7 +186,8 @@ def _parse(policy_name: str) -> tuple[Any, Any, Any]:
         part = _PARTS.get(part, part)
         if part not in _PARTS.values():
             raise PolicyError(
-                f"{part!r} in the policy {policy_name!r} is not a part of a policy: these are params, compute and output."
+                f"{part!r} in the policy {policy_name!r} is not a part of a policy: these are"
+                " params, compute and output."
             )
         dtypes[part] = _named_dtype(dtype_name, policy_name)
     params = dtypes.get("params", jnp.float32)
@@ -196,19 +200,24 @@ def _named_dtype(dtype_name: str, policy_name: str) -> Any:
         return jnp.bfloat16 if jax.local_devices()[0].platform == "tpu" else jnp.float16
     if dtype_name not in _DTYPES:
         raise PolicyError(
-            f"{dtype_name!r} in the policy {policy_name!r} is no dtype it can have: these are {', '.join(_DTYPES)} and half. "
-            'An example: "params=float32,compute=bfloat16,output=float32".'
+            f"{dtype_name!r} in the policy {policy_name!r} is no dtype it can have: these are"
+            f" {', '.join(_DTYPES)} and half. An example:"
+            ' "params=float32,compute=bfloat16,output=float32".'
         )
     return _DTYPES[dtype_name]
 
 
 def _floating_dtype(name: str, dtype: Any) -> Any:
     try:
-        if dtype is not None and jnp.issubdtype(dtype, jnp.floating):  # NumPy takes None for float64
+        if dtype is not None and jnp.issubdtype(
+            dtype, jnp.floating
+        ):  # NumPy takes None for float64
             return jnp.dtype(dtype)
     except TypeError:
         pass
-    raise PolicyError(f"{name} of a policy has to be a floating point type, such as jnp.bfloat16, not {dtype!r}.")
+    raise PolicyError(
+        f"{name} of a policy has to be a floating point type, such as jnp.bfloat16, not {dtype!r}."
+    )
 
 
 def _cast_floating(tree: Any, dtype: Any) -> Any:

@@ -2,12 +2,13 @@
 
 Three places are asked, the nearest first:
 
-    the context       what `push_policy` has set, until its `with` block ends: not seen by other threads and tasks
+    the context       what `push_policy` has set, until its `with` block ends: not seen by other
+      threads and tasks
     the thread        what `set_policy` has set in a thread other than the main one
     the main thread   what `set_policy` has set there: seen by all threads
 
-A context alone would not do: a notebook runs each cell in a context of its own, and a policy set in one cell has to be
-there in the next.
+A context alone would not do: a notebook runs each cell in a context of its own, and a policy set in
+one cell has to be there in the next.
 """
 
 import threading

@@ -27,7 +27,8 @@ def transform_and_run(
 
     Args:
       f: a function, often a test.
-      seed: what the random keys are made from; `init` gets this one, `apply` the next; None for no keys.
+      seed: what the random keys are made from; `init` gets this one, `apply` the next; None for no
+        keys.
       run_apply: whether `apply` runs too.
       jax_transform: applied to `init` and `apply`, such as `jax.jit`.
       map_rng: applied to the keys, such as to have one for each device under `jax.pmap`.
@@ -37,7 +38,11 @@ def transform_and_run(
     """
     if f is None:
         return functools.partial(
-            transform_and_run, seed=seed, run_apply=run_apply, jax_transform=jax_transform, map_rng=map_rng
+            transform_and_run,
+            seed=seed,
+            run_apply=run_apply,
+            jax_transform=jax_transform,
+            map_rng=map_rng,
         )
 
     @functools.wraps(f)

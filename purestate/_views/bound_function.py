@@ -13,11 +13,22 @@ import jax
 
 from purestate._core.module import Module
 from purestate._core.set_up_module import SetUpModule
-from purestate._core.transform import Transformed, TransformedWithState, original_function, transform_with_state
+from purestate._core.transform import (
+    Transformed,
+    TransformedWithState,
+    original_function,
+    transform_with_state,
+)
 from purestate._core.transform_with_collections import TransformedWithCollections
 from purestate._views.errors import ViewTypeError
 
-MODE_ARGUMENTS = {"is_training": True, "training": True, "train": True, "inference_mode": False, "inference": False}
+MODE_ARGUMENTS = {
+    "is_training": True,
+    "training": True,
+    "train": True,
+    "inference_mode": False,
+    "inference": False,
+}
 """Arguments that say whether a call trains, and whether True means that it does."""
 
 Step = str | tuple[Any]
@@ -27,7 +38,8 @@ Step = str | tuple[Any]
 class Call:
     """What is asked of a model: to call it or a part of it, or to return that part.
 
-    `attributes` are plain attributes that earlier calls changed, by their paths; `changed` are those that this one does.
+    `attributes` are plain attributes that earlier calls changed, by their paths; `changed` are
+    those that this one does.
     """
 
     __slots__ = ("attributes", "changed", "is_call", "path", "training")
@@ -64,9 +76,15 @@ class BoundFunction:
         """Whether it, or a method of its module, has an argument that says whether a call trains."""
         if self.module_class is None:
             return _mode_argument(original(self.source)) is not None
-        methods = (getattr(self.module_class, name) for name in dir(self.module_class) if not name.startswith("_"))
+        methods = (
+            getattr(self.module_class, name)
+            for name in dir(self.module_class)
+            if not name.startswith("_")
+        )
         return any(
-            _mode_argument(method) is not None for method in (self.module_class.__call__, *methods) if callable(method)
+            _mode_argument(method) is not None
+            for method in (self.module_class.__call__, *methods)
+            if callable(method)
         )
 
     def __reduce__(self) -> Any:
@@ -89,7 +107,9 @@ def bound_function(source: Any) -> BoundFunction:
 
 def original(source: Any) -> Any:
     """The function that a transformed pair was made from, or the function itself."""
-    return original_function(source.init if isinstance(source, TransformedWithCollections) else source)
+    return original_function(
+        source.init if isinstance(source, TransformedWithCollections) else source
+    )
 
 
 # How each kind is applied
@@ -97,15 +117,20 @@ def original(source: Any) -> Any:
 
 def _over_collections(pair: TransformedWithCollections) -> Callable[..., Any]:
     def apply(params: Any, state: Any, key: Any, call: Call, *args: Any, **kwargs: Any) -> Any:
-        # Of the collections that there are, all may change. Another would be lost, or grow, with each call.
+        # Of the collections that there are, all may change. Another would be lost, or grow, with
+        # each call.
         kwargs = _with_mode(original(pair), call.training, args, kwargs)
-        out, new = pair.apply({"params": params, **state}, key, *args, mutable=["params", *state], **kwargs)
+        out, new = pair.apply(
+            {"params": params, **state}, key, *args, mutable=["params", *state], **kwargs
+        )
         return out, new["params"], {name: new[name] for name in state}
 
     return apply
 
 
-def _over_pair(pair: Transformed[..., Any] | TransformedWithState[..., Any], with_call: bool = False) -> Any:
+def _over_pair(
+    pair: Transformed[..., Any] | TransformedWithState[..., Any], with_call: bool = False
+) -> Any:
     has_state, takes_key = isinstance(pair, TransformedWithState), _takes_key(pair)
 
     def apply(params: Any, state: Any, key: Any, call: Call, *args: Any, **kwargs: Any) -> Any:
@@ -114,7 +139,11 @@ def _over_pair(pair: Transformed[..., Any] | TransformedWithState[..., Any], wit
         else:
             kwargs = _with_mode(original(pair), call.training, args, kwargs)
         leading = (params, state) if has_state else (params,)
-        out = pair.apply(*leading, key, *args, **kwargs) if takes_key else pair.apply(*leading, *args, **kwargs)  # pyright: ignore
+        out = (
+            pair.apply(*leading, key, *args, **kwargs)
+            if takes_key
+            else pair.apply(*leading, *args, **kwargs)
+        )  # pyright: ignore
         return (out[0], params, out[1]) if has_state else (out, params, {})
 
     return apply
@@ -191,7 +220,13 @@ def _plain_attributes(module: Module) -> Iterator[tuple[tuple[Step, ...], Any]]:
 
 def holds_modules(value: Any) -> bool:
     """Whether a value is a list, tuple or dict with modules in it."""
-    items: Any = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    items: Any = (
+        value.values()
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, (list, tuple))
+        else ()
+    )
     return any(isinstance(item, Module) or holds_modules(item) for item in items)
 
 
@@ -201,15 +236,17 @@ def _class_that_is_made(f: Any) -> type[Module] | None:
     if isinstance(f, type) and issubclass(f, Module):
         if needed:
             raise ViewTypeError(
-                f"`ps.bind({f.__name__}, ...)`: {f.__name__} cannot be made without {', '.join(map(repr, needed))}. "
-                f"Write `ps.bind(lambda: {f.__name__}(...), ...)`."
+                f"`ps.bind({f.__name__}, ...)`: {f.__name__} cannot be made without"
+                f" {', '.join(map(repr, needed))}. Write `ps.bind(lambda: {f.__name__}(...), ...)`."
             )
         return f
     if needed is None or needed:
         return None
     found: list[Any] = []
     try:
-        jax.eval_shape(transform_with_state(lambda: found.append(type(f()))).init, jax.random.key(0))
+        jax.eval_shape(
+            transform_with_state(lambda: found.append(type(f()))).init, jax.random.key(0)
+        )
     except Exception:
         return None  # it is a function of something, then
     return found[-1] if issubclass(found[-1], Module) else None
@@ -221,7 +258,11 @@ def _needed_arguments(f: Any) -> list[str] | None:
         parameters = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):
         return None
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
 
 
 # Training or not

@@ -1,8 +1,9 @@
 """`bind`: a model object that holds its parameters, state and key, over the same pure functions.
 
-It is a pytree. What it holds are its leaves, what it is made of (the function, whether it trains, what is frozen) is static. A
-call is `apply` with what it holds; the new state and key are put in their places. So it behaves as objects of Treex, MLAX and
-Equinox do: what a jitted function changes in it comes out with it, or is gone.
+It is a pytree. What it holds are its leaves, what it is made of (the function, whether it trains,
+what is frozen) is static. A call is `apply` with what it holds; the new state and key are put in
+their places. So it behaves as objects of Treex, MLAX and Equinox do: what a jitted function changes
+in it comes out with it, or is gone.
 """
 
 import dataclasses
@@ -64,7 +65,8 @@ class Model:
 
     Attributes:
       params: `{module: {name: array}}`.
-      state: likewise, as of the last call; for `transform_with_collections`, `{collection: {module: {name: array}}}`.
+      state: likewise, as of the last call; for `transform_with_collections`, `{collection: {module:
+        {name: array}}}`.
       rng: the key, or keys by stream, that the next call splits; or None.
       training: what calls are told by default; None where nothing was said.
     """
@@ -95,7 +97,8 @@ class Model:
           What the function returns.
 
         Raises:
-          JaxUsageError: the model comes from outside of a JAX transform, and would be changed inside it.
+          JaxUsageError: the model comes from outside of a JAX transform, and would be changed
+            inside it.
           ViewError: some of its parameters are left out, as `parameters()` and `filter()` do.
         """
         return self._run((), args, kwargs)
@@ -109,8 +112,9 @@ class Model:
             for value in bundle.values()
         ):
             raise ViewError(
-                "This model has holes where parameters or state were left out (by `parameters`, `filter` or `partition`), so it "
-                "cannot be called. Put it together first: `model.update(part)`."
+                "This model has holes where parameters or state were left out (by `parameters`,"
+                " `filter` or `partition`), so it cannot be called. Put it together first:"
+                " `model.update(part)`."
             )
         rng, key = _split(self.rng)
         call = Call(path, True, static)
@@ -119,17 +123,19 @@ class Model:
         except MissingRNGError as error:
             if key is None:
                 error.add_note(
-                    "This is a model without a key. Give it one: ps.bind(f, params, state, jax.random.key(0))."
+                    "This is a model without a key. Give it one: ps.bind(f, params, state,"
+                    " jax.random.key(0))."
                 )
             raise
         if trace_guard.current_trace_state() != self._born and not trace_guard.outlives_trace(
             (params, state, rng, list(call.changed.values())), self._born
         ):
             raise JaxUsageError(
-                "A model was called inside a JAX transform (jax.jit, jax.grad, ...) that it was not given to, so that its new "
-                "state would be a dead tracer outside. Pass the model as an argument, and return it: "
-                "`def step(model, x): y = model(x); return y, model`. Under jax.grad, an argument that is not differentiated is "
-                "still the one from outside: call `model.update(params)`, or `model.copy()`."
+                "A model was called inside a JAX transform (jax.jit, jax.grad, ...) that it was not"
+                " given to, so that its new state would be a dead tracer outside. Pass the model as"
+                " an argument, and return it: `def step(model, x): y = model(x); return y, model`."
+                " Under jax.grad, an argument that is not differentiated is still the one from"
+                " outside: call `model.update(params)`, or `model.copy()`."
             )
         for where, value in call.changed.items():
             _check_hashable("A model", ".".join(map(str, where)), value)
@@ -146,7 +152,9 @@ class Model:
 
     # Parts
 
-    def _with(self, *, rng: Any = _SAME, params: Any = _SAME, state: Any = _SAME, **changes: Any) -> "Model":
+    def _with(
+        self, *, rng: Any = _SAME, params: Any = _SAME, state: Any = _SAME, **changes: Any
+    ) -> "Model":
         """Returns another model, which has no dict in common with this one."""
         return Model(
             dataclasses.replace(self._static, **changes) if changes else self._static,
@@ -175,7 +183,8 @@ class Model:
         """
         params = {
             module: {
-                name: _holes(value) if self._is_frozen(module, name, value) else value for name, value in bundle.items()
+                name: _holes(value) if self._is_frozen(module, name, value) else value
+                for name, value in bundle.items()
             }
             for module, bundle in self.params.items()
         }
@@ -190,8 +199,8 @@ class Model:
         """Returns a model with other values where `part` has any.
 
         Args:
-          part: a model with holes, as `parameters()` and the like return; or plain params, `{module: {name: array}}`. A hole
-            keeps the old value.
+          part: a model with holes, as `parameters()` and the like return; or plain params,
+            `{module: {name: array}}`. A hole keeps the old value.
 
         Returns:
           A new model. This one stays as it is.
@@ -202,7 +211,8 @@ class Model:
         if not isinstance(part, Model):
             if not isinstance(part, Mapping):
                 raise ViewTypeError(
-                    f"`model.update` takes a model or params, {{module: {{name: array}}}}, but got {outline(part)}."
+                    "`model.update` takes a model or params, {module: {name: array}}, but got"
+                    f" {outline(part)}."
                 )
             return self._with(params=_filled(_as_bundle(part, "part"), self.params, "params"))
         return self._with(
@@ -217,8 +227,9 @@ class Model:
         """Returns a model with the arrays that `f` chooses, and holes for the others.
 
         Args:
-          f: `f(leaf)`, or a predicate of `ps.surgery`, asked of parameters and state; or "params", "state" or "rng", or for
-            `transform_with_collections` the name of a collection. State includes the key.
+          f: `f(leaf)`, or a predicate of `ps.surgery`, asked of parameters and state; or "params",
+            "state" or "rng", or for `transform_with_collections` the name of a collection. State
+            includes the key.
           inverse: whether to choose the others instead.
 
         Returns:
@@ -241,7 +252,10 @@ class Model:
         if isinstance(f, str):
             parts = self._by_name(f)
         else:
-            parts = (*(holes.partition(tree, f) for tree in (self.params, self.state)), (None, self.rng))
+            parts = (
+                *(holes.partition(tree, f) for tree in (self.params, self.state)),
+                (None, self.rng),
+            )
         (params, other_params), (state, other_state), (rng, other_rng) = parts
         return (
             self._with(params=params, state=state, rng=rng),
@@ -252,8 +266,9 @@ class Model:
         collections: Any = self.state if self._static.f.has_collections else {}
         if name not in ("params", "state", "rng", *collections):
             raise ViewError(
-                f"`model.filter({name!r})`: a name has to be one of {', '.join(['params', 'state', 'rng', *collections])}; for "
-                "others give a predicate, such as ps.surgery.glob('encoder/*')."
+                f"`model.filter({name!r})`: a name has to be one of"
+                f" {', '.join(['params', 'state', 'rng', *collections])}; for others give a"
+                " predicate, such as ps.surgery.glob('encoder/*')."
             )
 
         def parts(tree: Any, is_chosen: bool) -> tuple[Any, Any]:
@@ -261,7 +276,10 @@ class Model:
 
         if collections:
             each = {c: parts(bundle, name in (c, "state")) for c, bundle in collections.items()}
-            state = ({c: part for c, (part, _) in each.items()}, {c: part for c, (_, part) in each.items()})
+            state = (
+                {c: part for c, (part, _) in each.items()},
+                {c: part for c, (_, part) in each.items()},
+            )
         else:
             state = parts(self.state, name == "state")
         rng = (self.rng, None) if name in ("state", "rng") else (None, self.rng)
@@ -289,8 +307,9 @@ class Model:
     def _in_mode(self, training: bool) -> "Model":
         if not self._static.f.has_mode():
             raise ViewError(
-                f"`model.{'train' if training else 'eval'}()`: the function has no argument for it. Give it one of "
-                f"{', '.join(MODE_ARGUMENTS)}, and pass that on to BatchNorm, Dropout and the like."
+                f"`model.{'train' if training else 'eval'}()`: the function has no argument for it."
+                f" Give it one of {', '.join(MODE_ARGUMENTS)}, and pass that on to BatchNorm,"
+                " Dropout and the like."
             )
         return self._with(training=training)
 
@@ -298,8 +317,9 @@ class Model:
         """Returns a copy that has fewer `trainable_parameters()`.
 
         Args:
-          predicate: which are frozen, besides those that are: a glob of full names, such as `"encoder/*"`; a predicate of
-            `ps.surgery`; or `predicate(module, name, value)`. By default all.
+          predicate: which are frozen, besides those that are: a glob of full names, such as
+            `"encoder/*"`; a predicate of `ps.surgery`; or `predicate(module, name, value)`. By
+            default all.
         """
         return self._with(frozen=(*self._static.frozen, predicate))
 
@@ -314,11 +334,20 @@ class Model:
     def __repr__(self) -> str:
         count = sum(x.size for x in jax.tree.leaves(self.params) if hasattr(x, "size"))
         name = getattr(original(self._static.f.source), "__name__", "?")
-        return f"Model({name}, {count:,} parameters in {len(self.params)} modules, state in {len(self.state)})"
+        return (
+            f"Model({name}, {count:,} parameters in {len(self.params)} modules, state in"
+            f" {len(self.state)})"
+        )
 
 
 def _flatten_with_keys(model: Model) -> Any:
-    keys = (jax.tree_util.GetAttrKey("params"), model.params), (jax.tree_util.GetAttrKey("state"), model.state)
+    keys = (
+        (jax.tree_util.GetAttrKey("params"), model.params),
+        (
+            jax.tree_util.GetAttrKey("state"),
+            model.state,
+        ),
+    )
     return (*keys, (jax.tree_util.GetAttrKey("rng"), model.rng)), model._static
 
 
@@ -358,7 +387,9 @@ class _Member:
 
 
 def _shown(path: tuple[Step, ...]) -> str:
-    return "".join(f"[{step[0]!r}]" if isinstance(step, tuple) else f".{step}" for step in path).removeprefix(".")
+    return "".join(
+        f"[{step[0]!r}]" if isinstance(step, tuple) else f".{step}" for step in path
+    ).removeprefix(".")
 
 
 def _member(model: Model, path: tuple[Step, ...]) -> Any:
@@ -366,14 +397,16 @@ def _member(model: Model, path: tuple[Step, ...]) -> Any:
     static: _Static = object.__getattribute__(model, "_static")
     if static.f.module_class is None:
         raise ViewAttributeError(
-            f"This model has no attribute {path[0]!r}. Methods and submodules can be reached where the model is made of a module: "
-            "`ps.bind(Net, params, state)`, or `ps.bind(lambda: Net(...), params, state)`."
+            f"This model has no attribute {path[0]!r}. Methods and submodules can be reached where"
+            " the model is made of a module: `ps.bind(Net, params, state)`, or `ps.bind(lambda:"
+            " Net(...), params, state)`."
         )
     try:
         found, *_ = static.f.apply(model.params, model.state, None, Call(path, False, static))
     except AttributeError as error:
         raise ViewAttributeError(
-            f"{_shown(path)!r} was not found in the module that this model is made of: {str(error).partition(chr(10))[0]}."
+            f"{_shown(path)!r} was not found in the module that this model is made of:"
+            f" {str(error).partition(chr(10))[0]}."
         ) from None
     if callable(found) or isinstance(found, Container) or holds_modules(found):
         return _Member(model, path)
@@ -391,8 +424,9 @@ def bind(
 ) -> Model:
     """Returns a model object of a function, its parameters, state and key.
 
-    It is a pytree, so that it goes through `jax.jit`, `jax.grad`, `jax.vmap` and `jax.lax.scan`. A call updates the state
-    and the key of that object. What is changed inside a jitted function stays there, unless the model is returned.
+    It is a pytree, so that it goes through `jax.jit`, `jax.grad`, `jax.vmap` and `jax.lax.scan`. A
+    call updates the state and the key of that object. What is changed inside a jitted function
+    stays there, unless the model is returned.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> class Net(ps.Module):
@@ -411,34 +445,46 @@ def bind(
     (1, (3, 1))
 
     Args:
-      f: what `transform`, `transform_with_state` or `transform_with_collections` returned, or a function; or a module class, or a
-        function without arguments that returns a module, whose methods and submodules can then be reached.
-      params: as `init` returns them; of `transform_with_collections`, all variables. Then all collections that are there may
-        change in a call, params too.
+      f: what `transform`, `transform_with_state` or `transform_with_collections` returned, or a
+        function; or a module class, or a function without arguments that returns a module, whose
+        methods and submodules can then be reached.
+      params: as `init` returns them; of `transform_with_collections`, all variables. Then all
+        collections that are there may change in a call, params too.
       state: likewise.
       rng: a key for calls to draw from, an int, a dict of keys by stream, or None.
       specs: what `ps.specs` returned; tells which parameters are not trainable.
-      strict: whether attributes of the module that cannot be hashed are an error, too. Arrays always are.
+      strict: whether attributes of the module that cannot be hashed are an error, too. Arrays
+        always are.
 
     Returns:
       A `Model`.
 
     Raises:
-      ViewTypeError: `f` is no function, `params` or `state` is no dict, or the module keeps an array as a plain attribute.
+      ViewTypeError: `f` is no function, `params` or `state` is no dict, or the module keeps an
+        array as a plain attribute.
     """
-    if not (callable(f) or isinstance(f, (Transformed, TransformedWithState, TransformedWithCollections))):
-        raise ViewTypeError(f"`ps.bind` takes a function or a transformed one, but got {outline(f)}.")
+    if not (
+        callable(f)
+        or isinstance(f, (Transformed, TransformedWithState, TransformedWithCollections))
+    ):
+        raise ViewTypeError(
+            f"`ps.bind` takes a function or a transformed one, but got {outline(f)}."
+        )
     for name, value in (("params", params), ("state", state)):
         if (value is not None or name == "params") and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ViewTypeError(
-                f"`ps.bind(f, params, state, rng)`: {name} has to be {{module: {{name: array}}}}, but it is {outline(value)}."
+                f"`ps.bind(f, params, state, rng)`: {name} has to be {{module: {{name: array}}}},"
+                f" but it is {outline(value)}."
             )
     bound = bound_function(f)
     if not bound.has_collections:
         params, state = _as_bundle(params, "params"), _as_bundle(state or {}, "state")
     else:
         variables = params if state is None else {"params": params, **state}
-        bundles = {c: _as_bundle(b if isinstance(b, Mapping) else {c: b}, repr(c)) for c, b in variables.items()}
+        bundles = {
+            c: _as_bundle(b if isinstance(b, Mapping) else {c: b}, repr(c))
+            for c, b in variables.items()
+        }
         params, state = bundles.pop("params", {}), bundles
     rng = jax.tree.map(lambda key: jax.random.key(key) if isinstance(key, int) else key, rng)
     if bound.module_class is not None:
@@ -455,7 +501,9 @@ def bind(
     return Model(_Static(bound, untrainable=untrainable), params, state, rng)
 
 
-def _check_attributes(make: Callable[[], Any], params: Any, state: Any, rng: Any, strict: bool) -> None:
+def _check_attributes(
+    make: Callable[[], Any], params: Any, state: Any, rng: Any, strict: bool
+) -> None:
     def look() -> None:
         module = make()
         for name, value in vars(module).items():
@@ -463,8 +511,9 @@ def _check_attributes(make: Callable[[], Any], params: Any, state: Any, rng: Any
                 continue
             if any(isinstance(leaf, (jax.Array, np.ndarray)) for leaf in jax.tree.leaves(value)):
                 raise ViewTypeError(
-                    f"{type(module).__name__} keeps an array as the plain attribute {name!r}. It would be part of what the model "
-                    "is made of, where arrays cannot be compared. Make it state or a parameter: ps.state_attr, ps.param_attr."
+                    f"{type(module).__name__} keeps an array as the plain attribute {name!r}. It"
+                    " would be part of what the model is made of, where arrays cannot be compared."
+                    " Make it state or a parameter: ps.state_attr, ps.param_attr."
                 )
             if strict:
                 _check_hashable(type(module).__name__, name, value)
@@ -477,8 +526,9 @@ def _check_hashable(owner: str, name: str, value: Any) -> None:
         hash(value)
     except TypeError:
         raise ViewTypeError(
-            f"{owner} has the hyperparameter {name!r} of type {type(value).__name__}, which cannot be hashed, so that jax.jit "
-            "cannot know whether it has changed. Use a tuple, a frozenset or the like."
+            f"{owner} has the hyperparameter {name!r} of type {type(value).__name__}, which cannot"
+            " be hashed, so that jax.jit cannot know whether it has changed. Use a tuple, a"
+            " frozenset or the like."
         ) from None
 
 
@@ -500,8 +550,9 @@ def _as_bundle(bundle: Any, what: str) -> Bundle:
     wrong = [value for value in bundle.values() if not isinstance(value, Mapping)]
     if wrong:
         raise ViewTypeError(
-            f"`ps.bind`: {what} has to be {{module: {{name: array}}}}, but it has {outline(wrong[0])} where a dict should be. Of "
-            "`transform_with_collections` it takes all variables, {'params': params, **others}."
+            f"`ps.bind`: {what} has to be {{module: {{name: array}}}}, but it has"
+            f" {outline(wrong[0])} where a dict should be. Of `transform_with_collections` it takes"
+            " all variables, {'params': params, **others}."
         )
     return {module: dict(values) for module, values in bundle.items()}
 
@@ -518,5 +569,9 @@ def _filled(part: Any, old: Any, what: str) -> Any:
     """Returns `part` with the old values in its holes."""
     where = difference(part, old, ("what is given", "the model"))
     if where is not None:
-        raise ViewError(f"`model.update`: the {what} have another structure than the model's: {where}.")
-    return jax.tree.map(lambda new, before: before if new is None else new, part, old, is_leaf=is_hole)
+        raise ViewError(
+            f"`model.update`: the {what} have another structure than the model's: {where}."
+        )
+    return jax.tree.map(
+        lambda new, before: before if new is None else new, part, old, is_leaf=is_hole
+    )

@@ -39,7 +39,9 @@ def _like(tree: Any, plain: Any) -> Any:
     """The inverse of `_plain`: models where `tree` has them."""
     if not any(map(_is_model, jax.tree.leaves(tree, is_leaf=_is_model))):
         return plain
-    return jax.tree.map(lambda x, new: x._with(params=new) if _is_model(x) else new, tree, plain, is_leaf=_is_model)
+    return jax.tree.map(
+        lambda x, new: x._with(params=new) if _is_model(x) else new, tree, plain, is_leaf=_is_model
+    )
 
 
 def _step(
@@ -54,9 +56,11 @@ def _step(
 
 
 def _first_state(tx: Any, params: Any) -> Any:
-    # Without the weak types that parameters may have: the first step takes them away, and would be traced again for that.
+    # Without the weak types that parameters may have: the first step takes them away, and would be
+    # traced again for that.
     return jax.tree.map(
-        lambda x: jnp.asarray(x, x.dtype) if getattr(x, "weak_type", False) else x, tx.init(_plain(params))
+        lambda x: jnp.asarray(x, x.dtype) if getattr(x, "weak_type", False) else x,
+        tx.init(_plain(params)),
     )
 
 
@@ -65,25 +69,33 @@ def _check(params: Any, grads: Any, apply_updates: bool, size: int | None = None
     given = jax.tree.structure(grads).num_leaves
     if size is not None and given != size:
         raise ViewError(
-            f"`Optimizer.update`: the optimizer was initialized with {size} arrays, but grads have {given}. Call `init` with the "
-            "params, or that part of them, that the gradients are of."
+            f"`Optimizer.update`: the optimizer was initialized with {size} arrays, but grads have"
+            f" {given}. Call `init` with the params, or that part of them, that the gradients"
+            " are of."
         )
     if params is None:
         if apply_updates:
             raise ViewError(
-                "`Optimizer.update(grads)` was given no params to update. Write `update(grads, params)`, or "
-                "`update(grads, apply_updates=False)` for the updates alone."
+                "`Optimizer.update(grads)` was given no params to update. Write `update(grads,"
+                " params)`, or `update(grads, apply_updates=False)` for the updates alone."
             )
         return
     if jax.tree.structure(params) != jax.tree.structure(grads):
-        where = difference(grads, params, ("grads", "params")) or "they have holes, None, in different places"
-        raise ViewError(f"`Optimizer.update(grads, params)`: grads and params have different structures: {where}.")
+        where = (
+            difference(grads, params, ("grads", "params"))
+            or "they have holes, None, in different places"
+        )
+        raise ViewError(
+            "`Optimizer.update(grads, params)`: grads and params have different structures:"
+            f" {where}."
+        )
 
 
 def _check_transformation(tx: Any) -> None:
     if not (hasattr(tx, "init") and hasattr(tx, "update")):
         raise ViewTypeError(
-            f"`ps.Optimizer` takes an optax optimizer, such as optax.adam(1e-3), but got {kind_of(tx)}."
+            "`ps.Optimizer` takes an optax optimizer, such as optax.adam(1e-3), but got"
+            f" {kind_of(tx)}."
         )
 
 
@@ -108,7 +120,9 @@ class OptimizerModule(Module):
             set_state("opt_state", _first_state(self.tx, params))
         return self
 
-    def update(self, grads: Any, params: Any = None, apply_updates: bool = True, **extra: Any) -> Any:
+    def update(
+        self, grads: Any, params: Any = None, apply_updates: bool = True, **extra: Any
+    ) -> Any:
         """Takes a step, and keeps the new state.
 
         Args:
@@ -127,7 +141,8 @@ class OptimizerModule(Module):
         if not has_state("opt_state"):
             if params is None:
                 raise ViewError(
-                    f"The optimizer {self.module_name!r} has no state yet: call `init(params)`, or give `update` the params."
+                    f"The optimizer {self.module_name!r} has no state yet: call `init(params)`, or"
+                    " give `update` the params."
                 )
             set_state("opt_state", _first_state(self.tx, params))
         out, opt_state = _step(self.tx, grads, get_state("opt_state"), params, apply_updates, extra)
@@ -193,7 +208,9 @@ class Optimizer:
         Returns:
           A new optimizer.
         """
-        return _made(self.tx, _first_state(self.tx, params), jax.tree.structure(_plain(params)).num_leaves)
+        return _made(
+            self.tx, _first_state(self.tx, params), jax.tree.structure(_plain(params)).num_leaves
+        )
 
     def update(
         self, grads: Any, params: Any = None, apply_updates: bool = True, **extra: Any
@@ -213,7 +230,10 @@ class Optimizer:
           ViewError: `init` was not called, or `grads` and `params` do not fit.
         """
         if self._size is None:
-            raise ViewError("This Optimizer has no state yet. Write `opt = ps.Optimizer(tx).init(params)` first.")
+            raise ViewError(
+                "This Optimizer has no state yet. Write `opt = ps.Optimizer(tx).init(params)`"
+                " first."
+            )
         _check(params, grads, apply_updates, self._size)
         out, opt_state = _step(self.tx, grads, self.opt_state, params, apply_updates, extra)
         return out, _made(self.tx, opt_state, self._size)
@@ -235,7 +255,10 @@ class Optimizer:
         return _made, (self.tx, self.opt_state, self._size)
 
     def __repr__(self) -> str:
-        return f"Optimizer({self.tx!r}, {'without a state' if self._size is None else f'of {self._size} arrays'})"
+        return (
+            f"Optimizer({self.tx!r},"
+            f" {'without a state' if self._size is None else f'of {self._size} arrays'})"
+        )
 
 
 def _made(tx: Any, opt_state: Any, size: int | None) -> Optimizer:
@@ -294,7 +317,9 @@ class GradientDescentOptimizer:
           A new optimizer. This one stays as it is.
         """
         rate = self._learning_rate
-        target = jax.tree.map(lambda p, g: jnp.asarray(p - rate * g, jnp.asarray(p).dtype), self.target, grads)
+        target = jax.tree.map(
+            lambda p, g: jnp.asarray(p - rate * g, jnp.asarray(p).dtype), self.target, grads
+        )
         return GradientDescentOptimizer(target, rate)
 
     def tree_flatten(self) -> Any:

@@ -128,7 +128,9 @@ PLACES = {
     "initializer": lambda: ps.get_parameter("w", [], init=raising),
     "state initializer": lambda: ps.get_state("s", [], init=raising),
     "scan": lambda: ps.scan(lambda c, x: raising(), X, X),
-    "scanned": lambda: ps.scan(lambda c, x: (c, raising()) if isinstance(c, jax.core.Tracer) else (c, None), X, X),
+    "scanned": lambda: ps.scan(
+        lambda c, x: (c, raising()) if isinstance(c, jax.core.Tracer) else (c, None), X, X
+    ),
     "cond": lambda: ps.cond(True, raising, lambda x: x, X),
     "switch": lambda: ps.switch(0, [raising], X),
     "fori_loop": lambda: ps.fori_loop(0, 3, raising, X),

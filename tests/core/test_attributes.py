@@ -22,7 +22,11 @@ class Average(ps.Module):
 
 
 # Input, result, count and total, from ../shared/spec/state.md (treex 0.6.12).
-CALLS = [([[1.0, 2], [3, 4]], 2.5, 4, 10.0), ([10.0, 20], 6.6666665, 6, 40.0), (5.0, 6.428571, 7, 45.0)]
+CALLS = [
+    ([[1.0, 2], [3, 4]], 2.5, 4, 10.0),
+    ([10.0, 20], 6.6666665, 6, 40.0),
+    (5.0, 6.428571, 7, 45.0),
+]
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
@@ -45,7 +49,9 @@ def test_average(jit):
         average = state["average"]
         assert (int(average["count"]), float(average["total"])) == (count, total)
         assert (average["count"].dtype, average["total"].dtype) == (jnp.int32, jnp.float32)
-    assert float(apply(params, first, None, jnp.array(CALLS[0][0]))[0]) == 2.5  # what was given is not changed
+    assert (
+        float(apply(params, first, None, jnp.array(CALLS[0][0]))[0]) == 2.5
+    )  # what was given is not changed
     assert len(traces) == (3 if jit else 4)  # one for each shape
 
 
@@ -53,7 +59,10 @@ def test_two_instances():
     f = ps.transform_with_state(lambda x: (Average()(x), Average()(2 * x)))
     params, state = f.init(None, jnp.ones([2]))
     _, state = f.apply(params, state, None, jnp.ones([2]))
-    assert {name: float(bundle["total"]) for name, bundle in state.items()} == {"average": 2, "average_1": 4}
+    assert {name: float(bundle["total"]) for name, bundle in state.items()} == {
+        "average": 2,
+        "average_1": 4,
+    }
 
 
 class HoldsKey(ps.Module):
@@ -153,7 +162,9 @@ def test_shape_stays():
 
     f = ps.transform_with_state(lambda name: Grows()(name))
     f.init(None, "free")
-    with pytest.raises(ps.errors.ShapeMismatchError, match=r"'grows/x' is declared with shape \(2,\).*\(3,\)"):
+    with pytest.raises(
+        ps.errors.ShapeMismatchError, match=r"'grows/x' is declared with shape \(2,\).*\(3,\)"
+    ):
         f.init(None, "x")
 
 
@@ -166,7 +177,9 @@ class Foo(ps.Module):
     ("attribute", "words"),
     [
         pytest.param(ps.param_attr(init="abc"), "'bar/x'.*str", id="c"),
-        pytest.param(ps.param_attr([], init=lambda *_: "abc"), "'x' of 'bar'.*str", id="c-with-shape"),
+        pytest.param(
+            ps.param_attr([], init=lambda *_: "abc"), "'x' of 'bar'.*str", id="c-with-shape"
+        ),
         pytest.param(ps.param_attr(init=Foo), "'bar/x'.*contains a Module", id="d"),
         pytest.param(ps.state_attr(init="abc"), "'bar/x'.*str", id="f"),
         pytest.param(ps.state_attr([], init=lambda *_: "abc"), "'bar/x'.*str", id="f-with-shape"),
@@ -261,11 +274,15 @@ def test_placeholder_keeps_what_apply_is_given():
     f = ps.transform(lambda x: (lambda net: (net(x), net.scale)[1])(Net([])))
     params = f.init(jax.random.key(0), jnp.ones([1, 3]))
     assert params["net"]["scale"].tolist() == [2, 2, 2]
-    assert f.apply({**params, "net": {"scale": 3 * jnp.ones([3])}}, None, jnp.ones([1, 3])).tolist() == [3, 3, 3]
+    assert f.apply(
+        {**params, "net": {"scale": 3 * jnp.ones([3])}}, None, jnp.ones([1, 3])
+    ).tolist() == [3, 3, 3]
 
 
 def test_misused_set_up():
-    with pytest.raises(ps.errors.ModuleError, match=r"`forward` of 'net' \(Net\) was called before `set_up`"):
+    with pytest.raises(
+        ps.errors.ModuleError, match=r"`forward` of 'net' \(Net\) was called before `set_up`"
+    ):
         ps.transform(lambda x: Net([]).forward(x)).init(None, jnp.ones([1, 3]))
     with pytest.raises(ps.errors.ModuleError, match="needs a method `forward"):
         ps.transform(lambda x: type("Empty", (ps.SetUpModule,), {})()(x)).init(None, 1.0)
@@ -299,7 +316,9 @@ class ZNorm(ps.SetUpModule):
 
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
 def test_parameters_that_change_in_forward(jit):
-    f = ps.transform_with_collections(lambda x, inference_mode: ZNorm()(x, inference_mode=inference_mode))
+    f = ps.transform_with_collections(
+        lambda x, inference_mode: ZNorm()(x, inference_mode=inference_mode)
+    )
     x = jnp.array([[1.0, 2], [3, 6]])
     variables = f.init(None, x, False)
 
@@ -307,7 +326,9 @@ def test_parameters_that_change_in_forward(jit):
         return f.apply(variables, None, x, False, mutable=["params"])
 
     out, updated = (jax.jit(step) if jit else step)(variables, x)
-    np.testing.assert_allclose(out, [[-0.99999505, -0.99999875], [0.99999505, 0.99999875]], rtol=1e-6)
+    np.testing.assert_allclose(
+        out, [[-0.99999505, -0.99999875], [0.99999505, 0.99999875]], rtol=1e-6
+    )
     np.testing.assert_allclose(variables["params"]["z_norm"]["mean"], [0, 0])
     np.testing.assert_allclose(updated["params"]["z_norm"]["mean"], [0.2, 0.4], rtol=1e-6)
     np.testing.assert_allclose(updated["params"]["z_norm"]["var"], [1.0, 1.3], rtol=1e-6)
@@ -323,14 +344,18 @@ def test_getters_see_parameters_that_are_pytrees():
             return self.w["a"].sum()
 
     def f():
-        with ps.custom_getter(lambda next_getter, value, context: next_getter(jax.tree.map(lambda x: 3 * x, value))):
+        with ps.custom_getter(
+            lambda next_getter, value, context: next_getter(jax.tree.map(lambda x: 3 * x, value))
+        ):
             return Tree()()
 
     g = ps.transform(f)
     assert float(g.apply(g.init(None), None)) == 6
 
 
-@pytest.mark.parametrize("declared", [(), ([2], jnp.float32, jnp.ones)], ids=["placeholder", "declared"])
+@pytest.mark.parametrize(
+    "declared", [(), ([2], jnp.float32, jnp.ones)], ids=["placeholder", "declared"]
+)
 def test_what_set_up_sets_is_a_first_value(declared):
     class Centred(ps.SetUpModule):
         mean = ps.state_attr(*declared)
@@ -371,4 +396,7 @@ def test_what_the_constructor_sets_is_a_first_value():
     for x, expected, count, total in CALLS:
         out, state = f.apply(params, state, None, jnp.array(x))
         np.testing.assert_allclose(out, expected, rtol=1e-6)
-        assert (int(state["as_in_the_seed"]["count"]), float(state["as_in_the_seed"]["total"])) == (count, total)
+        assert (int(state["as_in_the_seed"]["count"]), float(state["as_in_the_seed"]["total"])) == (
+            count,
+            total,
+        )

@@ -47,7 +47,10 @@ def problems_of(f, *args, **kwargs):
         ps.check(f)(*args, **kwargs)
     for problem in caught.value.problems:
         assert problem.message in str(caught.value)
-    return {(problem.kind, problem.collection, problem.path): problem.message for problem in caught.value.problems}
+    return {
+        (problem.kind, problem.collection, problem.path): problem.message
+        for problem in caught.value.problems
+    }
 
 
 @pytest.mark.parametrize("is_training", [True, False])
@@ -90,7 +93,9 @@ FAULTS = {
         "int32[1,3], but float32[1,3]",
     ),
     "a wrong number of layers": (
-        jax.tree.map(lambda leaf: leaf[:1] if leaf.shape[0] == 2 and leaf.ndim == 3 else leaf, PARAMS),
+        jax.tree.map(
+            lambda leaf: leaf[:1] if leaf.shape[0] == 2 and leaf.ndim == 3 else leaf, PARAMS
+        ),
         STATE,
         {("shape", "params", f"{next(path for path in PARAMS if 'stack' in path)}/w")},
         "float32[1,3,3], but float32[2,3,3]",
@@ -137,7 +142,14 @@ def test_all_faults_are_told_at_once():
     params = with_value(params, "batch_norm", "scale", np.ones([1, 3], np.int32))
     state = renamed(STATE, "batch_norm/~/mean_ema", "hidden", "hiden")
     found = problems_of(F, params, state, None, X)
-    assert sorted(kind for kind, *_ in found) == ["dtype", "missing", "missing", "shape", "unknown", "unknown"]
+    assert sorted(kind for kind, *_ in found) == [
+        "dtype",
+        "missing",
+        "missing",
+        "shape",
+        "unknown",
+        "unknown",
+    ]
 
 
 def test_state_to_begin_anew_and_state_of_a_call_of_another_kind():
@@ -156,11 +168,20 @@ def test_nothing_is_computed():
         return ps.Linear(2)(x)
 
     pair = ps.transform(f)
-    params = {"linear": {"w": jax.ShapeDtypeStruct([5, 2], "float32"), "b": jax.ShapeDtypeStruct([2], "float32")}}
+    params = {
+        "linear": {
+            "w": jax.ShapeDtypeStruct([5, 2], "float32"),
+            "b": jax.ShapeDtypeStruct([2], "float32"),
+        }
+    }
     assert ps.check(pair)(params, None, jax.ShapeDtypeStruct([4, 5], "float32")) is None
     found = problems_of(pair, params, None, jnp.ones([4, 6]))
     assert found == {
-        ("shape", "params", "linear/w"): "params 'linear/w' has shape float32[5,2], but float32[6,2] is needed."
+        (
+            "shape",
+            "params",
+            "linear/w",
+        ): "params 'linear/w' has shape float32[5,2], but float32[6,2] is needed."
     }
     jax.effects_barrier()
     assert not ran
@@ -168,13 +189,20 @@ def test_nothing_is_computed():
 
 def test_state_that_drifts():
     def grows():
-        ps.set_state("seen", jnp.concatenate([ps.get_state("seen", [2], init=jnp.zeros), jnp.ones([3])]))
+        ps.set_state(
+            "seen", jnp.concatenate([ps.get_state("seen", [2], init=jnp.zeros), jnp.ones([3])])
+        )
         ps.set_state("new", jnp.ones([]))
 
     f = ps.transform_with_state(grows)
-    found = problems_of(f, {}, {"~": {"seen": jnp.zeros([2]), "new": jnp.zeros([], jnp.int32)}}, None)
+    found = problems_of(
+        f, {}, {"~": {"seen": jnp.zeros([2]), "new": jnp.zeros([], jnp.int32)}}, None
+    )
     # What `init` makes first is float32[2], and float32[] for `new`, which is set in it.
-    assert set(found) == {("dtype", "state", "~/new")} | {("drift", "state", "~/seen"), ("drift", "state", "~/new")}
+    assert set(found) == {("dtype", "state", "~/new")} | {
+        ("drift", "state", "~/seen"),
+        ("drift", "state", "~/new"),
+    }
     assert "float32[2], and `apply` makes float32[5]" in found["drift", "state", "~/seen"]
 
 
@@ -191,7 +219,10 @@ def test_every_kind_of_pair():
     variables = collections.init(0, X)
     assert ps.check(collections)(variables, None, X, mutable=True) is None
     assert ps.check(collections)(variables, None, X, False) is None
-    wrong = {**variables, "batch_stats": renamed(variables["batch_stats"], "batch_norm/~/mean_ema", "hidden", "h")}
+    wrong = {
+        **variables,
+        "batch_stats": renamed(variables["batch_stats"], "batch_norm/~/mean_ema", "hidden", "h"),
+    }
     found = problems_of(collections, wrong, None, X, mutable=True)
     assert ("missing", "batch_stats", "batch_norm/~/mean_ema/hidden") in found
 
@@ -215,8 +246,16 @@ def test_each_function_of_a_multi_transform():
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_strict_transforms_check_what_they_are_given(wrap):
     for f, args, wrong in (
-        (ps.transform_with_state(forward, strict=True), (PARAMS, STATE), (FAULTS["an unknown module"][0], STATE)),
-        (ps.transform_with_state(forward, strict=True), (PARAMS, STATE), FAULTS["state of another shape"][:2]),
+        (
+            ps.transform_with_state(forward, strict=True),
+            (PARAMS, STATE),
+            (FAULTS["an unknown module"][0], STATE),
+        ),
+        (
+            ps.transform_with_state(forward, strict=True),
+            (PARAMS, STATE),
+            FAULTS["state of another shape"][:2],
+        ),
     ):
         np.testing.assert_array_equal(wrap(f.apply)(*args, None, X)[0], F.apply(*args, None, X)[0])
         with pytest.raises(ps.errors.CheckError):
@@ -230,7 +269,9 @@ def test_strict_transforms_check_what_they_are_given(wrap):
     variables = h.init(0, X)
     wrap(lambda *args: h.apply(*args, False))(variables, None, X)
     with pytest.raises(ps.errors.CheckError, match="linear_7"):
-        wrap(lambda *args: h.apply(*args, False))({**variables, "params": FAULTS["an unknown module"][0]}, None, X)
+        wrap(lambda *args: h.apply(*args, False))(
+            {**variables, "params": FAULTS["an unknown module"][0]}, None, X
+        )
     _, apply = ps.multi_transform(lambda: (ps.Bias(name="b"), ps.Bias(name="b")), strict=True)
     with pytest.raises(ps.errors.CheckError, match="'b_1/b' is missing"):
         wrap(apply)({}, None, X)
@@ -250,7 +291,9 @@ def test_what_creators_make_is_what_is_needed():
 
 def test_a_long_list_is_cut_in_the_message_alone():
     pair = ps.transform(lambda x: ps.nets.MLP([2] * 60)(x))
-    with pytest.raises(ps.errors.CheckError, match=r"120 things do not fit[\s\S]*and 80 more") as caught:
+    with pytest.raises(
+        ps.errors.CheckError, match=r"120 things do not fit[\s\S]*and 80 more"
+    ) as caught:
         ps.check(pair)({}, None, X)
     assert len(caught.value.problems) == 120
     copied = pickle.loads(pickle.dumps(caught.value))
@@ -264,7 +307,9 @@ def test_what_is_no_pair_and_what_is_no_tree():
             ps.check(wrong)
     with pytest.raises(ps.errors.ArgumentError, match="expected"):
         ps.check(F)(X, STATE, None, X)
-    problems = problems_of(ps.transform(lambda x: ps.Linear(2)(x)), {"linear": 3, "other": None}, None, X)
+    problems = problems_of(
+        ps.transform(lambda x: ps.Linear(2)(x)), {"linear": 3, "other": None}, None, X
+    )
     assert ("missing", "params", "linear/w") in problems
 
 

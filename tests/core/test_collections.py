@@ -12,7 +12,18 @@ import purestate as ps
 X = jnp.array([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0], [5.0, 6.0, 10.0]])
 
 # Losses, biases and means of ten steps, from ../shared/spec/state.md: linen, and a float64 reference.
-LOSSES = (190.23, 132.183132, 94.724367, 71.19936, 56.95872, 48.78463, 44.475098, 42.543799, 42.004437, 42.216667)
+LOSSES = (
+    190.23,
+    132.183132,
+    94.724367,
+    71.19936,
+    56.95872,
+    48.78463,
+    44.475098,
+    42.543799,
+    42.004437,
+    42.216667,
+)
 LAST_BIAS = (1.136875, 1.515833, 2.273750)
 LAST_MEAN = (1.953965, 2.605286, 3.907929)
 
@@ -92,9 +103,14 @@ def test_numbers_of_the_seed(form, jit):
 def test_same_as_linen():
     module = LinenBiasAdder()
     theirs = train(
-        lambda v, x: module.apply(v, x, mutable=["batch_stats"]), dict(module.init(jax.random.key(0), X)), X, jit=True
+        lambda v, x: module.apply(v, x, mutable=["batch_stats"]),
+        dict(module.init(jax.random.key(0), X)),
+        X,
+        jit=True,
     )
-    ours = train(lambda v, x: f.apply(v, None, x, mutable=["batch_stats"]), f.init(None, X), X, jit=True)
+    ours = train(
+        lambda v, x: f.apply(v, None, x, mutable=["batch_stats"]), f.init(None, X), X, jit=True
+    )
     np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6)
     np.testing.assert_allclose(ours[1]["bias_adder"]["bias"], theirs[1]["bias"], rtol=1e-6)
 
@@ -105,7 +121,9 @@ def test_second_input():
         lambda v, x: f.apply(v, None, x, mutable=["batch_stats"]), f.init(None, x), x, jit=False
     )
     np.testing.assert_allclose(params["bias_adder"]["bias"], [0.41706535] * 2, rtol=1e-6)
-    np.testing.assert_allclose(state["batch_stats"]["bias_adder"]["mean"], [[0.65132153] * 2], rtol=1e-6)
+    np.testing.assert_allclose(
+        state["batch_stats"]["bias_adder"]["mean"], [[0.65132153] * 2], rtol=1e-6
+    )
     assert losses[-1] == pytest.approx(0.053024497, rel=1e-5)
 
 
@@ -160,7 +178,9 @@ def test_has_variable():
 def test_what_apply_returns(mutable, collections):
     g = ps.transform_with_collections(
         lambda x: (
-            x + ps.get_parameter("b", [], init=jnp.ones) + ps.variable("batch_stats", "m", [], init=jnp.ones).value
+            x
+            + ps.get_parameter("b", [], init=jnp.ones)
+            + ps.variable("batch_stats", "m", [], init=jnp.ones).value
         )
     )
     result = g.apply(g.init(None, 1.0), None, 1.0, mutable=mutable)
@@ -172,11 +192,14 @@ def test_what_apply_returns(mutable, collections):
         assert list(updated) == collections
 
 
-@pytest.mark.parametrize("mutable", [False, [], "params", ps.AllBut("batch_stats"), ["cache"]], ids=str)
+@pytest.mark.parametrize(
+    "mutable", [False, [], "params", ps.AllBut("batch_stats"), ["cache"]], ids=str
+)
 def test_write_to_what_is_not_mutable(mutable):
     variables = f.init(None, X)
     with pytest.raises(
-        ps.errors.ImmutableCollectionError, match=r"'mean' of 'bias_adder' in the collection 'batch_stats'"
+        ps.errors.ImmutableCollectionError,
+        match=r"'mean' of 'bias_adder' in the collection 'batch_stats'",
     ) as e:
         f.apply(variables, None, X, mutable=mutable)
     assert "mutable=['batch_stats']" in str(e.value)
@@ -185,14 +208,17 @@ def test_write_to_what_is_not_mutable(mutable):
 
 def test_near_miss_is_suggested():
     with pytest.raises(
-        ps.errors.ImmutableCollectionError, match="Did you mean 'batch_stats' where you wrote 'batch_stat'"
+        ps.errors.ImmutableCollectionError,
+        match="Did you mean 'batch_stats' where you wrote 'batch_stat'",
     ):
         f.apply(f.init(None, X), None, X, mutable=["batch_stat"])
 
 
 def test_what_is_missing():
     variables = f.init(None, X)
-    with pytest.raises(ps.errors.MissingStateError, match=r"'mean' of 'bias_adder' in the collection 'batch_stats'"):
+    with pytest.raises(
+        ps.errors.MissingStateError, match=r"'mean' of 'bias_adder' in the collection 'batch_stats'"
+    ):
         f.apply({"params": variables["params"]}, None, X)
     with pytest.raises(ps.errors.MissingParameterError, match="'bias' of 'bias_adder'"):
         f.apply({"batch_stats": variables["batch_stats"]}, None, X)
@@ -224,7 +250,8 @@ def test_two_collections_may_have_one_name_where_each_is_by_itself():
     assert [float(x) for x in out] == [5, 1]
     assert list(updated) == ["a"]
     with pytest.raises(
-        ps.errors.CollectionError, match="'x' of '~' is in the collection 'a', and was asked for in 'b'"
+        ps.errors.CollectionError,
+        match="'x' of '~' is in the collection 'a', and was asked for in 'b'",
     ):
         ps.transform_with_state(both).init(None)
 
@@ -279,7 +306,11 @@ def test_batch_norm_is_in_batch_stats_and_its_bits_do_not_change():
     g, h = ps.transform_with_collections(forward), ps.transform_with_state(forward)
     variables, (params, state) = g.init(None, X), h.init(None, X)
     assert list(variables) == ["params", "batch_stats"]
-    jax.tree.map(np.testing.assert_array_equal, (variables["params"], variables["batch_stats"]), (params, state))
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        (variables["params"], variables["batch_stats"]),
+        (params, state),
+    )
     (out, updated), (theirs, new_state) = (
         g.apply(variables, None, X, mutable="batch_stats"),
         h.apply(params, state, None, X),

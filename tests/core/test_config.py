@@ -11,7 +11,10 @@ from purestate._core.config import get_config
 
 @pytest.fixture(autouse=True)
 def _defaults_again():
-    before = {name: getattr(get_config(), name) for name in ("rng_reserve_size", "leaks", "check_jax_usage")}
+    before = {
+        name: getattr(get_config(), name)
+        for name in ("rng_reserve_size", "leaks", "check_jax_usage")
+    }
     yield
     ps.config.set(**before)
 
@@ -58,7 +61,12 @@ def test_a_block_ends_when_something_is_raised_in_it():
 
 
 def test_a_setting_without_meaning_changes_nothing():
-    for wrong in ({"rng_reserve_size": 0}, {"leaks": "ignore"}, {"leaks": 3}, {"check_jax_usage": "yes"}):
+    for wrong in (
+        {"rng_reserve_size": 0},
+        {"leaks": "ignore"},
+        {"leaks": 3},
+        {"check_jax_usage": "yes"},
+    ):
         with pytest.raises(ps.errors.ConfigError):
             ps.config.set(**wrong)
         with pytest.raises(ps.errors.ConfigError):

@@ -51,7 +51,9 @@ RESULTS = {
     "apply": lambda: PAIR.apply(*PAIR.init(KEY, X), KEY, X)[1],
     "jit": lambda: jax.jit(PAIR.init)(KEY, X),
     "collections_init": lambda: COLLECTIONS.init(KEY, X),
-    "collections_apply": lambda: COLLECTIONS.apply(COLLECTIONS.init(KEY, X), KEY, X, mutable=ps.AllBut("params"))[1],
+    "collections_apply": lambda: COLLECTIONS.apply(
+        COLLECTIONS.init(KEY, X), KEY, X, mutable=ps.AllBut("params")
+    )[1],
     "multi_init": lambda: MULTI.init(KEY, X),
     "captured": lambda: ps.capture_intermediates(PAIR).apply(*PAIR.init(KEY, X), KEY, X)[0][1],
     "path_keys": lambda: ps.transform_with_state(net, rng_mode="path").init(KEY, X),
@@ -61,8 +63,12 @@ RESULTS = {
     "through_jit": made_through(ps.jit),
     "through_remat": made_through(ps.remat),
     "through_cond": made_through(lambda f: lambda x: ps.cond(True, f, lambda x: None, x)),
-    "through_layer_stack": lambda: ps.transform(lambda x: ps.layer_stack(2)(ps.Linear(3))(x)).init(KEY, X),
-    "through_vmap": made_through(lambda f: ps.vmap(f, split_rng=False, collections={"state": "mean"})),
+    "through_layer_stack": lambda: ps.transform(lambda x: ps.layer_stack(2)(ps.Linear(3))(x)).init(
+        KEY, X
+    ),
+    "through_vmap": made_through(
+        lambda f: ps.vmap(f, split_rng=False, collections={"state": "mean"})
+    ),
 }
 COPIES = {
     "deepcopy": copy.deepcopy,
@@ -74,7 +80,9 @@ COPIES = {
 
 def containers(tree):
     """All dicts and lists in a tree: what a change in place would reach."""
-    inner = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, (list, tuple)) else ()
+    inner = (
+        tree.values() if isinstance(tree, dict) else tree if isinstance(tree, (list, tuple)) else ()
+    )
     found = [tree] if isinstance(tree, (dict, list)) else []
     return found + [container for value in inner for container in containers(value)]
 
@@ -101,7 +109,9 @@ def test_copies_of_results_share_nothing(name, how):
     result = RESULTS[name]()
     other = COPIES[how](result)
     assert_same(result, other)
-    assert not {id(container) for container in containers(result)} & {id(container) for container in containers(other)}
+    assert not {id(container) for container in containers(result)} & {
+        id(container) for container in containers(other)
+    }
     before = jax.tree.map(np.asarray, result)
     for container in containers(other):
         container["new"] = jnp.zeros([])
@@ -121,7 +131,11 @@ def test_what_apply_returns_shares_no_dict_with_what_it_was_given():
         _, new = PAIR.apply(given, state, KEY, X)
         assert not {id(c) for c in containers(new)} & {id(c) for c in containers((given, state))}
     variables = COLLECTIONS.init(KEY, X)
-    for mutable in (["state", "batch_stats"], ["params", "state", "batch_stats"], ps.AllBut("params")):
+    for mutable in (
+        ["state", "batch_stats"],
+        ["params", "state", "batch_stats"],
+        ps.AllBut("params"),
+    ):
         _, new = COLLECTIONS.apply(variables, KEY, X, mutable=mutable)
         assert not {id(c) for c in containers(new)} & {id(c) for c in containers(variables)}
 
@@ -140,13 +154,20 @@ def test_typed_keys_in_the_state():
 
     pair = ps.transform_with_state(f)
     params, state = pair.init(None)
-    assert_same(pair.apply(params, copy.deepcopy(state), None)[0], pair.apply(params, state, None)[0])
+    assert_same(
+        pair.apply(params, copy.deepcopy(state), None)[0], pair.apply(params, state, None)[0]
+    )
 
 
 # The pairs themselves
 
 
-PAIRS = {"transform": STATELESS, "transform_with_state": PAIR, "collections": COLLECTIONS, "multi": MULTI}
+PAIRS = {
+    "transform": STATELESS,
+    "transform_with_state": PAIR,
+    "collections": COLLECTIONS,
+    "multi": MULTI,
+}
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -165,12 +186,16 @@ def test_a_pair_goes_to_another_process_with_cloudpickle(name):
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_plain_pickle_of_a_pair_says_that_it_cannot(name):
     # The functions in it are made where `transform` is called, so that no name leads to them.
-    with pytest.raises((pickle.PicklingError, AttributeError), match="[Cc]an't (pickle|get) local object"):
+    with pytest.raises(
+        (pickle.PicklingError, AttributeError), match="[Cc]an't (pickle|get) local object"
+    ):
         pickle.dumps(PAIRS[name])
 
 
 @pytest.mark.parametrize(
-    "copied", [copy.deepcopy, lambda value: cloudpickle.loads(cloudpickle.dumps(value))], ids=["copy", "pickle"]
+    "copied",
+    [copy.deepcopy, lambda value: cloudpickle.loads(cloudpickle.dumps(value))],
+    ids=["copy", "pickle"],
 )
 def test_specs(copied):
     found = ps.specs(PAIR)(KEY, X)

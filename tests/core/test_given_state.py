@@ -18,7 +18,10 @@ def norm(x, is_training=True):
 F = ps.transform_with_state(norm)
 PARAMS, STATE = F.init(None, X)
 WITHOUT_MODULE = {path: bundle for path, bundle in STATE.items() if "var_ema" not in path}
-WITHOUT_ENTRY = {**STATE, "batch_norm/~/mean_ema": {"average": STATE["batch_norm/~/mean_ema"]["average"]}}
+WITHOUT_ENTRY = {
+    **STATE,
+    "batch_norm/~/mean_ema": {"average": STATE["batch_norm/~/mean_ema"]["average"]},
+}
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
@@ -33,7 +36,10 @@ WITHOUT_ENTRY = {**STATE, "batch_norm/~/mean_ema": {"average": STATE["batch_norm
 def test_a_missing_entry_is_an_error_where_there_is_state(wrap, state, words):
     with pytest.raises(ps.errors.MissingStateError, match=words):
         wrap(F.apply)(PARAMS, state, None, X)
-    with ps.config.context(new_state="warn"), pytest.warns(ps.errors.EmptyStateWarning, match="counter"):
+    with (
+        ps.config.context(new_state="warn"),
+        pytest.warns(ps.errors.EmptyStateWarning, match="counter"),
+    ):
         wrap(lambda *args: F.apply(*args))(PARAMS, state, None, X)
     with ps.config.context(new_state="off"):
         _, new = wrap(lambda *args: F.apply(*args))(PARAMS, state, None, X)
@@ -41,7 +47,9 @@ def test_a_missing_entry_is_an_error_where_there_is_state(wrap, state, words):
 
 
 @pytest.mark.parametrize(
-    "state", [{}, {"batch_norm/~/mean_ema": {}, "batch_norm/~/var_ema": {}}], ids=["empty", "hollow"]
+    "state",
+    [{}, {"batch_norm/~/mean_ema": {}, "batch_norm/~/var_ema": {}}],
+    ids=["empty", "hollow"],
 )
 def test_an_empty_state_warns_once_and_names_what_was_made(state):
     with warnings.catch_warnings(record=True) as caught:
@@ -99,7 +107,11 @@ def test_one_name_is_one_kind_of_number(ask):
 
     pair = ps.transform(f)
     params = ps.transform(lambda: ps.get_parameter("w", [2], first, init=jnp.ones)).init(None)
-    for run in (lambda: pair.init(None), lambda: pair.apply(params, None), lambda: jax.jit(pair.apply)(params, None)):
+    for run in (
+        lambda: pair.init(None),
+        lambda: pair.apply(params, None),
+        lambda: jax.jit(pair.apply)(params, None),
+    ):
         if is_wrong:
             with pytest.raises(ps.errors.DtypeMismatchError, match="'w' of '~'.*in one run"):
                 run()
@@ -114,7 +126,9 @@ def test_one_name_is_one_shape():
 
     pair = ps.transform(f)
     for run in (lambda: pair.init(None), lambda: pair.apply({"~": {"w": jnp.ones([2])}}, None)):
-        with pytest.raises(ps.errors.ShapeMismatchError, match=r"'w' of '~' has shape \(2,\), but \(3,\)"):
+        with pytest.raises(
+            ps.errors.ShapeMismatchError, match=r"'w' of '~' has shape \(2,\), but \(3,\)"
+        ):
             run()
 
 
@@ -126,17 +140,28 @@ def test_the_same_name_in_another_module_is_another_parameter():
 
 
 def test_params_and_state_in_each_others_place():
-    with pytest.raises(ps.errors.MissingParameterError, match="params and state in each other's place"):
+    with pytest.raises(
+        ps.errors.MissingParameterError, match="params and state in each other's place"
+    ):
         ps.transform_with_state(lambda x: ps.get_parameter("n", [], init=jnp.zeros) + x).apply(
             {}, {"~": {"n": jnp.zeros([])}}, None, X
         )
 
 
 WRONG_ORDER = {
-    "state forgotten": (lambda: F.apply(PARAMS, jax.random.key(0), X), "`state` was expected.*got an array of shape"),
-    "params as key": (lambda: F.apply(jax.random.key(0), PARAMS, STATE, X), "`params` was expected"),
+    "state forgotten": (
+        lambda: F.apply(PARAMS, jax.random.key(0), X),
+        "`state` was expected.*got an array of shape",
+    ),
+    "params as key": (
+        lambda: F.apply(jax.random.key(0), PARAMS, STATE, X),
+        "`params` was expected",
+    ),
     "input as key": (lambda: F.apply(PARAMS, STATE, X), "`rng` was expected to be a random key"),
-    "init without key": (lambda: F.init(X), r"`rng` was expected.*Expected init\(rng, ...\), got init\(an array"),
+    "init without key": (
+        lambda: F.init(X),
+        r"`rng` was expected.*Expected init\(rng, ...\), got init\(an array",
+    ),
 }
 
 

@@ -20,7 +20,9 @@ def in_scan(x):
 
 
 def in_nested_scan(x):
-    return ps.scan(lambda c, _: (c, ps.scan(lambda c, x: (c, square(x)), 0, x)[1]), 0, None, length=2)[1]
+    return ps.scan(
+        lambda c, _: (c, ps.scan(lambda c, x: (c, square(x)), 0, x)[1]), 0, None, length=2
+    )[1]
 
 
 def in_layer_stack(x):
@@ -32,7 +34,10 @@ PLACES = {
     "plain": (lambda x: square(x), (X**2,)),
     "twice": (lambda x: square(square(x)), (X**2, 4 * X**2)),
     "vmap": (lambda x: ps.vmap(square, split_rng=False)(x), (X**2,)),
-    "vmap_twice": (lambda x: ps.vmap(ps.vmap(square, split_rng=False), split_rng=False)(x), (X**2,)),
+    "vmap_twice": (
+        lambda x: ps.vmap(ps.vmap(square, split_rng=False), split_rng=False)(x),
+        (X**2,),
+    ),
     "scan": (in_scan, (X**2,)),
     "scan_nested": (in_nested_scan, (jnp.stack([X**2, X**2]),)),
     "scan_remat": (in_layer_stack, (jnp.stack([X**2, 4 * X**2, 16 * X**2]),)),
@@ -42,10 +47,16 @@ PLACES = {
     "grad": (lambda x: ps.grad(lambda x: square(x).sum())(x), (X**2,)),
     "cond_taken": (lambda x: ps.cond(x.sum() > 0, square, lambda x: x, x), (X**2,)),
     "cond_not_taken": (lambda x: ps.cond(x.sum() < 0, square, lambda x: x, x), (0 * X,)),
-    "cond_both": (lambda x: ps.cond(x.sum() < 0, lambda x: square(square(x)), square, x), (X**2, 0 * X)),
+    "cond_both": (
+        lambda x: ps.cond(x.sum() < 0, lambda x: square(square(x)), square, x),
+        (X**2, 0 * X),
+    ),
     "switch": (lambda x: ps.switch(1, [lambda x: x, square, lambda x: square(-x)], x), (X**2,)),
     "before_and_in_scan": (lambda x: (square(x[0]), in_scan(x)), (X[0] ** 2, X**2)),
-    "before_and_in_vmap": (lambda x: (square(x[0]), ps.vmap(square, split_rng=False)(x)), (X[0] ** 2, X**2)),
+    "before_and_in_vmap": (
+        lambda x: (square(x[0]), ps.vmap(square, split_rng=False)(x)),
+        (X[0] ** 2, X**2),
+    ),
 }
 
 
@@ -103,7 +114,9 @@ def mlp(x):
     return ps.nets.MLP([4, 2])(x)
 
 
-@pytest.mark.parametrize("transform", [ps.transform, ps.transform_with_state, ps.transform_with_collections])
+@pytest.mark.parametrize(
+    "transform", [ps.transform, ps.transform_with_state, ps.transform_with_collections]
+)
 def test_capture_of_outputs(transform):
     f = transform(mlp)
     given = f.init(jax.random.key(0), X)
@@ -184,7 +197,9 @@ STACKS = {
     "stack": (lambda x: ps.layer_stack(3)(layer)(x), "__layer_stack_no_per_layer/~"),
     "by layer": (lambda x: ps.layer_stack(3, layers="block_{}")(in_block)(x), "block_0"),
     "nested": (
-        lambda x: ps.layer_stack(1, name="outer")(lambda x: ps.layer_stack(3, name="inner")(layer)(x))(x),
+        lambda x: ps.layer_stack(1, name="outer")(
+            lambda x: ps.layer_stack(3, name="inner")(layer)(x)
+        )(x),
         "outer/inner/~",
     ),
 }
@@ -212,4 +227,6 @@ def test_perturb_in_a_stack_of_layers(name):
     without = {"params": variables["params"]}
     np.testing.assert_array_equal(f.apply(without, None, X), f.apply(variables, None, X))
     plain = ps.transform(lambda x: stack(x).sum())
-    assert jax.tree.map(jnp.shape, plain.init(jax.random.key(0), X)) == jax.tree.map(jnp.shape, variables["params"])
+    assert jax.tree.map(jnp.shape, plain.init(jax.random.key(0), X)) == jax.tree.map(
+        jnp.shape, variables["params"]
+    )

@@ -300,7 +300,9 @@ PLACES = {
     "post_init": lambda x: InPostInit(2)(x),
     "attributes": lambda x: InAttributes()(x),
     "named_scope": within(lambda: jax.named_scope("block")),
-    "name_scope": within(lambda: ps.name_scope("a/b"), lambda: ps.name_scope("c", method_name="other")),
+    "name_scope": within(
+        lambda: ps.name_scope("a/b"), lambda: ps.name_scope("c", method_name="other")
+    ),
     "with_rng": within(lambda: ps.with_rng(jax.random.key(1))),
     "config": within(lambda: ps.config.context(rng_reserve_size=3)),
     "blocks": within(
@@ -309,12 +311,16 @@ PLACES = {
         lambda: ps.with_rng(jax.random.key(1)),
         lambda: ps.custom_setter(plain_getter),
     ),
-    "parameter_initializer": lambda x: x * ps.get_parameter("w", [3], init=lambda *_: reach(jnp.ones([3]))),
+    "parameter_initializer": lambda x: (
+        x * ps.get_parameter("w", [3], init=lambda *_: reach(jnp.ones([3])))
+    ),
     "initializer_with_key": lambda x: ps.Linear(
         2, w_init=lambda s, d: reach(jax.random.normal(ps.next_rng_key(), s, d))
     )(x),
     "state_initializer": lambda x: x * ps.get_state("s", [], init=lambda *_: reach(jnp.ones([]))),
-    "variable_initializer": lambda x: x * ps.variable("state", "v", init=lambda: reach(jnp.ones([]))).value,
+    "variable_initializer": lambda x: (
+        x * ps.variable("state", "v", init=lambda: reach(jnp.ones([]))).value
+    ),
     "creator": hooked(lambda: ps.custom_creator(creator, state=True)),
     "getter": hooked(lambda: ps.custom_getter(transforming, state=True)),
     "getter_after": hooked(lambda: ps.custom_getter(transformed, state=True)),
@@ -322,14 +328,20 @@ PLACES = {
     "setter_after": hooked(lambda: ps.custom_setter(transformed)),
     "interceptor_before": hooked(lambda: ps.intercept_methods(reaching_before)),
     "interceptor_after": hooked(lambda: ps.intercept_methods(reaching_after)),
-    "inner_of_two_getters": hooked(lambda: ps.custom_getter(plain_getter), lambda: ps.custom_getter(transforming)),
-    "outer_of_two_getters": hooked(lambda: ps.custom_getter(transforming), lambda: ps.custom_getter(plain_getter)),
+    "inner_of_two_getters": hooked(
+        lambda: ps.custom_getter(plain_getter), lambda: ps.custom_getter(transforming)
+    ),
+    "outer_of_two_getters": hooked(
+        lambda: ps.custom_getter(transforming), lambda: ps.custom_getter(plain_getter)
+    ),
     "scan": lambda x: ps.scan(lambda carry, x: (carry, layer(x)), 0.0, x),
     "map": lambda x: ps.map(layer, x),
     "fori_loop": lambda x: ps.fori_loop(0, 2, lambda _, x: layer(x), x),
     "while_loop": while_loop,
     "vmap": lambda x: ps.vmap(stateless, split_rng=False)(x),
-    "vmap_with_modes": lambda x: ps.vmap(layer, split_rng=not ps.running_init(), collections={"state": 0})(x),
+    "vmap_with_modes": lambda x: ps.vmap(
+        layer, split_rng=not ps.running_init(), collections={"state": 0}
+    )(x),
     "cond": lambda x: ps.cond(x.sum() > 0, layer, stateless, x),
     "switch": lambda x: ps.switch(1, [layer, lambda x: x, stateless], x),
     "remat": lambda x: ps.remat(layer)(x),
@@ -355,7 +367,9 @@ PLACES = {
     "deferred": lambda x: ps.Deferred(lambda: reach(ps.Linear(2)))(x),
     "optimize_rng_use": lambda x: ps.experimental.optimize_rng_use(layer)(x),
     "captured_function": lambda x: ps.capture_intermediates(layer)(x),
-    "capture_filter": lambda x: ps.capture_intermediates(ps.Linear(2), lambda module, method: reach(True))(x),
+    "capture_filter": lambda x: ps.capture_intermediates(
+        ps.Linear(2), lambda module, method: reach(True)
+    )(x),
     "sow_reduce": lambda x: ps.capture_intermediates(sown_twice)(x),
     "sow_reduce_around_scan": lambda x: ps.capture_intermediates(sown_around_scan)(x),
 }
@@ -385,9 +399,28 @@ def standing():
     """All of the running frame that is put elsewhere for a while by something, and has to come back."""
     frames, hooks = ambient.get()
     frame = frames[-1]
-    passing = ["scope", "making", "captures", "trace_state", "staging", "boundary", "boundary_within", "keys"]
-    values = [(name, id(kept), id(kept.values), id(kept.initial)) for name, kept in frame.collections.items()]
-    return frames, hooks, [getattr(frame, name) for name in passing], values, watching.get(), get_config()
+    passing = [
+        "scope",
+        "making",
+        "captures",
+        "trace_state",
+        "staging",
+        "boundary",
+        "boundary_within",
+        "keys",
+    ]
+    values = [
+        (name, id(kept), id(kept.values), id(kept.initial))
+        for name, kept in frame.collections.items()
+    ]
+    return (
+        frames,
+        hooks,
+        [getattr(frame, name) for name in passing],
+        values,
+        watching.get(),
+        get_config(),
+    )
 
 
 def spread(last, count):
@@ -411,7 +444,9 @@ def interrupted(run, expected, times):
 def program_of(f):
     """The program that JAX makes of a function: no less than its result, and quicker than to compile it."""
     # A new function each time, since JAX remembers the programs of those it has seen.
-    return lambda *args: re.sub("0x[0-9a-f]+", "", str(jax.make_jaxpr(lambda *args: f(*args))(*args)))
+    return lambda *args: re.sub(
+        "0x[0-9a-f]+", "", str(jax.make_jaxpr(lambda *args: f(*args))(*args))
+    )
 
 
 def shapes_of(f):
@@ -463,7 +498,10 @@ def test_the_frame_goes_on_where_the_exception_is_caught(place, half, traced):
     def run(caught):
         reach.times = 0
         if half == "init":
-            function, args = lambda *args: operator.itemgetter("before", "after")(pair.init(*args, caught)[0]), (KEY, X)
+            function, args = (
+                lambda *args: operator.itemgetter("before", "after")(pair.init(*args, caught)[0]),
+                (KEY, X),
+            )
         else:
             function, args = lambda *args: pair.apply(*args, caught)[0], (params, state, KEY, X)
         return shapes_of(function)(*args) if traced else function(*args)
@@ -496,11 +534,15 @@ def ways():
     return {
         "jit_init": lambda: jax.jit(f.init)(KEY, X),
         "jit_apply": lambda: jax.jit(f.apply)(*variables, KEY, X),
-        "grad": lambda: jax.grad(lambda params: f.apply(params, variables[1], KEY, X)[0].sum())(variables[0]),
+        "grad": lambda: jax.grad(lambda params: f.apply(params, variables[1], KEY, X)[0].sum())(
+            variables[0]
+        ),
         "vmap": lambda: jax.vmap(lambda key: f.apply(*variables, key, X))(jax.random.split(KEY, 2)),
         "specs": lambda: jax.tree.map(lambda spec: jnp.zeros(spec.shape), ps.specs(f)(KEY, X)),
         "capture": lambda: ps.capture_intermediates(f).apply(*variables, KEY, X),
-        "capture_with_filter": lambda: ps.capture_intermediates(f, lambda *_: True).apply(*variables, KEY, X),
+        "capture_with_filter": lambda: ps.capture_intermediates(f, lambda *_: True).apply(
+            *variables, KEY, X
+        ),
         "collections_init": lambda: with_collections.init(KEY, X),
         "collections_apply": lambda: with_collections.apply(
             {"params": variables[0], "state": variables[1]}, KEY, X, mutable=["state"]
@@ -508,19 +550,23 @@ def ways():
         "collections_capture": lambda: ps.capture_intermediates(with_collections).apply(
             {"params": variables[0], "state": variables[1]}, KEY, X, mutable=["state"]
         ),
-        "multi_init": lambda: ps.multi_transform_with_state(lambda: (model_of, model_of)).init(KEY, X),
+        "multi_init": lambda: ps.multi_transform_with_state(lambda: (model_of, model_of)).init(
+            KEY, X
+        ),
         "multi_apply": lambda: multi.apply[1](*variables, KEY, X),
         "bind": lambda: ps.bind(f, *variables, rng=KEY)(X),
         "tabulate": lambda: (ps.experimental.tabulate(f)(X), X)[1],
         "interceptor_around": lambda: intercepted(lambda: f.apply(*variables, KEY, X)),
-        "hooks_of_a_frame_around": lambda: ps.transform(lambda: intercepted(lambda: f.apply(*variables, KEY, X))).apply(
-            {}, None
-        ),
+        "hooks_of_a_frame_around": lambda: ps.transform(
+            lambda: intercepted(lambda: f.apply(*variables, KEY, X))
+        ).apply({}, None),
     }
 
 
 def intercepted(run):
-    with ps.intercept_methods(lambda next_method, args, kwargs, context: next_method(*args, **kwargs)):
+    with ps.intercept_methods(
+        lambda next_method, args, kwargs, context: next_method(*args, **kwargs)
+    ):
         return run()
 
 

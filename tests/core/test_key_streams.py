@@ -30,7 +30,9 @@ def test_streams_are_apart():
 
 
 def test_a_single_key_feeds_all_streams_in_order():
-    drawn = ps.transform(lambda: [ps.next_rng_key("a"), ps.next_rng_key(), ps.next_rng_key("b")]).apply({}, A)
+    drawn = ps.transform(
+        lambda: [ps.next_rng_key("a"), ps.next_rng_key(), ps.next_rng_key("b")]
+    ).apply({}, A)
     expected = ps.PRNGSequence(A)
     assert all(same(key, next(expected)) for key in drawn)
 
@@ -49,7 +51,9 @@ def test_a_single_key_feeds_all_streams_in_order():
 def test_which_stream_answers(given, asked, found):
     f = ps.transform(lambda: ps.next_rng_key(asked))
     if found is None:
-        with pytest.raises(ps.errors.MissingRNGError, match=f"'~'.*{asked or 'default'!r}.*{next(iter(given))!r}"):
+        with pytest.raises(
+            ps.errors.MissingRNGError, match=f"'~'.*{asked or 'default'!r}.*{next(iter(given))!r}"
+        ):
             f.apply({}, given)
     else:
         assert same(f.apply({}, given), next(ps.PRNGSequence(found)))
@@ -71,12 +75,22 @@ def test_what_is_no_dict_of_keys(rng):
 def test_streams_through_transforms():
     def f(x):
         def step(carry, x):
-            return carry, (jax.random.normal(ps.next_rng_key("a")), jax.random.normal(ps.next_rng_key("b")))
+            return carry, (
+                jax.random.normal(ps.next_rng_key("a")),
+                jax.random.normal(ps.next_rng_key("b")),
+            )
 
         _, (a, b) = ps.scan(step, 0, x)
         rows = ps.vmap(lambda x: jax.random.normal(ps.next_rng_key("a")), split_rng=True)(x)
         taken = ps.cond(x.sum() > 0, lambda: jax.random.normal(ps.next_rng_key("b")), lambda: 0.0)
-        return a, b, rows, taken, jax.random.normal(ps.next_rng_key("a")), jax.random.normal(ps.next_rng_key("b"))
+        return (
+            a,
+            b,
+            rows,
+            taken,
+            jax.random.normal(ps.next_rng_key("a")),
+            jax.random.normal(ps.next_rng_key("b")),
+        )
 
     out = jax.jit(ps.transform(f).apply)({}, {"a": A, "b": B}, jnp.ones([4]))
     values = np.concatenate([np.ravel(x) for x in out])
@@ -121,7 +135,9 @@ def test_all_differ():
 
 def test_an_initializer_that_draws_twice():
     def twice(shape, dtype):
-        return jax.random.normal(ps.next_rng_key(), shape) - jax.random.normal(ps.next_rng_key(), shape)
+        return jax.random.normal(ps.next_rng_key(), shape) - jax.random.normal(
+            ps.next_rng_key(), shape
+        )
 
     assert (init(lambda x: ps.get_parameter("w", [3], init=twice))["~"]["w"] != 0).all()
 
@@ -133,10 +149,22 @@ def test_draws_by_path_differ_and_repeat():
 
     def f(x):
         noise = Noise(name="n")
-        steps = ps.scan(lambda c, _: (c, jax.random.normal(ps.next_rng_key())), 0, None, length=3)[1]
-        rows = ps.vmap(lambda _: jax.random.normal(ps.next_rng_key()), split_rng=True)(jnp.ones([3]))
+        steps = ps.scan(lambda c, _: (c, jax.random.normal(ps.next_rng_key())), 0, None, length=3)[
+            1
+        ]
+        rows = ps.vmap(lambda _: jax.random.normal(ps.next_rng_key()), split_rng=True)(
+            jnp.ones([3])
+        )
         again = ps.remat(lambda: jax.random.normal(ps.next_rng_key()))()
-        return noise(), noise(), Noise(name="m")(), steps, rows, again, jax.random.normal(ps.next_rng_key())
+        return (
+            noise(),
+            noise(),
+            Noise(name="m")(),
+            steps,
+            rows,
+            again,
+            jax.random.normal(ps.next_rng_key()),
+        )
 
     apply = ps.transform(f, rng_mode="path").apply
     values = np.concatenate([np.ravel(x) for x in jax.tree.leaves(apply({}, A, X))])

@@ -31,7 +31,13 @@ def raises(error, *words, call):
 
 def test_a_missing_module_lists_what_is_near(params):
     params["mlp/~/linear0"] = params.pop("mlp/~/linear_0")
-    words = ["'w' of 'mlp/~/linear_0'", "(3, 4)", "no module 'mlp/~/linear_0'", "'mlp/~/linear0/w'", "`init`"]
+    words = [
+        "'w' of 'mlp/~/linear_0'",
+        "(3, 4)",
+        "no module 'mlp/~/linear_0'",
+        "'mlp/~/linear0/w'",
+        "`init`",
+    ]
     raises(ps.errors.MissingParameterError, *words, call=lambda: NET.apply(params, None, X))
 
 
@@ -44,36 +50,54 @@ def test_a_missing_parameter_lists_its_siblings(params):
 
 def test_a_wrong_shape_shows_both(params):
     words = ["'w' of 'mlp/~/linear_0'", "(3, 4)", "(5, 4)"]
-    raises(ps.errors.ShapeMismatchError, *words, call=lambda: NET.apply(params, None, jnp.ones([2, 5])))
+    raises(
+        ps.errors.ShapeMismatchError, *words, call=lambda: NET.apply(params, None, jnp.ones([2, 5]))
+    )
 
 
 @pytest.mark.parametrize("bad", [None, "abc", 3.0, [1, 2]])
 def test_an_initializer_that_makes_no_array(bad):
     f = ps.transform(lambda: ps.get_parameter("w", [], init=lambda s, d: bad))
-    raises(ps.errors.VariableTypeError, "'w' of '~'", type(bad).__name__ if bad else "None", call=lambda: f.init(None))
+    raises(
+        ps.errors.VariableTypeError,
+        "'w' of '~'",
+        type(bad).__name__ if bad else "None",
+        call=lambda: f.init(None),
+    )
 
 
 def test_arguments_in_the_wrong_order(params):
     f = ps.transform_with_state(lambda x: ps.Linear(1)(x))
     error = raises(
-        ps.errors.ArgumentError, "apply(params, state, rng", "(2, 3)", call=lambda: f.apply(X, params, None, X)
+        ps.errors.ArgumentError,
+        "apply(params, state, rng",
+        "(2, 3)",
+        call=lambda: f.apply(X, params, None, X),
     )
     assert "1." not in str(error), "no dump of arrays"
     raises(
-        ps.errors.InvalidRNGError, "apply(params, rng", "`rng` was expected", call=lambda: NET.apply(params, params, X)
+        ps.errors.InvalidRNGError,
+        "apply(params, rng",
+        "`rng` was expected",
+        call=lambda: NET.apply(params, params, X),
     )
 
 
 def test_no_initializer():
     f = ps.transform(lambda: ps.get_parameter("w", [3]))
-    raises(ps.errors.MissingInitializerError, "'w' of '~'", "init=jnp.zeros", call=lambda: f.init(None))
+    raises(
+        ps.errors.MissingInitializerError, "'w' of '~'", "init=jnp.zeros", call=lambda: f.init(None)
+    )
     raises(ps.errors.MissingParameterError, "'w' of '~'", call=lambda: f.apply({}, None))
 
 
 def test_state_that_is_not_there():
     f = ps.transform_with_state(lambda x: ps.BatchNorm(True, True, 0.9)(x, is_training=False))
     raises(
-        ps.errors.MissingStateError, "'average' of 'batch_norm/~/mean_ema'", "is_training", call=lambda: f.init(None, X)
+        ps.errors.MissingStateError,
+        "'average' of 'batch_norm/~/mean_ema'",
+        "is_training",
+        call=lambda: f.init(None, X),
     )
     g = ps.transform_with_state(lambda: ps.get_state("s", init=jnp.zeros))
     raises(ps.errors.MissingStateError, "shape is None", call=lambda: g.init(None))
@@ -81,7 +105,12 @@ def test_state_that_is_not_there():
 
 def test_state_without_a_place():
     f = ps.transform(lambda x: ps.BatchNorm(True, True, 0.9)(x, is_training=True))
-    raises(ps.errors.NonEmptyStateError, "batch_norm/~/mean_ema", "transform_with_state", call=lambda: f.init(None, X))
+    raises(
+        ps.errors.NonEmptyStateError,
+        "batch_norm/~/mean_ema",
+        "transform_with_state",
+        call=lambda: f.init(None, X),
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,14 +143,24 @@ def test_a_module_without_a_name():
             super().__init__()
 
     for cls in (Forgets, Late):
-        raises(ps.errors.ModuleError, cls.__name__, "super().__init__", call=lambda: ps.transform(cls).init(None))
+        raises(
+            ps.errors.ModuleError,
+            cls.__name__,
+            "super().__init__",
+            call=lambda: ps.transform(cls).init(None),
+        )
 
 
 @pytest.mark.parametrize("name", ["1a", "a b", "a/b", "", "a:b"])
 def test_names_that_are_none(name):
     f = ps.transform(lambda: ps.Linear(1, name=name)(X))
     if name:
-        raises(ps.errors.ModuleNameError, repr(name), "identifier", call=lambda: f.init(jax.random.key(0)))
+        raises(
+            ps.errors.ModuleNameError,
+            repr(name),
+            "identifier",
+            call=lambda: f.init(jax.random.key(0)),
+        )
 
 
 def test_a_numbered_name_twice():
@@ -130,20 +169,33 @@ def test_a_numbered_name_twice():
 
 
 def test_compiled_functions_are_not_transformed():
-    raises(ps.errors.FrameError, "jax.jit(ps.transform(f).apply)", call=lambda: ps.transform(jax.jit(lambda: 0)))
+    raises(
+        ps.errors.FrameError,
+        "jax.jit(ps.transform(f).apply)",
+        call=lambda: ps.transform(jax.jit(lambda: 0)),
+    )
     raises(ps.errors.ArgumentError, "function", call=lambda: ps.transform(3))
 
 
 def test_batched_writes_under_vmap():
-    f = ps.transform_with_state(lambda x: ps.vmap(lambda r: ps.set_state("last", r.sum()), split_rng=False)(x))
+    f = ps.transform_with_state(
+        lambda x: ps.vmap(lambda r: ps.set_state("last", r.sum()), split_rng=False)(x)
+    )
     raises(ps.errors.BatchedStateError, "~/last", "pmean", call=lambda: f.init(None, X))
     g = ps.transform(lambda x: ps.vmap(ps.Linear(1), split_rng=True)(x))
-    raises(ps.errors.BatchedStateError, "linear/w", "split_rng=not ps.running_init()", call=lambda: g.init(0, X))
+    raises(
+        ps.errors.BatchedStateError,
+        "linear/w",
+        "split_rng=not ps.running_init()",
+        call=lambda: g.init(0, X),
+    )
     raises(ps.errors.ArgumentError, "split_rng", call=lambda: ps.vmap(lambda x: x))
 
 
 def test_vmap_with_nothing_to_map_needs_axis_size():
-    call = lambda: ps.transform(lambda x: ps.vmap(lambda x: x, in_axes=None, split_rng=False)(x)).apply({}, None, X)
+    call = lambda: ps.transform(
+        lambda x: ps.vmap(lambda x: x, in_axes=None, split_rng=False)(x)
+    ).apply({}, None, X)
     raises(ps.errors.MappingError, "axis_size", call=call)
     f = ps.transform(lambda x: ps.vmap(lambda x: x, in_axes=None, axis_size=4, split_rng=False)(x))
     assert f.apply({}, None, X).shape == (4, 2, 3)
@@ -151,7 +203,9 @@ def test_vmap_with_nothing_to_map_needs_axis_size():
 
 def test_loops_that_make_variables():
     f = ps.transform(
-        lambda x: ps.scan(lambda c, x: (c, ps.Linear(1)(x) if isinstance(x, jax.core.Tracer) else x[:1]), 0, x)
+        lambda x: ps.scan(
+            lambda c, x: (c, ps.Linear(1)(x) if isinstance(x, jax.core.Tracer) else x[:1]), 0, x
+        )
     )
     raises(ps.errors.NewVariableError, "linear/w", call=lambda: f.init(jax.random.key(0), X))
     g = ps.transform(lambda x: ps.while_loop(lambda x: True, ps.Linear(3), x))
@@ -176,7 +230,9 @@ def test_the_tree_is_as_it_is_drawn():
     assert sorted(rows) == sorted(ps.errors.__all__)
     for name, (above, builtins) in rows.items():
         bases = [base.__name__ for base in getattr(ps.errors, name).__bases__]
-        assert [above or "Exception", *builtins] == bases or (above, *builtins) == (None, *bases), name
+        assert [above or "Exception", *builtins] == bases or (above, *builtins) == (None, *bases), (
+            name
+        )
 
 
 def test_every_error_is_ours_and_catchable_as_haikus():
@@ -185,9 +241,10 @@ def test_every_error_is_ours_and_catchable_as_haikus():
         assert issubclass(cls, (ps.errors.PurestateError, ps.errors.PurestateWarning))
         assert cls.__doc__
         if name not in ("PurestateError", "CallError"):
-            assert issubclass(cls, (UserWarning, ValueError, TypeError, AttributeError, AssertionError, ImportError)), (
-                name
-            )
+            assert issubclass(
+                cls,
+                (UserWarning, ValueError, TypeError, AttributeError, AssertionError, ImportError),
+            ), name
 
 
 # Which module failed
@@ -264,7 +321,11 @@ FAILS = {
         TypeError,
         "`Block.__call__` of module 'outer/block', called with (float32[2,3], a function)",
     ),
-    "a property": (lambda x: Block().size, ValueError, "`Block.size` of module 'outer/block', called with ()"),
+    "a property": (
+        lambda x: Block().size,
+        ValueError,
+        "`Block.size` of module 'outer/block', called with ()",
+    ),
     "in init": (
         lambda x: Block("in init"),
         ValueError,
@@ -319,13 +380,18 @@ def test_an_error_names_the_innermost_module(name):
         [] if where is None else [f"This came up in {where}."]
     )
     is_ours = isinstance(caught.value, ps.errors.PurestateError)
-    assert is_ours or "This came up" not in str(caught.value), "an error of another library keeps its message"
+    assert is_ours or "This came up" not in str(caught.value), (
+        "an error of another library keeps its message"
+    )
 
 
 def test_an_error_of_ours_says_it_in_its_message():
     with pytest.raises(ps.errors.LayerError) as caught:
         ps.transform(lambda x: Outer(in_block(own_error))(x)).init(None, X)
-    assert str(caught.value) == "`width` has to be 1, got 2.\nThis came up in `Block.__call__` of module 'outer/block'."
+    assert (
+        str(caught.value)
+        == "`width` has to be 1, got 2.\nThis came up in `Block.__call__` of module 'outer/block'."
+    )
     assert not hasattr(caught.value, "__notes__")
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
@@ -380,16 +446,36 @@ def misspelt(x):
 
 CALLS = {
     # What is called, the builtin error that it is, the first words and the last line but for the place.
-    "JAX cannot": (lambda x: ps.GRU(3)(x, x[:, :2]), TypeError, "dot_general requires", "It was called at"),
+    "JAX cannot": (
+        lambda x: ps.GRU(3)(x, x[:, :2]),
+        TypeError,
+        "dot_general requires",
+        "It was called at",
+    ),
     "numpy cannot": (
         lambda x: ps.dropout(ps.next_rng_key(), np.array("a"), x),
         TypeError,
         "ufunc",
         "`ps.dropout` was called at",
     ),
-    "Python cannot": (lambda x: ps.GRU(None)(x, x), TypeError, "unsupported operand", "It was called at"),
-    "wrong arguments": (lambda x: Unnamed()(x), TypeError, "Unnamed.__call__() missing 1", "It was called at"),
-    "of a layer": (lambda x: ps.Linear(), TypeError, "Linear.__init__() missing 1", "It was called at"),
+    "Python cannot": (
+        lambda x: ps.GRU(None)(x, x),
+        TypeError,
+        "unsupported operand",
+        "It was called at",
+    ),
+    "wrong arguments": (
+        lambda x: Unnamed()(x),
+        TypeError,
+        "Unnamed.__call__() missing 1",
+        "It was called at",
+    ),
+    "of a layer": (
+        lambda x: ps.Linear(),
+        TypeError,
+        "Linear.__init__() missing 1",
+        "It was called at",
+    ),
     "a lifted function": (lambda x: ps.scan(3, x, x), TypeError, "", "`ps.scan` was called at"),
     "another carry": (
         lambda x: ps.scan(lambda c, x: (c.astype(int), x), x[0], x),
@@ -482,9 +568,15 @@ def test_a_creator_may_know_what_to_do_with_any_dtype_and_initializer():
 
 
 @pytest.mark.parametrize("get", [ps.get_parameter, ps.get_state])
-@pytest.mark.parametrize("dtype", [jax.random.key(0).dtype, jax.dtypes.prng_key, float, "bfloat16", np.int8])
+@pytest.mark.parametrize(
+    "dtype", [jax.random.key(0).dtype, jax.dtypes.prng_key, float, "bfloat16", np.int8]
+)
 def test_all_that_jax_takes_for_a_dtype(get, dtype):
-    init = jnp.zeros if dtype in (float, "bfloat16", np.int8) else lambda shape, dtype: jax.random.key(1)
+    init = (
+        jnp.zeros
+        if dtype in (float, "bfloat16", np.int8)
+        else lambda shape, dtype: jax.random.key(1)
+    )
     params, state = ps.transform_with_state(lambda: get("w", (), dtype, init=init)).init(None)
     (value,) = jax.tree.leaves((params, state))
     assert value.dtype == init((), dtype).dtype

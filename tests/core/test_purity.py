@@ -20,7 +20,9 @@ class Counter(ps.Module):
 
 # A program is a nested list of steps; each takes [2, 3] to [2, 3].
 LEAVES = st.sampled_from(["linear", "bias", "norm", "count", "noise", "state"])
-WRAPPERS = st.sampled_from(["scope", "module", "remat", "scan", "cond", "vmap", "twice", "grad", "jit"])
+WRAPPERS = st.sampled_from(
+    ["scope", "module", "remat", "scan", "cond", "vmap", "twice", "grad", "jit"]
+)
 PROGRAMS = st.recursive(
     LEAVES, lambda inner: st.tuples(WRAPPERS, st.lists(inner, min_size=1, max_size=3)), max_leaves=6
 )
@@ -65,7 +67,10 @@ def step(program, x):
         return ps.cond(x[0, 0] > 0, run, lambda x: x, x)
     if wrapper == "vmap":
         # Mapped over an axis that does not matter to what is written.
-        return x + ps.vmap(lambda y: run(x).sum() + y.sum(), split_rng=False)(jnp.zeros([2, 1]))[:, None]
+        return (
+            x
+            + ps.vmap(lambda y: run(x).sum() + y.sum(), split_rng=False)(jnp.zeros([2, 1]))[:, None]
+        )
     assert wrapper == "grad"
     return x + ps.grad(lambda s: (run(x) * s).sum())(1.0)
 

@@ -42,7 +42,15 @@ def test_ints_and_traced_ints_are_seeds():
 
 
 @pytest.mark.parametrize(
-    "key", ["nonsense", 1.5, jnp.ones([2]), jax.random.split(jax.random.key(0)), jnp.zeros([3], jnp.uint32), {}]
+    "key",
+    [
+        "nonsense",
+        1.5,
+        jnp.ones([2]),
+        jax.random.split(jax.random.key(0)),
+        jnp.zeros([3], jnp.uint32),
+        {},
+    ],
 )
 def test_what_is_no_key(key):
     with pytest.raises(ps.errors.InvalidRNGError, match="key"):
@@ -58,7 +66,9 @@ def test_no_key_says_who_asked():
         def __call__(self):
             return ps.next_rng_key()
 
-    with pytest.raises(ps.errors.MissingRNGError, match=r"next_rng_key.*'noisy'.*`apply` was given no key"):
+    with pytest.raises(
+        ps.errors.MissingRNGError, match=r"next_rng_key.*'noisy'.*`apply` was given no key"
+    ):
         ps.transform(lambda: Noisy()()).apply({}, None)
 
 

@@ -72,7 +72,9 @@ def test_it_stays_one_through_a_checkpoint_and_training(params, tmp_path):
     assert loss(F)(loaded) == loss(F)(params) < first
 
 
-@pytest.mark.parametrize("around", [ps.remat, lambda f: ps.jit(f), lambda f: ps.vmap(f, split_rng=False)])
+@pytest.mark.parametrize(
+    "around", [ps.remat, lambda f: ps.jit(f), lambda f: ps.vmap(f, split_rng=False)]
+)
 def test_inside_transforms(around, request):
     def f(tokens):
         embed = ps.Embed(VOCAB, DIM)
@@ -92,7 +94,9 @@ def test_inside_transforms(around, request):
 def test_every_layer_of_a_scan_uses_it():
     def f(x):
         w = ps.get_parameter("w", [3, 3], init=ps.initializers.RandomNormal())
-        return ps.scan(lambda x, _: (ps.Linear(3, w_init=ps.share(w))(x), None), x, None, length=3)[0]
+        return ps.scan(lambda x, _: (ps.Linear(3, w_init=ps.share(w))(x), None), x, None, length=3)[
+            0
+        ]
 
     pair = ps.transform(f)
     params = pair.init(jax.random.key(0), jnp.ones([2, 3]))
@@ -123,7 +127,9 @@ def test_what_does_not_fit(params):
         wrong.init(0, jnp.ones([1, 4]))
     # A checkpoint from before it was shared: its own array would be left unused.
     stale = {**params, "linear": {"w": jnp.ones([DIM, VOCAB]), **params["linear"]}}
-    with pytest.raises(ps.errors.VariableError, match=r"'w' of 'linear' is to be shared[\s\S]*delete"):
+    with pytest.raises(
+        ps.errors.VariableError, match=r"'w' of 'linear' is to be shared[\s\S]*delete"
+    ):
         F.apply(stale, None, TOKENS)
     mended = ps.surgery.delete(stale, "linear/w").tree
     np.testing.assert_array_equal(F.apply(mended, None, TOKENS), F.apply(params, None, TOKENS))

@@ -18,7 +18,9 @@ def forward(x, is_training):
 ARGUMENTS = (jax.random.key(0), jax.ShapeDtypeStruct([2, 5], jnp.float32), True)
 
 
-@pytest.mark.parametrize("transform", [ps.transform_with_state, ps.transform_with_collections, lambda f: f])
+@pytest.mark.parametrize(
+    "transform", [ps.transform_with_state, ps.transform_with_collections, lambda f: f]
+)
 def test_shaped_like_what_init_gives(transform):
     f = transform(forward)
     found = ps.specs(f)(*ARGUMENTS)
@@ -26,7 +28,9 @@ def test_shaped_like_what_init_gives(transform):
     made = init(jax.random.key(0), jnp.ones([2, 5]), True)
     is_spec = lambda x: isinstance(x, ps.Spec)
     assert jax.tree.structure(found, is_leaf=is_spec) == jax.tree.structure(made)
-    described = jax.tree.map(lambda spec: (spec.shape, spec.dtype, spec.size), found, is_leaf=is_spec)
+    described = jax.tree.map(
+        lambda spec: (spec.shape, spec.dtype, spec.size), found, is_leaf=is_spec
+    )
     assert described == jax.tree.map(lambda x: (x.shape, x.dtype, x.size), made)
 
 
@@ -61,7 +65,9 @@ def test_stacked_layers_have_more_axes():
         return x * ps.get_parameter("w", [3], init=jnp.ones, axes=("embed",))
 
     f = ps.transform(lambda x: ps.layer_stack(4)(layer)(x))
-    (spec,) = jax.tree.leaves(ps.specs(f)(jax.random.key(0), jnp.ones([3])), is_leaf=lambda x: isinstance(x, ps.Spec))
+    (spec,) = jax.tree.leaves(
+        ps.specs(f)(jax.random.key(0), jnp.ones([3])), is_leaf=lambda x: isinstance(x, ps.Spec)
+    )
     assert (spec.shape, spec.axes) == ((4, 3), (None, "embed"))
 
 
@@ -84,7 +90,9 @@ def test_contradictions():
 
 
 def test_not_trainable_has_no_gradient():
-    f = ps.transform(lambda x: (x * ps.get_parameter("w", [2], init=jnp.ones, trainable=False)).sum())
+    f = ps.transform(
+        lambda x: (x * ps.get_parameter("w", [2], init=jnp.ones, trainable=False)).sum()
+    )
     params = f.init(None, jnp.ones([2]))
     assert jax.grad(f.apply)(params, None, jnp.ones([2]))["~"]["w"].tolist() == [0, 0]
 
@@ -92,7 +100,9 @@ def test_not_trainable_has_no_gradient():
 def test_init_is_the_same_with_and_without():
     # What specs adds is seen by nobody else: values as in dm-haiku.
     f = ps.transform_with_state(lambda x: ps.nets.MLP([4, 3])(x))
-    theirs = hk.transform_with_state(lambda x: hk.nets.MLP([4, 3])(x)).init(jax.random.key(0), jnp.ones([2, 5]))
+    theirs = hk.transform_with_state(lambda x: hk.nets.MLP([4, 3])(x)).init(
+        jax.random.key(0), jnp.ones([2, 5])
+    )
     ps.specs(f)(jax.random.key(0), jnp.ones([2, 5]))
     ours = f.init(jax.random.key(0), jnp.ones([2, 5]))
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), ours, theirs))

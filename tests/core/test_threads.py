@@ -77,7 +77,11 @@ def hooked(x):
     def noisy(next_creator, shape, dtype, init, context):
         return next_creator(shape, dtype, init) + jax.random.normal(ps.next_rng_key(), shape, dtype)
 
-    with ps.name_scope("tower"), ps.custom_creator(noisy), ps.custom_getter(lambda n, value, c: n(2 * value)):
+    with (
+        ps.name_scope("tower"),
+        ps.custom_creator(noisy),
+        ps.custom_getter(lambda n, value, c: n(2 * value)),
+    ):
         return ps.layer_stack(2)(lambda x: ps.Linear(3)(x))(x)
 
 
@@ -103,7 +107,9 @@ MODELS = {
 
 
 def pair_of(model):
-    return ps.transform_with_state(MODELS[model], rng_mode="path" if model == "path_keys" else "sequence")
+    return ps.transform_with_state(
+        MODELS[model], rng_mode="path" if model == "path_keys" else "sequence"
+    )
 
 
 def run(f, seed):
@@ -139,7 +145,9 @@ def names_in(tree):
 def assert_same(a, b):
     """The same trees with the same names in the same order, and in them the same bits."""
     assert names_in(a) == names_in(b)
-    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
+    for (path, x), y in zip(
+        jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True
+    ):
         if isinstance(x, (str, jax.ShapeDtypeStruct)):
             assert x == y
         else:
@@ -181,7 +189,9 @@ with concurrent.futures.ThreadPoolExecutor(16) as pool:
 assert all(a is b for other in found for a, b in zip(found[0], other, strict=True))
 print("same")
 """
-    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    out = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
     assert (out.stdout, out.returncode) == ("same\n", 0), out.stderr
 
 
@@ -200,7 +210,9 @@ def set_and_get():
 
 def make_and_get():
     return ps.get_state(
-        f"new_{threading.get_ident()}_{id(asyncio.current_task()) if in_a_loop() else 0}", [], init=jnp.ones
+        f"new_{threading.get_ident()}_{id(asyncio.current_task()) if in_a_loop() else 0}",
+        [],
+        init=jnp.ones,
     )
 
 
@@ -224,7 +236,10 @@ BLOCKS = {
         lambda: ps.custom_getter(lambda n, value, c: n(2 * value)),
         lambda: ps.get_parameter("w", [], init=jnp.ones),
     ),
-    "custom_creator": (lambda: ps.custom_creator(lambda n, *args: 2 * n(*args[:-1]), state=True), make_and_get),
+    "custom_creator": (
+        lambda: ps.custom_creator(lambda n, *args: 2 * n(*args[:-1]), state=True),
+        make_and_get,
+    ),
     "custom_setter": (lambda: ps.custom_setter(lambda n, value, c: n(2 * value)), set_and_get),
     "intercept_methods": (
         lambda: ps.intercept_methods(lambda n, args, kwargs, c: twice(n(*args, **kwargs))),
@@ -267,10 +282,16 @@ def side_by_side_in_tasks(block, look):
     async def both():
         return await asyncio.gather(one(True), one(False))
 
-    return tuple(ps.transform_with_state(lambda: asyncio.run(both())).apply({"~": {"w": jnp.ones([])}}, None, None)[0])
+    return tuple(
+        ps.transform_with_state(lambda: asyncio.run(both())).apply(
+            {"~": {"w": jnp.ones([])}}, None, None
+        )[0]
+    )
 
 
-@pytest.mark.parametrize("together", [side_by_side_in_threads, side_by_side_in_tasks], ids=["threads", "tasks"])
+@pytest.mark.parametrize(
+    "together", [side_by_side_in_threads, side_by_side_in_tasks], ids=["threads", "tasks"]
+)
 @pytest.mark.parametrize("name", BLOCKS)
 def test_a_block_holds_in_one_thread_or_task_alone(name, together):
     assert together(*BLOCKS[name]) == (2.0, 1.0)
@@ -334,7 +355,9 @@ USES = {
 def test_a_thread_within_has_no_frame(use):
     def f():
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            with pytest.raises(ps.errors.FrameError, match=r"only while a transformed .*copy_context\(\)\.run"):
+            with pytest.raises(
+                ps.errors.FrameError, match=r"only while a transformed .*copy_context\(\)\.run"
+            ):
                 pool.submit(USES[use]).result()
 
     ps.transform_with_state(f).init(jax.random.key(0))
@@ -523,7 +546,10 @@ LATE = {
 
 @pytest.mark.parametrize("kind", LATE)
 def test_each_module_has_parameters_of_its_own_in_methods_that_run_later(kind):
-    assert sorted(ps.transform(lambda: [LATE[kind](), LATE[kind]()]).init(None)) == ["late", "late_1"]
+    assert sorted(ps.transform(lambda: [LATE[kind](), LATE[kind]()]).init(None)) == [
+        "late",
+        "late_1",
+    ]
 
 
 class Layers(ps.Module):
@@ -563,7 +589,9 @@ def test_a_generator_in_its_own_module_names_as_dm_haiku_does():
         "net/~sends/linear",
         "net/~sends/linear_1",
     ]
-    outside = ps.transform(lambda x: [layer(x.T @ x)[:, :1] for layer in Layers(name="net").layers()]).init(key, x)
+    outside = ps.transform(
+        lambda x: [layer(x.T @ x)[:, :1] for layer in Layers(name="net").layers()]
+    ).init(key, x)
     assert list(outside) == ["net/~layers/linear", "net/~layers/linear_1"]
 
 

@@ -36,7 +36,9 @@ TRANSFORMS = {
     "scan": lambda f: lambda x: jax.lax.scan(lambda c, x: (c, f(x)), 0, x),
     "cond": lambda f: lambda x: jax.lax.cond(x.sum() > 0, f, f, x),
     "switch": lambda f: lambda x: jax.lax.switch(0, [f, f], x),
-    "while_loop": lambda f: lambda x: jax.lax.while_loop(lambda c: c[0] < 1, lambda c: (c[0] + 1, f(c[1])), (0, x)),
+    "while_loop": lambda f: (
+        lambda x: jax.lax.while_loop(lambda c: c[0] < 1, lambda c: (c[0] + 1, f(c[1])), (0, x))
+    ),
     "fori_loop": lambda f: lambda x: jax.lax.fori_loop(0, 1, lambda i, x: f(x), x),
     "map": lambda f: lambda x: jax.lax.map(f, x),
     "eval_shape": lambda f: lambda x: jax.eval_shape(f, x),
@@ -50,7 +52,9 @@ TRANSFORMS = {
 
 
 def create(x):
-    return x + ps.get_parameter("made", [], init=lambda s, d: jax.random.normal(ps.next_rng_key(), s, d))
+    return x + ps.get_parameter(
+        "made", [], init=lambda s, d: jax.random.normal(ps.next_rng_key(), s, d)
+    )
 
 
 def make_state(x):
@@ -109,7 +113,9 @@ PLAIN = ("custom_jvp", "custom_vjp")  # run eagerly, the function itself gets pl
 TRANSPARENT = ("vmap", "grad", "value_and_grad", "jacfwd", "linearize")
 
 
-@pytest.mark.parametrize("transform", [name for name in TRANSFORMS if name not in (*TRANSPARENT, *PLAIN)])
+@pytest.mark.parametrize(
+    "transform", [name for name in TRANSFORMS if name not in (*TRANSPARENT, *PLAIN)]
+)
 @pytest.mark.parametrize("effect", EFFECTS)
 def test_staging_transforms_are_errors(transform, effect):
     pair = ps.transform_with_state(lambda x: TRANSFORMS[transform](EFFECTS[effect])(x))
@@ -127,13 +133,17 @@ def test_creating_under_vmap_is_right():
     f = ps.transform(lambda x: jax.vmap(ps.Linear(2))(x))
     g = ps.transform(lambda x: ps.Linear(2)(x))
     params = f.init(jax.random.key(0), X)
-    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), params, g.init(jax.random.key(0), X)))
+    assert jax.tree.all(
+        jax.tree.map(lambda a, b: (a == b).all(), params, g.init(jax.random.key(0), X))
+    )
     assert jnp.allclose(f.apply(params, None, X), g.apply(params, None, X))
 
 
 def test_reading_is_always_right():
     def f(x):
-        scale = lambda x: x * ps.get_parameter("scale", [], init=jnp.ones) * ps.get_state("s", [], init=jnp.ones)
+        scale = lambda x: (
+            x * ps.get_parameter("scale", [], init=jnp.ones) * ps.get_state("s", [], init=jnp.ones)
+        )
         scale(x)
         return jax.lax.scan(lambda c, x: (c, jax.jit(jax.checkpoint(scale))(x)), 0, x)[1]
 
@@ -173,7 +183,10 @@ def test_settings_for_shared_keys():
     with ps.config.context(shared_keys="off"):
         out = f.apply({}, jax.random.key(0), X)
     assert len(set((out - X)[:, 0].round(5).tolist())) == 1  # as in dm-haiku
-    with ps.config.context(shared_keys="error"), pytest.raises(ps.errors.JaxUsageError, match="split_rng"):
+    with (
+        ps.config.context(shared_keys="error"),
+        pytest.raises(ps.errors.JaxUsageError, match="split_rng"),
+    ):
         f.apply({}, jax.random.key(0), X)
     with pytest.warns(ps.errors.SharedKeyWarning):
         f.apply({}, jax.random.key(0), X)
@@ -230,15 +243,24 @@ def test_a_plain_transform_around_one_of_purestate_takes_nothing_with_it(around,
 
     x = jnp.ones([2, 3])
     for effect in (sets, makes, draws):
-        f = ps.transform_with_state(lambda x, effect=effect: AROUND[around](lambda x: WITHIN[within](effect, x), x))
-        if effect is draws and around in ("vmap", "grad"):  # one key for all rows; a key that does not depend on x
+        f = ps.transform_with_state(
+            lambda x, effect=effect: AROUND[around](lambda x: WITHIN[within](effect, x), x)
+        )
+        if effect is draws and around in (
+            "vmap",
+            "grad",
+        ):  # one key for all rows; a key that does not depend on x
             continue
-        with pytest.raises((ps.errors.JaxUsageError, ps.errors.BatchedStateError, ps.errors.LoopError)):
+        with pytest.raises(
+            (ps.errors.JaxUsageError, ps.errors.BatchedStateError, ps.errors.LoopError)
+        ):
             f.init(jax.random.key(0), x)
 
 
 def test_a_plain_vmap_around_a_transform_of_purestate_warns_of_a_shared_key():
-    f = ps.transform(lambda x: jax.vmap(ps.remat(lambda x: ps.dropout(ps.next_rng_key(), 0.5, x)))(x))
+    f = ps.transform(
+        lambda x: jax.vmap(ps.remat(lambda x: ps.dropout(ps.next_rng_key(), 0.5, x)))(x)
+    )
     with pytest.warns(ps.errors.SharedKeyWarning, match="all rows get the same key"):
         f.apply({}, jax.random.key(0), jnp.ones([3, 4]))
 
@@ -250,16 +272,22 @@ def test_keys_of_a_block_that_begins_inside_are_free(around):
             with library.with_rng(key):
                 return jax.random.normal(library.next_rng_key())
 
-        return lambda: AROUND[around](with_key, library.next_rng_key() if around == "jit" else library.next_rng_keys(3))
+        return lambda: AROUND[around](
+            with_key, library.next_rng_key() if around == "jit" else library.next_rng_keys(3)
+        )
 
     key = jax.random.PRNGKey(0)
-    np.testing.assert_array_equal(ps.transform(f(ps)).apply({}, key), hk.transform(f(hk)).apply({}, key))
+    np.testing.assert_array_equal(
+        ps.transform(f(ps)).apply({}, key), hk.transform(f(hk)).apply({}, key)
+    )
     # The block began outside: its keys would be the same for each step.
     if around != "vmap":
 
         def outside():
             with ps.with_rng(ps.next_rng_key()):
-                return AROUND[around](lambda x: x + jax.random.normal(ps.next_rng_key()), jnp.ones([3]))
+                return AROUND[around](
+                    lambda x: x + jax.random.normal(ps.next_rng_key()), jnp.ones([3])
+                )
 
         with pytest.raises(ps.errors.JaxUsageError, match="next_rng_key"):
             ps.transform(outside).apply({}, key)
@@ -289,7 +317,9 @@ def test_a_key_that_was_split_off_before_is_not_drawn_in_a_plain_loop(loop, rese
     f = ps.transform(lambda x: RESERVED[reserved](inside, x))
     with pytest.raises(ps.errors.JaxUsageError, match="next_rng_key"):
         wrap(f.apply)({}, jax.random.key(0), x)
-    around = lambda x: LOOPS[loop](ps.remat(lambda x: x + jax.random.uniform(ps.next_rng_key(), x.shape)), x)
+    around = lambda x: LOOPS[loop](
+        ps.remat(lambda x: x + jax.random.uniform(ps.next_rng_key(), x.shape)), x
+    )
     g = ps.transform(lambda x: RESERVED[reserved](around, x))
     with pytest.raises(ps.errors.JaxUsageError, match="random key"):
         wrap(g.apply)({}, jax.random.key(0), x)

@@ -47,7 +47,11 @@ def _names(text: str) -> list[str]:
 
 
 def test_every_row_that_says_yes_has_a_name():
-    assert [number for number, (_, answer, names) in table().items() if answer == "yes" and not _names(names)] == []
+    assert [
+        number
+        for number, (_, answer, names) in table().items()
+        if answer == "yes" and not _names(names)
+    ] == []
 
 
 def _exists(name: str) -> bool:
@@ -61,7 +65,8 @@ def _exists(name: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "page", ["abilities", "state", "surgery", "coming_from_flax", "coming_from_treex", "coming_from_mlax"]
+    "page",
+    ["abilities", "state", "surgery", "coming_from_flax", "coming_from_treex", "coming_from_mlax"],
 )
 def test_every_name_exists(page: str):
     names = _names((DOCS / f"{page}.md").read_text())
@@ -103,12 +108,17 @@ def freeze_a_subtree():
     assert {name for name in params if (new[name]["w"] != params[name]["w"]).any()} == {"linear"}
     part = ps.bind(f, params).freeze(surgery.glob("mlp/*")).trainable_parameters()
     assert len(jax.tree.leaves(part)) == 2
-    assert ps.bind(f, params).freeze().unfreeze().trainable_parameters().params == ps.bind(f, params).params
+    assert (
+        ps.bind(f, params).freeze().unfreeze().trainable_parameters().params
+        == ps.bind(f, params).params
+    )
 
 
 def parameter_as_pytree():
     def forward():
-        pair = ps.variable("params", "pair", init=lambda: {"w": jnp.ones([2]), "b": [jnp.zeros([])]}).value
+        pair = ps.variable(
+            "params", "pair", init=lambda: {"w": jnp.ones([2]), "b": [jnp.zeros([])]}
+        ).value
         return pair["w"] + pair["b"][0]
 
     f = ps.transform(forward)
@@ -162,7 +172,9 @@ def get_and_set_state():
 
 
 def named_collections():
-    f = ps.transform_with_collections(lambda: ps.variable("cache", "keys", [2], init=jnp.zeros).value)
+    f = ps.transform_with_collections(
+        lambda: ps.variable("cache", "keys", [2], init=jnp.zeros).value
+    )
     assert f.init(None)["cache"]["~"]["keys"].shape == (2,)
 
 
@@ -187,7 +199,11 @@ def _two_collections():
 def choice_of_what_may_change():
     f = ps.transform_with_collections(_two_collections)
     variables = f.init(None)
-    for mutable, changed in (("a", ["a"]), (["a", "b"], ["a", "b"]), (ps.AllBut("params", "a"), ["b"])):
+    for mutable, changed in (
+        ("a", ["a"]),
+        (["a", "b"], ["a", "b"]),
+        (ps.AllBut("params", "a"), ["b"]),
+    ):
         assert sorted(f.apply(variables, None, mutable=mutable)[1]) == changed
 
 
@@ -242,13 +258,18 @@ def sow():
 def capture():
     f = ps.transform(_sows)
     _, found = ps.capture_intermediates(f).apply(f.init(RNG, X), None, X)
-    assert jax.tree.map(jnp.shape, found) == {"linear": {"__call__": ((4, 2),)}, "~": {"h": ((4, 2),)}}
+    assert jax.tree.map(jnp.shape, found) == {
+        "linear": {"__call__": ((4, 2),)},
+        "~": {"h": ((4, 2),)},
+    }
 
 
 def perturb():
     f = ps.transform_with_collections(lambda x: (ps.perturb("h", 3 * x) ** 2).sum())
     variables = f.init(None, X)
-    grads = jax.grad(lambda p: f.apply({**variables, "perturbations": p}, None, X))(variables["perturbations"])
+    grads = jax.grad(lambda p: f.apply({**variables, "perturbations": p}, None, X))(
+        variables["perturbations"]
+    )
     np.testing.assert_allclose(grads["~"]["h"], 6 * X, rtol=1e-6)
 
 
@@ -262,7 +283,9 @@ def metrics():
         return both(sum=x, accuracy=(x, labels))
 
     f = ps.transform_with_state(evaluate)
-    values, _ = f.apply(*f.init(None, jnp.array([0]), jnp.array([0])), None, jnp.array([0, 1]), jnp.array([0, 0]))
+    values, _ = f.apply(
+        *f.init(None, jnp.array([0]), jnp.array([0])), None, jnp.array([0, 1]), jnp.array([0, 0])
+    )
     assert values == {"sum": 1, "accuracy": 0.5}
 
 
@@ -458,7 +481,9 @@ def mutable_and_immutable_dicts():
 
 
 def names_in_one_level():
-    flat = {f"{module}/{name}": value for module, name, value in ps.data_structures.traverse(PARAMS)}
+    flat = {
+        f"{module}/{name}": value for module, name, value in ps.data_structures.traverse(PARAMS)
+    }
     assert sorted(flat) == [f"mlp/~/linear_{i}/{name}" for i in range(2) for name in "bw"]
 
 
@@ -509,10 +534,14 @@ SHOWN_BY = {
 }
 
 
-@pytest.mark.parametrize("number", SHOWN_BY, ids=lambda number: f"{number}_{SHOWN_BY[number].__name__}")
+@pytest.mark.parametrize(
+    "number", SHOWN_BY, ids=lambda number: f"{number}_{SHOWN_BY[number].__name__}"
+)
 def test_what_is_said_is_so(number):
     SHOWN_BY[number]()
 
 
 def test_every_yes_is_shown():
-    assert {number for number, (_, answer, _) in table().items() if answer == "yes"} <= set(SHOWN_BY)
+    assert {number for number, (_, answer, _) in table().items() if answer == "yes"} <= set(
+        SHOWN_BY
+    )

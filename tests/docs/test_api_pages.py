@@ -23,7 +23,11 @@ def _load(name: str) -> ModuleType:
 
 api_pages = _load("api_pages")
 PUBLIC = sorted(
-    {symbol.full_name: symbol for m in api_pages.public_modules() for symbol in api_pages.symbols_of(m)}.items()
+    {
+        symbol.full_name: symbol
+        for m in api_pages.public_modules()
+        for symbol in api_pages.symbols_of(m)
+    }.items()
 )
 
 
@@ -79,7 +83,9 @@ def test_every_page_of_the_api_shows_something():
 def test_new_name_without_page_is_found(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(purestate, "__all__", [*purestate.__all__, "brand_new"])
     monkeypatch.setattr(purestate, "brand_new", object(), raising=False)
-    assert "purestate.brand_new" in {s.full_name for s in api_pages.symbols_of(purestate)} - set(_shown())
+    assert "purestate.brand_new" in {s.full_name for s in api_pages.symbols_of(purestate)} - set(
+        _shown()
+    )
 
 
 def test_new_layer_comes_up_by_itself(monkeypatch: pytest.MonkeyPatch):

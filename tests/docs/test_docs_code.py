@@ -8,7 +8,9 @@ from types import ModuleType
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts and page.name != "README.md")
+PAGES = sorted(
+    page for page in DOCS.rglob("*.md") if "_build" not in page.parts and page.name != "README.md"
+)
 
 
 def _load(name: str) -> ModuleType:
@@ -25,7 +27,14 @@ code_blocks = _load("code_blocks")
 
 def test_there_are_pages():
     with_code = {page.name for page in PAGES if code_blocks.read_code_blocks(page.read_text())}
-    assert {"index.md", "get_started.md", "how_it_works.md", "jax_transforms.md", "hooks.md", "errors.md"} <= with_code
+    assert {
+        "index.md",
+        "get_started.md",
+        "how_it_works.md",
+        "jax_transforms.md",
+        "hooks.md",
+        "errors.md",
+    } <= with_code
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))

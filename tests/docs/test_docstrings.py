@@ -11,7 +11,10 @@ import pytest
 
 import purestate
 
-MODULES = ["purestate", *(found.name for found in pkgutil.walk_packages(purestate.__path__, "purestate."))]
+MODULES = [
+    "purestate",
+    *(found.name for found in pkgutil.walk_packages(purestate.__path__, "purestate.")),
+]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

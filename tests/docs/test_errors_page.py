@@ -15,9 +15,13 @@ TOLD = {"MissingPackageError", "FlaxNotInstalledError"}
 def test_every_error_is_raised_in_its_section():
     sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
     without = [
-        name for name in set(ps.errors.__all__) - BASES - TOLD if f"raises={name}\n" not in sections.get(name, "")
+        name
+        for name in set(ps.errors.__all__) - BASES - TOLD
+        if f"raises={name}\n" not in sections.get(name, "")
     ]
-    assert not without, f"docs/errors.md needs a section '### {without[0]}' with wrong code, the reason and right code"
+    assert not without, (
+        f"docs/errors.md needs a section '### {without[0]}' with wrong code, the reason and right code"
+    )
     assert set(sections) >= TOLD
 
 

@@ -32,9 +32,17 @@ NAMES = [
 
 
 def test_there_are_names():
-    assert {"Linear", "Conv3DTranspose", "SNParamsTree", "nets.ResNet200", "initializers.Orthogonal"} <= set(NAMES)
+    assert {
+        "Linear",
+        "Conv3DTranspose",
+        "SNParamsTree",
+        "nets.ResNet200",
+        "initializers.Orthogonal",
+    } <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_layer_is_on_a_page(name: str):
-    assert re.search(rf"\bps\.{re.escape(name)}\b", PAGES), f"Write about ps.{name} on the page of its family in docs/."
+    assert re.search(rf"\bps\.{re.escape(name)}\b", PAGES), (
+        f"Write about ps.{name} on the page of its family in docs/."
+    )

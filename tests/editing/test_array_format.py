@@ -8,7 +8,9 @@ import pytest
 from purestate._editing.array_format import format_array, format_bytes, format_dtype
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "int8", "uint8", "int32", "uint32", "complex64"])
+@pytest.mark.parametrize(
+    "dtype", ["float16", "bfloat16", "float32", "int8", "uint8", "int32", "uint32", "complex64"]
+)
 def test_names_are_those_of_xla(dtype):
     # As in the text of a compiled program, such as f32[2,3]{1,0}.
     text = jax.jit(lambda x: x).lower(jnp.zeros([2, 3], dtype)).compile().as_text()

@@ -32,7 +32,10 @@ def test_same_as_dm_haiku(bundle):
 
     def as_lists(bundles):
         """With the order of the entries."""
-        return [[(module, list(values.items())) for module, values in bundle.items()] for bundle in bundles]
+        return [
+            [(module, list(values.items())) for module, values in bundle.items()]
+            for bundle in bundles
+        ]
 
     for ours, theirs in [
         (ds.partition(is_w, bundle), hk.data_structures.partition(is_w, bundle)),
@@ -71,12 +74,17 @@ def test_results_share_no_containers_with_what_was_given():
 
 
 def test_predicates_may_return_what_counts_as_true():
-    assert ds.partition(lambda m, n, v: v, {"a": {"w": [], "b": [1]}}) == ({"a": {"b": [1]}}, {"a": {"w": []}})
+    assert ds.partition(lambda m, n, v: v, {"a": {"w": [], "b": [1]}}) == (
+        {"a": {"b": [1]}},
+        {"a": {"w": []}},
+    )
 
 
 @pytest.mark.parametrize("number", [-1, 2, 5])
 def test_partition_n_into_a_part_that_there_is_not(number):
-    with pytest.raises(ps.errors.PurestateError, match=rf"n=2: fn returned {number} for 'w' of 'a'"):
+    with pytest.raises(
+        ps.errors.PurestateError, match=rf"n=2: fn returned {number} for 'w' of 'a'"
+    ):
         ds.partition_n(lambda *a: number, {"a": {"w": 1}}, 2)
     with pytest.raises(AssertionError):  # what dm-haiku raises
         ds.partition_n(lambda *a: number, {"a": {"w": 1}}, 2)
@@ -109,13 +117,19 @@ def test_merge_checks_duplicates(other, message):
 
 
 def test_merge_of_duplicates_of_one_kind():
-    assert ds.merge(F32, {"a": {"b": jnp.ones([2])}}, check_duplicates=True)["a"]["b"].tolist() == [1.0, 1.0]
+    assert ds.merge(F32, {"a": {"b": jnp.ones([2])}}, check_duplicates=True)["a"]["b"].tolist() == [
+        1.0,
+        1.0,
+    ]
     assert ds.merge({"a": {"b": 1}}, {"a": {"b": "x"}}, check_duplicates=True) == {"a": {"b": "x"}}
 
 
 @pytest.mark.parametrize(
     ("structure", "message"),
-    [([1, 2], "`structure` has to be a dict.* a list"), ({"a": jnp.ones([2])}, r"structure\['a'\]` has.*f32\[2\]")],
+    [
+        ([1, 2], "`structure` has to be a dict.* a list"),
+        ({"a": jnp.ones([2])}, r"structure\['a'\]` has.*f32\[2\]"),
+    ],
 )
 def test_what_is_not_two_dicts_deep(structure, message):
     # dm-haiku goes through the rows of an array as if they were names.
@@ -145,7 +159,8 @@ def test_pop_takes_out_and_leaves_what_was_given():
 
 def test_pop_of_what_is_not_there():
     with pytest.raises(
-        ps.errors.BundleError, match="no 'batch_stat', only 'params', 'batch_stats'. Did you mean 'batch_stats'"
+        ps.errors.BundleError,
+        match="no 'batch_stat', only 'params', 'batch_stats'. Did you mean 'batch_stats'",
     ):
         ds.pop({"params": {}, "batch_stats": {}}, "batch_stat")
     with pytest.raises(ValueError, match="only nothing"):

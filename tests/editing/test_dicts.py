@@ -40,7 +40,9 @@ def test_immutable_is_a_copy():
 
 
 def test_immutable_is_hashable():
-    a, b = (ds.to_immutable_dict(m) for m in ({"x": {"w": 1, "b": (2,)}}, {"x": {"b": (2,), "w": 1}}))
+    a, b = (
+        ds.to_immutable_dict(m) for m in ({"x": {"w": 1, "b": (2,)}}, {"x": {"b": (2,), "w": 1}})
+    )
     assert a == b
     assert hash(a) == hash(b)
     assert {a: 1}[b] == 1
@@ -51,9 +53,14 @@ def test_immutable_is_a_pytree_like_a_dict():
     assert jax.tree.leaves(f) == jax.tree.leaves(NESTED)
     assert jax.tree.map(lambda x: x * 10, f) == jax.tree.map(lambda x: x * 10, NESTED)
     assert type(jax.tree.map(lambda x: x, f)) is type(f)
-    paths = [[jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(t)] for t in (f, NESTED)]
+    paths = [
+        [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(t)]
+        for t in (f, NESTED)
+    ]
     assert paths[0] == paths[1]
-    doubled = jax.jit(lambda t: jax.tree.map(lambda x: x * 2, t))(ds.to_immutable_dict({"a": {"w": jnp.ones([])}}))
+    doubled = jax.jit(lambda t: jax.tree.map(lambda x: x * 2, t))(
+        ds.to_immutable_dict({"a": {"w": jnp.ones([])}})
+    )
     assert float(doubled["a"]["w"]) == 2.0
 
 

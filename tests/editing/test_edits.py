@@ -53,7 +53,9 @@ def test_at_a_whole_module():
     new = s.at(BUNDLE, "mlp/~/linear_0").set({"w": 5, "b": 6})
     assert new == {**BUNDLE, "mlp/~/linear_0": {"w": 5, "b": 6}}
     assert list(new) == list(BUNDLE)
-    with pytest.raises(ps.errors.ShapeMismatchError, match=r"another structure: the tree alone has 'b'"):
+    with pytest.raises(
+        ps.errors.ShapeMismatchError, match=r"another structure: the tree alone has 'b'"
+    ):
         s.at(BUNDLE, "mlp/~/linear_0").set({"w": 5})
 
 
@@ -67,16 +69,27 @@ def test_at_optimizer_state_and_under_jit():
 
 def test_at_refuses_another_shape():
     params = {"linear": {"w": jnp.ones([2, 3])}}
-    with pytest.raises(ps.errors.ShapeMismatchError, match=r"'linear/w' has shape \(2, 3\).*of shape \(3, 2\)"):
+    with pytest.raises(
+        ps.errors.ShapeMismatchError, match=r"'linear/w' has shape \(2, 3\).*of shape \(3, 2\)"
+    ):
         s.at(params, "linear/w").set(jnp.ones([3, 2]))
-    with pytest.raises(ps.errors.ShapeMismatchError, match=r"'linear/w' has shape \(2, 3\).*of shape \(3, 2\)"):
+    with pytest.raises(
+        ps.errors.ShapeMismatchError, match=r"'linear/w' has shape \(2, 3\).*of shape \(3, 2\)"
+    ):
         s.at(params, "linear").apply(lambda module: {"w": module["w"].T})
-    assert s.at(params, "linear/w").apply(jnp.transpose, any_shape=True)["linear"]["w"].shape == (3, 2)
+    assert s.at(params, "linear/w").apply(jnp.transpose, any_shape=True)["linear"]["w"].shape == (
+        3,
+        2,
+    )
 
 
-@pytest.mark.parametrize("path", ["mlp/~/linear_0/v", "mpl/scale", "mlp/~/linear_0/w/x", ("mlp", "w")])
+@pytest.mark.parametrize(
+    "path", ["mlp/~/linear_0/v", "mpl/scale", "mlp/~/linear_0/w/x", ("mlp", "w")]
+)
 def test_at_names_what_is_near(path):
-    with pytest.raises(ps.errors.PathError, match=r"There is nothing at .* Near it: '.*mlp") as error:
+    with pytest.raises(
+        ps.errors.PathError, match=r"There is nothing at .* Near it: '.*mlp"
+    ) as error:
         s.at(BUNDLE, path)
     assert isinstance(error.value, (ValueError, LookupError))
 
@@ -157,7 +170,11 @@ def test_rename_in_checkpoint_and_optimizer_state():
         ("mpl", "x", "There is nothing at 'mpl'. Near it: 'mlp'"),
         ("ml", "x", "There is nothing at 'ml'"),  # no module: names are compared part by part
         ("w", "x", "There is nothing at 'w'"),
-        ("mlp_head", "mlp/~/linear_0", "'mlp_head' cannot become 'mlp/~/linear_0'.*is there already"),
+        (
+            "mlp_head",
+            "mlp/~/linear_0",
+            "'mlp_head' cannot become 'mlp/~/linear_0'.*is there already",
+        ),
         ("mlp/~/linear_0/w", "mlp_head/w", "cannot become 'mlp_head/w'.*is there already"),
         ("mlp/~/linear_0/w", "kernel", "'module/name', not 'kernel'"),
     ],

@@ -10,7 +10,12 @@ import purestate as ps
 
 RNG = np.random.default_rng(0)
 STEPS = [
-    {"a": {"w": RNG.normal(size=(3,)).astype(np.float32), "b": RNG.normal(size=()).astype(np.float32)}}
+    {
+        "a": {
+            "w": RNG.normal(size=(3,)).astype(np.float32),
+            "b": RNG.normal(size=()).astype(np.float32),
+        }
+    }
     for _ in range(20)
 ]
 DECAYS = [0.9, 0.99, 0.5, 0.0]
@@ -27,7 +32,9 @@ def by_hand(decays, name, start):
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
 @pytest.mark.parametrize("decay", [*DECAYS, None])
 def test_against_float64(decay, compiled):
-    decays = [decay] * 19 if decay is not None else [min(0.99, (1 + t) / (10 + t)) for t in range(19)]
+    decays = (
+        [decay] * 19 if decay is not None else [min(0.99, (1 + t) / (10 + t)) for t in range(19)]
+    )
     update = (
         jax.jit(lambda average, params, decay: average.update(params, decay))
         if compiled
@@ -40,7 +47,9 @@ def test_against_float64(decay, compiled):
         average, _ = by_hand(decays, name, STEPS[0]["a"][name])
         np.testing.assert_allclose(plain.params["a"][name], average, rtol=2e-5, atol=1e-6)
         average, weight = by_hand(decays, name, np.zeros_like(STEPS[0]["a"][name]))
-        np.testing.assert_allclose(debiased.params["a"][name], average / (1 - weight), rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            debiased.params["a"][name], average / (1 - weight), rtol=2e-5, atol=1e-6
+        )
 
 
 def test_against_optax():
@@ -67,7 +76,9 @@ def test_low_precision_is_averaged_in_float32():
         average = average.update(params, 0.999)
     assert average.params["w"].dtype == jnp.bfloat16
     assert average.hidden["w"].dtype == jnp.float32
-    np.testing.assert_allclose(average.hidden["w"], 1 - 0.999**1000, rtol=1e-3)  # in bfloat16 it would stay near 0.25
+    np.testing.assert_allclose(
+        average.hidden["w"], 1 - 0.999**1000, rtol=1e-3
+    )  # in bfloat16 it would stay near 0.25
     assert average.params["n"] == 1
     assert average.params["n"].dtype == jnp.int32
 
@@ -89,6 +100,8 @@ def test_as_a_pytree():
     average = jax.jit(lambda average: average)(ps.ema({"a": {"w": jnp.ones([2])}}))
     assert average.params["a"]["w"].tolist() == [1, 1]
     _, stepped = jax.lax.scan(
-        lambda average, p: (average.update({"w": p}, 0.5), average.params["w"]), ps.ema({"w": 0.0}), jnp.ones(3)
+        lambda average, p: (average.update({"w": p}, 0.5), average.params["w"]),
+        ps.ema({"w": 0.0}),
+        jnp.ones(3),
     )
     assert stepped.tolist() == [0, 0.5, 0.75]

@@ -39,7 +39,10 @@ def frozen_names(grads):
 
 PREDICATES = {
     "glob": ("a/*", ["a/~/linear_0/b", "a/~/linear_0/w", "a/~/linear_1/b", "a/~/linear_1/w"]),
-    "predicate": (~ps.surgery.has_ndim(1) & ps.surgery.glob("*/w"), ["a/~/linear_0/w", "a/~/linear_1/w", "b/w"]),
+    "predicate": (
+        ~ps.surgery.has_ndim(1) & ps.surgery.glob("*/w"),
+        ["a/~/linear_0/w", "a/~/linear_1/w", "b/w"],
+    ),
     "function": (lambda module, name, value: module == "b", ["b/b", "b/w"]),
     "nothing": ("c/*", []),
     "all": ("*", [f"{module}/{name}" for module in NAMES for name in "bw"]),
@@ -75,7 +78,9 @@ def test_gradients_and_specs(kind, place, compiled):
     assert frozen_names(gradients(jax.jit(apply) if compiled else apply)) == expected
     mask = ps.trainable_mask(run(ps.specs(f), RNG, X))
     assert [f"{m}/{n}" for m, n, flag in ps.data_structures.traverse(mask) if not flag] == expected
-    assert ps.trainable_mask(ps.specs(F)(RNG, X)) == jax.tree.map(lambda leaf: True, PARAMS)  # nothing is left behind
+    assert ps.trainable_mask(ps.specs(F)(RNG, X)) == jax.tree.map(
+        lambda leaf: True, PARAMS
+    )  # nothing is left behind
 
 
 def test_blocks_add_up():
@@ -90,7 +95,10 @@ def test_blocks_add_up():
 def test_what_other_getters_add_keeps_its_gradient():
     def f(delta):
         def inner(x):
-            with ps.freeze(), ps.custom_getter(lambda next_getter, value, context: next_getter(value + delta)):
+            with (
+                ps.freeze(),
+                ps.custom_getter(lambda next_getter, value, context: next_getter(value + delta)),
+            ):
                 return plain(x)
 
         return ps.transform(inner).apply(PARAMS, None, X).sum()
@@ -144,7 +152,9 @@ def test_names_that_mean_two_things_in_layer_stack(predicate):
         with ps.freeze(predicate):
             return ps.layer_stack(2, name="stack")(lambda x: ps.Linear(3)(x))(x)
 
-    with pytest.raises(ps.errors.VariableError, match="'stack/linear/[wb]' of a lifted function is 'linear/[wb]'"):
+    with pytest.raises(
+        ps.errors.VariableError, match="'stack/linear/[wb]' of a lifted function is 'linear/[wb]'"
+    ):
         ps.transform(f).init(RNG, X)
 
 

@@ -16,7 +16,9 @@ s = ps.surgery
 
 def m4():
     """The tree of M4: Series[Linear(3), Bias(-1), ZNorm, F(relu)] on ones(3, 4), as variables."""
-    rng = {name: {"rng": jax.random.PRNGKey(i)} for i, name in enumerate(("linear", "bias", "z_norm"))}
+    rng = {
+        name: {"rng": jax.random.PRNGKey(i)} for i, name in enumerate(("linear", "bias", "z_norm"))
+    }
     return {
         "params": {"linear": {"kernel": jnp.ones([4, 3])}, "bias": {"kernel": jnp.zeros([3])}},
         "moving": {"z_norm": {"mean": jnp.zeros([3]), "var": jnp.ones([3])}},
@@ -26,7 +28,8 @@ def m4():
 
 def names(tree):
     return sorted(
-        jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in jax.tree_util.tree_leaves_with_path(tree)
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, _ in jax.tree_util.tree_leaves_with_path(tree)
     )
 
 
@@ -47,11 +50,15 @@ def test_filter_of_m4():
     assert kept["params"]["linear"]["kernel"] is tree["params"]["linear"]["kernel"]
     rngs = s.filter(tree, lambda leaf: leaf.dtype == jnp.uint32)
     assert names(rngs) == ["rng/bias/rng", "rng/linear/rng", "rng/z_norm/rng"]
-    assert names(s.filter(tree, s.glob("rng/*"), inverse=True)) == sorted(set(names(tree)) - set(names(rngs)))
+    assert names(s.filter(tree, s.glob("rng/*"), inverse=True)) == sorted(
+        set(names(tree)) - set(names(rngs))
+    )
     jax.tree.map(np.testing.assert_array_equal, tree, before)
 
 
-@pytest.mark.parametrize("f", [lambda leaf: leaf.ndim == 1, lambda leaf: leaf.size > 5, lambda leaf: True])
+@pytest.mark.parametrize(
+    "f", [lambda leaf: leaf.ndim == 1, lambda leaf: leaf.size > 5, lambda leaf: True]
+)
 def test_partition_is_both_filters_and_combine_its_inverse(f):
     tree = m4()
     selected, rest = s.partition(tree, f)
@@ -62,12 +69,16 @@ def test_partition_is_both_filters_and_combine_its_inverse(f):
     assert sorted(names(selected) + names(rest)) == names(tree)
     together = s.combine(selected, rest)
     assert jax.tree.structure(together) == jax.tree.structure(tree)
-    assert all(a is b for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(tree), strict=True))
+    assert all(
+        a is b for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(tree), strict=True)
+    )
 
 
 def test_functions_are_told_what_is_documented():
     told = []
-    s.filter_with_path({"a/b": {"w": 1}, "c": {"v": [2, 3]}}, lambda path, leaf: told.append((path, leaf)))
+    s.filter_with_path(
+        {"a/b": {"w": 1}, "c": {"v": [2, 3]}}, lambda path, leaf: told.append((path, leaf))
+    )
     assert told == [("a/b/w", 1), ("c/v/0", 2), ("c/v/1", 3)]
     with pytest.raises(TypeError, match="missing 1 required positional argument"):
         s.filter({"w": 1}, lambda path, leaf: True)
@@ -82,7 +93,11 @@ def test_one_call_for_each_leaf():
 
 
 def test_first_wins_and_holes_in_all_stay():
-    trees = [{"a": None, "b": 1, "c": None}, {"a": 2, "b": 3, "c": None}, {"a": 4, "b": 5, "c": None}]
+    trees = [
+        {"a": None, "b": 1, "c": None},
+        {"a": 2, "b": 3, "c": None},
+        {"a": 4, "b": 5, "c": None},
+    ]
     assert s.combine(*trees) == {"a": 2, "b": 1, "c": None}
     assert s.combine(trees[0]) == trees[0]
 
@@ -135,7 +150,9 @@ class Model:
 )
 def test_any_pytree(tree, expected):
     told = []
-    selected, rest = s.partition_with_path(tree, lambda path, leaf: bool(told.append(path)) or path.endswith("w"))
+    selected, rest = s.partition_with_path(
+        tree, lambda path, leaf: bool(told.append(path)) or path.endswith("w")
+    )
     assert sorted(told) == expected
     assert type(selected) is type(tree)
     assert s.combine(selected, rest) == tree
@@ -175,5 +192,7 @@ def test_bound_models():
     assert kernel.params["linear"]["b"] is None
     assert names(rest) == ["params/linear/b"]
     np.testing.assert_array_equal(s.combine(rest, kernel)(x), model(x))
-    np.testing.assert_array_equal(s.at(model, "params/linear/b").apply(lambda b: b + 1)(x), model(x) + 1)
+    np.testing.assert_array_equal(
+        s.at(model, "params/linear/b").apply(lambda b: b + 1)(x), model(x) + 1
+    )
     assert s.has_ndim(2)(model).params == {"linear": {"b": False, "w": True}}

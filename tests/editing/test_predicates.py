@@ -44,7 +44,10 @@ TABLE = [
     (s.has_ndim(0, 1), ["encoder/~/linear_0/b", "encoder/~/linear_1/b", "head/b", "head/steps"]),
     (s.larger_than(9), ["encoder/~/linear_0/w"]),
     (s.larger_than(8), ["encoder/~/linear_0/w", "encoder/~/linear_1/w"]),
-    (s.Predicate(lambda path, leaf: "_1/" in path), ["encoder/~/linear_1/b", "encoder/~/linear_1/w"]),
+    (
+        s.Predicate(lambda path, leaf: "_1/" in path),
+        ["encoder/~/linear_1/b", "encoder/~/linear_1/w"],
+    ),
     (s.glob("head/*") & ~s.has_ndim(0), ["head/b", "head/w"]),
     (s.glob("head/w") | s.larger_than(9), ["encoder/~/linear_0/w", "head/w"]),
 ]
@@ -58,9 +61,14 @@ def test_every_way_to_call(predicate, expected):
     assert all(type(flag) is bool for flag in flags)
     assert [name for name, flag in zip(NAMES, flags, strict=True) if flag] == expected
 
-    by_item = [predicate(module, name, value) for module, name, value in ps.data_structures.traverse(PARAMS)]
+    by_item = [
+        predicate(module, name, value)
+        for module, name, value in ps.data_structures.traverse(PARAMS)
+    ]
     by_path = [predicate(name, leaf) for name, leaf in zip(NAMES, LEAVES, strict=True)]
-    by_key_path = [predicate(path, leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(PARAMS)]
+    by_key_path = [
+        predicate(path, leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(PARAMS)
+    ]
     assert by_item == by_path == by_key_path == flags
     matching, rest = ps.data_structures.partition(predicate, PARAMS)
     assert [f"{m}/{n}" for m, n, _ in ps.data_structures.traverse(matching)] == expected
@@ -83,7 +91,11 @@ def test_algebra_is_that_of_bools():
 
 
 def test_module_classes_are_known_from_specs():
-    params = {"whole": {"w": 0.0, "b": 0.0}, "half": {"w": 0.0, "b": 0.0}, "layer_norm": {"scale": 0.0, "offset": 0.0}}
+    params = {
+        "whole": {"w": 0.0, "b": 0.0},
+        "half": {"w": 0.0, "b": 0.0},
+        "layer_norm": {"scale": 0.0, "offset": 0.0},
+    }
 
     def found(predicate, tree=params):
         return sorted(path for path, flag in _flags(predicate(tree)) if flag)
@@ -124,7 +136,9 @@ def test_holes_stay_holes_in_masks():
 
 def test_one_array_as_a_whole_model():
     assert s.has_ndim(1)(jnp.ones([2])) is True
-    with pytest.raises(TypeError, match=r"glob\('\*/w'\) looks at the path.*leaf alone.*filter_with_path"):
+    with pytest.raises(
+        TypeError, match=r"glob\('\*/w'\) looks at the path.*leaf alone.*filter_with_path"
+    ):
         s.glob("*/w")(jnp.ones([2]))
     # Also where the other half could have answered by itself.
     with pytest.raises(ps.errors.PredicateError, match="leaf alone"):

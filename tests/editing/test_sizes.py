@@ -8,9 +8,16 @@ import purestate as ps
 
 
 def test_sizes():
-    tree = {"a": [np.zeros([2, 3], np.float32), jnp.zeros([4], jnp.bfloat16)], "b": (np.int8(1), None)}
+    tree = {
+        "a": [np.zeros([2, 3], np.float32), jnp.zeros([4], jnp.bfloat16)],
+        "b": (np.int8(1), None),
+    }
     assert ps.data_structures.tree_size(tree) == 6 + 4 + 1
-    assert ps.data_structures.tree_bytes(tree) == sum(np.asarray(x).nbytes for x in jax.tree.leaves(tree)) == 24 + 8 + 1
+    assert (
+        ps.data_structures.tree_bytes(tree)
+        == sum(np.asarray(x).nbytes for x in jax.tree.leaves(tree))
+        == 24 + 8 + 1
+    )
 
 
 def test_what_only_has_a_shape():

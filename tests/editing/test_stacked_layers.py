@@ -43,7 +43,9 @@ NAMES = ("block_{}", "blocks/block")
 def assert_same(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
     jax.tree.map(np.testing.assert_array_equal, a, b)
-    assert [type(leaf) for leaf in jax.tree.leaves(a)] == [type(leaf) for leaf in jax.tree.leaves(b)]
+    assert [type(leaf) for leaf in jax.tree.leaves(a)] == [
+        type(leaf) for leaf in jax.tree.leaves(b)
+    ]
 
 
 def near(a, b):
@@ -62,7 +64,10 @@ def variables():
 def test_names_and_shapes_are_those_of_layer_stack(variables):
     theirs = STACK.init(RNG, X)
     shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), theirs)
-    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), ps.stack_layers(variables, *NAMES)) == shapes
+    assert (
+        jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), ps.stack_layers(variables, *NAMES))
+        == shapes
+    )
     flat = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), ps.unstack_layers(theirs, *NAMES))
     assert flat == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), variables)
 
@@ -91,7 +96,9 @@ def test_same_outputs_and_state(variables):
 OPTIMIZERS = {
     "adam": lambda: optax.adam(0.05),
     "momentum": lambda: optax.sgd(0.05, momentum=0.9),
-    "chain": lambda: optax.chain(optax.clip_by_global_norm(0.5), optax.adamw(0.05, weight_decay=0.1)),
+    "chain": lambda: optax.chain(
+        optax.clip_by_global_norm(0.5), optax.adamw(0.05, weight_decay=0.1)
+    ),
     "masked": lambda: optax.masked(optax.adam(0.05), ps.surgery.glob("*block*/w")),
     "hyperparams": lambda: optax.inject_hyperparams(optax.adam)(0.05),
 }
@@ -151,7 +158,10 @@ def test_names_that_purestate_gives(variables):
 @pytest.mark.parametrize(
     ("layers", "keys"),
     [
-        ("model/~/layer_{}/attention", ["model/~/layer_0/attention", "model/~/layer_1/attention/~/query"]),
+        (
+            "model/~/layer_{}/attention",
+            ["model/~/layer_0/attention", "model/~/layer_1/attention/~/query"],
+        ),
         ("layer", ["layer", "layer_1"]),
         ("layer_{}", [f"layer_{i}" for i in range(12)]),
     ],
@@ -159,7 +169,9 @@ def test_names_that_purestate_gives(variables):
 def test_patterns(layers, keys):
     count = max(len(keys), 2)
     params = {
-        (layers.format(i) if "{}" in layers else f"layer_{i}" if i else "layer") + rest: {"w": np.full(2, i)}
+        (layers.format(i) if "{}" in layers else f"layer_{i}" if i else "layer") + rest: {
+            "w": np.full(2, i)
+        }
         for i in range(count)
         for rest in ("", "/~/query")
     }
@@ -190,7 +202,10 @@ def test_leaves_of_every_kind():
     assert module["numpy"].dtype == np.float64
     back = ps.unstack_layers(there)
     assert jax.tree.structure(back) == jax.tree.structure(params)
-    assert jax.random.key_data(back["block_1"]["key"]).tolist() == jax.random.key_data(jax.random.key(1)).tolist()
+    assert (
+        jax.random.key_data(back["block_1"]["key"]).tolist()
+        == jax.random.key_data(jax.random.key(1)).tolist()
+    )
     assert back["block_1"]["pytree"][1]["n"].dtype == jnp.int32
     shapes = jax.eval_shape(lambda: params["block_0"]["array"])
     there = ps.stack_layers({"block_0": {"w": shapes}, "block_1": {"w": shapes}})
@@ -208,9 +223,17 @@ REFUSED = [
     (ps.stack_layers, {"blok_0": W}, "no module is called like 'block_{}'. Near it: 'blok_0"),
     (ps.stack_layers, {"block_0": W, "block_2": W}, "there is 'block_0', but not 'block_1'"),
     (ps.stack_layers, {"block_1": W, "block_2": W}, "there is 'block_1', but not 'block_0'"),
-    (ps.stack_layers, {"block_0": W, "block_1": W, "block_1/a": W}, "there is 'block_1/a', but not 'block_0/a'"),
+    (
+        ps.stack_layers,
+        {"block_0": W, "block_1": W, "block_1/a": W},
+        "there is 'block_1/a', but not 'block_0/a'",
+    ),
     (ps.stack_layers, {"block_0": W, "blocks/block": W}, "cannot become 'blocks/block'"),
-    (ps.stack_layers, {"block_0": W, "block_1": {"v": np.ones(2)}}, "'block_0' alone has 'w'; 'block_1' alone has 'v'"),
+    (
+        ps.stack_layers,
+        {"block_0": W, "block_1": {"v": np.ones(2)}},
+        "'block_0' alone has 'w'; 'block_1' alone has 'v'",
+    ),
     (
         ps.stack_layers,
         {"block_0": W, "block_1": {"w": np.ones(3)}},
@@ -218,10 +241,26 @@ REFUSED = [
     ),
     (ps.stack_layers, {"block_0": W, "block_1": {"w": np.ones(2, int)}}, "'float64'.*'int64'"),
     (ps.unstack_layers, {"block": W}, "there is no module 'blocks/block'"),
-    (ps.unstack_layers, {"blocks/block": W, "block_1": W}, "'blocks/block' cannot become 'block_1'"),
-    (ps.unstack_layers, {"block_1": W, "blocks/block": W}, "'blocks/block' cannot become 'block_1'"),
-    (ps.unstack_layers, {"blocks/block": {"w": np.ones(2), "v": np.ones(3)}}, "stacks of one length: .*has 3.*has 2"),
-    (ps.unstack_layers, {"blocks/block": {"w": np.ones(2), "v": np.float32(3)}}, "'blocks/block/v' is no stack"),
+    (
+        ps.unstack_layers,
+        {"blocks/block": W, "block_1": W},
+        "'blocks/block' cannot become 'block_1'",
+    ),
+    (
+        ps.unstack_layers,
+        {"block_1": W, "blocks/block": W},
+        "'blocks/block' cannot become 'block_1'",
+    ),
+    (
+        ps.unstack_layers,
+        {"blocks/block": {"w": np.ones(2), "v": np.ones(3)}},
+        "stacks of one length: .*has 3.*has 2",
+    ),
+    (
+        ps.unstack_layers,
+        {"blocks/block": {"w": np.ones(2), "v": np.float32(3)}},
+        "'blocks/block/v' is no stack",
+    ),
 ]
 
 

@@ -69,9 +69,15 @@ def test_mask_is_one_of_optax():
 
 def test_parts_that_do_not_fit():
     specs = ps.specs(F["params"])(RNG, X)
-    with pytest.raises(ps.errors.BundleError, match="params alone has 'new/w'; specs alone has 'params/b', 'params/w'"):
+    with pytest.raises(
+        ps.errors.BundleError,
+        match="params alone has 'new/w'; specs alone has 'params/b', 'params/w'",
+    ):
         ps.partition_trainable({"~": {"table": 1}, "new": {"w": 2}}, specs)
-    with pytest.raises(ps.errors.BundleError, match=r"what `ps.specs\(f\)\(rng, \*args\)` gives.* but it has a float"):
+    with pytest.raises(
+        ps.errors.BundleError,
+        match=r"what `ps.specs\(f\)\(rng, \*args\)` gives.* but it has a float",
+    ):
         ps.trainable_mask({"a": {"w": 1.0}})
 
 
@@ -89,16 +95,25 @@ def test_gradients_of_the_trainable_part_alone():
     def loss(params):
         return (f.apply(params, None, X) ** 2).sum()
 
-    part = jax.jit(jax.grad(lambda trainable, frozen: loss(ps.surgery.combine(trainable, frozen))))(trainable, frozen)
+    part = jax.jit(jax.grad(lambda trainable, frozen: loss(ps.surgery.combine(trainable, frozen))))(
+        trainable, frozen
+    )
     assert part["~"] == {"table": None}
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), part["params"], jax.grad(loss)(params)["params"]
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
+        part["params"],
+        jax.grad(loss)(params)["params"],
     )
 
 
 def test_pytree_parameters():
     def f(x):
-        return x * ps.variable("params", "scale", init=lambda: {"a": jnp.ones([3]), "b": jnp.ones([])}).value["a"]
+        return (
+            x
+            * ps.variable(
+                "params", "scale", init=lambda: {"a": jnp.ones([3]), "b": jnp.ones([])}
+            ).value["a"]
+        )
 
     g = ps.transform_with_collections(f)
     specs = ps.specs(g)(None, X)

@@ -61,7 +61,10 @@ def test_same_as_multi_transform(name):
     # Nothing is kept for the others.
     shapes = {leaf.shape for leaf in jax.tree.leaves(state) if leaf.ndim}
     assert shapes <= {(2, 3), (2,), (3,), (1,)}
-    assert len(jax.tree.leaves(state)) < len(jax.tree.leaves(OPTIMIZERS[name]().init(PARAMS))) or name == "sgd"
+    assert (
+        len(jax.tree.leaves(state)) < len(jax.tree.leaves(OPTIMIZERS[name]().init(PARAMS)))
+        or name == "sgd"
+    )
 
 
 def test_optax_masked_would_not_do():
@@ -86,7 +89,9 @@ def test_optax_masked_would_not_do():
 )
 def test_bits_of_what_is_frozen(frozen, compiled):
     params = {"a": {"w": jnp.ones([2])}, "b": {"frozen": frozen}}
-    bad = jnp.full(frozen.shape, jnp.nan if jnp.issubdtype(frozen.dtype, jnp.inexact) else 1, frozen.dtype)
+    bad = jnp.full(
+        frozen.shape, jnp.nan if jnp.issubdtype(frozen.dtype, jnp.inexact) else 1, frozen.dtype
+    )
     grads = {"a": {"w": jnp.ones([2])}, "b": {"frozen": bad}}
     tx = ps.trainable_only(optax.adamw(0.1, weight_decay=0.5), ps.surgery.glob("a/*"))
 
@@ -126,7 +131,14 @@ def specs():
 
 @pytest.mark.parametrize(
     "mask",
-    [MASK, lambda params: MASK, ps.surgery.glob("a/w"), {"a": {"w": True, "b": False}, "b": False}, specs, np.bool_],
+    [
+        MASK,
+        lambda params: MASK,
+        ps.surgery.glob("a/w"),
+        {"a": {"w": True, "b": False}, "b": False},
+        specs,
+        np.bool_,
+    ],
     ids=["bools", "function", "predicate", "prefix", "specs", "numpy"],
 )
 def test_every_kind_of_mask(mask):
@@ -134,14 +146,18 @@ def test_every_kind_of_mask(mask):
         mask = specs()
     elif mask is np.bool_:
         mask = jax.tree.map(np.bool_, MASK)
-    tx, expected = ps.trainable_only(optax.adam(0.1), mask), ps.trainable_only(optax.adam(0.1), MASK)
+    tx, expected = (
+        ps.trainable_only(optax.adam(0.1), mask),
+        ps.trainable_only(optax.adam(0.1), MASK),
+    )
     assert_same(*(train(tx, PARAMS, tx.init(PARAMS), range(2)) for tx in (tx, expected)))
 
 
 def test_in_chains_and_with_extra_arguments():
     tx = optax.chain(optax.clip(0.5), ps.trainable_only(optax.adamw(0.1), MASK))
     reference = optax.chain(
-        optax.clip(0.5), optax.multi_transform({True: optax.adamw(0.1), False: optax.set_to_zero()}, MASK)
+        optax.clip(0.5),
+        optax.multi_transform({True: optax.adamw(0.1), False: optax.set_to_zero()}, MASK),
     )
     ours, theirs = (train(tx, PARAMS, tx.init(PARAMS), range(3))[0] for tx in (tx, reference))
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
@@ -152,14 +168,18 @@ def test_in_chains_and_with_extra_arguments():
     updates, _ = chained.update(grads_at(0), chained.init(PARAMS), PARAMS, value=jnp.float32(2.0))
     held = {"a": {"w": PARAMS["a"]["w"]}}
     alone = optax.polyak_sgd(0.1)
-    expected, _ = alone.update({"a": {"w": grads_at(0)["a"]["w"]}}, alone.init(held), held, value=jnp.float32(2.0))
+    expected, _ = alone.update(
+        {"a": {"w": grads_at(0)["a"]["w"]}}, alone.init(held), held, value=jnp.float32(2.0)
+    )
     np.testing.assert_array_equal(updates["a"]["w"], expected["a"]["w"])
 
 
 def test_any_pair_of_functions():
     class Plain:
         init = staticmethod(lambda params: ())
-        update = staticmethod(lambda grads, state, params=None: (jax.tree.map(lambda g: -g, grads), state))
+        update = staticmethod(
+            lambda grads, state, params=None: (jax.tree.map(lambda g: -g, grads), state)
+        )
 
     tx = ps.trainable_only(Plain, MASK)
     updates, _ = tx.update(grads_at(0), tx.init(PARAMS), PARAMS)
@@ -192,7 +212,9 @@ def test_unfreezing_keeps_moments_and_count(compiled):
     held = {"a": {"w": PARAMS["a"]["w"]}}
     alone_state = alone.init(held)
     for step in range(5):
-        updates, alone_state = compile_(alone.update)({"a": {"w": grads_at(step)["a"]["w"]}}, alone_state, held)
+        updates, alone_state = compile_(alone.update)(
+            {"a": {"w": grads_at(step)["a"]["w"]}}, alone_state, held
+        )
         held = optax.apply_updates(held, updates)
     np.testing.assert_array_equal(new_params["a"]["w"], held["a"]["w"])
     np.testing.assert_array_equal(new_state[0].mu["a"]["w"], alone_state[0].mu["a"]["w"])
@@ -210,25 +232,37 @@ def test_unfreezing_keeps_moments_and_count(compiled):
 
 
 def test_other_parameters_take_turns():
-    one, other = (ps.trainable_only(optax.sgd(0.1, momentum=0.9), ps.surgery.glob(f"{name}/w")) for name in "ab")
+    one, other = (
+        ps.trainable_only(optax.sgd(0.1, momentum=0.9), ps.surgery.glob(f"{name}/w"))
+        for name in "ab"
+    )
     params, state = train(one, PARAMS, one.init(PARAMS), [0])
     params, state = train(other, params, state, [1])
     assert optax.tree.get(state, "trace")["a"]["w"] is None
-    np.testing.assert_allclose(params["b"]["w"], PARAMS["b"]["w"] - 0.1 * grads_at(1)["b"]["w"], rtol=1e-6)
+    np.testing.assert_allclose(
+        params["b"]["w"], PARAMS["b"]["w"] - 0.1 * grads_at(1)["b"]["w"], rtol=1e-6
+    )
 
 
 def test_states_that_were_stored_as_dicts():
     tx = ps.trainable_only(optax.adam(0.1), MASK)
     params, state = train(tx, PARAMS, tx.init(PARAMS), [0])
     stored = [
-        {"count": state[0].count, "mu": {"a": {"w": state[0].mu["a"]["w"]}}, "nu": {"a": {"w": state[0].nu["a"]["w"]}}}
+        {
+            "count": state[0].count,
+            "mu": {"a": {"w": state[0].mu["a"]["w"]}},
+            "nu": {"a": {"w": state[0].nu["a"]["w"]}},
+        }
     ]
     assert_same(train(tx, params, stored, [1]), train(tx, params, state, [1]))
 
 
 def test_all_trained_is_the_optimizer_itself():
     tx, plain = ps.trainable_only(optax.adamw(0.1), ALL), optax.adamw(0.1)
-    assert_same(train(tx, PARAMS, tx.init(PARAMS), range(2)), train(plain, PARAMS, plain.init(PARAMS), range(2)))
+    assert_same(
+        train(tx, PARAMS, tx.init(PARAMS), range(2)),
+        train(plain, PARAMS, plain.init(PARAMS), range(2)),
+    )
 
 
 def test_refusals():
@@ -240,16 +274,26 @@ def test_refusals():
         ps.trainable_only(optax.adam(0.1), PARAMS).init(PARAMS)
     with pytest.raises(ps.errors.BundleError, match="'a/w' is to be trained, and has no gradient"):
         tx.update({"a": {"w": None, "b": None}, "b": {"w": None}}, state, PARAMS)
-    with pytest.raises(ps.errors.BundleError, match="grads and params differ in structure: params alone has 'b/w'"):
+    with pytest.raises(
+        ps.errors.BundleError, match="grads and params differ in structure: params alone has 'b/w'"
+    ):
         tx.update({"a": grads_at(0)["a"]}, state, PARAMS)
-    with pytest.raises(ps.errors.BundleError, match=r"needs the params: tx.update\(grads, state, params\)"):
+    with pytest.raises(
+        ps.errors.BundleError, match=r"needs the params: tx.update\(grads, state, params\)"
+    ):
         ps.trainable_only(optax.adam(0.1), ALL).update(grads_at(0), state)
-    with pytest.raises(ps.errors.BundleError, match="the state has '0/trace/a/w', so it is that of another optimizer"):
-        tx.update(grads_at(0), ps.trainable_only(optax.sgd(0.1, momentum=0.9), MASK).init(PARAMS), PARAMS)
+    with pytest.raises(
+        ps.errors.BundleError,
+        match="the state has '0/trace/a/w', so it is that of another optimizer",
+    ):
+        tx.update(
+            grads_at(0), ps.trainable_only(optax.sgd(0.1, momentum=0.9), MASK).init(PARAMS), PARAMS
+        )
     smaller = jax.tree.map(lambda leaf: leaf[..., :1], PARAMS)
     wrong = ps.trainable_only(optax.adam(0.1), ALL)
     with pytest.raises(
-        ps.errors.BundleError, match=r"'0/mu/a/w' in the state has shape \(2, 3\), and has to have \(2, 1\)"
+        ps.errors.BundleError,
+        match=r"'0/mu/a/w' in the state has shape \(2, 3\), and has to have \(2, 1\)",
     ):
         wrong.update(smaller, state, smaller)
 
@@ -266,7 +310,9 @@ def test_training_a_model_with_a_frozen_half():
 
     @jax.jit
     def step(params, state):
-        loss, grads = jax.value_and_grad(lambda params: ((f.apply(params, None, x) - y) ** 2).mean())(params)
+        loss, grads = jax.value_and_grad(
+            lambda params: ((f.apply(params, None, x) - y) ** 2).mean()
+        )(params)
         updates, state = tx.update(grads, state, params)
         return loss, optax.apply_updates(params, updates), state
 

@@ -31,7 +31,10 @@ NEW = ps.transform(classifier).init(jax.random.key(1), X)
 
 @pytest.mark.parametrize(
     "mapping",
-    [{"encoder": "model/encoder"}, lambda name: "model/" + name if name.startswith("encoder") else None],
+    [
+        {"encoder": "model/encoder"},
+        lambda name: "model/" + name if name.startswith("encoder") else None,
+    ],
     ids=["mapping", "function"],
 )
 def test_encoder_of_a_checkpoint(mapping):
@@ -47,7 +50,9 @@ def test_encoder_of_a_checkpoint(mapping):
         with ps.name_scope("model"):
             return encoder(x)
 
-    expected = ps.transform(encoder).apply(ps.data_structures.filter(s.glob("encoder/*"), OLD), None, X)
+    expected = ps.transform(encoder).apply(
+        ps.data_structures.filter(s.glob("encoder/*"), OLD), None, X
+    )
     np.testing.assert_array_equal(ps.transform(in_scope).apply(params, None, X), expected)
 
 
@@ -60,10 +65,17 @@ def test_longest_name_counts_and_predicate_leaves_out():
         "a": {"w": 0.0},
     }
     assert s.transplant(source, into, {"a": "x", "a/b": "y"}, "y/*").changed == ["y/w"]
-    assert s.transplant(source, into, {"a/b/w": "x/w"}).tree == {"x": {"w": 2.0}, "y": {"w": 0.0}, "a": {"w": 1.0}}
+    assert s.transplant(source, into, {"a/b/w": "x/w"}).tree == {
+        "x": {"w": 2.0},
+        "y": {"w": 0.0},
+        "a": {"w": 1.0},
+    }
     big = s.Predicate(lambda path, leaf: leaf.size > 3)
     new = {"encoder/~/linear_0": jax.tree.map(jnp.zeros_like, OLD["encoder/~/linear_0"])}
-    assert s.transplant(OLD, new, predicate=big).changed == ["encoder/~/linear_0/b", "encoder/~/linear_0/w"]
+    assert s.transplant(OLD, new, predicate=big).changed == [
+        "encoder/~/linear_0/b",
+        "encoder/~/linear_0/w",
+    ]
 
 
 def test_into_shapes_and_holes():
@@ -90,7 +102,10 @@ def test_other_shapes_and_dtypes():
     ("mapping", "message"),
     [
         ({"encodr": "model/encoder"}, "the source has nothing at 'encodr'. Near it: 'encoder/"),
-        ({"encoder": "model/encodr"}, "the model has nothing at 'model/encodr'. Near it: 'model/encoder"),
+        (
+            {"encoder": "model/encodr"},
+            "the model has nothing at 'model/encodr'. Near it: 'model/encoder",
+        ),
         (None, "nothing was copied. The source has 'encoder/"),
         (lambda name: "head/w", "two variables of the source go to 'head/w'"),
     ],

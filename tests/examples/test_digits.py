@@ -46,7 +46,9 @@ cached_new_run = functools.cache(digits.new_run)
 digits.new_run = lambda config: jax.tree.map(lambda array: array.copy(), cached_new_run(config))
 
 
-def run_digits(out: Path, *, config: Any = CONFIG, resume: bool = False, stop_after: int | None = None) -> str:
+def run_digits(
+    out: Path, *, config: Any = CONFIG, resume: bool = False, stop_after: int | None = None
+) -> str:
     """Runs the example in this process, and returns what it prints."""
     console = Console(file=io.StringIO(), highlight=False, soft_wrap=True)
     digits.run_digits(config, out, resume, stop_after, console)
@@ -104,7 +106,14 @@ def test_a_stratified_fifth_is_held_out(data: Any):
 def test_the_held_out_digits_do_not_touch_training(data: Any, tmp_path: Path):
     other = data._replace(test_images=1 - data.test_images, test_labels=(data.test_labels + 1) % 10)
     runs = [
-        digits.train(CONFIG, digits.new_run(CONFIG), some_data, 1, tmp_path / "checkpoint.npz", lambda *_: None)
+        digits.train(
+            CONFIG,
+            digits.new_run(CONFIG),
+            some_data,
+            1,
+            tmp_path / "checkpoint.npz",
+            lambda *_: None,
+        )
         for some_data in (data, other)
     ]
     jax.tree.map(np.testing.assert_array_equal, runs[0].train_states, runs[1].train_states)
@@ -150,7 +159,9 @@ def test_dropout_and_batch_norm_are_at_work_in_training_only(data: Any):
 def test_trains_to_the_same_bits_under_dm_haiku(data: Any):
     source = SCRIPT.read_text()
     assert source.count("import purestate as ps") == 1
-    haiku_digits = load_example("digits_example_haiku", source.replace("import purestate as ps", "import haiku as ps"))
+    haiku_digits = load_example(
+        "digits_example_haiku", source.replace("import purestate as ps", "import haiku as ps")
+    )
     train_states = []
     for module in (digits, haiku_digits):
         [train_state] = module.new_run(config := module.Config((7,), 1, 64, 5e-3)).train_states
@@ -169,7 +180,9 @@ def test_trains_to_the_same_bits_under_dm_haiku(data: Any):
 def test_a_run_reports_every_epoch_and_leaves_its_files(finished: Path):
     log = (finished / "log.txt").read_text()
     epochs = re.findall(
-        r"^epoch (\d)/3  loss (\d+\.\d+)  accuracy (\d+\.\d+)%  held-out (\d+\.\d+)%$", log, re.MULTILINE
+        r"^epoch (\d)/3  loss (\d+\.\d+)  accuracy (\d+\.\d+)%  held-out (\d+\.\d+)%$",
+        log,
+        re.MULTILINE,
     )
     assert [row[0] for row in epochs] == ["1", "2", "3"]
     assert float(epochs[-1][1]) < float(epochs[0][1])
@@ -322,7 +335,9 @@ def pickled(path: Path) -> None:
 
 
 def other_version(path: Path) -> None:
-    rewrite(path, header=np.array(json.dumps({"format": "purestate examples/digits.py, version 2"})))
+    rewrite(
+        path, header=np.array(json.dumps({"format": "purestate examples/digits.py, version 2"}))
+    )
 
 
 def other_flags(path: Path) -> None:
@@ -365,13 +380,17 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("spoil", UNUSABLE, ids=lambda spoil: spoil.__name__)
-def test_resume_says_what_is_wrong_and_leaves_the_file(checkpoint: Path, spoil: Callable[[Path], None]):
+def test_resume_says_what_is_wrong_and_leaves_the_file(
+    checkpoint: Path, spoil: Callable[[Path], None]
+):
     spoil(checkpoint)
     before = checkpoint.read_bytes()
     with pytest.raises(digits.RunError) as error:
         run_digits(checkpoint.parent, resume=True)
     message = str(error.value)
-    assert message.startswith(f"The checkpoint {checkpoint} cannot be used, and was left as it is.\n  Expected: ")
+    assert message.startswith(
+        f"The checkpoint {checkpoint} cannot be used, and was left as it is.\n  Expected: "
+    )
     assert re.search(rf"\n  Found: .*{UNUSABLE[spoil]}", message), message
     assert "To start anew, move it away or give another --out." in message
     assert checkpoint.read_bytes() == before
@@ -379,7 +398,9 @@ def test_resume_says_what_is_wrong_and_leaves_the_file(checkpoint: Path, spoil: 
 
 
 @pytest.mark.parametrize("spoil", [garbage, truncated, one_bit_flipped, foreign_npz, other_version])
-def test_a_new_run_does_not_replace_what_it_cannot_read(checkpoint: Path, spoil: Callable[[Path], None]):
+def test_a_new_run_does_not_replace_what_it_cannot_read(
+    checkpoint: Path, spoil: Callable[[Path], None]
+):
     spoil(checkpoint)
     before = checkpoint.read_bytes()
     with pytest.raises(digits.RunError, match="cannot be used, and was left as it is"):
@@ -392,7 +413,9 @@ def test_no_damage_goes_unseen(checkpoint: Path):
     good = checkpoint.read_bytes()
     rng = np.random.default_rng(0)
     # Most of the file is weights; half of the places are in its head and tail, where the format is.
-    places = np.concatenate([rng.integers(0, len(good), 60), np.arange(0, 400, 13), len(good) - np.arange(1, 400, 13)])
+    places = np.concatenate(
+        [rng.integers(0, len(good), 60), np.arange(0, 400, 13), len(good) - np.arange(1, 400, 13)]
+    )
     refused = 0
     for place in places:
         damaged = bytearray(good)
@@ -409,13 +432,16 @@ def test_no_damage_goes_unseen(checkpoint: Path):
 
 def test_resume_without_a_checkpoint_says_so(tmp_path: Path):
     with pytest.raises(
-        digits.RunError, match=rf"There is no checkpoint {tmp_path}.* to go on from.\nLeave out --resume"
+        digits.RunError,
+        match=rf"There is no checkpoint {tmp_path}.* to go on from.\nLeave out --resume",
     ):
         run_digits(tmp_path, resume=True)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+):
     before = checkpoint.read_bytes()
 
     def full_disk(file: Any, **arrays: Any) -> None:
@@ -423,7 +449,9 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(checkpoint: Path
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full_disk)
-    with pytest.raises(digits.RunError, match="cannot be saved: .*No space left on device") as error:
+    with pytest.raises(
+        digits.RunError, match="cannot be saved: .*No space left on device"
+    ) as error:
         digits.save_checkpoint(checkpoint, CONFIG, digits.new_run(CONFIG))
     assert "The one saved before it, if any, stays." in str(error.value)
     assert checkpoint.read_bytes() == before
@@ -440,15 +468,26 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(checkpoint: Path
         (5, 0, "No mistakes: all 360 held-out digits are read rightly by all 5 networks"),
         (1, 3, "3 of 360 held-out digits are read wrongly by the network"),
         (2, 3, "3 of 360 held-out digits are read wrongly by at least one of 2 networks"),
-        (2, 50, "50 of 360 held-out digits are read wrongly by at least one of 2 networks (these are the 40 hardest)"),
+        (
+            2,
+            50,
+            "50 of 360 held-out digits are read wrongly by at least one of 2 networks (these are the 40 hardest)",
+        ),
     ],
 )
 def test_mistakes_are_drawn_with_what_was_seen_and_what_is_right(
-    data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_networks: int, num_wrong: int, title: str
+    data: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    num_networks: int,
+    num_wrong: int,
+    title: str,
 ):
     figures: list[Any] = []
     figure_class = digits.Figure
-    monkeypatch.setattr(digits, "Figure", lambda **kwargs: figures.append(figure_class(**kwargs)) or figures[-1])
+    monkeypatch.setattr(
+        digits, "Figure", lambda **kwargs: figures.append(figure_class(**kwargs)) or figures[-1]
+    )
     predictions = np.tile(data.test_labels, (num_networks, 1))
     predictions[-1, :num_wrong] = (data.test_labels[:num_wrong] + 1) % 10
     digits.draw_mistakes(tmp_path / "mistakes.png", predictions, data)
@@ -466,7 +505,9 @@ def test_mistakes_are_drawn_with_what_was_seen_and_what_is_right(
 def test_the_hardest_digits_come_first(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     figures: list[Any] = []
     figure_class = digits.Figure
-    monkeypatch.setattr(digits, "Figure", lambda **kwargs: figures.append(figure_class(**kwargs)) or figures[-1])
+    monkeypatch.setattr(
+        digits, "Figure", lambda **kwargs: figures.append(figure_class(**kwargs)) or figures[-1]
+    )
     predictions = np.tile(data.test_labels, (3, 1))
     predictions[0, 10] = (data.test_labels[10] + 1) % 10
     predictions[:, 20] = (data.test_labels[20] + np.array([1, 2, 2])) % 10
@@ -485,7 +526,15 @@ def test_help_tells_what_it_does_and_every_flag():
     assert result.stdout.startswith("Trains a convolutional network to read handwritten digits")
     assert "\n  python examples/digits.py --resume " in result.stdout
     assert "\n  mistakes.png          the held-out digits that were read wrongly\n" in result.stdout
-    for flag in ("batch_size", "epochs", "learning_rate", "out", "[no]resume", "seeds", "stop_after"):
+    for flag in (
+        "batch_size",
+        "epochs",
+        "learning_rate",
+        "out",
+        "[no]resume",
+        "seeds",
+        "stop_after",
+    ):
         assert re.search(rf"\n  --{re.escape(flag)}: [A-Z]", result.stdout), flag
     assert max(map(len, result.stdout.splitlines())) <= 120
 
@@ -495,7 +544,10 @@ def test_help_tells_what_it_does_and_every_flag():
     [
         (["--seeds=1,01"], "has to be whole numbers below 2**31, each once"),
         (["surprise"], "unexpected arguments: surprise"),
-        (["--resume", "--out={folder}"], "digits.py: There is no checkpoint {folder}/checkpoint.npz to go on from."),
+        (
+            ["--resume", "--out={folder}"],
+            "digits.py: There is no checkpoint {folder}/checkpoint.npz to go on from.",
+        ),
         (["--out={file}/out"], "digits.py: "),
     ],
 )

@@ -64,7 +64,9 @@ def test_optimizer(capsys):
     *lines, error = lines_of("optimizer", capsys)
     for i, name in enumerate(tables):
         six = lines[6 * i : 6 * i + 6]
-        assert [line.split()[:2] for line in six] == [[name, "outside"]] * 3 + [[name, "inside"]] * 3
+        assert [line.split()[:2] for line in six] == [[name, "outside"]] * 3 + [
+            [name, "inside"]
+        ] * 3
         check(six, tables[name] * 2)
     assert error.startswith("ViewError This Optimizer has no state yet.")
 
@@ -81,15 +83,28 @@ def test_fields(capsys):
         "e ok (3, 4) float32",
         "trained: {'a': True, 'b': False}",
     ]
-    words = ["c .*'bar/c'.*str", "d .*'bar/d'.*contains a Module", "f .*'bar/f'.*str", "g .*'bar/g'.*contains a Module"]
-    words += ["i .*a str is not a valid state", "m ok", "m, strict .*hyperparameter 'm' of type list"]
+    words = [
+        "c .*'bar/c'.*str",
+        "d .*'bar/d'.*contains a Module",
+        "f .*'bar/f'.*str",
+        "g .*'bar/g'.*contains a Module",
+    ]
+    words += [
+        "i .*a str is not a valid state",
+        "m ok",
+        "m, strict .*hyperparameter 'm' of type list",
+    ]
     for line, pattern in zip(lines[4:], words, strict=True):
         assert re.match(pattern, line), line
 
 
 def test_set_up(capsys):
     lines = lines_of("set_up", capsys)
-    assert [line for line in lines if line in ("set_up", "forward")] == ["set_up", "forward", "forward"] * 4
+    assert [line for line in lines if line in ("set_up", "forward")] == [
+        "set_up",
+        "forward",
+        "forward",
+    ] * 4
     before, after, out, rest, _ = (line for line in lines if line not in ("set_up", "forward"))
     check([before, after], [[0, 0, 1, 1], [0.2, 0.4, 1.0, 1.3]])
     check([out, rest], [[-0.99999505, -0.99999875], [0.99999505, 0.99999875]])
@@ -100,7 +115,10 @@ def test_surgery(capsys):
     lines = dict(line.split(" ", 1) for line in lines_of("surgery", capsys))
     kernel = "{'series': {'moving_mean': None}, 'series/linear': {'b': None, 'w': (4, 3)}}"
     assert lines["filter"] == kernel
-    assert lines["filter_with_path"] == "{'series': {'moving_mean': None}, 'series/linear': {'b': (3,), 'w': None}}"
+    assert (
+        lines["filter_with_path"]
+        == "{'series': {'moving_mean': None}, 'series/linear': {'b': (3,), 'w': None}}"
+    )
     others = "{'series': {'moving_mean': (3,)}, 'series/linear': {'b': (3,), 'w': None}}"
     assert lines["partition"] == f"{kernel} {others}"
     assert "False" not in lines["combine"]

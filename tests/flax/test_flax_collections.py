@@ -15,14 +15,17 @@ from purestate.experimental.flax import flatten_flax_to_haiku
 def random_collection(draw: random.Random, depth: int) -> dict[str, Any]:
     names = draw.sample(["a", "b", "c", "~", "linear_1", "batch_stats"], draw.randint(1, 4))
     return {
-        name: random_collection(draw, depth - 1) if depth and draw.random() < 0.5 else draw.random() for name in names
+        name: random_collection(draw, depth - 1) if depth and draw.random() < 0.5 else draw.random()
+        for name in names
     }
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_flattens_as_dm_haiku(seed: int):
     collection = random_collection(random.Random(seed), 3)
-    assert flatten_flax_to_haiku(collection) == hk.experimental.flax.flatten_flax_to_haiku(collection)
+    assert flatten_flax_to_haiku(collection) == hk.experimental.flax.flatten_flax_to_haiku(
+        collection
+    )
     assert flatten_flax_to_haiku(flax.core.freeze(collection)) == flatten_flax_to_haiku(collection)
 
 
@@ -50,7 +53,11 @@ def test_nesting_is_the_inverse(seed: int):
 
 
 def test_nesting_of_a_haiku_tree():
-    f = ps.transform(lambda x: ps.nets.MLP([2, 1])(x) * ps.get_parameter("scale", [], init=ps.initializers.Constant(2)))
+    f = ps.transform(
+        lambda x: (
+            ps.nets.MLP([2, 1])(x) * ps.get_parameter("scale", [], init=ps.initializers.Constant(2))
+        )
+    )
     import jax
     import jax.numpy as jnp
 

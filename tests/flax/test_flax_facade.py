@@ -42,7 +42,9 @@ assert Module is ps_flax.Module and lift is ps_flax.lift
 
 @pytest.mark.parametrize("program", [WITHOUT_FLAX, LAZILY])
 def test_in_an_interpreter_of_its_own(program: str):
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
 
 

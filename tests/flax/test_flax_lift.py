@@ -23,7 +23,12 @@ class Net(nn.Module):
     @nn.compact
     def __call__(self, x: Any, train: bool = True) -> Any:
         # As random in `init` as the parameters.
-        x = x + self.variable("noise", "noise", lambda: jax.random.normal(self.make_rng("params"), [])).value
+        x = (
+            x
+            + self.variable(
+                "noise", "noise", lambda: jax.random.normal(self.make_rng("params"), [])
+            ).value
+        )
         x = nn.relu(nn.Dense(8)(x))
         x = nn.BatchNorm(use_running_average=not train)(x)
         x = nn.Dropout(0.5, deterministic=not train)(x)
@@ -58,7 +63,9 @@ def both_ways(lib: Any, lib_flax: Any, x: Any) -> Any:
     """Modules of the library in a module of flax in a module of the library."""
 
     def inner(x: Any) -> Any:
-        x = lib.nets.MLP([3, 4])(x) * lib.get_parameter("scale", [], init=lib.initializers.RandomNormal())
+        x = lib.nets.MLP([3, 4])(x) * lib.get_parameter(
+            "scale", [], init=lib.initializers.RandomNormal()
+        )
         return lib.BatchNorm(True, True, 0.9)(x, is_training=True)
 
     seen: list[tuple[str, str | None]] = []
@@ -101,18 +108,25 @@ def test_variables_and_steps_as_in_dm_haiku(net: Any):
 
 
 def test_computes_what_flax_computes():
-    f = ps.transform_with_state(lambda x, key: ps_flax.lift(Net(), name="net")(x, rngs={"dropout": key}))
+    f = ps.transform_with_state(
+        lambda x, key: ps_flax.lift(Net(), name="net")(x, rngs={"dropout": key})
+    )
     params, state = f.init(jax.random.key(0), X, jax.random.key(1))
     variables: dict[str, Any] = {
         "params": {
             "scale": params["net/~"]["scale"],
-            **{name: params[f"net/{name}"] for name in ("Dense_0", "Dense_1", "Dense_2", "BatchNorm_0")},
+            **{
+                name: params[f"net/{name}"]
+                for name in ("Dense_0", "Dense_1", "Dense_2", "BatchNorm_0")
+            },
         },
         "batch_stats": {"BatchNorm_0": state["net/batch_stats/BatchNorm_0"]},
         "counts": {"calls": state["net/counts/~"]["calls"]},
         "noise": {"noise": state["net/noise/~"]["noise"]},
     }
-    assert jax.tree.structure(variables) == jax.tree.structure(Net().init(jax.random.key(0), X, False))
+    assert jax.tree.structure(variables) == jax.tree.structure(
+        Net().init(jax.random.key(0), X, False)
+    )
 
     def ours_loss(params: Any, state: Any, key: Any) -> Any:
         out, state = f.apply(params, state, None, X, key)
@@ -120,14 +134,19 @@ def test_computes_what_flax_computes():
 
     def flax_loss(params: Any, rest: Any, key: Any) -> Any:
         out, rest = Net().apply(
-            {"params": params, **rest}, X, rngs={"dropout": key}, mutable=["batch_stats", "counts", "noise"]
+            {"params": params, **rest},
+            X,
+            rngs={"dropout": key},
+            mutable=["batch_stats", "counts", "noise"],
         )
         return jnp.sum(out**2), rest
 
     rest = {name: variables[name] for name in ("batch_stats", "counts", "noise")}
     for i in range(3):
         key = jax.random.key(i)
-        (loss, state), grads = jax.jit(jax.value_and_grad(ours_loss, has_aux=True))(params, state, key)
+        (loss, state), grads = jax.jit(jax.value_and_grad(ours_loss, has_aux=True))(
+            params, state, key
+        )
         (expected, rest), flax_grads = jax.jit(jax.value_and_grad(flax_loss, has_aux=True))(
             variables["params"], rest, key
         )
@@ -138,7 +157,9 @@ def test_computes_what_flax_computes():
 
 
 def test_params_are_those_of_flax_for_the_key():
-    f = ps.transform(lambda x: ps_flax.lift(nn.Dense(3), name="dense")(x, rngs={"params": jax.random.key(5)}))
+    f = ps.transform(
+        lambda x: ps_flax.lift(nn.Dense(3), name="dense")(x, rngs={"params": jax.random.key(5)})
+    )
     params = f.init(None, X)
     assert_same_bits(params["dense/~"], nn.Dense(3).init(jax.random.key(5), X)["params"])
 
@@ -163,7 +184,10 @@ class Counter(nn.Module):
 def test_state_of_two_of_one_name():
     # dm-haiku writes the state of both to the first.
     def f() -> Any:
-        first, second = ps_flax.lift(Counter(), name="counter"), ps_flax.lift(Counter(), name="counter")
+        first, second = (
+            ps_flax.lift(Counter(), name="counter"),
+            ps_flax.lift(Counter(), name="counter"),
+        )
         return first(), second(), second()
 
     g = ps.transform_with_state(f)

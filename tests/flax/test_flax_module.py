@@ -62,7 +62,10 @@ def both(make: Any) -> list[Any]:
     ("make", "rngs"),
     [
         (lambda lib, wrap: wrap(lib.transform_with_state(net_of(lib))), {}),
-        (lambda lib, wrap: wrap(lib.transform_with_state(net_of(lib))), {"apply": jax.random.PRNGKey(5)}),
+        (
+            lambda lib, wrap: wrap(lib.transform_with_state(net_of(lib))),
+            {"apply": jax.random.PRNGKey(5)},
+        ),
         (lambda lib, wrap: Inside(lib, wrap), {"apply": jax.random.key(6)}),
     ],
 )
@@ -156,7 +159,9 @@ def test_state_that_is_set_has_to_be_mutable():
 
 
 def test_state_that_is_only_read_need_not_be_mutable():
-    module = ps_flax.Module(ps.transform_with_state(lambda: ps.get_state("n", [], jnp.int32, init=jnp.zeros)))
+    module = ps_flax.Module(
+        ps.transform_with_state(lambda: ps.get_state("n", [], jnp.int32, init=jnp.zeros))
+    )
     variables = module.init(jax.random.key(0))
     assert module.apply(variables) is variables["state"]["~"]["n"]
 

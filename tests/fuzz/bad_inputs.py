@@ -138,9 +138,13 @@ def layer(make: Callable[[Any], Any], x: Any = X) -> Callable[[Any], Any]:
     return lambda v: in_frame(lambda: make(v)(x))
 
 
-_DENSE = ps.transform_with_state(lambda x: ps.BatchNorm(True, True, 0.9)(ps.Linear(3)(x), is_training=True))
+_DENSE = ps.transform_with_state(
+    lambda x: ps.BatchNorm(True, True, 0.9)(ps.Linear(3)(x), is_training=True)
+)
 _PARAMS, _STATE = _DENSE.init(KEY, X)
-_COLLECTIONS = ps.transform_with_collections(lambda x: ps.Linear(3)(x) + ps.get_state("s", [], init=jnp.ones))
+_COLLECTIONS = ps.transform_with_collections(
+    lambda x: ps.Linear(3)(x) + ps.get_state("s", [], init=jnp.ones)
+)
 _VARIABLES = _COLLECTIONS.init(KEY, X)
 
 
@@ -187,13 +191,17 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "apply(x)": lambda v: _DENSE.apply(_PARAMS, _STATE, KEY, v),
     "apply(module of params)": lambda v: _DENSE.apply({**_PARAMS, "linear": v}, _STATE, KEY, X),
     "apply(parameter)": lambda v: _DENSE.apply(_with(_PARAMS, "linear", "w", v), _STATE, KEY, X),
-    "apply(module of state)": lambda v: _DENSE.apply(_PARAMS, {**_STATE, "batch_norm/~/mean_ema": v}, KEY, X),
+    "apply(module of state)": lambda v: _DENSE.apply(
+        _PARAMS, {**_STATE, "batch_norm/~/mean_ema": v}, KEY, X
+    ),
     "apply(state variable)": lambda v: _DENSE.apply(
         _PARAMS, _with(_STATE, "batch_norm/~/mean_ema", "hidden", v), KEY, X
     ),
     "collections: init(rng)": lambda v: _COLLECTIONS.init(v, X),
     "collections: apply(variables)": lambda v: _COLLECTIONS.apply(v, KEY, X),
-    "collections: apply(collection)": lambda v: _COLLECTIONS.apply({**_VARIABLES, "params": v}, KEY, X),
+    "collections: apply(collection)": lambda v: _COLLECTIONS.apply(
+        {**_VARIABLES, "params": v}, KEY, X
+    ),
     "collections: apply(mutable)": lambda v: _COLLECTIONS.apply(_VARIABLES, KEY, X, mutable=v),
     "collections: apply(rng)": lambda v: _COLLECTIONS.apply(_VARIABLES, v, X),
     # variables
@@ -201,14 +209,22 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "get_parameter(shape)": lambda v: in_frame(lambda: ps.get_parameter("w", v, init=_ones)),
     "get_parameter(dtype)": lambda v: in_frame(lambda: ps.get_parameter("w", [3], v, init=_ones)),
     "get_parameter(init)": lambda v: in_frame(lambda: ps.get_parameter("w", [3], init=v)),
-    "get_parameter(init returns)": lambda v: in_frame(lambda: ps.get_parameter("w", [2, 3], init=_returns(v))),
-    "get_parameter(trainable)": lambda v: in_frame(lambda: ps.get_parameter("w", [3], init=_ones, trainable=v)),
+    "get_parameter(init returns)": lambda v: in_frame(
+        lambda: ps.get_parameter("w", [2, 3], init=_returns(v))
+    ),
+    "get_parameter(trainable)": lambda v: in_frame(
+        lambda: ps.get_parameter("w", [3], init=_ones, trainable=v)
+    ),
     "get_state(name)": lambda v: in_frame(lambda: ps.get_state(v, [3], init=_ones)),
     "get_state(shape)": lambda v: in_frame(lambda: ps.get_state("s", v, init=_ones)),
     "get_state(dtype)": lambda v: in_frame(lambda: ps.get_state("s", [3], v, init=_ones)),
     "get_state(init)": lambda v: in_frame(lambda: ps.get_state("s", [3], init=v)),
-    "get_state(init returns)": lambda v: in_frame(lambda: ps.get_state("s", [2, 3], init=_returns(v))),
-    "get_state(collection)": lambda v: in_frame(lambda: ps.get_state("s", [3], init=_ones, collection=v)),
+    "get_state(init returns)": lambda v: in_frame(
+        lambda: ps.get_state("s", [2, 3], init=_returns(v))
+    ),
+    "get_state(collection)": lambda v: in_frame(
+        lambda: ps.get_state("s", [3], init=_ones, collection=v)
+    ),
     "set_state(name)": lambda v: in_frame(lambda: ps.set_state(v, jnp.ones([3]))),
     "set_state(value)": lambda v: in_frame(lambda: ps.set_state("s", v)),
     "has_state(name)": lambda v: in_frame(lambda: ps.has_state(v)),
@@ -217,14 +233,18 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     # modules
     "Module(name)": lambda v: in_frame(lambda: ps.Linear(3, name=v)(X)),
     "name_scope(name)": lambda v: in_frame(lambda: _enter(ps.name_scope(v))),
-    "name_scope(method_name)": lambda v: in_frame(lambda: _enter(ps.name_scope("a", method_name=v))),
+    "name_scope(method_name)": lambda v: in_frame(
+        lambda: _enter(ps.name_scope("a", method_name=v))
+    ),
     "force_name(name)": lambda v: in_frame(lambda: ps.Linear(3, name=ps.force_name(v))(X)),
     "to_module(f)": lambda v: in_frame(lambda: ps.to_module(v)()(X)),
     # keys
     "with_rng(key)": lambda v: in_frame(lambda: _enter(ps.with_rng(v))),
     "next_rng_keys(num)": lambda v: in_frame(lambda: ps.next_rng_keys(v)),
     "reserve_rng_keys(num)": lambda v: in_frame(lambda: ps.reserve_rng_keys(v)),
-    "replace_rng_sequence_state": lambda v: in_frame(lambda: (ps.replace_rng_sequence_state(v), ps.next_rng_key())),
+    "replace_rng_sequence_state": lambda v: in_frame(
+        lambda: (ps.replace_rng_sequence_state(v), ps.next_rng_key())
+    ),
     "next_rng_key(stream)": lambda v: in_frame(lambda: ps.next_rng_key(v)),
     "PRNGSequence(key)": lambda v: next(ps.PRNGSequence(v)),
     # hooks
@@ -244,9 +264,15 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "Conv1D(stride)": layer(lambda v: ps.Conv1D(3, 2, stride=v)),
     "Conv1D(padding)": layer(lambda v: ps.Conv1D(3, 2, padding=v)),
     "Conv1D(feature_group_count)": layer(lambda v: ps.Conv1D(3, 2, feature_group_count=v)),
-    "BatchNorm(decay_rate)": lambda v: in_frame(lambda: ps.BatchNorm(True, True, v)(X, is_training=True)),
-    "BatchNorm(axis)": lambda v: in_frame(lambda: ps.BatchNorm(True, True, 0.9, axis=v)(X, is_training=True)),
-    "BatchNorm(is_training)": lambda v: in_frame(lambda: ps.BatchNorm(True, True, 0.9)(X, is_training=v)),
+    "BatchNorm(decay_rate)": lambda v: in_frame(
+        lambda: ps.BatchNorm(True, True, v)(X, is_training=True)
+    ),
+    "BatchNorm(axis)": lambda v: in_frame(
+        lambda: ps.BatchNorm(True, True, 0.9, axis=v)(X, is_training=True)
+    ),
+    "BatchNorm(is_training)": lambda v: in_frame(
+        lambda: ps.BatchNorm(True, True, 0.9)(X, is_training=v)
+    ),
     "LayerNorm(axis)": layer(lambda v: ps.LayerNorm(v, True, True)),
     "GroupNorm(groups)": layer(lambda v: ps.GroupNorm(v)),
     "RMSNorm(axis)": layer(lambda v: ps.RMSNorm(v)),
@@ -262,17 +288,29 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "dropout(rng)": lambda v: in_frame(lambda: ps.dropout(v, 0.5, X)),
     "avg_pool(window)": lambda v: ps.avg_pool(X, v, 1, "VALID"),
     "one_hot(num_classes)": lambda v: ps.one_hot(np.array([0, 1]), v),
-    "MultiHeadAttention(num_heads)": lambda v: in_frame(lambda: ps.MultiHeadAttention(v, 2, w_init=_ones)(X, X, X)),
-    "MultiHeadAttention(mask)": lambda v: in_frame(lambda: ps.MultiHeadAttention(1, 2, w_init=_ones)(X, X, X, mask=v)),
-    "VarianceScaling(scale)": lambda v: in_frame(lambda: ps.Linear(3, w_init=ps.initializers.VarianceScaling(v))(X)),
+    "MultiHeadAttention(num_heads)": lambda v: in_frame(
+        lambda: ps.MultiHeadAttention(v, 2, w_init=_ones)(X, X, X)
+    ),
+    "MultiHeadAttention(mask)": lambda v: in_frame(
+        lambda: ps.MultiHeadAttention(1, 2, w_init=_ones)(X, X, X, mask=v)
+    ),
+    "VarianceScaling(scale)": lambda v: in_frame(
+        lambda: ps.Linear(3, w_init=ps.initializers.VarianceScaling(v))(X)
+    ),
     "VarianceScaling(mode)": lambda v: ps.initializers.VarianceScaling(1.0, v),
-    "RandomNormal(stddev)": lambda v: in_frame(lambda: ps.Linear(3, w_init=ps.initializers.RandomNormal(v))(X)),
-    "Constant(value)": lambda v: in_frame(lambda: ps.Linear(3, w_init=ps.initializers.Constant(v))(X)),
+    "RandomNormal(stddev)": lambda v: in_frame(
+        lambda: ps.Linear(3, w_init=ps.initializers.RandomNormal(v))(X)
+    ),
+    "Constant(value)": lambda v: in_frame(
+        lambda: ps.Linear(3, w_init=ps.initializers.Constant(v))(X)
+    ),
     # layers: inputs
     "Linear(...)(x)": lambda v: in_frame(lambda: ps.Linear(3)(v)),
     "Conv1D(...)(x)": lambda v: in_frame(lambda: ps.Conv1D(3, 2)(v)),
     "LayerNorm(...)(x)": lambda v: in_frame(lambda: ps.LayerNorm(-1, True, True)(v)),
-    "BatchNorm(...)(x)": lambda v: in_frame(lambda: ps.BatchNorm(True, True, 0.9)(v, is_training=True)),
+    "BatchNorm(...)(x)": lambda v: in_frame(
+        lambda: ps.BatchNorm(True, True, 0.9)(v, is_training=True)
+    ),
     "Embed(...)(ids)": lambda v: in_frame(lambda: ps.Embed(5, 3)(v)),
     "MLP(...)(x)": lambda v: in_frame(lambda: ps.nets.MLP([3, 3])(v)),
     "GRU(...)(x)": lambda v: in_frame(lambda: ps.GRU(3)(v, np.ones([2, 3], np.float32))),
@@ -284,37 +322,55 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "Einsum(...)(x)": lambda v: in_frame(lambda: ps.Einsum("td,dh->th", [3, 4])(v)),
     "DenseGeneral(...)(x)": lambda v: in_frame(lambda: ps.DenseGeneral(4)(v)),
     "GatedMLP(...)(x)": lambda v: in_frame(lambda: ps.GatedMLP(4)(v)),
-    "ExponentialMovingAverage(...)(x)": lambda v: in_frame(lambda: ps.ExponentialMovingAverage(0.9)(v)),
+    "ExponentialMovingAverage(...)(x)": lambda v: in_frame(
+        lambda: ps.ExponentialMovingAverage(0.9)(v)
+    ),
     "SpectralNorm()(x)": lambda v: in_frame(lambda: ps.SpectralNorm()(v)),
     "max_pool(x)": lambda v: ps.max_pool(v, (1, 1), (1, 1), "VALID"),
     "dropout(x)": lambda v: in_frame(lambda: ps.dropout(ps.next_rng_key(), 0.5, v)),
     "rotary_embedding(x)": lambda v: ps.rotary_embedding(v, np.arange(2)),
-    "MultiHeadAttention(...)(query)": lambda v: in_frame(lambda: ps.MultiHeadAttention(1, 2, w_init=_ones)(v, X, X)),
-    "MultiHeadAttention(...)(key)": lambda v: in_frame(lambda: ps.MultiHeadAttention(1, 2, w_init=_ones)(X, v, X)),
+    "MultiHeadAttention(...)(query)": lambda v: in_frame(
+        lambda: ps.MultiHeadAttention(1, 2, w_init=_ones)(v, X, X)
+    ),
+    "MultiHeadAttention(...)(key)": lambda v: in_frame(
+        lambda: ps.MultiHeadAttention(1, 2, w_init=_ones)(X, v, X)
+    ),
     "GroupedQueryAttention(...)(x)": lambda v: in_frame(lambda: ps.GroupedQueryAttention(2, 2)(v)),
     "GroupedQueryAttention(mask)": lambda v: in_frame(lambda: ps.GroupedQueryAttention(2, 2)(X, v)),
     "Conv1D(mask)": lambda v: in_frame(lambda: ps.Conv1D(3, 2, mask=v)(X)),
     "GRU(state)": lambda v: in_frame(lambda: ps.GRU(3)(X, v)),
     "Conv1DLSTM(state)": lambda v: in_frame(lambda: ps.Conv1DLSTM([2], 3, 2)(X, v)),
     "VanillaRNN(state)": lambda v: in_frame(lambda: ps.VanillaRNN(3)(X, v)),
-    "static_unroll(x)": lambda v: in_frame(lambda: ps.static_unroll(ps.GRU(3), v, np.ones([3], np.float32))),
-    "dynamic_unroll(x)": lambda v: in_frame(lambda: ps.dynamic_unroll(ps.GRU(3), v, np.ones([3], np.float32))),
-    "VectorQuantizer(...)(x)": lambda v: in_frame(lambda: ps.nets.VectorQuantizer(3, 4, 0.25)(v, is_training=True)),
+    "static_unroll(x)": lambda v: in_frame(
+        lambda: ps.static_unroll(ps.GRU(3), v, np.ones([3], np.float32))
+    ),
+    "dynamic_unroll(x)": lambda v: in_frame(
+        lambda: ps.dynamic_unroll(ps.GRU(3), v, np.ones([3], np.float32))
+    ),
+    "VectorQuantizer(...)(x)": lambda v: in_frame(
+        lambda: ps.nets.VectorQuantizer(3, 4, 0.25)(v, is_training=True)
+    ),
     # lifted transforms
     "scan(f)": lambda v: in_frame(lambda: ps.scan(v, X, X)),
     "scan(f returns)": lambda v: in_frame(lambda: ps.scan(_returns(v), X, X)),
     "scan(init)": lambda v: in_frame(lambda: ps.scan(lambda c, x: (c, x), v, X)),
     "scan(xs)": lambda v: in_frame(lambda: ps.scan(lambda c, x: (c, x), X, v)),
     "scan(length)": lambda v: in_frame(lambda: ps.scan(lambda c, x: (c, x), X, None, v)),
-    "scan(collections)": lambda v: in_frame(lambda: ps.scan(lambda c, x: (c, x), X, X, collections=v)),
+    "scan(collections)": lambda v: in_frame(
+        lambda: ps.scan(lambda c, x: (c, x), X, X, collections=v)
+    ),
     "map(f)": lambda v: in_frame(lambda: ps.map(v, X)),
     "map(xs)": lambda v: in_frame(lambda: ps.map(_function, v)),
     "vmap(f)": lambda v: in_frame(lambda: ps.vmap(v, split_rng=False)(X)),
     "vmap(in_axes)": lambda v: in_frame(lambda: ps.vmap(_function, v, split_rng=False)(X)),
     "vmap(out_axes)": lambda v: in_frame(lambda: ps.vmap(_function, 0, v, split_rng=False)(X)),
-    "vmap(axis_size)": lambda v: in_frame(lambda: ps.vmap(_function, axis_size=v, split_rng=False)(X)),
+    "vmap(axis_size)": lambda v: in_frame(
+        lambda: ps.vmap(_function, axis_size=v, split_rng=False)(X)
+    ),
     "vmap(split_rng)": lambda v: in_frame(lambda: ps.vmap(_function, split_rng=v)(X)),
-    "vmap(collections)": lambda v: in_frame(lambda: ps.vmap(_function, split_rng=False, collections=v)(X)),
+    "vmap(collections)": lambda v: in_frame(
+        lambda: ps.vmap(_function, split_rng=False, collections=v)(X)
+    ),
     "vmap(...)(x)": lambda v: in_frame(lambda: ps.vmap(_function, split_rng=False)(v)),
     "cond(pred)": lambda v: in_frame(lambda: ps.cond(v, _function, lambda x: 2 * x, X)),
     "cond(branch)": lambda v: in_frame(lambda: ps.cond(True, v, _function, X)),
@@ -324,8 +380,12 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "fori_loop(lower)": lambda v: in_frame(lambda: ps.fori_loop(v, 3, lambda i, x: x, X)),
     "fori_loop(upper)": lambda v: in_frame(lambda: ps.fori_loop(0, v, lambda i, x: x, X)),
     "fori_loop(f)": lambda v: in_frame(lambda: ps.fori_loop(0, 2, v, X)),
-    "while_loop(f)": lambda v: ps.transform(lambda: ps.while_loop(lambda x: x.sum() > 9, v, X)).apply({}, None),
-    "while_loop(cond)": lambda v: ps.transform(lambda: ps.while_loop(v, _function, X)).apply({}, None),
+    "while_loop(f)": lambda v: ps.transform(
+        lambda: ps.while_loop(lambda x: x.sum() > 9, v, X)
+    ).apply({}, None),
+    "while_loop(cond)": lambda v: ps.transform(lambda: ps.while_loop(v, _function, X)).apply(
+        {}, None
+    ),
     "remat(f)": lambda v: in_frame(lambda: ps.remat(v)(X)),
     "remat(...)(x)": lambda v: in_frame(lambda: ps.remat(_function)(v)),
     "jit(f)": lambda v: in_frame(lambda: ps.jit(v)(X)),
@@ -334,7 +394,9 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "grad(argnums)": lambda v: in_frame(lambda: ps.grad(lambda x: x.sum(), v)(jnp.asarray(X))),
     "grad(...)(x)": lambda v: in_frame(lambda: ps.grad(lambda x: x.sum())(v)),
     "eval_shape(f)": lambda v: in_frame(lambda: ps.eval_shape(v, X)),
-    "layer_stack(num_layers)": lambda v: in_frame(lambda: ps.layer_stack(v)(lambda x: ps.Linear(3)(x))(X)),
+    "layer_stack(num_layers)": lambda v: in_frame(
+        lambda: ps.layer_stack(v)(lambda x: ps.Linear(3)(x))(X)
+    ),
     "layer_stack(f)": lambda v: in_frame(lambda: ps.layer_stack(2)(v)(X)),
     "layer_stack(...)(x)": lambda v: in_frame(lambda: ps.layer_stack(2)(lambda x: x)(v)),
     "purify(f)": lambda v: in_frame(lambda: ps.purify(v)),
@@ -347,10 +409,18 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "data_structures.map(f)": lambda v: ps.data_structures.map(v, _BUNDLE),
     "data_structures.merge(tree)": lambda v: ps.data_structures.merge(_BUNDLE, v),
     "data_structures.partition(tree)": lambda v: ps.data_structures.partition(_yes, v),
-    "data_structures.partition_n(n)": lambda v: ps.data_structures.partition_n(lambda *_: 0, _BUNDLE, v),
-    "data_structures.partition_n(f returns)": lambda v: ps.data_structures.partition_n(_returns(v), _BUNDLE, 2),
-    "data_structures.is_subset(tree)": lambda v: ps.data_structures.is_subset(subset=v, superset=_BUNDLE),
-    "data_structures.is_subset(superset)": lambda v: ps.data_structures.is_subset(subset=_BUNDLE, superset=v),
+    "data_structures.partition_n(n)": lambda v: ps.data_structures.partition_n(
+        lambda *_: 0, _BUNDLE, v
+    ),
+    "data_structures.partition_n(f returns)": lambda v: ps.data_structures.partition_n(
+        _returns(v), _BUNDLE, 2
+    ),
+    "data_structures.is_subset(tree)": lambda v: ps.data_structures.is_subset(
+        subset=v, superset=_BUNDLE
+    ),
+    "data_structures.is_subset(superset)": lambda v: ps.data_structures.is_subset(
+        subset=_BUNDLE, superset=v
+    ),
     "data_structures.pop(tree)": lambda v: ps.data_structures.pop(v, "params"),
     "data_structures.pop(name)": lambda v: ps.data_structures.pop({"params": {}}, v),
     "data_structures.to_haiku_dict(tree)": lambda v: ps.data_structures.to_haiku_dict(v),
@@ -373,9 +443,13 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "surgery.at(...).set(value)": lambda v: ps.surgery.at(_BUNDLE, "a/w").set(v),
     "surgery.glob(pattern)": lambda v: ps.surgery.filter_with_path(_BUNDLE, ps.surgery.glob(v)),
     "surgery.regex(pattern)": lambda v: ps.surgery.filter_with_path(_BUNDLE, ps.surgery.regex(v)),
-    "surgery.has_dtype(dtype)": lambda v: ps.surgery.filter_with_path(_BUNDLE, ps.surgery.has_dtype(v)),
+    "surgery.has_dtype(dtype)": lambda v: ps.surgery.filter_with_path(
+        _BUNDLE, ps.surgery.has_dtype(v)
+    ),
     "surgery.has_ndim(n)": lambda v: ps.surgery.filter_with_path(_BUNDLE, ps.surgery.has_ndim(v)),
-    "surgery.larger_than(size)": lambda v: ps.surgery.filter_with_path(_BUNDLE, ps.surgery.larger_than(v)),
+    "surgery.larger_than(size)": lambda v: ps.surgery.filter_with_path(
+        _BUNDLE, ps.surgery.larger_than(v)
+    ),
     "surgery.transplant(new)": lambda v: ps.surgery.transplant(v, _BUNDLE),
     "surgery.transplant(old)": lambda v: ps.surgery.transplant(_BUNDLE, v),
     "stack_layers(tree)": lambda v: ps.stack_layers(v),
@@ -471,7 +545,9 @@ def _finite(tree: Any) -> bool:
     except ValueError:
         return True
     for leaf in leaves:
-        if isinstance(leaf, (np.ndarray, jax.Array, np.generic, float)) and not isinstance(leaf, jax.core.Tracer):
+        if isinstance(leaf, (np.ndarray, jax.Array, np.generic, float)) and not isinstance(
+            leaf, jax.core.Tracer
+        ):
             try:
                 if not np.isfinite(np.asarray(leaf, np.complex64)).all():
                     return False

@@ -46,7 +46,9 @@ def classify(program: Any) -> str:
     if ours.leaks and not ours.error:
         return f"{UNKNOWN}: purestate keeps dead tracers in {', '.join(sorted(ours.leaks))}"
     if ours.error and theirs.error:
-        return f"both raise: {type(ours.error[1]).__name__}, dm-haiku {type(theirs.error[1]).__name__}"
+        return (
+            f"both raise: {type(ours.error[1]).__name__}, dm-haiku {type(theirs.error[1]).__name__}"
+        )
     if ours.error:
         return _only_ours_raises(ours, theirs)
     if theirs.error is None and _same(ours, theirs):
@@ -56,14 +58,26 @@ def classify(program: Any) -> str:
             return "dm-haiku's get_params leaves out what was just made inside a transform"
         if "'optimize_rng_use'" in str(program):
             return "dm-haiku's optimize_rng_use looks ahead from an empty frame"
-    if theirs.error is None and _has(program, "layer_stack") and _differs_in_first_state(program, ours, theirs):
+    if (
+        theirs.error is None
+        and _has(program, "layer_stack")
+        and _differs_in_first_state(program, ours, theirs)
+    ):
         return "dm-haiku's init returns a later state of a layer_stack that runs more than once"
-    if theirs.error is None and _has(program, "branches") and _differs_in_first_values(program, ours, theirs):
+    if (
+        theirs.error is None
+        and _has(program, "branches")
+        and _differs_in_first_values(program, ours, theirs)
+    ):
         return "dm-haiku's init takes values of one name from the branch that the data choose"
     later = _has(program, "layer_stack") and _has(program, "fori", "while")
     if theirs.error is None and later and _differs_in_first_values(program, ours, theirs):
         return "dm-haiku's init returns later parameters of a layer_stack in a loop"
-    if theirs.error is None and _has(program, "optimize_rng_use") and _differs_in_first_values(program, ours, theirs):
+    if (
+        theirs.error is None
+        and _has(program, "optimize_rng_use")
+        and _differs_in_first_values(program, ours, theirs)
+    ):
         return "dm-haiku's optimize_rng_use looks ahead from an empty frame"
     return _written_out(program, ours, theirs)
 
@@ -89,20 +103,26 @@ def _written_out(program: Any, ours: Outcome, theirs: Outcome) -> str:
     oracle = outcome(program, haiku, written_out=True, given=take_ours)
     what = f"dm-haiku raises {type(theirs.error[1]).__name__}" if theirs.error else "results differ"
     names = outcome(program, haiku, plainly=True).paths
-    if oracle.error and ours.paths == names and _has(program, "lift", "transparent_lift", "layer_stack"):
+    if (
+        oracle.error
+        and ours.paths == names
+        and _has(program, "lift", "transparent_lift", "layer_stack")
+    ):
         return f"not looked into, since paths below a lift cannot be written out: {what}"
     if oracle.error:
-        return (
-            f"{UNKNOWN}: {what}, and with paths written out {type(oracle.error[1]).__name__}: {oracle.error[1]!s:.100}"
-        )
+        return f"{UNKNOWN}: {what}, and with paths written out {type(oracle.error[1]).__name__}: {oracle.error[1]!s:.100}"
     # Draws other keys, but the variables have the same names, shapes and dtypes.
     other_keys_in_init = _has(program, "optimize_rng_use", "branches")
-    other_keys = other_keys_in_init and _has(program, "optimize_rng_use", "inner", "lift", "layer_stack")
+    other_keys = other_keys_in_init and _has(
+        program, "optimize_rng_use", "inner", "lift", "layer_stack"
+    )
     if not _equal(given, list(oracle.results["init"]), values=not other_keys_in_init):
         return f"{UNKNOWN}: {what}, and the first values differ with paths written out"
     for name in ("apply 0", "apply 1"):
         (out, state), expected = ours.results[name], oracle.results[name]
-        if not _equal([out, _renamed(state, ours.paths, oracle.paths)], list(expected), values=not other_keys):
+        if not _equal(
+            [out, _renamed(state, ours.paths, oracle.paths)], list(expected), values=not other_keys
+        ):
             return f"{UNKNOWN}: {what}, and {name} differs with paths written out"
     if ours.paths != names:
         return f"{UNKNOWN}: {what}, and without the transforms modules have other names"
@@ -117,7 +137,11 @@ def _written_out(program: Any, ours: Outcome, theirs: Outcome) -> str:
         return "dm-haiku names modules otherwise after a transform than without it"
     if theirs.error is None and other_keys:
         return "optimize_rng_use counts other draws of transforms within it than dm-haiku, and so splits other keys"
-    if theirs.error is None and _has(program, "layer_stack") and _has(program, "state", "batch_norm", "ema"):
+    if (
+        theirs.error is None
+        and _has(program, "layer_stack")
+        and _has(program, "state", "batch_norm", "ema")
+    ):
         return "dm-haiku loses updates of the state of the second layer_stack"
     return f"{UNKNOWN}: {what}, purestate is right" + (f" ({text[:100]})" if theirs.error else "")
 
@@ -136,7 +160,11 @@ def _only_looks_differ(ours: Outcome, theirs: Outcome) -> bool:
 
     return all(
         a == b
-        or (a[:2] == b[:2] and len(a) == 5 and all(names(y) <= names(x) for x, y in zip(a[2:], b[2:], strict=True)))
+        or (
+            a[:2] == b[:2]
+            and len(a) == 5
+            and all(names(y) <= names(x) for x, y in zip(a[2:], b[2:], strict=True))
+        )
         for a, b in zip(ours.log, theirs.log, strict=True)
     )
 
@@ -149,7 +177,9 @@ def _differs_in_first_state(program: Any, ours: Outcome, theirs: Outcome) -> boo
         ours.paths == theirs.paths
         and _equal(first[0], expected[0])
         and _equal(first[1], expected[1], values=False)
-        and all(_equal(ours.results[name], again.results.get(name)) for name in ("apply 0", "apply 1"))
+        and all(
+            _equal(ours.results[name], again.results.get(name)) for name in ("apply 0", "apply 1")
+        )
     )
 
 
@@ -160,7 +190,9 @@ def _differs_in_first_values(program: Any, ours: Outcome, theirs: Outcome) -> bo
         ours.paths == theirs.paths
         and ours.order == theirs.order
         and _equal(ours.results["init"], theirs.results["init"], values=False)
-        and all(_equal(ours.results[name], again.results.get(name)) for name in ("apply 0", "apply 1"))
+        and all(
+            _equal(ours.results[name], again.results.get(name)) for name in ("apply 0", "apply 1")
+        )
     )
 
 
@@ -178,7 +210,9 @@ def _renamed(bundle: Any, old: dict[str, str], new: dict[str, str]) -> Any:
     by_path = {path: new.get(site, path) for site, path in old.items()}
 
     def rename(path: str) -> str:
-        start = max((p for p in by_path if path == p or path.startswith(p + "/")), key=len, default=None)
+        start = max(
+            (p for p in by_path if path == p or path.startswith(p + "/")), key=len, default=None
+        )
         return path if start is None else by_path[start] + path[len(start) :]
 
     return {rename(path): dict(values) for path, values in bundle.items()}
@@ -198,11 +232,17 @@ def _equal(a: Any, b: Any, values: bool = True) -> bool:
     a, b = (jax.tree.map(lambda leaf: leaf, tree) for tree in (a, b))
     if jax.tree.structure(a) != jax.tree.structure(b):
         return False
-    return all(_same_leaf(x, y, values) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    return all(
+        _same_leaf(x, y, values)
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
 
 
 def _same_leaf(x: Any, y: Any, values: bool) -> bool:
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in (x, y)) or (x.shape, x.dtype) != (y.shape, y.dtype):
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in (x, y)) or (x.shape, x.dtype) != (
+        y.shape,
+        y.dtype,
+    ):
         return False
     if not values:
         return True

@@ -52,9 +52,22 @@ def _apply(equation: Any, args: list[Any]) -> list[Any]:
         return _while(params, args)
     if kind == "cond":
         index, *operands = args
-        return evaluate(params["branches"][int(jnp.clip(index, 0, len(params["branches"]) - 1))], operands)
-    if kind in ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2", "remat"):
-        inner = next(params[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr") if name in params)
+        return evaluate(
+            params["branches"][int(jnp.clip(index, 0, len(params["branches"]) - 1))], operands
+        )
+    if kind in (
+        "jit",
+        "pjit",
+        "closed_call",
+        "custom_jvp_call",
+        "custom_vjp_call",
+        "checkpoint",
+        "remat2",
+        "remat",
+    ):
+        inner = next(
+            params[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr") if name in params
+        )
         return evaluate(inner, args) if hasattr(inner, "consts") else _run(inner, (), args)
     out = equation.primitive.bind(*args, **params)
     return list(out) if equation.primitive.multiple_results else [out]
@@ -70,14 +83,23 @@ def _scan(params: Any, args: list[Any]) -> list[Any]:
         carry = out[:carried]
         ys.append(out[carried:])
     if not ys:
-        empty = [jnp.zeros((0, *aval.shape), aval.dtype) for aval in params["jaxpr"].out_avals[carried:]]
+        empty = [
+            jnp.zeros((0, *aval.shape), aval.dtype) for aval in params["jaxpr"].out_avals[carried:]
+        ]
         return [*carry, *empty]
-    return [*carry, *(jnp.stack(y) for y in zip(*(reversed(ys) if params["reverse"] else ys), strict=True))]
+    return [
+        *carry,
+        *(jnp.stack(y) for y in zip(*(reversed(ys) if params["reverse"] else ys), strict=True)),
+    ]
 
 
 def _while(params: Any, args: list[Any]) -> list[Any]:
     conds, bodies = params["cond_nconsts"], params["body_nconsts"]
-    cond_consts, body_consts, carry = args[:conds], args[conds : conds + bodies], args[conds + bodies :]
+    cond_consts, body_consts, carry = (
+        args[:conds],
+        args[conds : conds + bodies],
+        args[conds + bodies :],
+    )
     while evaluate(params["cond_jaxpr"], [*cond_consts, *carry])[0]:
         carry = evaluate(params["body_jaxpr"], [*body_consts, *carry])
     return list(carry)

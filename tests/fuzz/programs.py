@@ -34,7 +34,11 @@ PARAMETERS: dict[str, tuple[tuple[int, ...], Any, Callable[[Any], Any]]] = {
     "normal": ((3,), jnp.float32, lambda L: L.initializers.RandomNormal()),
     "scalar": ((), jnp.float32, lambda L: L.initializers.Constant(0.5)),
     "truncated": ((1, 3), jnp.bfloat16, lambda L: L.initializers.TruncatedNormal(0.1)),
-    "variance": ((1, 3), jnp.float32, lambda L: L.initializers.VarianceScaling(1.0, "fan_avg", "uniform")),
+    "variance": (
+        (1, 3),
+        jnp.float32,
+        lambda L: L.initializers.VarianceScaling(1.0, "fan_avg", "uniform"),
+    ),
     "int": ((3,), jnp.int32, lambda L: jnp.ones),
     "none": ((3,), jnp.float32, lambda L: None),
 }
@@ -43,7 +47,9 @@ STATES = ("read", "write", "read, write", "write, read", "write twice")
 DRAWS = ("next", "next twice", "keys", "reserve", "maybe", "with_rng", "replace")
 LAYERS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "linear": lambda L, name, x: jnp.tanh(L.Linear(3, name=name)(x)),
-    "no bias": lambda L, name, x: L.Linear(3, with_bias=False, w_init=L.initializers.Constant(0.3), name=name)(x),
+    "no bias": lambda L, name, x: L.Linear(
+        3, with_bias=False, w_init=L.initializers.Constant(0.3), name=name
+    )(x),
     "shared": lambda L, name, x: (lambda layer: layer(layer(x)))(L.Linear(3, name=name)),
     "batch_norm": lambda L, name, x: L.BatchNorm(True, True, 0.9, name=name)(x, is_training=True),
     "layer_norm": lambda L, name, x: L.LayerNorm(-1, True, True, name=name)(x),
@@ -99,7 +105,11 @@ SCOPES = ("a", "net", "net/b", "linear_1")
 RARELY = (False,) * 30 + (True,)
 LEAVES = ("layer",) * 4 + ("param",) * 2 + ("state", "draw", "look")
 # A plain JAX transform around side effects is mostly refused, so there are fewer of them.
-WRAPPERS = ("module",) * 5 + ("lifted",) * 5 + ("branches", "scope", "plain", "hook", "hook", "inner", "attempt")
+WRAPPERS = (
+    ("module",) * 5
+    + ("lifted",) * 5
+    + ("branches", "scope", "plain", "hook", "hook", "inner", "attempt")
+)
 KINDS = LEAVES * 2 + WRAPPERS * 2
 
 
@@ -122,7 +132,8 @@ def programs(draw: Any, modes: tuple[str, ...] = ()) -> Any:
 def _has_loops(steps: Any) -> bool:
     """Whether XLA compiles something of what runs eagerly."""
     return any(
-        word in str(steps) for word in ("'branches'", "'scan", "'map'", "'fori'", "'while'", "'layer_stack'", "'jit'")
+        word in str(steps)
+        for word in ("'branches'", "'scan", "'map'", "'fori'", "'while'", "'layer_stack'", "'jit'")
     )
 
 
@@ -173,12 +184,23 @@ def features(program: Any) -> set[str]:
         found.add(f"depth {depth}")
         for kind, *rest in steps:
             words = " ".join(
-                [kind, *(str(rest[i]) for i in range(1 if kind != "lifted" else 2) if rest and _is_word(rest[i]))]
+                [
+                    kind,
+                    *(
+                        str(rest[i])
+                        for i in range(1 if kind != "lifted" else 2)
+                        if rest and _is_word(rest[i])
+                    ),
+                ]
             )
             found.add(words)
-            if kind in ("lifted", "branches", "plain") and any(k in ("lifted", "branches", "plain") for k in around):
+            if kind in ("lifted", "branches", "plain") and any(
+                k in ("lifted", "branches", "plain") for k in around
+            ):
                 found.add("transform in transform")
-            if kind in ("layer", "module") and any(k in ("lifted", "branches", "plain") for k in around):
+            if kind in ("layer", "module") and any(
+                k in ("lifted", "branches", "plain") for k in around
+            ):
                 found.add("module in transform")
             for part in rest:
                 for body in part if kind == "branches" and isinstance(part, tuple) else [part]:
@@ -253,7 +275,9 @@ def outcome(
     when = "init"
 
     def named(*trees: Any) -> None:
-        result.order.append([[(module, tuple(bundle)) for module, bundle in tree.items()] for tree in trees])
+        result.order.append(
+            [[(module, tuple(bundle)) for module, bundle in tree.items()] for tree in trees]
+        )
 
     def init(key: Any, x: Any) -> Any:
         params, state = f.init(key, x)
@@ -283,13 +307,19 @@ def outcome(
         except Exception as error:
             result.error = (when, error)
     result.warned = {
-        type(w.message).__name__ for w in caught if isinstance(w.message, purestate.errors.PurestateWarning)
+        type(w.message).__name__
+        for w in caught
+        if isinstance(w.message, purestate.errors.PurestateWarning)
     }
     return result
 
 
 def _key(kind: str, seed: int) -> Any:
-    return {"raw": jax.random.PRNGKey, "typed": jax.random.key, "int": lambda seed: np.int32(seed + 7)}[kind](seed)
+    return {
+        "raw": jax.random.PRNGKey,
+        "typed": jax.random.key,
+        "int": lambda seed: np.int32(seed + 7),
+    }[kind](seed)
 
 
 class _Run:
@@ -300,7 +330,9 @@ class _Run:
         self.result = result
         self.written_out = written_out
         self.plainly = plainly
-        self.frames: list[str] = []  # what paths begin with in the transforms within transforms that run
+        self.frames: list[
+            str
+        ] = []  # what paths begin with in the transforms within transforms that run
 
     def steps(self, steps: Any, at: str, x: Any) -> Any:
         for i, (kind, *rest) in enumerate(steps):
@@ -342,7 +374,9 @@ class _Run:
 
     def step_param(self, x: Any, at: str, which: str, name: str | None) -> Any:
         shape, dtype, init = PARAMETERS[which]
-        return x + self.L.get_parameter(name or which, shape, dtype, init=init(self.L)).astype(x.dtype)
+        return x + self.L.get_parameter(name or which, shape, dtype, init=init(self.L)).astype(
+            x.dtype
+        )
 
     def step_state(self, x: Any, at: str, order: str, name: str) -> Any:
         get = lambda: self.L.get_state(name, [3], init=jnp.ones)
@@ -397,14 +431,19 @@ class _Run:
             (
                 L.current_name(),
                 L.running_init(),
-                *(sorted(names(tree)) for tree in (L.get_params(), L.get_current_state(), L.get_initial_state())),
+                *(
+                    sorted(names(tree))
+                    for tree in (L.get_params(), L.get_current_state(), L.get_initial_state())
+                ),
             )
         )
         return x
 
     # Modules.
 
-    def step_module(self, x: Any, at: str, use: str, class_name: str, name: Any, inner: Any, body: Any) -> Any:
+    def step_module(
+        self, x: Any, at: str, use: str, class_name: str, name: Any, inner: Any, body: Any
+    ) -> Any:
         cls = self.module_class(use, class_name, inner, body)
 
         def make(at: str) -> Any:
@@ -428,7 +467,9 @@ class _Run:
             return module(x) + module.scale
         return module(x)
 
-    def module_class(self, use: str, class_name: str, inner: Any, body: Any, given: Any = None) -> Any:
+    def module_class(
+        self, use: str, class_name: str, inner: Any, body: Any, given: Any = None
+    ) -> Any:
         """Makes a class; a module knows its site, so that those made in it have sites of their own."""
         run, L = self, self.L
 
@@ -461,7 +502,9 @@ class _Run:
             annotations = {"at": str, "size": int, "name": str | None}
             return dataclasses.dataclass(
                 metaclass(
-                    class_name, (L.Module,), {**namespace, "__annotations__": annotations, "size": 3, "name": None}
+                    class_name,
+                    (L.Module,),
+                    {**namespace, "__annotations__": annotations, "size": 3, "name": None},
                 )
             )
         cls = metaclass(class_name, (L.Module,), {**namespace, "__init__": __init__})
@@ -531,7 +574,9 @@ class _Run:
         }
         for part, tree in parts.items():
             for leaf in jax.tree.leaves(tree):
-                if isinstance(leaf, jax.core.Tracer) and not any(leaf._trace is trace for trace in running):
+                if isinstance(leaf, jax.core.Tracer) and not any(
+                    leaf._trace is trace for trace in running
+                ):
                     self.result.leaks.add(part)
 
     # What else may be around steps.
@@ -540,15 +585,21 @@ class _Run:
         L, log = self.L, self.result.log
 
         def change(next_f: Any, value: Any, context: Any) -> Any:
-            log.append((kind, context.full_name, context.module_name, tuple(context.original_shape)))
+            log.append(
+                (kind, context.full_name, context.module_name, tuple(context.original_shape))
+            )
             return next_f(value * 2)
 
         def create(next_f: Any, shape: Any, dtype: Any, init: Any, context: Any) -> Any:
-            log.append((kind, context.full_name, context.module_name, tuple(shape), jnp.dtype(dtype).name))
+            log.append(
+                (kind, context.full_name, context.module_name, tuple(shape), jnp.dtype(dtype).name)
+            )
             return next_f(shape, dtype, init) + 1
 
         def intercept(next_f: Any, args: Any, kwargs: Any, context: Any) -> Any:
-            log.append((kind, getattr(context.module, "module_name", None), context.method_name, len(args)))
+            log.append(
+                (kind, getattr(context.module, "module_name", None), context.method_name, len(args))
+            )
             out = next_f(*args, **kwargs)
             return out * 0.5 if isinstance(out, jax.Array) else out
 
@@ -564,7 +615,9 @@ class _Run:
             return self.steps(body, at, x)
 
     def step_inner(self, x: Any, at: str, body: Any) -> Any:
-        f = self.L.transform_with_state(self.in_frame(lambda x: self.steps(body, at, x), lambda: f"{at}:"))
+        f = self.L.transform_with_state(
+            self.in_frame(lambda x: self.steps(body, at, x), lambda: f"{at}:")
+        )
         params, state = f.init(self.L.next_rng_key(), x)
         self.result.log.append([sorted(tree) for tree in (params, state)])
         return f.apply(params, state, self.L.next_rng_key(), x)[0]
@@ -613,7 +666,9 @@ def _lift(run: _Run, f: Any, at: Callable[[], str]) -> Any:
     def lifted(x: Any) -> Any:
         inner = L.transform(run.in_frame(f, lambda: _below(run, at)))
         with run.noting(at() + "l"):
-            params = L.lift(inner.init, name=run.name(at() + "l", "lifted"))(L.maybe_next_rng_key(), x)
+            params = L.lift(inner.init, name=run.name(at() + "l", "lifted"))(
+                L.maybe_next_rng_key(), x
+            )
         return inner.apply(params, L.maybe_next_rng_key(), x)
 
     return lifted
@@ -648,23 +703,41 @@ def _below(run: _Run, at: Callable[[], str]) -> str:
 LIFT: dict[str, Callable[[_Run, Any, Callable[[], str]], Any]] = {
     "remat": lambda run, f, at: run.L.remat(f),
     "vmap": lambda run, f, at: lambda x: run.L.vmap(f, split_rng=False)(_twice(x)).sum(0),
-    "vmap split": lambda run, f, at: lambda x: run.L.vmap(f, split_rng=not run.L.running_init())(_twice(x)).sum(0),
-    "vmap split in init": lambda run, f, at: lambda x: run.L.vmap(f, split_rng=True)(_twice(x)).sum(0),
-    "scan": lambda run, f, at: lambda x: run.L.scan(lambda c, _: (f(c), None), x, None, length=2)[0],
-    "scan xs": lambda run, f, at: lambda x: run.L.scan(lambda c, x: (c + 1, f(x) + c), 0.0, _twice(x))[1].sum(0),
+    "vmap split": lambda run, f, at: (
+        lambda x: run.L.vmap(f, split_rng=not run.L.running_init())(_twice(x)).sum(0)
+    ),
+    "vmap split in init": lambda run, f, at: (
+        lambda x: run.L.vmap(f, split_rng=True)(_twice(x)).sum(0)
+    ),
+    "scan": lambda run, f, at: (
+        lambda x: run.L.scan(lambda c, _: (f(c), None), x, None, length=2)[0]
+    ),
+    "scan xs": lambda run, f, at: (
+        lambda x: run.L.scan(lambda c, x: (c + 1, f(x) + c), 0.0, _twice(x))[1].sum(0)
+    ),
     "scan reverse": lambda run, f, at: (
-        lambda x: run.L.scan(lambda c, x: (f(c) + x, c), x, jnp.stack([x, x, x]), reverse=True)[1].sum(0)
+        lambda x: run.L.scan(lambda c, x: (f(c) + x, c), x, jnp.stack([x, x, x]), reverse=True)[
+            1
+        ].sum(0)
     ),
     "scan one": lambda run, f, at: lambda x: run.L.scan(lambda c, x: (c, f(x)), 0.0, x[None])[1][0],
-    "scan none": lambda run, f, at: lambda x: run.L.scan(lambda c, _: (f(c), None), x, None, length=0)[0],
+    "scan none": lambda run, f, at: (
+        lambda x: run.L.scan(lambda c, _: (f(c), None), x, None, length=0)[0]
+    ),
     "map": lambda run, f, at: lambda x: run.L.map(f, _twice(x)).sum(0),
     "fori": lambda run, f, at: lambda x: run.L.fori_loop(0, 2, lambda i, x: f(x) + i, x),
-    "while": lambda run, f, at: lambda x: f(x) if run.L.running_init() else _while(run.L.while_loop, f, x),
+    "while": lambda run, f, at: (
+        lambda x: f(x) if run.L.running_init() else _while(run.L.while_loop, f, x)
+    ),
     "grad": lambda run, f, at: run.L.grad(lambda x: (f(x) ** 2).sum()),
-    "value_and_grad": lambda run, f, at: lambda x: sum(run.L.value_and_grad(lambda x: (f(x) ** 2).sum())(x)),
+    "value_and_grad": lambda run, f, at: (
+        lambda x: sum(run.L.value_and_grad(lambda x: (f(x) ** 2).sum())(x))
+    ),
     "layer_stack": lambda run, f, at: _layer_stack(run, f, at),
     "eval_shape": lambda run, f, at: lambda x: run.L.eval_shape(f, x).ndim * f(x),
-    "optimize_rng_use": lambda run, f, at: f if run.written_out else run.L.experimental.optimize_rng_use(f),
+    "optimize_rng_use": lambda run, f, at: (
+        f if run.written_out else run.L.experimental.optimize_rng_use(f)
+    ),
     "to_module": lambda run, f, at: (
         lambda x: run.note(at() + "l", run.L.to_module(f)(name=run.name(at() + "l", "net")))(x)
     ),

@@ -7,7 +7,16 @@ from tests.fuzz.bad_inputs import CALLS, LEFT_OUT, VALUES, outcome_of
 pytestmark = pytest.mark.filterwarnings("ignore")  # what JAX and numpy have to say of odd values
 
 # What is told apart soonest: no number, no array, no rows, no key.
-TELLING = ("None", "-1", "word", "dict of words", "function", "object array", "no columns", "typed key")
+TELLING = (
+    "None",
+    "-1",
+    "word",
+    "dict of words",
+    "function",
+    "object array",
+    "no columns",
+    "typed key",
+)
 
 
 def _wrong(call, values):

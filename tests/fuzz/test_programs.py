@@ -9,8 +9,16 @@ from tests.fuzz.programs import features, programs
 
 # One program for each class, so that each is known to be found; and what should be said of it.
 KNOWN = {
-    "identical": ("eager", "typed", (("layer", "mlp", None), ("state", "write, read", "w"), ("draw", "next"))),
-    "identical, with a SharedKeyWarning": ("eager", "raw", (("plain", "vmap", (("draw", "next"),)),)),
+    "identical": (
+        "eager",
+        "typed",
+        (("layer", "mlp", None), ("state", "write, read", "w"), ("draw", "next")),
+    ),
+    "identical, with a SharedKeyWarning": (
+        "eager",
+        "raw",
+        (("plain", "vmap", (("draw", "next"),)),),
+    ),
     "both raise: JaxUsageError, dm-haiku UnexpectedTracerError": (
         "trace",
         "raw",
@@ -46,18 +54,36 @@ KNOWN = {
         "typed",
         (("lifted", "remat", "function", (("param", "int", None), ("look",))),),
     ),
-    "dm-haiku returns dead tracers (JaxUsageError)": ("eager", "int", (("plain", "grad", (("state", "write", "w"),)),)),
+    "dm-haiku returns dead tracers (JaxUsageError)": (
+        "eager",
+        "int",
+        (("plain", "grad", (("state", "write", "w"),)),),
+    ),
     "dm-haiku's init returns a later state of a layer_stack that runs more than once": (
         "trace",
         "typed",
-        (("lifted", "scan", "module", (("lifted", "layer_stack", "function", (("state", "write, read", "w"),)),)),),
+        (
+            (
+                "lifted",
+                "scan",
+                "module",
+                (("lifted", "layer_stack", "function", (("state", "write, read", "w"),)),),
+            ),
+        ),
     ),
     "dm-haiku names modules otherwise after a transform than without it": (
         "eager",
         "typed",
-        (("lifted", "grad", "function", (("layer", "linear", "net_1"),)), ("layer", "linear", "net")),
+        (
+            ("lifted", "grad", "function", (("layer", "linear", "net_1"),)),
+            ("layer", "linear", "net"),
+        ),
     ),
-    "dm-haiku keeps dead tracers in keys (JaxUsageError)": ("eager", "int", (("plain", "jit", (("draw", "next"),)),)),
+    "dm-haiku keeps dead tracers in keys (JaxUsageError)": (
+        "eager",
+        "int",
+        (("plain", "jit", (("draw", "next"),)),),
+    ),
 }
 
 
@@ -68,7 +94,11 @@ def test_class_is_told(kind):
 
 # What the fuzz found, and what came of it.
 FOUND = {
-    "identical": ("trace", "int", (("lifted", "optimize_rng_use", "again", (("draw", "with_rng"),)),)),
+    "identical": (
+        "trace",
+        "int",
+        (("lifted", "optimize_rng_use", "again", (("draw", "with_rng"),)),),
+    ),
     "both raise: JaxUsageError, dm-haiku UnexpectedTracerError": (
         "eager",
         "raw",
@@ -82,7 +112,14 @@ FOUND = {
     "both raise: BatchedStateError, dm-haiku ValueError": (
         "trace",
         "typed",
-        (("lifted", "vmap", "function", (("branches", "cond", "data", ((("draw", "next"),), (("look",),))),)),),
+        (
+            (
+                "lifted",
+                "vmap",
+                "function",
+                (("branches", "cond", "data", ((("draw", "next"),), (("look",),))),),
+            ),
+        ),
     ),
 }
 
@@ -92,7 +129,13 @@ def test_found(kind):
     assert classify(FOUND[kind]) == kind
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(programs())
 def test_random_programs(program):
     kind = classify(program)

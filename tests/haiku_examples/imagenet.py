@@ -70,7 +70,10 @@ def policies(L: Any, network: type, half: str) -> Iterator[None]:
 
 
 def train(
-    L: Any, steps: int = 20, make_network: Callable[[Any], Any] = small_resnet, half: str | None = None
+    L: Any,
+    steps: int = 20,
+    make_network: Callable[[Any], Any] = small_resnet,
+    half: str | None = None,
 ) -> tuple[list[float], Any]:
     """Returns the loss of each step, and all that is left at the end.
 
@@ -83,12 +86,18 @@ def train(
     if half is not None:
         network = {small_resnet: L.nets.ResNet, resnet50: L.nets.ResNet50}[make_network]
         with policies(L, network, half):
-            return _train(L, steps, make_network, jmp.DynamicLossScale(jnp.float32(2**15), period=4))
+            return _train(
+                L, steps, make_network, jmp.DynamicLossScale(jnp.float32(2**15), period=4)
+            )
     return _train(L, steps, make_network, jmp.NoOpLossScale())
 
 
-def _train(L: Any, steps: int, make_network: Callable[[Any], Any], loss_scale: Any) -> tuple[list[float], Any]:
-    model = L.without_apply_rng(L.transform_with_state(lambda image, train: make_network(L)(image, is_training=train)))
+def _train(
+    L: Any, steps: int, make_network: Callable[[Any], Any], loss_scale: Any
+) -> tuple[list[float], Any]:
+    model = L.without_apply_rng(
+        L.transform_with_state(lambda image, train: make_network(L)(image, is_training=train))
+    )
     learning_rate = optax.warmup_cosine_decay_schedule(
         0.0, PEAK_LEARNING_RATE, warmup_steps=5, decay_steps=max(steps, 6)
     )
@@ -98,13 +107,17 @@ def _train(L: Any, steps: int, make_network: Callable[[Any], Any], loss_scale: A
         logits, state = model.apply(params, state, batch.image, True)
         labels = optax.smooth_labels(jax.nn.one_hot(batch.label, NUM_CLASSES), LABEL_SMOOTHING)
         loss = optax.softmax_cross_entropy(logits, labels).mean()
-        decayed = L.data_structures.filter(lambda module, name, value: "batchnorm" not in module, params)
+        decayed = L.data_structures.filter(
+            lambda module, name, value: "batchnorm" not in module, params
+        )
         loss += WEIGHT_DECAY * 0.5 * sum(jnp.sum(w**2) for w in jax.tree.leaves(decayed))
         return loss_scale.scale(loss), (loss, state)
 
     @jax.jit
     def update(old: TrainState, batch: Batch) -> tuple[jax.Array, TrainState]:
-        gradients, (loss, state) = jax.grad(loss_of, has_aux=True)(old.params, old.state, old.loss_scale, batch)
+        gradients, (loss, state) = jax.grad(loss_of, has_aux=True)(
+            old.params, old.state, old.loss_scale, batch
+        )
         gradients = old.loss_scale.unscale(gradients)
         changes, opt_state = optimizer.update(gradients, old.opt_state)
         new = TrainState(optax.apply_updates(old.params, changes), state, opt_state, old.loss_scale)
@@ -124,7 +137,9 @@ def _train(L: Any, steps: int, make_network: Callable[[Any], Any], loss_scale: A
         loss, now = update(now, next(data))
         found.append(float(loss))
 
-    logits, _ = jax.jit(model.apply, static_argnums=3)(now.params, now.state, next(data).image, False)
+    logits, _ = jax.jit(model.apply, static_argnums=3)(
+        now.params, now.state, next(data).image, False
+    )
     return found, {"train_state": now, "logits": logits}
 
 

@@ -125,7 +125,9 @@ def vtrace(values: jax.Array, rewards: jax.Array, discounts: jax.Array, ratios: 
         correction = error + discount * trace * correction
         return correction, correction
 
-    _, corrections = jax.lax.scan(backward, jnp.zeros_like(errors[0]), (errors, discounts, clipped), reverse=True)
+    _, corrections = jax.lax.scan(
+        backward, jnp.zeros_like(errors[0]), (errors, discounts, clipped), reverse=True
+    )
     targets = values[:-1] + corrections
     following = jnp.concatenate([targets[1:], values[-1:]])
     return targets, clipped * (rewards + discounts * following - values[:-1])
@@ -146,7 +148,9 @@ def train(L: Any, steps: int = 20) -> tuple[list[float], Any]:
 
         ratios = jnp.exp(log_probability(logits) - log_probability(played.logits))
         discounts = DISCOUNT * (1 - played.steps.is_first[1:])
-        targets, advantages = jax.lax.stop_gradient(vtrace(values, played.steps.reward[1:], discounts, ratios))
+        targets, advantages = jax.lax.stop_gradient(
+            vtrace(values, played.steps.reward[1:], discounts, ratios)
+        )
         policy_loss = -jnp.mean(log_probability(logits) * advantages)
         value_loss = 0.5 * jnp.mean((targets - values[:-1]) ** 2)
         entropy = -jnp.mean(jnp.sum(jax.nn.softmax(logits) * jax.nn.log_softmax(logits), axis=-1))
@@ -178,7 +182,9 @@ def train(L: Any, steps: int = 20) -> tuple[list[float], Any]:
             step = games.play(np.asarray(action))
             seen.append(step)
             done.append((action, logits))
-        stacked_steps, (actions, logits) = (jax.tree.map(lambda *x: np.stack(x), *rows) for rows in (seen, done))
+        stacked_steps, (actions, logits) = (
+            jax.tree.map(lambda *x: np.stack(x), *rows) for rows in (seen, done)
+        )
         played = Trajectory(stacked_steps, actions, logits, first_core_state)
         loss, params, opt_state = update(params, opt_state, played)
         found.append(float(loss))

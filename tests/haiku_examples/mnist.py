@@ -32,12 +32,21 @@ def train(L: Any, steps: int = 20) -> tuple[list[float], Any]:
 
     def network(image: jax.Array) -> jax.Array:
         classify = L.Sequential(
-            [L.Flatten(), L.Linear(300), jax.nn.relu, L.Linear(100), jax.nn.relu, L.Linear(NUM_CLASSES)]
+            [
+                L.Flatten(),
+                L.Linear(300),
+                jax.nn.relu,
+                L.Linear(100),
+                jax.nn.relu,
+                L.Linear(NUM_CLASSES),
+            ]
         )
         return classify(image.astype(jnp.float32) / 255)
 
     model = L.without_apply_rng(L.transform(network))
-    average = L.without_apply_rng(L.transform_with_state(lambda params: L.EMAParamsTree(0.9)(params)))
+    average = L.without_apply_rng(
+        L.transform_with_state(lambda params: L.EMAParamsTree(0.9)(params))
+    )
     optimizer = optax.adam(1e-3)
 
     def loss_of(params: Any, batch: Batch) -> jax.Array:
@@ -61,12 +70,19 @@ def train(L: Any, steps: int = 20) -> tuple[list[float], Any]:
 
     found: list[float] = []
     for _ in range(steps):
-        loss, params, opt_state, average_state, average_params = update(params, opt_state, average_state, next(data))
+        loss, params, opt_state, average_state, average_params = update(
+            params, opt_state, average_state, next(data)
+        )
         found.append(float(loss))
 
     held_out = next(data)
     accuracy = jnp.mean(model.apply(average_params, held_out.image).argmax(-1) == held_out.label)
-    return found, {"params": params, "average": average_params, "state": average_state, "accuracy": accuracy}
+    return found, {
+        "params": params,
+        "average": average_params,
+        "state": average_state,
+        "accuracy": accuracy,
+    }
 
 
 def losses(L: Any, steps: int = 20) -> list[float]:

@@ -93,7 +93,9 @@ def train(L: Any, steps: int = 20) -> tuple[list[float], Any]:
         loss, params, opt_state = update(params, opt_state, next(data))
         found.append(float(loss))
 
-    written = jax.jit(writer.apply, static_argnums=3)(params, jax.random.key(1), encode("the river "), 60)
+    written = jax.jit(writer.apply, static_argnums=3)(
+        params, jax.random.key(1), encode("the river "), 60
+    )
     return found, {"params": params, "written": written}
 
 

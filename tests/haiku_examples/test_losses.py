@@ -40,10 +40,16 @@ def assert_same_bits(ours: Any, theirs: Any) -> None:
         pytest.param(impala_lite.train, False, id="impala_lite", marks=pytest.mark.slow),
         pytest.param(imagenet.train, True, id="imagenet", marks=pytest.mark.slow),
         pytest.param(
-            functools.partial(imagenet.train, half="bfloat16"), True, id="imagenet-bfloat16", marks=pytest.mark.slow
+            functools.partial(imagenet.train, half="bfloat16"),
+            True,
+            id="imagenet-bfloat16",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
-            functools.partial(imagenet.train, half="float16"), True, id="imagenet-float16", marks=pytest.mark.slow
+            functools.partial(imagenet.train, half="float16"),
+            True,
+            id="imagenet-float16",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             functools.partial(imagenet.train, make_network=imagenet.resnet50),
@@ -53,7 +59,9 @@ def assert_same_bits(ours: Any, theirs: Any) -> None:
         ),
     ],
 )
-def test_same_losses_and_parameters(train: Callable[[Any, int], tuple[list[float], Any]], goes_down: bool) -> None:
+def test_same_losses_and_parameters(
+    train: Callable[[Any, int], tuple[list[float], Any]], goes_down: bool
+) -> None:
     their_losses, left_of_theirs = train(haiku, STEPS)
     our_losses, left_of_ours = train(purestate, STEPS)
     assert len(our_losses) == STEPS
@@ -61,7 +69,10 @@ def test_same_losses_and_parameters(train: Callable[[Any, int], tuple[list[float
     assert np.isfinite(our_losses).all()
     if goes_down:
         assert np.mean(our_losses[-3:]) < 0.9 * our_losses[0]
-    assert as_bits(np.float32(our_losses)) == as_bits(np.float32(their_losses)), (our_losses, their_losses)
+    assert as_bits(np.float32(our_losses)) == as_bits(np.float32(their_losses)), (
+        our_losses,
+        their_losses,
+    )
     assert_same_bits(left_of_ours, left_of_theirs)
 
 

@@ -59,7 +59,9 @@ def language_model(L: Any) -> Any:
 
             h = embeddings
             for _ in range(self.num_layers):
-                attend = L.MultiHeadAttention(self.num_heads, self.key_size, model_size=model_size, w_init=initializer)
+                attend = L.MultiHeadAttention(
+                    self.num_heads, self.key_size, model_size=model_size, w_init=initializer
+                )
                 x = normalized(h)
                 h = h + dropped(attend(x, x, x, mask=mask))
                 think = L.Sequential(
@@ -82,12 +84,16 @@ def language_model(L: Any) -> Any:
             """Maps tokens `[B, T]` to logits `[B, T, vocabulary]` of the next ones."""
             initializer = L.initializers.TruncatedNormal(stddev=0.02)
             embed = L.Embed(VOCAB_SIZE, self.model_size, w_init=initializer)
-            positions = L.get_parameter("positions", [tokens.shape[-1], self.model_size], init=initializer)
+            positions = L.get_parameter(
+                "positions", [tokens.shape[-1], self.model_size], init=initializer
+            )
             h = self.transformer(embed(tokens) + positions, tokens != PAD)
             return L.Linear(VOCAB_SIZE)(h)
 
     def predict(tokens: jax.Array) -> jax.Array:
-        return LanguageModel(Transformer(num_layers=2, num_heads=4, key_size=16, dropout_rate=0.1), 64)(tokens)
+        return LanguageModel(
+            Transformer(num_layers=2, num_heads=4, key_size=16, dropout_rate=0.1), 64
+        )(tokens)
 
     return predict
 

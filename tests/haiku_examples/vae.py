@@ -26,7 +26,9 @@ def batches(seed: int) -> Iterator[np.ndarray]:
     while True:
         top, left = random.integers(0, 10, [2, BATCH_SIZE, 1, 1])
         height, width = random.integers(3, 8, [2, BATCH_SIZE, 1, 1])
-        inside = (top <= rows) & (rows < top + height) & (left <= columns) & (columns < left + width)
+        inside = (
+            (top <= rows) & (rows < top + height) & (left <= columns) & (columns < left + width)
+        )
         yield inside[..., None].astype(np.float32)
 
 

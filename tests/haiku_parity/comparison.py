@@ -26,7 +26,9 @@ def transformed(lib: Any, row: Row) -> Any:
     return lib.transform_with_state(lambda *inputs: row.run(lib, *inputs))
 
 
-def compare(row: Row, dtype: str, mode: str, parts: tuple[str, ...] = PARTS) -> dict[str, list[str]]:
+def compare(
+    row: Row, dtype: str, mode: str, parts: tuple[str, ...] = PARTS
+) -> dict[str, list[str]]:
     """Returns for each part what differs, which should be nothing.
 
     Eagerly with a typed key, under `jit` with a raw one. `init`: the variables that `init` makes. `apply`: outputs and
@@ -40,7 +42,10 @@ def compare(row: Row, dtype: str, mode: str, parts: tuple[str, ...] = PARTS) -> 
         ours, theirs = (transformed(lib, row) for lib in LIBRARIES)
         params, state = jax.eval_shape(theirs.init, init_key, *inputs)
         # Values other than the first ones, of which many are zero. Some state is a variance.
-        variables = jax.tree.map(_some_values, params), jax.tree.map(lambda x: abs(_some_values(x)), state)
+        variables = (
+            jax.tree.map(_some_values, params),
+            jax.tree.map(lambda x: abs(_some_values(x)), state),
+        )
         calls: dict[str, tuple[Callable[[Any], Any], tuple[Any, ...]]] = {
             "init": (lambda f: f.init, (init_key, *inputs)),
             "apply": (lambda f: f.apply, (*variables, key, *inputs)),
@@ -73,7 +78,9 @@ def _jitted(ours: Callable[..., Any], theirs: Callable[..., Any], args: Any) -> 
 def _gradients(f: Any, inputs: list[Any]) -> Callable[..., Any]:
     def loss(params: Any, floats: list[Any], state: Any, key: Any) -> Any:
         rest = iter(floats)
-        out, new_state = f.apply(params, state, key, *[next(rest) if _is_float(x) else x for x in inputs])
+        out, new_state = f.apply(
+            params, state, key, *[next(rest) if _is_float(x) else x for x in inputs]
+        )
         # Gradients that differ from value to value, so that no sum of them is zero.
         terms = [jnp.sum(jnp.sin(x) * x) for x in jax.tree.leaves(out) if _is_float(x)]
         return sum(terms, jnp.zeros([])).astype(jnp.float32), (out, new_state)
@@ -104,7 +111,9 @@ def differences(ours: Any, theirs: Any) -> list[str]:
     if jax.tree.structure(ours) != jax.tree.structure(theirs):
         return [f"structure: {jax.tree.structure(ours)}, dm-haiku {jax.tree.structure(theirs)}"]
     found = []
-    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(ours), jax.tree.leaves(theirs), strict=True):
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(ours), jax.tree.leaves(theirs), strict=True
+    ):
         where = jax.tree_util.keystr(path)
         if (a.shape, a.dtype) != (b.shape, b.dtype):
             found.append(f"{where}: {a.shape} {a.dtype}, dm-haiku {b.shape} {b.dtype}")

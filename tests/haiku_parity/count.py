@@ -18,10 +18,14 @@ DTYPES = ("float32", "bfloat16", "float64")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dtypes", default=",".join(DTYPES))
     parser.add_argument("--modes", default=",".join(MODES))
-    parser.add_argument("--rows", default="", help="names of rows, separated by commas; all if left out")
+    parser.add_argument(
+        "--rows", default="", help="names of rows, separated by commas; all if left out"
+    )
     options = parser.parse_args()
     dtypes, modes = options.dtypes.split(","), options.modes.split(",")
     rows = table_layers.ROWS + table_recurrent.ROWS
@@ -33,14 +37,20 @@ def main() -> None:
         f"jax {jax.__version__} on {jax.default_backend()}, Python {sys.version.split()[0]}, "
         f"dm-haiku {haiku.__version__}, purestate {purestate.__version__}: {len(rows)} rows"
     )
-    print(f"{'identical / compared':22}" + "".join(f"{part:>14}" for part in (*PARTS, "all of them")), flush=True)
+    print(
+        f"{'identical / compared':22}" + "".join(f"{part:>14}" for part in (*PARTS, "all of them")),
+        flush=True,
+    )
     total_identical = total = 0
     for mode in modes:
         for dtype in dtypes:
             results = {row.name: compare(row, dtype, mode) for row in rows if dtype in row.dtypes}
             identical = [sum(not result[part] for result in results.values()) for part in PARTS]
             identical.append(sum(not any(result.values()) for result in results.values()))
-            print(f"{dtype + ', ' + mode:22}" + "".join(f"{f'{n} / {len(results)}':>14}" for n in identical))
+            print(
+                f"{dtype + ', ' + mode:22}"
+                + "".join(f"{f'{n} / {len(results)}':>14}" for n in identical)
+            )
             for name, result in results.items():
                 for part, found in result.items():
                     for line in found:

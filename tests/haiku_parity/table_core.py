@@ -108,14 +108,21 @@ def state(L: Any, log: Any) -> Any:
         counter()
         other = Counter(name="other")
         L.set_state("last", x.sum())
-        return counter() + other(), L.get_state("last"), L.get_current_state(), L.get_initial_state()
+        return (
+            counter() + other(),
+            L.get_state("last"),
+            L.get_current_state(),
+            L.get_initial_state(),
+        )
 
     return f, (X,)
 
 
 @row
 def batch_norm(L: Any, log: Any) -> Any:
-    return lambda x: L.BatchNorm(True, True, 0.9)(L.BatchNorm(False, False, 0.5)(x, True), True), (X,)
+    return lambda x: L.BatchNorm(True, True, 0.9)(L.BatchNorm(False, False, 0.5)(x, True), True), (
+        X,
+    )
 
 
 @row
@@ -136,7 +143,9 @@ def dataclass_modules(L: Any, log: Any) -> Any:
 @row
 def numbered_names(L: Any, log: Any) -> Any:
     def f(x: Any) -> Any:
-        return sum(L.Linear(3, name=name)(x) for name in ("a", "a", "a_5", "a", "b_0", "b", "c_01", "c"))
+        return sum(
+            L.Linear(3, name=name)(x) for name in ("a", "a", "a_5", "a", "b_0", "b", "c_01", "c")
+        )
 
     return f, (X,)
 
@@ -181,7 +190,14 @@ def getters_creators_setters(L: Any, log: Any) -> Any:
     def getter(tag: str) -> Any:
         def get(next_getter: Any, value: Any, context: Any) -> Any:
             log.append(
-                ("get", tag, context.full_name, tuple(context.original_shape), context.module_name, context.name)
+                (
+                    "get",
+                    tag,
+                    context.full_name,
+                    tuple(context.original_shape),
+                    context.module_name,
+                    context.name,
+                )
             )
             value = next_getter(value * 2)
             log.append(("got", tag))
@@ -198,7 +214,9 @@ def getters_creators_setters(L: Any, log: Any) -> Any:
 
     def setter(tag: str) -> Any:
         def set_(next_setter: Any, value: Any, context: Any) -> Any:
-            log.append(("set", tag, context.full_name, context.original_shape, context.original_dtype))
+            log.append(
+                ("set", tag, context.full_name, context.original_shape, context.original_dtype)
+            )
             return next_setter(value + 1)
 
         return set_
@@ -209,7 +227,12 @@ def getters_creators_setters(L: Any, log: Any) -> Any:
         with L.custom_creator(creator("outer"), state=True), L.custom_creator(creator("inner")):
             with L.custom_getter(getter("outer")), L.custom_getter(getter("inner"), state=True):
                 with L.custom_setter(setter("outer")), L.custom_setter(setter("inner")):
-                    return net(y) + L.Linear(3)(x) + counter() + L.get_parameter("own", [3], init=_normal(L))
+                    return (
+                        net(y)
+                        + L.Linear(3)(x)
+                        + counter()
+                        + L.get_parameter("own", [3], init=_normal(L))
+                    )
 
     return f, (X,)
 
@@ -238,7 +261,16 @@ def interceptors(L: Any, log: Any) -> Any:
     def interceptor(tag: str) -> Any:
         def intercept(next_method: Any, args: Any, kwargs: Any, context: Any) -> Any:
             name = getattr(context.module, "module_name", None)
-            log.append((tag, name, context.method_name, context.orig_class.__name__, len(args), sorted(kwargs)))
+            log.append(
+                (
+                    tag,
+                    name,
+                    context.method_name,
+                    context.orig_class.__name__,
+                    len(args),
+                    sorted(kwargs),
+                )
+            )
             out = next_method(*args, **kwargs)
             log.append((tag, "end", getattr(context.module, "module_name", None)))
             return out
@@ -297,7 +329,9 @@ def map_and_fori_loop(L: Any, log: Any) -> Any:
     def f(x: Any) -> Any:
         net, counter = Net([3]), Counter()
         mapped = L.map(lambda row: net(row) + counter(), x)
-        looped = L.fori_loop(0, 3, lambda i, h: net(h) * i + jax.random.normal(L.next_rng_key(), h.shape), x)
+        looped = L.fori_loop(
+            0, 3, lambda i, h: net(h) * i + jax.random.normal(L.next_rng_key(), h.shape), x
+        )
         return mapped, looped, counter(), L.next_rng_key()
 
     return f, (X,)
@@ -335,7 +369,14 @@ def cond_and_switch(L: Any, log: Any) -> Any:
         y = L.cond(x.sum() > 0, true, b, x)
         z = L.switch(jnp.int32(2), [a, b, true], y)
         old = L.cond(x.sum() > 0, x, a, y, b)
-        return y, z, old, L.cond(True, lambda x: a(x), lambda x: b(x), operand=x), counter(), L.next_rng_key()
+        return (
+            y,
+            z,
+            old,
+            L.cond(True, lambda x: a(x), lambda x: b(x), operand=x),
+            counter(),
+            L.next_rng_key(),
+        )
 
     return f, (X,)
 

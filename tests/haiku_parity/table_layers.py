@@ -30,7 +30,8 @@ class Row(NamedTuple):
 def inputs_of(row: Row, dtype: str) -> list[Any]:
     draw = np.random.RandomState(0)
     return [
-        jnp.asarray(draw.standard_normal(shape), dtype) if isinstance(shape, tuple) else shape for shape in row.shapes
+        jnp.asarray(draw.standard_normal(shape), dtype) if isinstance(shape, tuple) else shape
+        for shape in row.shapes
     ]
 
 
@@ -38,7 +39,10 @@ IMAGE = (2, 6, 5, 4)
 FIRST = (2, 4, 6, 5)
 IDS = np.array([[0, 3, 5], [1, 1, 2]], np.int32)
 TREE = {
-    "mlp/~/linear_0": {"w": np.arange(12, dtype=np.float32).reshape(3, 4), "b": np.ones([4], np.float32)},
+    "mlp/~/linear_0": {
+        "w": np.arange(12, dtype=np.float32).reshape(3, 4),
+        "b": np.ones([4], np.float32),
+    },
     "linear": {"w": np.eye(3, 2, dtype=np.float32)},
 }
 
@@ -74,11 +78,15 @@ def _deferred(lib: Any, x: Any) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.first = lib.Linear(3, with_bias=False, name="first")
-            self.late = lib.Deferred(lambda: lib.Linear(self.first.input_size, with_bias=False, w_init=_wave))
+            self.late = lib.Deferred(
+                lambda: lib.Linear(self.first.input_size, with_bias=False, w_init=_wave)
+            )
             self.later = lib.Deferred(lambda: lib.Linear(2, with_bias=False, w_init=_wave))
 
         def __call__(self, x: Any) -> Any:
-            return self.later(lib.Linear(5, with_bias=False, w_init=_wave)(self.late(self.first(x))))
+            return self.later(
+                lib.Linear(5, with_bias=False, w_init=_wave)(self.late(self.first(x)))
+            )
 
     at_root = lib.Deferred(lambda: lib.Linear(4, with_bias=False, w_init=_wave))
     return at_root(Outer()(x))
@@ -127,7 +135,12 @@ def _quantizer(ema: bool, training: bool) -> Callable[..., Any]:
             layer = lib.nets.VectorQuantizerEMA(4, 7, 0.25, decay=0.9, dtype=x.dtype)
         else:
             layer = lib.nets.VectorQuantizer(4, 7, 0.25, dtype=x.dtype)
-        return layer(x, training), layer(x * 2, training), layer.quantize(jnp.array([0, 6])), layer.embeddings
+        return (
+            layer(x, training),
+            layer(x * 2, training),
+            layer.quantize(jnp.array([0, 6])),
+            layer.embeddings,
+        )
 
     return run
 
@@ -144,41 +157,88 @@ ROWS = [
         max_pool=(lambda lib: lib.MaxPool((2, 3, 1), (2, 2, 1), "SAME"), IMAGE),
         avg_pool=(lambda lib: lib.AvgPool((2, 3, 1), (2, 2, 1), "SAME"), IMAGE),
         avg_pool_valid=(lambda lib: lib.AvgPool((2, 3, 1), (1, 2, 1), "VALID"), IMAGE),
-        sequential=(lambda lib: lib.Sequential([lib.Flatten(), jax.nn.relu, lib.RMSNorm(-1)]), (2, 5)),
+        sequential=(
+            lambda lib: lib.Sequential([lib.Flatten(), jax.nn.relu, lib.RMSNorm(-1)]),
+            (2, 5),
+        ),
         ema=(lambda lib: lib.ExponentialMovingAverage(0.9), (3, 2)),
         batch_norm_first=(
-            lambda lib: lambda x: lib.BatchNorm(True, True, 0.9, data_format="NCHW", scale_init=_wave)(x, True),
+            lambda lib: (
+                lambda x: lib.BatchNorm(True, True, 0.9, data_format="NCHW", scale_init=_wave)(
+                    x, True
+                )
+            ),
             FIRST,
         ),
-        batch_norm_local=(lambda lib: lambda x: lib.BatchNorm(True, True, 0.9)(x, False, test_local_stats=True), IMAGE),
+        batch_norm_local=(
+            lambda lib: lambda x: lib.BatchNorm(True, True, 0.9)(x, False, test_local_stats=True),
+            IMAGE,
+        ),
         # Convolutions. Biases are added in one way, which a few rows have.
         conv_nd=(lambda lib: lib.ConvND(2, 3, 3, stride=2), IMAGE),
-        conv1d_causal=(lambda lib: lib.Conv1D(3, 3, rate=2, padding=lib.pad.causal, with_bias=False), (2, 9, 4)),
+        conv1d_causal=(
+            lambda lib: lib.Conv1D(3, 3, rate=2, padding=lib.pad.causal, with_bias=False),
+            (2, 9, 4),
+        ),
         conv1d_unbatched=(lambda lib: lib.Conv1D(3, 3, with_bias=False, w_init=_wave), (9, 4)),
-        conv2d_first=(lambda lib: lib.Conv2D(3, (3, 2), 1, 1, "VALID", True, _wave, _wave, "NCHW"), FIRST),
-        conv2d_groups=(lambda lib: lib.Conv2D(6, 3, feature_group_count=2, with_bias=False, w_init=_wave), IMAGE),
-        conv3d=(lambda lib: lib.Conv3D(2, 2, padding=((1, 0), (0, 1), (1, 1)), with_bias=False), (2, 3, 3, 3, 2)),
+        conv2d_first=(
+            lambda lib: lib.Conv2D(3, (3, 2), 1, 1, "VALID", True, _wave, _wave, "NCHW"),
+            FIRST,
+        ),
+        conv2d_groups=(
+            lambda lib: lib.Conv2D(6, 3, feature_group_count=2, with_bias=False, w_init=_wave),
+            IMAGE,
+        ),
+        conv3d=(
+            lambda lib: lib.Conv3D(2, 2, padding=((1, 0), (0, 1), (1, 1)), with_bias=False),
+            (2, 3, 3, 3, 2),
+        ),
         conv_nd_transpose=(lambda lib: lib.ConvNDTranspose(2, 3, 3, stride=2), IMAGE),
-        conv1d_transpose_valid=(lambda lib: lib.Conv1DTranspose(3, 4, 3, None, "VALID", False, _wave), (2, 9, 4)),
-        conv1d_transpose_unbatched=(lambda lib: lib.Conv1DTranspose(3, 3, with_bias=False, w_init=_wave), (9, 4)),
-        conv1d_transpose_pairs=(lambda lib: lib.Conv1DTranspose(3, 3, 2, None, [(2, 1)], False, _wave), (2, 9, 4)),
+        conv1d_transpose_valid=(
+            lambda lib: lib.Conv1DTranspose(3, 4, 3, None, "VALID", False, _wave),
+            (2, 9, 4),
+        ),
+        conv1d_transpose_unbatched=(
+            lambda lib: lib.Conv1DTranspose(3, 3, with_bias=False, w_init=_wave),
+            (9, 4),
+        ),
+        conv1d_transpose_pairs=(
+            lambda lib: lib.Conv1DTranspose(3, 3, 2, None, [(2, 1)], False, _wave),
+            (2, 9, 4),
+        ),
         conv2d_transpose_first=(
-            lambda lib: lib.Conv2DTranspose(3, (3, 2), data_format="NCHW", w_init=_wave, b_init=_wave),
+            lambda lib: lib.Conv2DTranspose(
+                3, (3, 2), data_format="NCHW", w_init=_wave, b_init=_wave
+            ),
             FIRST,
         ),
-        conv2d_transpose_shape=(lambda lib: lib.Conv2DTranspose(3, 3, 2, (11, 10), "SAME", False, _wave), IMAGE),
+        conv2d_transpose_shape=(
+            lambda lib: lib.Conv2DTranspose(3, 3, 2, (11, 10), "SAME", False, _wave),
+            IMAGE,
+        ),
         conv2d_transpose_shape_valid=(
-            lambda lib: lib.Conv2DTranspose(3, 3, 2, (14, 11), "VALID", False, _wave, data_format="NCHW"),
+            lambda lib: lib.Conv2DTranspose(
+                3, 3, 2, (14, 11), "VALID", False, _wave, data_format="NCHW"
+            ),
             FIRST,
         ),
-        conv3d_transpose=(lambda lib: lib.Conv3DTranspose(2, 2, stride=2, with_bias=False), (2, 3, 2, 2, 2)),
+        conv3d_transpose=(
+            lambda lib: lib.Conv3DTranspose(2, 2, stride=2, with_bias=False),
+            (2, 3, 2, 2, 2),
+        ),
         depthwise_conv1d=(lambda lib: lib.DepthwiseConv1D(2, 3, rate=2), (2, 9, 4)),
-        depthwise_conv2d=(lambda lib: lib.DepthwiseConv2D(2, 3, stride=2, padding="VALID", with_bias=False), IMAGE),
+        depthwise_conv2d=(
+            lambda lib: lib.DepthwiseConv2D(2, 3, stride=2, padding="VALID", with_bias=False),
+            IMAGE,
+        ),
         depthwise_conv2d_first=(
             lambda lib: lib.DepthwiseConv2D(2, 3, w_init=_wave, b_init=_wave, data_format="NCHW"),
             FIRST,
         ),
-        depthwise_conv3d=(lambda lib: lib.DepthwiseConv3D(1, 2, with_bias=False, w_init=_wave), (2, 3, 3, 3, 2)),
+        depthwise_conv3d=(
+            lambda lib: lib.DepthwiseConv3D(1, 2, with_bias=False, w_init=_wave),
+            (2, 3, 3, 3, 2),
+        ),
         separable_depthwise_conv2d=(
             lambda lib: lib.SeparableDepthwiseConv2D(2, (3, 2), with_bias=False, w_init=_wave),
             IMAGE,
@@ -189,26 +249,44 @@ ROWS = [
             (2, 3, 4),
         ),
         layer_norm_plain=(lambda lib: lib.LayerNorm(slice(1, None), False, False), (2, 3, 4)),
-        layer_norm_scale=(lambda lib: lib.LayerNorm((1, 2), True, False, eps=1e-3, scale_init=_wave), (2, 3, 4)),
-        layer_norm_fast=(lambda lib: lib.LayerNorm(-1, False, True, use_fast_variance=True), (2, 3, 4)),
-        layer_norm_param_axis=(lambda lib: lib.LayerNorm(1, True, True, param_axis=(1, -1)), (2, 3, 4)),
+        layer_norm_scale=(
+            lambda lib: lib.LayerNorm((1, 2), True, False, eps=1e-3, scale_init=_wave),
+            (2, 3, 4),
+        ),
+        layer_norm_fast=(
+            lambda lib: lib.LayerNorm(-1, False, True, use_fast_variance=True),
+            (2, 3, 4),
+        ),
+        layer_norm_param_axis=(
+            lambda lib: lib.LayerNorm(1, True, True, param_axis=(1, -1)),
+            (2, 3, 4),
+        ),
         instance_norm=(lambda lib: lib.InstanceNorm(True, True), IMAGE),
         instance_norm_first=(
             lambda lib: lib.InstanceNorm(True, True, data_format="NCHW", scale_init=_wave),
             FIRST,
         ),
         group_norm=(lambda lib: lib.GroupNorm(2, scale_init=_wave, offset_init=_wave), IMAGE),
-        group_norm_first=(lambda lib: lib.GroupNorm(2, data_format="NCHW", scale_init=_wave), FIRST),
+        group_norm_first=(
+            lambda lib: lib.GroupNorm(2, data_format="NCHW", scale_init=_wave),
+            FIRST,
+        ),
         group_norm_axis=(lambda lib: lib.GroupNorm(2, axis=(1, 3), create_offset=False), IMAGE),
         group_norm_last=(lambda lib: lib.GroupNorm(2, axis=-1, create_scale=False), (3, 4)),
         rms_norm=(lambda lib: lib.RMSNorm(-1, scale_init=_wave), (2, 3, 4)),
-        rms_norm_axes=(lambda lib: lib.RMSNorm((0, 1), eps=1e-3, param_axis=1, scale_init=_wave), (2, 3, 4)),
+        rms_norm_axes=(
+            lambda lib: lib.RMSNorm((0, 1), eps=1e-3, param_axis=1, scale_init=_wave),
+            (2, 3, 4),
+        ),
         rms_norm_plain=(lambda lib: lib.RMSNorm(slice(1, None), create_scale=False), (2, 3, 4)),
         # Others.
         batch_apply=(lambda lib: lib.BatchApply(lib.RMSNorm(-1)), (2, 3, 4)),
         expand_apply=(lambda lib: lib.expand_apply(lib.Flatten()), (2, 3)),
         mlp=(lambda lib: lib.nets.MLP([4, 3]), (2, 5)),
-        mlp_dropout=(lambda lib: lambda x: lib.nets.MLP([4, 3], with_bias=False)(x, 0.5, jax.random.key(1)), (2, 5)),
+        mlp_dropout=(
+            lambda lib: lambda x: lib.nets.MLP([4, 3], with_bias=False)(x, 0.5, jax.random.key(1)),
+            (2, 5),
+        ),
     ),
     Row(
         "conv2d_mask",
@@ -221,25 +299,47 @@ ROWS = [
         (IMAGE, (2, 2, 3, 4)),
     ),
     Row("embed", _called(lambda lib: lib.Embed(6, 4)), (IDS,), ("float32", "float64")),
-    Row("embed_one_hot", _called(lambda lib: lib.Embed(6, 4, lookup_style="ONE_HOT")), (IDS,), ("float32", "float64")),
+    Row(
+        "embed_one_hot",
+        _called(lambda lib: lib.Embed(6, 4, lookup_style="ONE_HOT")),
+        (IDS,),
+        ("float32", "float64"),
+    ),
     Row(
         "embed_matrix",
         _called(
             lambda lib: lib.Embed(
-                embedding_matrix=np.arange(12.0).reshape(6, 2), lookup_style=lib.EmbedLookupStyle.ONE_HOT
+                embedding_matrix=np.arange(12.0).reshape(6, 2),
+                lookup_style=lib.EmbedLookupStyle.ONE_HOT,
             )
         ),
         (IDS,),
         ("float32", "float64"),
     ),
-    Row("one_hot", lambda lib: (lib.one_hot(IDS, 4), lib.one_hot(IDS, 6, jnp.int32)), (), ("float32", "float64")),
+    Row(
+        "one_hot",
+        lambda lib: (lib.one_hot(IDS, 4), lib.one_hot(IDS, 6, jnp.int32)),
+        (),
+        ("float32", "float64"),
+    ),
     Row(
         "multinomial",
-        lambda lib, x: (lib.multinomial(lib.next_rng_key(), x, 1), lib.multinomial(lib.next_rng_key(), x, 5)),
+        lambda lib, x: (
+            lib.multinomial(lib.next_rng_key(), x, 1),
+            lib.multinomial(lib.next_rng_key(), x, 5),
+        ),
         ((3, 4),),
     ),
-    Row("dropout", lambda lib, x: lib.dropout(lib.next_rng_key(), 0.5, x, broadcast_dims=(0,)), ((3, 4),)),
-    Row("batch_norm", _twice(lambda lib: lambda x: lib.BatchNorm(True, True, 0.9)(x, True)), (IMAGE,)),
+    Row(
+        "dropout",
+        lambda lib, x: lib.dropout(lib.next_rng_key(), 0.5, x, broadcast_dims=(0,)),
+        ((3, 4),),
+    ),
+    Row(
+        "batch_norm",
+        _twice(lambda lib: lambda x: lib.BatchNorm(True, True, 0.9)(x, True)),
+        (IMAGE,),
+    ),
     Row("spectral_norm", _spectral_norm, ((3, 4),)),
     Row("spectral_norm_tensor", _spectral_norm, ((2, 3, 4),)),
     Row("sn_params_tree", _params_tree("SNParamsTree"), ((1,),)),
@@ -251,14 +351,24 @@ ROWS = [
         for name in ("LayerNorm", "GroupNorm", "RMSNorm", "BatchNorm")
     ),
     *(
-        Row(f"vector_quantizer{'_ema' * ema}{'_training' * training}", _quantizer(ema, training), ((3, 2, 4),))
+        Row(
+            f"vector_quantizer{'_ema' * ema}{'_training' * training}",
+            _quantizer(ema, training),
+            ((3, 2, 4),),
+        )
         for ema, training in ((False, True), (True, False), (True, True))
     ),
     *(
         Row(
             f"res_net_{'v2' if v2 else 'v1'}",
             lambda lib, x, v2=v2: lib.nets.ResNet(
-                (1, 1, 0, 0), 3, None, v2, not v2, (8, 16, 8, 8), logits_config={"w_init": _wave, "with_bias": False}
+                (1, 1, 0, 0),
+                3,
+                None,
+                v2,
+                not v2,
+                (8, 16, 8, 8),
+                logits_config={"w_init": _wave, "with_bias": False},
             )(x, True),
             ((2, 9, 8, 3),),
             is_net=True,

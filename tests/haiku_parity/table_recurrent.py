@@ -32,10 +32,14 @@ def _resetting(lib: Any) -> Any:
 
 
 def _gru(lib: Any) -> Any:
-    return lib.GRU(4, w_i_init=lib.initializers.RandomNormal(), b_init=lib.initializers.RandomNormal())
+    return lib.GRU(
+        4, w_i_init=lib.initializers.RandomNormal(), b_init=lib.initializers.RandomNormal()
+    )
 
 
-def _step(make: Callable[[Any], Any], batch_size: int | None = 2, same_dtype: bool = True) -> Callable[..., Any]:
+def _step(
+    make: Callable[[Any], Any], batch_size: int | None = 2, same_dtype: bool = True
+) -> Callable[..., Any]:
     def run(lib: Any, x: Any) -> Any:
         core = make(lib)
         state = jax.tree.map(lambda s: s + 0.3, core.initial_state(batch_size))
@@ -87,9 +91,15 @@ ROWS = [
     Row("gru_vector", _step(_gru, None), ((3,),)),
     Row("gru_two_dtypes", _step(_gru, same_dtype=False), (STEP,), ("bfloat16",)),
     # Sizes at which another order of a sum shows.
-    Row("gru_wide", _step(lambda lib: lib.GRU(30, b_init=lib.initializers.RandomNormal()), 36), ((36, 25),)),
+    Row(
+        "gru_wide",
+        _step(lambda lib: lib.GRU(30, b_init=lib.initializers.RandomNormal()), 36),
+        ((36, 25),),
+    ),
     Row("vanilla_rnn", _step(lambda lib: lib.VanillaRNN(4, double_bias=False)), (STEP,)),
-    Row("vanilla_rnn_vector", _step(lambda lib: lib.VanillaRNN(4, double_bias=True), None), ((3,),)),
+    Row(
+        "vanilla_rnn_vector", _step(lambda lib: lib.VanillaRNN(4, double_bias=True), None), ((3,),)
+    ),
     Row("conv1d_lstm", _step(_conv_lstm(1)), ((2, 3, 2),)),
     Row("conv2d_lstm", _step(_conv_lstm(2)), ((2, 3, 3, 2),)),
     Row("conv3d_lstm", _step(_conv_lstm(3)), ((2, 3, 3, 3, 2),)),
@@ -97,12 +107,24 @@ ROWS = [
     Row("deep_rnn", _step(_deep), (STEP,)),
     Row("deep_rnn_skip_connections", _step(_skipping), (STEP,)),
     Row("identity_core", lambda lib, x: lib.IdentityCore()(x, {"a": x}), (STEP,)),
-    Row("reset_core", lambda lib, x: _resetting(lib)((x, RESETS[1]), _resetting(lib).initial_state(2)), (STEP,)),
+    Row(
+        "reset_core",
+        lambda lib, x: _resetting(lib)((x, RESETS[1]), _resetting(lib).initial_state(2)),
+        (STEP,),
+    ),
     Row("static_unroll", _sequence(_deep, "static_unroll"), (SEQUENCE,)),
-    Row("static_unroll_batch_major", _sequence(_lstm, "static_unroll", time_major=False), ((2, 4, 3),)),
+    Row(
+        "static_unroll_batch_major",
+        _sequence(_lstm, "static_unroll", time_major=False),
+        ((2, 4, 3),),
+    ),
     Row("static_unroll_state", _stateful_core("static_unroll"), (SEQUENCE,)),
     Row("dynamic_unroll", _sequence(_lstm, "dynamic_unroll"), (SEQUENCE,)),
-    Row("dynamic_unroll_batch_major", _sequence(_gru, "dynamic_unroll", time_major=False), ((2, 4, 3),)),
+    Row(
+        "dynamic_unroll_batch_major",
+        _sequence(_gru, "dynamic_unroll", time_major=False),
+        ((2, 4, 3),),
+    ),
     Row(
         "dynamic_unroll_reverse",
         _sequence(_deep, "dynamic_unroll", reverse=True, return_all_states=True, unroll=2),

@@ -25,7 +25,9 @@ def as_bits(leaf):
 
 def assert_same_bits(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
-    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
+    for (path, x), y in zip(
+        jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True
+    ):
         assert as_bits(x) == as_bits(y), jax.tree_util.keystr(path)
 
 
@@ -36,11 +38,18 @@ def run(library, make, key, wrap):
     params, state = wrap(pair.init)(key, *args)
     out, state_1 = wrap(pair.apply)(params, state, key, *args)
     out_2, state_2 = wrap(pair.apply)(params, state_1, key, *args)
-    return {"params": params, "state": state, "out": (out, out_2), "states": (state_1, state_2)}, log
+    return {
+        "params": params,
+        "state": state,
+        "out": (out, out_2),
+        "states": (state_1, state_2),
+    }, log
 
 
 @pytest.mark.parametrize(
-    ("key", "wrap"), [("raw", lambda f: f), ("typed", jax.jit), ("rbg", jax.jit)], ids=["eager", "jit", "rbg"]
+    ("key", "wrap"),
+    [("raw", lambda f: f), ("typed", jax.jit), ("rbg", jax.jit)],
+    ids=["eager", "jit", "rbg"],
 )
 @pytest.mark.parametrize("name", ROWS)
 def test_same_as_haiku(name, key, wrap):
@@ -85,7 +94,9 @@ def test_scopes_in_the_jaxpr(name):
         f, args = ROWS[name](library, [])
         pair = library.transform_with_state(f)
         params, state = pair.init(jax.random.key(0), *args)
-        jaxpr = jax.make_jaxpr(lambda p, s, *a, pair=pair: pair.apply(p, s, None, *a))(params, state, *args)
+        jaxpr = jax.make_jaxpr(lambda p, s, *a, pair=pair: pair.apply(p, s, None, *a))(
+            params, state, *args
+        )
         stacks.append({str(equation.source_info.name_stack) for equation in jaxpr.eqns})
     assert stacks[0] == stacks[1]
     assert any(stacks[0])

@@ -34,11 +34,18 @@ def cases() -> list[Any]:
     for row in LAYERS + RECURRENT:
         for dtype in row.dtypes:
             for mode in ("eager", "jit"):
-                parts = {fast: [p for p in PARTS if is_fast(row, dtype, mode, p) == fast] for fast in (True, False)}
+                parts = {
+                    fast: [p for p in PARTS if is_fast(row, dtype, mode, p) == fast]
+                    for fast in (True, False)
+                }
                 for fast, some in parts.items():
                     marks = [] if fast else [pytest.mark.slow]
                     name = f"{row.name}-{dtype}-{mode}-{'-'.join(some)}"
-                    found += [pytest.param(row, dtype, mode, tuple(some), id=name, marks=marks)] if some else []
+                    found += (
+                        [pytest.param(row, dtype, mode, tuple(some), id=name, marks=marks)]
+                        if some
+                        else []
+                    )
     return found
 
 
@@ -49,7 +56,11 @@ def test_bits(row: Row, dtype: str, mode: str, parts: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("row", "dtype"),
-    [pytest.param(row, dtype, id=f"{row.name}-{dtype}") for row in LAYERS + RECURRENT for dtype in row.dtypes],
+    [
+        pytest.param(row, dtype, id=f"{row.name}-{dtype}")
+        for row in LAYERS + RECURRENT
+        for dtype in row.dtypes
+    ],
 )
 def test_names_dtypes_and_equations(row: Row, dtype: str) -> None:
     def described(lib: Any) -> Any:
@@ -59,7 +70,11 @@ def test_names_dtypes_and_equations(row: Row, dtype: str) -> None:
         def init(*args: Any) -> Any:
             bundles = f.init(*args)
             # What comes out of a JAX function is sorted.
-            in_order.extend((module, list(variables)) for bundle in bundles for module, variables in bundle.items())
+            in_order.extend(
+                (module, list(variables))
+                for bundle in bundles
+                for module, variables in bundle.items()
+            )
             return bundles
 
         bundles = jax.eval_shape(init, key, *inputs)
@@ -89,15 +104,23 @@ def test_every_layer_net_and_core_has_a_row() -> None:
     noted: set[str] = set()
     for row in LAYERS + RECURRENT:
         key = jax.random.key(0)
-        f = purestate.transform_with_state(lambda *x, row=row: row.run(Noting(purestate, noted), *x))
+        f = purestate.transform_with_state(
+            lambda *x, row=row: row.run(Noting(purestate, noted), *x)
+        )
         jax.eval_shape(f.init, key, *inputs_of(row, "float32"))
 
     def modules(lib: Any, prefix: str = "") -> set[str]:
-        return {prefix + name for name, x in vars(lib).items() if inspect.isclass(x) and issubclass(x, haiku.Module)}
+        return {
+            prefix + name
+            for name, x in vars(lib).items()
+            if inspect.isclass(x) and issubclass(x, haiku.Module)
+        }
 
     # Subclasses with other sizes, and what has nothing to compute.
     of_another_size = {f"nets.ResNet{size}" for size in (18, 34, 50, 101, 152, 200)}
-    asked_for = (modules(haiku) | modules(haiku.nets, "nets.")) - of_another_size - {"Module", "RNNCore"}
+    asked_for = (
+        (modules(haiku) | modules(haiku.nets, "nets.")) - of_another_size - {"Module", "RNNCore"}
+    )
     assert len(asked_for) > 40
     assert sorted(asked_for - noted) == []
 
@@ -105,7 +128,9 @@ def test_every_layer_net_and_core_has_a_row() -> None:
 def test_differences_are_seen() -> None:
     one = np.float32(1)
     assert differences({"a": one, "b": np.float32(0)}, {"a": one, "b": np.float32(0)}) == []
-    assert differences({"a": one}, {"a": np.nextafter(one, np.float32(2))}) == ["['a']: 1 units in the last place"]
+    assert differences({"a": one}, {"a": np.nextafter(one, np.float32(2))}) == [
+        "['a']: 1 units in the last place"
+    ]
     assert differences([np.float32(0)], [np.float32(-0.0)]) == ["[0]: 0 units in the last place"]
     assert differences([one], [np.float64(1)]) == ["[0]: () float32, dm-haiku () float64"]
     infinite = Row("", lambda lib, x: x / jnp.zeros_like(x) * 0, ((2,),))

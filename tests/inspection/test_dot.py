@@ -25,7 +25,9 @@ class Drawing:
                 self.arrows.append(match.groups())
             elif match := re.match(r"(\w+) \[label=<(.*?)>, ", line):
                 if match[1] != "node":
-                    label = [html.unescape(re.sub("</?b>", "", part)) for part in match[2].split("<br/>")]
+                    label = [
+                        html.unescape(re.sub("</?b>", "", part)) for part in match[2].split("<br/>")
+                    ]
                     self.labels[match[1]] = label
                     self.box_of[match[1]] = "/".join(open_boxes)
             elif line.startswith("subgraph"):
@@ -96,7 +98,11 @@ def test_every_equation_is_one_operation():
     jaxpr = jax.make_jaxpr(f.apply)(params, state, None, x)
     drawing = Drawing(ps.to_dot(f.apply)(params, state, None, x))
     primitives = [eqn.primitive.name for eqn in jaxpr.jaxpr.eqns]
-    drawn = [next(part for part in label if part in primitives) for n, label in drawing.labels.items() if n[0] == "o"]
+    drawn = [
+        next(part for part in label if part in primitives)
+        for n, label in drawing.labels.items()
+        if n[0] == "o"
+    ]
     assert sorted(drawn) == sorted(primitives)
     num_inputs = sum(len(eqn.invars) for eqn in jaxpr.jaxpr.eqns)
     assert len(drawing.arrows) == num_inputs
@@ -123,7 +129,9 @@ def test_jitted_functions_and_loops():
 
 def test_branches_are_one_operation():
     def f(x):
-        return jax.lax.cond(x > 0, jnp.sin, jnp.cos, jax.lax.while_loop(lambda x: x < 5, lambda x: x + 1, x))
+        return jax.lax.cond(
+            x > 0, jnp.sin, jnp.cos, jax.lax.while_loop(lambda x: x < 5, lambda x: x + 1, x)
+        )
 
     drawing = Drawing(ps.to_dot(f)(1.0))
     assert drawing.into("while") == ["args[0]"]
@@ -136,8 +144,16 @@ def test_gradients_are_in_the_boxes_of_the_modules():
     params = f.init(jax.random.key(0), x)
     drawing = Drawing(ps.to_dot(jax.grad(f.apply))(params, None, x))
     assert drawing.boxes.count("mlp|mlp/~/linear_1") == 1
-    outputs = {label[0]: drawing.box_of[name] for name, label in drawing.labels.items() if "output" in label[0]}
-    assert outputs == {f"output: mlp/~/linear_{i}/{name}": f"mlp/mlp/~/linear_{i}" for i in range(2) for name in "bw"}
+    outputs = {
+        label[0]: drawing.box_of[name]
+        for name, label in drawing.labels.items()
+        if "output" in label[0]
+    }
+    assert outputs == {
+        f"output: mlp/~/linear_{i}/{name}": f"mlp/mlp/~/linear_{i}"
+        for i in range(2)
+        for name in "bw"
+    }
 
 
 def test_inside_a_transformed_function():
@@ -153,7 +169,9 @@ def test_inside_a_transformed_function():
     assert g.apply(params, None, jnp.ones([1, 3])).shape == (1, 1)
 
 
-@pytest.mark.parametrize("draw", [ps.to_dot, ps.experimental.to_dot, ps.experimental.abstract_to_dot])
+@pytest.mark.parametrize(
+    "draw", [ps.to_dot, ps.experimental.to_dot, ps.experimental.abstract_to_dot]
+)
 def test_shapes_in_place_of_arrays_and_python_values(draw):
     def f(x, y, is_training, times):
         return jnp.tile(x, times) * y if is_training else x

@@ -72,7 +72,11 @@ def test_modules_with_parameters_and_state():
     (linear,) = (e.submodule for e in net.expressions[0].submodule.expressions)
     assert (linear.name, linear.param_info) == ("linear_0", {"./b": "f32[4]", "./w": "f32[3,4]"})
     lines = info.format_module(module).splitlines()
-    assert lines[1:4] == ["  net 20 params 18 state", "    mlp 16 params", "      linear_0 16 params"]
+    assert lines[1:4] == [
+        "  net 20 params 18 state",
+        "    mlp 16 params",
+        "      linear_0 16 params",
+    ]
     assert "        batch_norm 4 params 18 state" in lines
     jitted = info.make_model_info(jax.jit(f.apply), name="f")(params, state, None, x)
     assert info.format_module(jitted).splitlines()[2] == "    net 20 params 18 state"
@@ -87,7 +91,9 @@ def test_modules_that_are_made_elsewhere():
     g = ps.transform(f)
     params = g.init(jax.random.key(0), jnp.ones([5, 3]))
     lines = text(g.apply, params, None, jnp.ones([5, 3])).splitlines()
-    assert "    deep_rnn 96 params" in lines  # of the gru, whose path is not within that of the deep rnn
+    assert (
+        "    deep_rnn 96 params" in lines
+    )  # of the gru, whose path is not within that of the deep rnn
     assert "      gru 96 params" in lines
 
 
@@ -127,7 +133,9 @@ def test_what_runs_other_functions():
         return jnp.sin(x)
 
     f.defvjp(lambda x: (f(x), None), lambda _, g: (g,))
-    lines = text(lambda x: jax.checkpoint(jnp.cos)(f(jax.nn.relu(x))), jnp.ones([2]), name="f").splitlines()
+    lines = text(
+        lambda x: jax.checkpoint(jnp.cos)(f(jax.nn.relu(x))), jnp.ones([2]), name="f"
+    ).splitlines()
     assert [line.strip().split(" in ")[0] for line in lines] == [
         "f", "custom_jvp", "relu", "max", "custom_vjp", "sin", "remat", "cos",
     ]  # fmt: skip
@@ -178,7 +186,13 @@ def test_many_inputs_and_outputs():
 
 
 @pytest.mark.parametrize(
-    ("flops", "shown"), [(999, "999 flops"), (1000, "1000 flops"), (4624, "4.624 kflops"), (12_345_678, "12.35 Mflops")]
+    ("flops", "shown"),
+    [
+        (999, "999 flops"),
+        (1000, "1000 flops"),
+        (4624, "4.624 kflops"),
+        (12_345_678, "12.35 Mflops"),
+    ],
 )
 def test_large_numbers(flops, shown):
     assert info.format_module(info.Module("m", flops=flops)) == f"m {shown}\n"
@@ -220,7 +234,9 @@ def test_page():
 
 
 def test_cheap_expressions_are_left_out():
-    module = info.make_model_info(lambda x: jnp.sum(jnp.sin(x)) + 1, compute_flops=size)(jnp.ones([2000]))
+    module = info.make_model_info(lambda x: jnp.sum(jnp.sin(x)) + 1, compute_flops=size)(
+        jnp.ones([2000])
+    )
     assert "sin" in info.as_html(module)
     assert ">add<" not in info.as_html(module)
     assert ">add<" in info.as_html(module, min_flop=0)

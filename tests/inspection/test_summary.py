@@ -62,11 +62,18 @@ def test_every_way_to_give_a_function():
     jitted = jax.jit(g.apply)
     jitted(params, None, x)  # so that JAX has it cached
     for _ in range(2):
-        assert paths(ps.experimental.eval_summary(lambda p, x: jitted(p, None, x))(params, x)) == expected
-    grads = ps.experimental.eval_summary(lambda p, x: jax.grad(lambda p: jitted(p, None, x).sum())(p))(params, x)
+        assert (
+            paths(ps.experimental.eval_summary(lambda p, x: jitted(p, None, x))(params, x))
+            == expected
+        )
+    grads = ps.experimental.eval_summary(
+        lambda p, x: jax.grad(lambda p: jitted(p, None, x).sum())(p)
+    )(params, x)
     assert paths(grads) == expected
     mapped = jax.pmap(lambda p, x: g.apply(p, None, x), in_axes=(None, 0))
-    assert paths(ps.experimental.eval_summary(lambda p, x: mapped(p, x))(params, x[None])) == expected
+    assert (
+        paths(ps.experimental.eval_summary(lambda p, x: mapped(p, x))(params, x[None])) == expected
+    )
 
 
 def test_python_values_stay_python_values():
@@ -103,7 +110,9 @@ def test_loops_are_told_of_once():
         return ps.dynamic_unroll(core, xs, core.initial_state(None))
 
     calls = ps.experimental.eval_summary(f)(jnp.ones([1000, 3]))
-    assert [(call.module_details.module.module_name, call.context.method_name) for call in calls] == [
+    assert [
+        (call.module_details.module.module_name, call.context.method_name) for call in calls
+    ] == [
         ("lstm", "initial_state"),
         ("lstm", "__call__"),
         ("lstm/linear", "__call__"),

@@ -25,7 +25,11 @@ def net(lib):
         {},
         {"columns": None, "filters": None},
         {"columns": ("module", "params_bytes"), "filters": ("has_params",)},
-        {"columns": ("config", "owned_params", "input"), "filters": (), "tabulate_kwargs": {"tablefmt": "html"}},
+        {
+            "columns": ("config", "owned_params", "input"),
+            "filters": (),
+            "tabulate_kwargs": {"tablefmt": "html"},
+        },
     ],
 )
 def test_same_as_dm_haiku(options):
@@ -37,9 +41,13 @@ def test_same_as_dm_haiku(options):
 
 def test_python_values():
     def f(x, is_training, *, rate):
-        return ps.nets.MLP([2])(x, rate if is_training else None, ps.next_rng_key() if is_training else None)
+        return ps.nets.MLP([2])(
+            x, rate if is_training else None, ps.next_rng_key() if is_training else None
+        )
 
-    table = ps.experimental.tabulate(f, columns=["module", "input"])(jnp.ones([1, 2]), False, rate=0.5)
+    table = ps.experimental.tabulate(f, columns=["module", "input"])(
+        jnp.ones([1, 2]), False, rate=0.5
+    )
     assert "f32[1,2], None, None" in table
     assert "0.5" in ps.experimental.tabulate(f, columns=["input"])(jnp.ones([1, 2]), True, rate=0.5)
 
@@ -55,7 +63,12 @@ def test_owned_params_by_size_and_name():
         lambda x: Owner()(x), columns=["owned_params"], tabulate_kwargs={"tablefmt": "plain"}
     )(jnp.ones([1, 1]))
     lines = table.splitlines()
-    assert [line.strip() for line in lines[1:5]] == ["d: f32[3]", "b: f32[2]", "c: f32[2]", "a: f32[1]"]
+    assert [line.strip() for line in lines[1:5]] == [
+        "d: f32[3]",
+        "b: f32[2]",
+        "c: f32[2]",
+        "a: f32[1]",
+    ]
 
 
 def test_no_rows():
@@ -64,7 +77,9 @@ def test_no_rows():
 
 @pytest.mark.parametrize("option", ["columns", "filters"])
 def test_what_there_is_not(option):
-    with pytest.raises(ps.errors.PurestateError, match=f"no {option[:-1]} 'nonsense'; there are '") as error:
+    with pytest.raises(
+        ps.errors.PurestateError, match=f"no {option[:-1]} 'nonsense'; there are '"
+    ) as error:
         ps.experimental.tabulate(lambda: None, **{option: ("nonsense",)})
     assert isinstance(error.value, ValueError)
 

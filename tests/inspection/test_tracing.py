@@ -13,7 +13,13 @@ def test_arrays_are_told_from_python_values():
         pass
 
     thing = Thing()
-    arrays = [jnp.ones([1]), np.ones([2]), np.float32(3), jax.ShapeDtypeStruct([4], jnp.float32), jax.random.key(0)]
+    arrays = [
+        jnp.ones([1]),
+        np.ones([2]),
+        np.float32(3),
+        jax.ShapeDtypeStruct([4], jnp.float32),
+        jax.random.key(0),
+    ]
     run, found = function_of_arrays(
         lambda *args, **kwargs: (args, kwargs), (arrays, True, None), {"a": thing, "b": 1.5}
     )
@@ -49,13 +55,17 @@ def test_what_is_cached_runs_again():
 
 
 def test_axes_have_names():
-    shape = jax.eval_shape(traced_anew(lambda x: jax.lax.psum(x, "batch"), [("batch", 8)]), jnp.ones([3]))
+    shape = jax.eval_shape(
+        traced_anew(lambda x: jax.lax.psum(x, "batch"), [("batch", 8)]), jnp.ones([3])
+    )
     assert shape.shape == (3,)
 
 
 def test_shard_map_and_pmap():
     mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
     spec = PartitionSpec("data")
-    f = jax.shard_map(lambda x: jax.lax.psum(x, "data"), mesh=mesh, in_specs=spec, out_specs=PartitionSpec())
+    f = jax.shard_map(
+        lambda x: jax.lax.psum(x, "data"), mesh=mesh, in_specs=spec, out_specs=PartitionSpec()
+    )
     assert jax.eval_shape(traced_anew(jax.jit(f)), jnp.ones([3])).shape == (3,)
     assert jax.eval_shape(traced_anew(jax.pmap(lambda x: x + 1)), jnp.ones([1, 3])).shape == (1, 3)

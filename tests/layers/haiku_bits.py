@@ -37,8 +37,12 @@ def _plain(tree: Any) -> Any:
 
 def num_equations(jaxpr: Any) -> int:
     """The number of equations, with those inside of others."""
-    inner = jax.tree.leaves([eqn.params for eqn in jaxpr.eqns], is_leaf=lambda x: hasattr(x, "eqns"))
-    return len(jaxpr.eqns) + sum(num_equations(getattr(x, "jaxpr", x)) for x in inner if hasattr(x, "eqns"))
+    inner = jax.tree.leaves(
+        [eqn.params for eqn in jaxpr.eqns], is_leaf=lambda x: hasattr(x, "eqns")
+    )
+    return len(jaxpr.eqns) + sum(
+        num_equations(getattr(x, "jaxpr", x)) for x in inner if hasattr(x, "eqns")
+    )
 
 
 class _Run:
@@ -52,7 +56,9 @@ class _Run:
 
     def loss(self, params: Any, inputs: Any, state: Any) -> Any:
         out, new_state = self.apply(params, state, self.key, *inputs)
-        terms = [jnp.sum(jnp.sin(x) * x) for x in jax.tree.leaves(out)]  # another weight for each value
+        terms = [
+            jnp.sum(jnp.sin(x) * x) for x in jax.tree.leaves(out)
+        ]  # another weight for each value
         return sum(terms, jnp.zeros([])).astype(jnp.float32), (out, new_state)
 
     @property
@@ -88,9 +94,13 @@ def _names(variables: Any) -> Any:
 def _check_results(functions: list[Callable[..., Any]], args: Any, *, eager: bool) -> None:
     if eager:
         assert_same(*(_arrays(f(*args)) for f in functions))
-    assert _plain(jax.eval_shape(functions[0], *args)) == _plain(jax.eval_shape(functions[1], *args))
+    assert _plain(jax.eval_shape(functions[0], *args)) == _plain(
+        jax.eval_shape(functions[1], *args)
+    )
     lowered = [jax.jit(f).lower(*args) for f in functions]
-    texts = [program.as_text().partition("\n")[2] for program in lowered]  # without the name of the function
+    texts = [
+        program.as_text().partition("\n")[2] for program in lowered
+    ]  # without the name of the function
     if texts[0] != texts[1]:
         assert_same(*(_arrays(program.compile()(*args)) for program in lowered))
 

@@ -6,11 +6,19 @@ import numpy as np
 import pytest
 
 import purestate as ps
-from purestate._layers.adaptive_pool import AdaptiveAvgPool, AdaptiveMaxPool, adaptive_avg_pool, adaptive_max_pool
+from purestate._layers.adaptive_pool import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    adaptive_avg_pool,
+    adaptive_max_pool,
+)
 from purestate._layers.errors import LayerError
 
 X = np.random.RandomState(0).standard_normal([2, 7, 10, 3]).astype(np.float32)
-POOLS = {"avg": (adaptive_avg_pool, AdaptiveAvgPool, np.mean), "max": (adaptive_max_pool, AdaptiveMaxPool, np.max)}
+POOLS = {
+    "avg": (adaptive_avg_pool, AdaptiveAvgPool, np.mean),
+    "max": (adaptive_max_pool, AdaptiveMaxPool, np.max),
+}
 
 
 def by_loop(x, sizes, reduce):
@@ -40,14 +48,20 @@ def test_against_loops(name, sizes):
 def test_layouts(name):
     pool, _, _ = POOLS[name]
     expected = pool(X, (3, 4))
-    np.testing.assert_allclose(jax.jit(lambda x: pool(x, (3, 4)))(X), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.jit(lambda x: pool(x, (3, 4)))(X), expected, rtol=1e-6, atol=1e-6
+    )
     np.testing.assert_allclose(pool(X[0], (3, 4)), expected[0], rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(pool(X[None], (3, 4))[0], expected, rtol=1e-6, atol=1e-6)
     first = pool(X.transpose(0, 3, 1, 2), (3, 4), channel_axis=1)
     np.testing.assert_allclose(first, expected.transpose(0, 3, 1, 2), rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(pool(X[..., 0], (3, 4), channel_axis=None), expected[..., 0], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        pool(X[..., 0], (3, 4), channel_axis=None), expected[..., 0], rtol=1e-6, atol=1e-6
+    )
     np.testing.assert_allclose(pool(X, (None, 4)), pool(X, (7, 4)), rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(jax.vmap(lambda x: pool(x, (3, 4)))(X), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.vmap(lambda x: pool(x, (3, 4)))(X), expected, rtol=1e-6, atol=1e-6
+    )
 
 
 def test_values_of_pytorch():

@@ -20,7 +20,9 @@ def scaled(lib):
 @pytest.mark.parametrize("leading", [(), (3,), (2, 3)])
 def test_bits(leading, dtype):
     def run(lib, query, value):
-        return lib.MultiHeadAttention(2, 4, w_init=scaled(lib), value_size=5, model_size=7)(query, value, value)
+        return lib.MultiHeadAttention(2, 4, w_init=scaled(lib), value_size=5, model_size=7)(
+            query, value, value
+        )
 
     inputs = normal(*leading, 4, 6, dtype=dtype), normal(*leading, 5, 3, dtype=dtype, seed=1)
     check(run, *inputs, eager=leading == (3,))
@@ -55,7 +57,8 @@ def by_hand(params, num_heads, query, key, value, mask):
     """In float64, one head and one query after the other."""
     params = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
     parts = {
-        name: x @ params[f"multi_head_attention/{name}"]["w"] + params[f"multi_head_attention/{name}"]["b"]
+        name: x @ params[f"multi_head_attention/{name}"]["w"]
+        + params[f"multi_head_attention/{name}"]["b"]
         for name, x in (("query", query), ("key", key), ("value", value))
     }
     heads = {name: x.reshape(len(x), num_heads, -1) for name, x in parts.items()}
@@ -73,17 +76,27 @@ def by_hand(params, num_heads, query, key, value, mask):
 def test_reference_in_float64(batch):
     f = ps.transform(
         lambda *a: ps.MultiHeadAttention(
-            3, 4, w_init=ps.initializers.VarianceScaling(), b_init=ps.initializers.RandomNormal(), value_size=2
+            3,
+            4,
+            w_init=ps.initializers.VarianceScaling(),
+            b_init=ps.initializers.RandomNormal(),
+            value_size=2,
         )(*a)
     )
-    query, key, value = normal(*batch, 5, 6), normal(*batch, 7, 3, seed=1), normal(*batch, 7, 4, seed=2)
+    query, key, value = (
+        normal(*batch, 5, 6),
+        normal(*batch, 7, 3, seed=1),
+        normal(*batch, 7, 4, seed=2),
+    )
     mask = np.random.RandomState(3).uniform(size=[5, 7]) < 0.6
     mask[:, 0] = True
     args = query, key, value, jnp.asarray(mask)[(None,) * (len(batch) + 1)]
     params = f.init(jax.random.key(0), *args)
     out = np.asarray(f.apply(params, None, *args))
     if batch:
-        expected = np.stack([by_hand(params, 3, *(np.float64(x[i]) for x in args[:3]), mask) for i in range(2)])
+        expected = np.stack(
+            [by_hand(params, 3, *(np.float64(x[i]) for x in args[:3]), mask) for i in range(2)]
+        )
     else:
         expected = by_hand(params, 3, *(np.float64(x) for x in args[:3]), mask)
     np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-6)

@@ -6,7 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purestate._layers.attention_masks import causal_mask, combine_masks, padding_mask, sliding_window_mask
+from purestate._layers.attention_masks import (
+    causal_mask,
+    combine_masks,
+    padding_mask,
+    sliding_window_mask,
+)
 from purestate._layers.errors import LayerError
 
 
@@ -60,7 +65,9 @@ def test_against_flax():
         nn.make_attention_mask(jnp.ones([2, 4]), inside, dtype=bool),
         dtype=bool,
     )
-    np.testing.assert_array_equal(combine_masks(causal_mask(4), None, padding_mask(lengths, 4)), theirs)
+    np.testing.assert_array_equal(
+        combine_masks(causal_mask(4), None, padding_mask(lengths, 4)), theirs
+    )
 
 
 def test_combine():
@@ -78,7 +85,9 @@ def test_jit_and_vmap():
     np.testing.assert_array_equal(rows, causal_mask(1, 4, jnp.array([0, 2])))
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
         combine_masks(
-            sliding_window_mask(3, 2, offset=1), causal_mask(3, 4, jnp.array([1])), padding_mask(jnp.array([3]), 4)
+            sliding_window_mask(3, 2, offset=1),
+            causal_mask(3, 4, jnp.array([1])),
+            padding_mask(jnp.array([3]), 4),
         )
 
 

@@ -28,7 +28,9 @@ def test_a_training_run_as_in_flax():
     for step in range(1, 4):
         x = X * step + step
         out, state = OURS.apply(PARAMS, state, None, x, True)
-        expected, changed = THEIRS.apply(theirs, x, use_running_average=False, mutable=["batch_stats"])
+        expected, changed = THEIRS.apply(
+            theirs, x, use_running_average=False, mutable=["batch_stats"]
+        )
         theirs |= changed
         np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
         # Flax starts the variance at 1 and leaves it so; ours starts at 0, and makes up for it in `average`.
@@ -40,9 +42,13 @@ def test_a_training_run_as_in_flax():
             np.testing.assert_allclose(ema["average"], ema["hidden"] / (1 - DECAY**step), rtol=1e-5)
             assert int(ema["counter"]) == step
 
-    averages = {name: state[f"batch_norm/~/{name}_ema"]["average"].ravel() for name in ("mean", "var")}
+    averages = {
+        name: state[f"batch_norm/~/{name}_ema"]["average"].ravel() for name in ("mean", "var")
+    }
     out, unchanged = OURS.apply(PARAMS, state, None, X, False)
-    expected = THEIRS.apply({"params": theirs["params"], "batch_stats": averages}, X, use_running_average=True)
+    expected = THEIRS.apply(
+        {"params": theirs["params"], "batch_stats": averages}, X, use_running_average=True
+    )
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
     assert jax.tree.all(jax.tree.map(np.array_equal, unchanged, state))
 
@@ -50,16 +56,24 @@ def test_a_training_run_as_in_flax():
 def test_gradients_as_in_flax():
     _, state = OURS.init(None, X, True)
     weight = normal(*X.shape, seed=1)
-    ours = jax.grad(lambda p, x: (OURS.apply(p, state, None, x, True)[0] * weight).sum(), (0, 1))(PARAMS, X)
+    ours = jax.grad(lambda p, x: (OURS.apply(p, state, None, x, True)[0] * weight).sum(), (0, 1))(
+        PARAMS, X
+    )
 
     def loss(params, x):
-        out, _ = THEIRS.apply({"params": params}, x, use_running_average=False, mutable=["batch_stats"])
+        out, _ = THEIRS.apply(
+            {"params": params}, x, use_running_average=False, mutable=["batch_stats"]
+        )
         return (out * weight).sum()
 
     theirs = jax.grad(loss, (0, 1))({"scale": SCALE, "bias": OFFSET}, X)
     np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(ours[0]["batch_norm"]["scale"].ravel(), theirs[0]["scale"], rtol=1e-4)
-    np.testing.assert_allclose(ours[0]["batch_norm"]["offset"].ravel(), theirs[0]["bias"], rtol=1e-4)
+    np.testing.assert_allclose(
+        ours[0]["batch_norm"]["scale"].ravel(), theirs[0]["scale"], rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        ours[0]["batch_norm"]["offset"].ravel(), theirs[0]["bias"], rtol=1e-4
+    )
 
 
 def test_statistics_of_the_batch_without_training():
@@ -71,9 +85,13 @@ def test_statistics_of_the_batch_without_training():
     assert jax.tree.all(jax.tree.map(np.array_equal, unchanged, state))
 
 
-@pytest.mark.parametrize(("data_format", "channel"), [("NC...", 1), ("channels_first", 1), ("N...C", 2)])
+@pytest.mark.parametrize(
+    ("data_format", "channel"), [("NC...", 1), ("channels_first", 1), ("N...C", 2)]
+)
 def test_where_the_channels_are(data_format, channel):
-    f = ps.transform_with_state(lambda x: ps.BatchNorm(False, False, 0.9, data_format=data_format)(x, True))
+    f = ps.transform_with_state(
+        lambda x: ps.BatchNorm(False, False, 0.9, data_format=data_format)(x, True)
+    )
     out = np.float64(f.apply(*f.init(None, X), None, X)[0])
     others = tuple({0, 1, 2} - {channel})
     np.testing.assert_allclose(out.mean(others), 0, atol=1e-5)
@@ -92,7 +110,9 @@ def test_replicas_are_one_batch():
     np.testing.assert_allclose(out.reshape(24, 3), expected, rtol=1e-4, atol=1e-5)
     for row in range(4):
         jax.tree.map(
-            lambda ours, theirs, row=row: np.testing.assert_allclose(ours[row], theirs, rtol=1e-4, atol=1e-5),
+            lambda ours, theirs, row=row: np.testing.assert_allclose(
+                ours[row], theirs, rtol=1e-4, atol=1e-5
+            ),
             new_state,
             expected_state,
         )
@@ -101,7 +121,9 @@ def test_replicas_are_one_batch():
 def test_groups_of_replicas_are_told_to_jax(monkeypatch):
     groups, seen = [[0, 1], [2, 3]], []
     monkeypatch.setattr(
-        jax.lax, "pmean", lambda x, axis, axis_index_groups: seen.append((axis, axis_index_groups)) or x
+        jax.lax,
+        "pmean",
+        lambda x, axis, axis_index_groups: seen.append((axis, axis_index_groups)) or x,
     )
     options = {"cross_replica_axis": "i", "cross_replica_axis_index_groups": groups}
     f = ps.transform_with_state(lambda x: ps.BatchNorm(True, True, 0.9, **options)(x, True))
@@ -120,11 +142,26 @@ def test_axis_that_is_not_several(axis):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: ps.BatchNorm(False, True, 0.9, scale_init=jnp.ones), "scale_init.*create_scale=False"),
-        (lambda: ps.BatchNorm(True, False, 0.9, offset_init=jnp.ones), "offset_init.*create_offset=False"),
-        (lambda: ps.BatchNorm(True, True, 0.9, cross_replica_axis_index_groups=[[0]]), "pass cross_replica_axis"),
-        (lambda: ps.BatchNorm(True, True, 0.9)(X, True, scale=X), "'batch_norm' has a scale of its own"),
-        (lambda: ps.BatchNorm(True, True, 0.9)(X, True, offset=X), "'batch_norm' has an offset of its own"),
+        (
+            lambda: ps.BatchNorm(False, True, 0.9, scale_init=jnp.ones),
+            "scale_init.*create_scale=False",
+        ),
+        (
+            lambda: ps.BatchNorm(True, False, 0.9, offset_init=jnp.ones),
+            "offset_init.*create_offset=False",
+        ),
+        (
+            lambda: ps.BatchNorm(True, True, 0.9, cross_replica_axis_index_groups=[[0]]),
+            "pass cross_replica_axis",
+        ),
+        (
+            lambda: ps.BatchNorm(True, True, 0.9)(X, True, scale=X),
+            "'batch_norm' has a scale of its own",
+        ),
+        (
+            lambda: ps.BatchNorm(True, True, 0.9)(X, True, offset=X),
+            "'batch_norm' has an offset of its own",
+        ),
     ],
 )
 def test_errors(call, says):

@@ -62,7 +62,9 @@ def mlp(p, s, x):
 
 
 def avg_pool(p, s, x):
-    return lax.reduce_window(x, 0.0, lax.add, (1, 2, 2, 1), (1, 2, 2, 1), "VALID") / np.float64(4), s
+    return lax.reduce_window(x, 0.0, lax.add, (1, 2, 2, 1), (1, 2, 2, 1), "VALID") / np.float64(
+        4
+    ), s
 
 
 def max_pool(p, s, x):
@@ -144,7 +146,9 @@ def test_a_train_step_has_the_equations_by_hand():
 
         return jax.make_jaxpr(run)(params, optimizer.init(params), X).jaxpr
 
-    ours, theirs = (library.transform(lambda x, L=library: L.nets.MLP([5, 2])(x)) for library in (ps, hk))
+    ours, theirs = (
+        library.transform(lambda x, L=library: L.nets.MLP([5, 2])(x)) for library in (ps, hk)
+    )
     params = ours.init(jax.random.key(0), X)
     jaxpr = step(lambda p, x: ours.apply(p, None, x), params)
     by_hand = step(mlp_broadcast, params)

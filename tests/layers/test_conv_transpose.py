@@ -34,7 +34,9 @@ def test_against_loops(sizes, kernel, stride, padding):
         front = [0] * n
     w, b = DRAW.standard_normal((*kernel, 4, 3)), DRAW.standard_normal(4)
     out = apply_with(lambda: ps.ConvNDTranspose(n, 4, kernel, stride, padding=padding), x, w=w, b=b)
-    np.testing.assert_allclose(out, transposed_convolution(x, w, stride, front, size) + b, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        out, transposed_convolution(x, w, stride, front, size) + b, rtol=1e-12, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("size", [9, 10])
@@ -43,12 +45,16 @@ def test_against_loops(sizes, kernel, stride, padding):
 def test_output_shape_is_undone_by_the_convolution(size, padding, kernel, stride):
     """It is the gradient of a convolution with the flipped kernel, for each size that this makes the inputs of."""
     with jax.enable_x64(True):
-        conv = ps.transform(lambda y: ps.Conv1D(3, kernel, stride, padding=padding, with_bias=False)(y))
+        conv = ps.transform(
+            lambda y: ps.Conv1D(3, kernel, stride, padding=padding, with_bias=False)(y)
+        )
         y = jnp.asarray(DRAW.standard_normal((2, size, 4)))
         w = jnp.asarray(DRAW.standard_normal((kernel, 4, 3)))
         x, vjp = jax.vjp(lambda y: conv.apply({"conv1_d": {"w": w}}, None, y), y)
         transposed = ps.transform(
-            lambda x: ps.Conv1DTranspose(4, kernel, stride, size, padding, with_bias=False, name="t")(x)
+            lambda x: ps.Conv1DTranspose(
+                4, kernel, stride, size, padding, with_bias=False, name="t"
+            )(x)
         )
         out = transposed.apply({"t": {"w": w[::-1]}}, None, x)
         assert out.shape == y.shape
@@ -57,9 +63,13 @@ def test_output_shape_is_undone_by_the_convolution(size, padding, kernel, stride
 
 def test_pairs_pad_the_inputs_with_the_zeros_between_them():
     x, w = DRAW.standard_normal((1, 4, 2)), DRAW.standard_normal((3, 3, 2))
-    out = apply_with(lambda: ps.Conv1DTranspose(3, 3, stride=2, padding=[(1, 2)], with_bias=False), x, w=w)
+    out = apply_with(
+        lambda: ps.Conv1DTranspose(3, 3, stride=2, padding=[(1, 2)], with_bias=False), x, w=w
+    )
     # 7 inputs with the zeros between them, 3 of padding, kernel 3.
-    np.testing.assert_allclose(out, transposed_convolution(x, w, (2,), (1,), (8,)), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        out, transposed_convolution(x, w, (2,), (1,), (8,)), rtol=1e-12, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("shape", [None, (5, 8)])
@@ -76,7 +86,11 @@ def test_channels_first_is_the_same_with_axes_moved(shape):
 
 
 def test_without_a_batch_and_with_a_mask():
-    x, w, mask = DRAW.standard_normal((5, 2)), DRAW.standard_normal((3, 4, 2)), DRAW.randint(0, 2, (3, 4, 2))
+    x, w, mask = (
+        DRAW.standard_normal((5, 2)),
+        DRAW.standard_normal((3, 4, 2)),
+        DRAW.randint(0, 2, (3, 4, 2)),
+    )
     out = apply_with(lambda: ps.Conv1DTranspose(4, 3, with_bias=False, mask=mask), x, w=w)
     np.testing.assert_allclose(
         out, transposed_convolution(x[None], w * mask, (1,), (1,), (5,))[0], rtol=1e-12, atol=1e-12
@@ -95,8 +109,16 @@ def test_stddev_of_the_weights_is_that_of_the_fan_in():
         (lambda: ps.ConvNDTranspose(0, 1, 1), (1, 1), "num_spatial_dims=0"),
         (lambda: ps.Conv1DTranspose(1, 3, padding="FULL"), (4, 1), "FULL"),
         (lambda: ps.Conv1DTranspose(1, 3, padding=ps.pad.same), (4, 1), "Conv1DTranspose.*pair"),
-        (lambda: ps.Conv1DTranspose(1, 3, output_shape=4, padding=[(1, 1)]), (4, 1), "output_shape"),
-        (lambda: ps.Conv1DTranspose(1, 3, 2, output_shape=9), (4, 1), "conv1_d_transpose.*5.*got 4"),
+        (
+            lambda: ps.Conv1DTranspose(1, 3, output_shape=4, padding=[(1, 1)]),
+            (4, 1),
+            "output_shape",
+        ),
+        (
+            lambda: ps.Conv1DTranspose(1, 3, 2, output_shape=9),
+            (4, 1),
+            "conv1_d_transpose.*5.*got 4",
+        ),
         (lambda: ps.Conv1DTranspose(1, 3, 2, 8, "VALID"), (4, 1), "conv1_d_transpose.*3.*got 4"),
         (lambda: ps.Conv2DTranspose(1, 3), (4, 1), "conv2_d_transpose.*shape"),
         (lambda: ps.Conv1DTranspose(1, 3, mask=np.ones([3, 1, 2])), (4, 1), "mask"),

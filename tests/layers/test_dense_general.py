@@ -49,7 +49,9 @@ def test_against_float64(features, axis, batch_axes, equation, batch_of_output):
     np.testing.assert_allclose(f.apply(params, None, X), out, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("features, axis, batch_axes", [(6, -1, ()), ((6, 7), (-2, -1), ()), (6, (-1,), (0, 1))])
+@pytest.mark.parametrize(
+    "features, axis, batch_axes", [(6, -1, ()), ((6, 7), (-2, -1), ()), (6, (-1,), (0, 1))]
+)
 def test_against_flax(features, axis, batch_axes):
     f = ps.transform(lambda x: DenseGeneral(features, axis, batch_axes)(x))
     p = random_params(f, X)["dense_general"]
@@ -57,12 +59,15 @@ def test_against_flax(features, axis, batch_axes):
     shapes = jax.eval_shape(theirs.init, KEY, X)["params"]
     assert (shapes["kernel"].shape, shapes["bias"].shape) == (p["w"].shape, p["b"].shape)
     expected = theirs.apply({"params": {"kernel": p["w"], "bias": p["b"]}}, X)
-    np.testing.assert_allclose(f.apply({"dense_general": p}, None, X), expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(
+        f.apply({"dense_general": p}, None, X), expected, rtol=1e-5, atol=1e-4
+    )
 
 
 def test_for_the_last_axis_it_is_linear():
     ours, linear = (
-        ps.transform(lambda x, layer=layer: layer(6, name="layer")(x)) for layer in (DenseGeneral, ps.Linear)
+        ps.transform(lambda x, layer=layer: layer(6, name="layer")(x))
+        for layer in (DenseGeneral, ps.Linear)
     )
     params = linear.init(KEY, X)
     assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), params, ours.init(KEY, X)))
@@ -73,7 +78,9 @@ def test_first_values_keep_the_scale():
     x = jax.random.normal(KEY, [64, 20, 30])
     f = ps.transform(lambda x: DenseGeneral(200, (-2, -1))(x))
     out = f.apply(f.init(KEY, x), None, x)
-    np.testing.assert_allclose(out.std(), 0.88, atol=0.05)  # a normal distribution cut off at 2 has 0.88 of its stddev
+    np.testing.assert_allclose(
+        out.std(), 0.88, atol=0.05
+    )  # a normal distribution cut off at 2 has 0.88 of its stddev
 
 
 def test_param_dtype_and_integers():

@@ -18,7 +18,10 @@ def test_against_loops(name, multiplier, stride, rate, padding, first):
     x = DRAW.standard_normal((2, *sizes, 3))
     pairs = [same_padding(size, 2, stride, rate) if padding == "SAME" else (0, 0) for size in sizes]
     data_format = "channels_first" if first else "channels_last"
-    w, b = DRAW.standard_normal((2,) * n + (1, 3 * multiplier)), DRAW.standard_normal(3 * multiplier)
+    w, b = (
+        DRAW.standard_normal((2,) * n + (1, 3 * multiplier)),
+        DRAW.standard_normal(3 * multiplier),
+    )
     out = apply_with(
         lambda: getattr(ps, name)(multiplier, 2, stride, rate, padding, data_format=data_format),
         np.moveaxis(x, -1, 1) if first else x,
@@ -26,18 +29,27 @@ def test_against_loops(name, multiplier, stride, rate, padding, first):
         b=b.reshape((-1,) + (1,) * n) if first else b,
     )
     expected = convolution(x, w, (stride,) * n, (rate,) * n, pairs, groups=3) + b
-    np.testing.assert_allclose(np.moveaxis(out, 1, -1) if first else out, expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        np.moveaxis(out, 1, -1) if first else out, expected, rtol=1e-12, atol=1e-12
+    )
 
 
 def test_separable_is_a_convolution_with_an_outer_product():
     x, b = DRAW.standard_normal((2, 6, 5, 3)), DRAW.standard_normal(6)
     down, across = DRAW.standard_normal((3, 1, 1, 6)), DRAW.standard_normal((1, 2, 1, 6))
-    f = ps.transform(lambda x: ps.SeparableDepthwiseConv2D(2, (3, 2), padding="VALID", name="layer")(x))
-    params = {"layer/~/depthwise_conv2_d": {"w": down}, "layer/~/depthwise_conv2_d_1": {"w": across, "b": b}}
+    f = ps.transform(
+        lambda x: ps.SeparableDepthwiseConv2D(2, (3, 2), padding="VALID", name="layer")(x)
+    )
+    params = {
+        "layer/~/depthwise_conv2_d": {"w": down},
+        "layer/~/depthwise_conv2_d_1": {"w": across, "b": b},
+    }
     with jax.enable_x64(True):
         out = f.apply(params, None, x)
     # Channel c of the result is channel c // 2 of the input, down with down[c] and then across.
-    expected = convolution(x, (down * across).reshape(3, 2, 1, 6), (1, 1), (1, 1), [(0, 0)] * 2, groups=3)
+    expected = convolution(
+        x, (down * across).reshape(3, 2, 1, 6), (1, 1), (1, 1), [(0, 0)] * 2, groups=3
+    )
     np.testing.assert_allclose(out, expected + b, rtol=1e-12, atol=1e-12)
 
 

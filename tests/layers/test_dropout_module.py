@@ -13,7 +13,9 @@ X = jnp.linspace(1.0, 2.0, 600).reshape(20, 30)
 
 
 def model(rate, broadcast_dims=()):
-    return ps.transform(lambda x, is_training=True, rng=None: Dropout(rate, broadcast_dims)(x, is_training, rng))
+    return ps.transform(
+        lambda x, is_training=True, rng=None: Dropout(rate, broadcast_dims)(x, is_training, rng)
+    )
 
 
 @pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey])
@@ -45,7 +47,9 @@ def test_own_key_is_used_and_the_frames_is_not_touched():
     assert (model(0.5).apply({}, None, X, True, jax.random.key(7)) == out).all()
 
 
-@pytest.mark.parametrize("rate, is_training", [(0.5, False), (0.0, True), (0, True), (0.5, np.False_)])
+@pytest.mark.parametrize(
+    "rate, is_training", [(0.5, False), (0.0, True), (0, True), (0.5, np.False_)]
+)
 def test_nothing_is_left_where_nothing_is_dropped(rate, is_training):
     apply = model(rate).apply
     jaxpr = jax.make_jaxpr(lambda x: apply({}, None, x, is_training))(X)

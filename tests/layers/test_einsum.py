@@ -66,7 +66,9 @@ def test_param_dtype_and_vmap():
     np.testing.assert_allclose(rows, f.apply(params, None, X), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(jax.jit(f.apply)(params, None, X), rows, rtol=1e-5, atol=1e-6)
     grads = jax.grad(lambda p: f.apply(p, None, X).sum())(params)["einsum"]
-    np.testing.assert_allclose(grads["w"], np.broadcast_to(X.sum((0, 1))[:, None], (4, 5)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        grads["w"], np.broadcast_to(X.sum((0, 1))[:, None], (4, 5)), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("equation, shape, bias_shape, match", [

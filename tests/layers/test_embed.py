@@ -15,13 +15,17 @@ STYLES = ["ARRAY_INDEX", "one_hot", ps.EmbedLookupStyle.ONE_HOT]
 @pytest.mark.parametrize("ids", [IDS, IDS[0], IDS[0].tolist(), np.int32(4)])
 def test_rows_of_the_table(style, ids):
     f = ps.transform(lambda ids: ps.Embed(6, 3, lookup_style=style)(ids))
-    np.testing.assert_array_equal(f.apply({"embed": {"embeddings": TABLE}}, None, ids), TABLE[np.asarray(ids)])
+    np.testing.assert_array_equal(
+        f.apply({"embed": {"embeddings": TABLE}}, None, ids), TABLE[np.asarray(ids)]
+    )
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_gradient_counts_the_ids(style):
     f = ps.transform(lambda: ps.Embed(6, 3)(IDS, lookup_style=style))
-    gradient = jax.grad(lambda table: f.apply({"embed": {"embeddings": table}}, None).sum())(jnp.asarray(TABLE))
+    gradient = jax.grad(lambda table: f.apply({"embed": {"embeddings": table}}, None).sum())(
+        jnp.asarray(TABLE)
+    )
     counts = np.bincount(IDS.ravel(), minlength=6)
     np.testing.assert_array_equal(gradient, np.repeat(counts[:, None], 3, 1))
 
@@ -53,7 +57,12 @@ def test_matrix_as_first_value():
         (lambda: ps.Embed(), IDS, ValueError, "vocab_size"),
         (lambda: ps.Embed(6), IDS, ValueError, "embed_dim"),
         (lambda: ps.Embed(5, embedding_matrix=TABLE), IDS, ValueError, r"\(6, 3\).*vocab_size=5"),
-        (lambda: ps.Embed(embed_dim=4, embedding_matrix=TABLE), IDS, ValueError, r"\(6, 3\).*embed_dim=4"),
+        (
+            lambda: ps.Embed(embed_dim=4, embedding_matrix=TABLE),
+            IDS,
+            ValueError,
+            r"\(6, 3\).*embed_dim=4",
+        ),
         (lambda: ps.Embed(embedding_matrix=TABLE[0]), IDS, ValueError, r"\(3,\)"),
         (lambda: ps.Embed(6, 3), IDS * 1.0, ValueError, "embed.*float"),
         (lambda: ps.Embed(6, 3, lookup_style="MAGIC"), IDS, AttributeError, "MAGIC.*ARRAY_INDEX"),
@@ -73,10 +82,14 @@ def test_attend():
     g = ps.transform(f)
     ids, query = jnp.array([1, 2]), jax.random.normal(jax.random.key(1), [2, 3, 4])
     params = g.init(jax.random.key(0), ids, query)
-    assert jax.tree.map(jnp.shape, params) == {"embed": {"embeddings": (7, 4)}}  # one leaf for both ends
+    assert jax.tree.map(jnp.shape, params) == {
+        "embed": {"embeddings": (7, 4)}
+    }  # one leaf for both ends
     module = flax.linen.Embed(7, 4)
     theirs = module.apply(
-        {"params": {"embedding": params["embed"]["embeddings"]}}, query, method=flax.linen.Embed.attend
+        {"params": {"embedding": params["embed"]["embeddings"]}},
+        query,
+        method=flax.linen.Embed.attend,
     )
     np.testing.assert_allclose(g.apply(params, None, ids, query)[1], theirs, rtol=1e-5, atol=1e-6)
     with pytest.raises(ps.errors.LayerError, match=r"'embed'.*\[\.\.\., 4\].*\(2, 3\)"):

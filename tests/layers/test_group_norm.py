@@ -25,15 +25,23 @@ def test_as_in_flax(groups, first):
         scale=scale.reshape(shape),
         offset=offset.reshape(shape),
     )
-    expected = nn.GroupNorm(groups, epsilon=1e-3).apply({"params": {"scale": scale, "bias": offset}}, X)
-    np.testing.assert_allclose(np.moveaxis(out, 1, -1) if first else out, expected, rtol=1e-5, atol=1e-5)
+    expected = nn.GroupNorm(groups, epsilon=1e-3).apply(
+        {"params": {"scale": scale, "bias": offset}}, X
+    )
+    np.testing.assert_allclose(
+        np.moveaxis(out, 1, -1) if first else out, expected, rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("axis", [(1, 2), (0, 3), 3, -1, slice(0, 2)])
 def test_axes(axis):
     out = apply(lambda: ps.GroupNorm(2, axis, False, False, eps=0.0), X)
     grouped = X.astype(np.float64).reshape(2, 3, 4, 2, 3)
-    axes = {(0, 3): (0, 4), 3: (4,), -1: (4,), (1, 2): (1, 2)}.get(axis, (0, 1)) if axis != slice(0, 2) else (0, 1)
+    axes = (
+        {(0, 3): (0, 4), 3: (4,), -1: (4,), (1, 2): (1, 2)}.get(axis, (0, 1))
+        if axis != slice(0, 2)
+        else (0, 1)
+    )
     centered = grouped - grouped.mean(axes, keepdims=True)
     expected = centered / np.sqrt((centered**2).mean(axes, keepdims=True))
     np.testing.assert_allclose(out, expected.reshape(X.shape), rtol=1e-5, atol=1e-5)
@@ -48,7 +56,9 @@ def test_sizes_may_change_from_call_to_call():
 
     y = np.concatenate([X, X + 1, X * 2], axis=1)
     _, second = ps.transform(both).apply({}, None, X, y)
-    np.testing.assert_array_equal(second, apply(lambda: ps.GroupNorm(2, slice(1, None), False, False), y))
+    np.testing.assert_array_equal(
+        second, apply(lambda: ps.GroupNorm(2, slice(1, None), False, False), y)
+    )
 
 
 def test_rank_may_not_change():

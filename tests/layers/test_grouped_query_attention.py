@@ -20,7 +20,9 @@ HEADS, SIZE = 4, 8
 
 def model(num_kv_heads=2, num_heads=HEADS, **kwargs):
     def f(x, *args, **call):
-        return GroupedQueryAttention(num_heads, SIZE, num_kv_heads, name="gqa", **kwargs)(x, *args, **call)
+        return GroupedQueryAttention(num_heads, SIZE, num_kv_heads, name="gqa", **kwargs)(
+            x, *args, **call
+        )
 
     return ps.transform_with_state(f)
 
@@ -33,14 +35,19 @@ def applied(f, params, *args, **call):
 
 def reference(params, x, mask, num_kv_heads, rotary_base=None):
     """Head by head, in float64."""
-    p = {module: {k: np.asarray(v, np.float64) for k, v in variables.items()} for module, variables in params.items()}
+    p = {
+        module: {k: np.asarray(v, np.float64) for k, v in variables.items()}
+        for module, variables in params.items()
+    }
 
     def linear(name, x):
         return x @ p[f"gqa/{name}"]["w"] + p[f"gqa/{name}"].get("b", 0)
 
     x = np.asarray(x, np.float64)
     batch, length, _ = x.shape
-    query, key, value = (linear(name, x).reshape(batch, length, -1, SIZE) for name in ("query", "key", "value"))
+    query, key, value = (
+        linear(name, x).reshape(batch, length, -1, SIZE) for name in ("query", "key", "value")
+    )
     if rotary_base is not None:
         query, key = (turned(y, np.arange(length), rotary_base, False) for y in (query, key))
     mask = np.broadcast_to(mask, [batch, HEADS, length, length])
@@ -63,15 +70,24 @@ def test_against_float64(num_kv_heads, rotary_base, with_bias):
     assert state == {}
     assert params["gqa/key"]["w"].shape == (12, SIZE * (num_kv_heads or HEADS))
     assert all(("b" in variables) == with_bias for variables in params.values())
-    for mask in (causal_mask(6), padding_mask(jnp.array([3, 6]), 6), jnp.ones([2, HEADS, 6, 6], bool)):
+    for mask in (
+        causal_mask(6),
+        padding_mask(jnp.array([3, 6]), 6),
+        jnp.ones([2, HEADS, 6, 6], bool),
+    ):
         expected = reference(params, X, mask, num_kv_heads or HEADS, rotary_base)
         np.testing.assert_allclose(applied(f, params, X, mask), expected, rtol=1e-4, atol=1e-5)
     expected = reference(params, X, causal_mask(6), num_kv_heads or HEADS, rotary_base)
-    np.testing.assert_allclose(applied(f, params, X, is_causal=True), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        applied(f, params, X, is_causal=True), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 def flax_params(params):
-    kernels = {name: params[f"gqa/{name}"]["w"].reshape(12, HEADS, SIZE) for name in ("query", "key", "value")}
+    kernels = {
+        name: params[f"gqa/{name}"]["w"].reshape(12, HEADS, SIZE)
+        for name in ("query", "key", "value")
+    }
     kernels["out"] = params["gqa/output"]["w"].reshape(HEADS, SIZE, 12)
     return {"params": {name: {"kernel": kernel} for name, kernel in kernels.items()}}
 
@@ -81,18 +97,24 @@ def test_against_flax():
     params, _ = f.init(KEY, X)
     theirs = nn.MultiHeadDotProductAttention(HEADS, qkv_features=HEADS * SIZE, use_bias=False)
     expected = theirs.apply(flax_params(params), X, mask=causal_mask(6))
-    np.testing.assert_allclose(applied(f, params, X, causal_mask(6)), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        applied(f, params, X, causal_mask(6)), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_decoding_against_flax():
     f = model(None, cache_size=6)
     params, state = f.init(KEY, X)
-    theirs = nn.MultiHeadDotProductAttention(HEADS, qkv_features=HEADS * SIZE, use_bias=False, decode=True)
+    theirs = nn.MultiHeadDotProductAttention(
+        HEADS, qkv_features=HEADS * SIZE, use_bias=False, decode=True
+    )
     cache = theirs.init(KEY, X)["cache"]
     for t in range(6):
         step = X[:, t : t + 1]
         out, state = f.apply(params, state, None, step)
-        expected, changed = theirs.apply({**flax_params(params), "cache": cache}, step, mutable=["cache"])
+        expected, changed = theirs.apply(
+            {**flax_params(params), "cache": cache}, step, mutable=["cache"]
+        )
         cache = changed["cache"]
         np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
 
@@ -145,7 +167,9 @@ def test_decoding_rows_that_begin_at_different_steps():
     first, state = f.apply(params, state, None, padded[:, :4], hide, positions=positions[:, :4])
     last, state = f.apply(params, state, None, padded[:, 4:], hide, positions=positions[:, 4:])
     out = jnp.concatenate([first, last], 1)
-    np.testing.assert_allclose(out[0], applied(full, params, X[:1], is_causal=True)[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        out[0], applied(full, params, X[:1], is_causal=True)[0], rtol=1e-4, atol=1e-5
+    )
     alone = applied(full, params, X[1:, pad:], is_causal=True)[0]
     np.testing.assert_allclose(out[1, pad:], alone, rtol=1e-4, atol=1e-5)
 
@@ -154,7 +178,9 @@ def test_full_cache_is_an_error_where_it_can_be_seen():
     f = model(cache_size=6)
     params, state = f.init(KEY, X)
     _, state = f.apply(params, state, None, X[:, :5])
-    with pytest.raises(LayerError, match="'gqa' keeps cache_size=6 steps; 5 are there.*no room for 2 more"):
+    with pytest.raises(
+        LayerError, match="'gqa' keeps cache_size=6 steps; 5 are there.*no room for 2 more"
+    ):
         f.apply(params, state, None, X[:, :2])
     with pytest.raises(LayerError, match="no room for 6 more"):
         jax.jit(model(cache_size=5).apply)(params, {}, None, X)
@@ -207,7 +233,9 @@ def test_sliding_window_and_out_size():
     f = model(out_size=5)
     params, _ = f.init(KEY, X)
     mask = sliding_window_mask(6, 2)
-    np.testing.assert_allclose(applied(f, params, X, mask), reference(params, X, mask, 2), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        applied(f, params, X, mask), reference(params, X, mask, 2), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_sliding_window_with_a_cache():
@@ -305,5 +333,7 @@ def test_inputs_that_do_not_fit():
     _, state = g.init(KEY, X)
     with pytest.raises(LayerError, match=r"\(2, 4, 6, 8\)"):
         g.apply(params, state, None, X, causal_mask(6))
-    with pytest.raises(LayerError, match=r"'cached_keys' has shape \(2, 8, 2, 8\), but \(1, 8, 2, 8\)"):
+    with pytest.raises(
+        LayerError, match=r"'cached_keys' has shape \(2, 8, 2, 8\), but \(1, 8, 2, 8\)"
+    ):
         g.apply(params, state, None, X[:1])

@@ -10,7 +10,9 @@ import pytest
 import purestate as ps
 
 
-@pytest.mark.parametrize("layer", [lambda: ps.Linear(2), lambda: ps.Conv1D(2, 3)], ids=["Linear", "Conv1D"])
+@pytest.mark.parametrize(
+    "layer", [lambda: ps.Linear(2), lambda: ps.Conv1D(2, 3)], ids=["Linear", "Conv1D"]
+)
 @pytest.mark.parametrize("dtype", [jnp.int32, jnp.uint8, jnp.bool_])
 def test_layer_of_integers(layer, dtype):
     with pytest.raises(
@@ -30,9 +32,14 @@ def test_layer_of_integers(layer, dtype):
     ],
 )
 def test_integers(init):
-    with pytest.raises(ps.errors.InitializerError, match=f"{type(init).__name__} draws floats.*int32"):
+    with pytest.raises(
+        ps.errors.InitializerError, match=f"{type(init).__name__} draws floats.*int32"
+    ):
         ps.transform(lambda: init([2, 3], jnp.int32)).apply({}, jax.random.key(0))
-    assert ps.transform(lambda: init([2, 3], jnp.bfloat16)).apply({}, jax.random.key(0)).dtype == jnp.bfloat16
+    assert (
+        ps.transform(lambda: init([2, 3], jnp.bfloat16)).apply({}, jax.random.key(0)).dtype
+        == jnp.bfloat16
+    )
 
 
 def draw(init, shape, dtype=jnp.float32):
@@ -52,7 +59,9 @@ def test_variance_scaling(shape, mode, distribution):
     fans["fan_avg"] = sum(FANS[shape]) / 2
     values = draw(ps.initializers.VarianceScaling(2.0, mode, distribution), shape)
     variance = 2.0 / fans[mode]
-    np.testing.assert_allclose(values.var(dtype=np.float64), variance, rtol=4 * np.sqrt(2 / values.size))
+    np.testing.assert_allclose(
+        values.var(dtype=np.float64), variance, rtol=4 * np.sqrt(2 / values.size)
+    )
     assert abs(values.mean(dtype=np.float64)) < 5 * np.sqrt(variance / values.size)
     if distribution == "uniform":
         assert abs(values).max() <= np.sqrt(3 * variance) * (1 + 1e-6)
@@ -65,16 +74,22 @@ def test_distributions():
     normal = np.array([_normal_quantile(q) for q in quantiles])
     shape = [400, 500]
     np.testing.assert_allclose(
-        np.quantile(draw(ps.initializers.RandomNormal(2.0, 1.0), shape), quantiles), 1 + 2 * normal, atol=0.06
+        np.quantile(draw(ps.initializers.RandomNormal(2.0, 1.0), shape), quantiles),
+        1 + 2 * normal,
+        atol=0.06,
     )
     np.testing.assert_allclose(
-        np.quantile(draw(ps.initializers.RandomUniform(-1.0, 3.0), shape), quantiles), 4 * quantiles - 1, atol=0.02
+        np.quantile(draw(ps.initializers.RandomUniform(-1.0, 3.0), shape), quantiles),
+        4 * quantiles - 1,
+        atol=0.02,
     )
     # Cut at two standard deviations: the quantiles of what is between them.
     inside = 0.9544997361036416
     cut = np.array([_normal_quantile(0.5 + (q - 0.5) * inside) for q in quantiles])
     np.testing.assert_allclose(
-        np.quantile(draw(ps.initializers.TruncatedNormal(3.0), shape), quantiles), 3 * cut, atol=0.06
+        np.quantile(draw(ps.initializers.TruncatedNormal(3.0), shape), quantiles),
+        3 * cut,
+        atol=0.06,
     )
 
 
@@ -106,4 +121,6 @@ def test_identity_and_constant(shape):
     )
     np.testing.assert_array_equal(draw(ps.initializers.Constant(2.5), shape), np.full(shape, 2.5))
     row = np.arange(float(shape[-1]))
-    np.testing.assert_array_equal(draw(ps.initializers.Constant(row), shape), np.broadcast_to(row, shape))
+    np.testing.assert_array_equal(
+        draw(ps.initializers.Constant(row), shape), np.broadcast_to(row, shape)
+    )

@@ -20,7 +20,12 @@ def apply(make, x, *args, **params):
 @pytest.mark.parametrize("fast", [False, True])
 def test_layer_norm_as_in_flax(axis, fast):
     scale, offset = np.arange(5, dtype=np.float32), np.ones(5, np.float32)
-    out = apply(lambda: ps.LayerNorm(axis, True, True, 1e-3, use_fast_variance=fast), X, scale=scale, offset=offset)
+    out = apply(
+        lambda: ps.LayerNorm(axis, True, True, 1e-3, use_fast_variance=fast),
+        X,
+        scale=scale,
+        offset=offset,
+    )
     axes = (1, 2, 3) if isinstance(axis, slice) else axis
     theirs = nn.LayerNorm(1e-3, reduction_axes=axes, feature_axes=-1, use_fast_variance=fast)
     expected = theirs.apply({"params": {"scale": scale, "bias": offset}}, X)
@@ -62,7 +67,9 @@ def test_instance_norm_as_in_flax(data_format):
         offset=offset.reshape(shape),
     )
     expected = nn.InstanceNorm(epsilon=1e-3).apply({"params": {"scale": scale, "bias": offset}}, X)
-    np.testing.assert_allclose(np.moveaxis(out, 1, -1) if first else out, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        np.moveaxis(out, 1, -1) if first else out, expected, rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("axis", [1.0, "spatial", [1, 2.0], None])
@@ -78,7 +85,11 @@ def test_axis_that_is_none(axis):
         (lambda: ps.LayerNorm(-1, True, False, offset_init=jnp.ones), (), "create_offset=False"),
         (lambda: ps.LayerNorm(-1, True, False), (np.ones(5),), "layer_norm.*scale"),
         (lambda: ps.InstanceNorm(False, True), (None, np.ones(5)), "instance_norm.*offset"),
-        (lambda: ps.LayerNorm(4, True, False), (), "'layer_norm': .*4 axes"),  # dm-haiku would take axis 0
+        (
+            lambda: ps.LayerNorm(4, True, False),
+            (),
+            "'layer_norm': .*4 axes",
+        ),  # dm-haiku would take axis 0
         (lambda: ps.LayerNorm(1, True, False, param_axis=-5), (), "4 axes"),
     ],
 )

@@ -13,7 +13,9 @@ SHAPES = [(5,), (2, 5), (2, 3, 5), (0, 5)]
 
 def make(with_bias=True, precision=None):
     init = ps.initializers.RandomNormal()
-    return ps.transform(lambda x: ps.Linear(4, with_bias, w_init=init, b_init=init)(x, precision=precision))
+    return ps.transform(
+        lambda x: ps.Linear(4, with_bias, w_init=init, b_init=init)(x, precision=precision)
+    )
 
 
 @pytest.mark.parametrize("with_bias", [True, False])
@@ -21,7 +23,9 @@ def make(with_bias=True, precision=None):
 def test_in_float64(shape, with_bias):
     f, x = make(with_bias), normal(*shape)
     params = f.init(jax.random.key(0), x)
-    assert jax.tree.map(jnp.shape, params) == {"linear": {"w": (5, 4), **({"b": (4,)} if with_bias else {})}}
+    assert jax.tree.map(jnp.shape, params) == {
+        "linear": {"w": (5, 4), **({"b": (4,)} if with_bias else {})}
+    }
     weight = normal(*shape[:-1], 4, seed=1)
     loss = lambda params, x: (f.apply(params, None, x) * weight).sum()
     out, (by_params, by_x) = f.apply(params, None, x), jax.grad(loss, (0, 1))(params, x)
@@ -46,7 +50,9 @@ def test_gradients_round_as_those_of_jax_numpy(dtype):
 
     for wrap in (lambda f: f, jax.jit):
         grads = [
-            wrap(jax.grad(lambda p, x, f=f: jnp.sin(f(p, None, x).astype(jnp.float32)).sum(), (0, 1)))(params, x)
+            wrap(
+                jax.grad(lambda p, x, f=f: jnp.sin(f(p, None, x).astype(jnp.float32)).sum(), (0, 1))
+            )(params, x)
             for f in (f.apply, by_hand)
         ]
         assert_same(*grads)
@@ -66,7 +72,9 @@ def test_numpy_arrays_and_lists_of_python_numbers():
 
 def test_default_weights_have_the_variance_of_lecun():
     """1 / inputs before the cut at two standard deviations, as dm-haiku and Sonnet have it."""
-    params = ps.transform(lambda x: ps.Linear(300)(x)).init(jax.random.key(0), jnp.ones([1, 400]))["linear"]
+    params = ps.transform(lambda x: ps.Linear(300)(x)).init(jax.random.key(0), jnp.ones([1, 400]))[
+        "linear"
+    ]
     w = np.float64(params["w"])
     assert abs(w).max() <= 2 / np.sqrt(400) + 1e-6
     np.testing.assert_allclose(w.std(), 0.87962566 / np.sqrt(400), rtol=0.01)
@@ -75,10 +83,18 @@ def test_default_weights_have_the_variance_of_lecun():
 
 @pytest.mark.parametrize(
     ("dims", "shape", "axes"),
-    [(None, (3, 4), (1, 2)), ([-1], (4,), (2,)), ([1], (3, 1), (1,)), ([1, 2], (3, 4), (1, 2)), ([], (), ())],
+    [
+        (None, (3, 4), (1, 2)),
+        ([-1], (4,), (2,)),
+        ([1], (3, 1), (1,)),
+        ([1, 2], (3, 4), (1, 2)),
+        ([], (), ()),
+    ],
 )
 def test_bias(dims, shape, axes):
-    f = ps.transform(lambda x, m=None: ps.Bias(bias_dims=dims, b_init=ps.initializers.RandomNormal())(x, m))
+    f = ps.transform(
+        lambda x, m=None: ps.Bias(bias_dims=dims, b_init=ps.initializers.RandomNormal())(x, m)
+    )
     x = normal(2, 3, 4)
     params = f.init(jax.random.key(0), x)
     b = params["bias"]["b"]
@@ -91,7 +107,10 @@ def test_bias(dims, shape, axes):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: ps.Linear(3)(jnp.float32(1)), r"Linear 'linear' was given a scalar.*\[\.\.\., inputs\]"),
+        (
+            lambda: ps.Linear(3)(jnp.float32(1)),
+            r"Linear 'linear' was given a scalar.*\[\.\.\., inputs\]",
+        ),
         (lambda: ps.Bias()(jnp.ones([3])), r"'bias'.*\[B, \.\.\.\].*\(3,\)"),
         (lambda: ps.Bias([4])(jnp.ones([2, 3])), r"'bias'.*\[B, 4\].*\(2, 3\)"),
         (lambda: ps.Bias(bias_dims=[0])(jnp.ones([2, 3])), "axis 0, which is the batch"),

@@ -34,7 +34,11 @@ def is_lora(module, name, value):
 def randomized(params):
     """With `lora_b` away from zero."""
     return ps.data_structures.map(
-        lambda m, n, v: 0.1 * jax.random.normal(jax.random.key(len(m)), v.shape, v.dtype) if n == "lora_b" else v,
+        lambda m, n, v: (
+            0.1 * jax.random.normal(jax.random.key(len(m)), v.shape, v.dtype)
+            if n == "lora_b"
+            else v
+        ),
         params,
     )
 
@@ -64,7 +68,9 @@ def test_merged(alpha):
     merged = merge_lora(params, alpha)
     assert jax.tree.structure(merged) == jax.tree.structure(ps.transform(network).init(KEY, X))
     out = f.apply(params, None, X)
-    np.testing.assert_allclose(ps.transform(network).apply(merged, None, X), out, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        ps.transform(network).apply(merged, None, X), out, rtol=1e-4, atol=1e-4
+    )
     assert "lora_a" in params["linear"]  # the argument is as it was
 
 
@@ -104,7 +110,9 @@ def adapted_inside(f, x):
 
 
 def test_predicate():
-    params = adapted(network, 2, predicate=lambda layer: layer.name in ("query", "value")).init(KEY, X)
+    params = adapted(network, 2, predicate=lambda layer: layer.name in ("query", "value")).init(
+        KEY, X
+    )
     found = {module for module, variables in params.items() if "lora_a" in variables}
     assert found == {"multi_head_attention/query", "multi_head_attention/value"}
 
@@ -199,6 +207,8 @@ def test_errors():
     params = ps.transform(apart).init(KEY, X)
     assert {module: v["lora_a"].shape for module, v in params.items()} == {"a": (6, 2), "b": (6, 3)}
     with pytest.raises(ps.errors.MissingParameterError, match="'lora_a' of 'linear'"):
-        adapted(lambda x: ps.Linear(3)(x), 2).apply(ps.transform(lambda x: ps.Linear(3)(x)).init(KEY, X), None, X)
+        adapted(lambda x: ps.Linear(3)(x), 2).apply(
+            ps.transform(lambda x: ps.Linear(3)(x)).init(KEY, X), None, X
+        )
     with pytest.raises(LayerError, match="'linear' has lora_a, but not lora_b and w"):
         merge_lora({"linear": {"lora_a": X}})

@@ -37,7 +37,10 @@ def test_mean_has_the_numbers_of_t1(compiled):
 
 def test_sum_and_accuracy_by_hand():
     rng = np.random.default_rng(0)
-    batches = [(rng.normal(size=(n, 2, 5)), rng.integers(0, 5, (n, 2)), rng.random((n, 2)) < 0.5) for n in (3, 1, 4)]
+    batches = [
+        (rng.normal(size=(n, 2, 5)), rng.integers(0, 5, (n, 2)), rng.random((n, 2)) < 0.5)
+        for n in (3, 1, 4)
+    ]
 
     def f(logits, labels, mask):
         total = m.Sum()(logits[..., 0], mask)
@@ -55,7 +58,12 @@ def test_sum_and_accuracy_by_hand():
         out, state = g.apply({}, state, None, *map(jnp.asarray, batch))
     logits, labels, masks = (np.concatenate([batch[i] for batch in batches]) for i in range(3))
     right = logits.argmax(-1) == labels
-    expected = logits[..., 0][masks].sum(), right[masks].mean(), right.mean(), logits[..., 0][masks].mean()
+    expected = (
+        logits[..., 0][masks].sum(),
+        right[masks].mean(),
+        right.mean(),
+        logits[..., 0][masks].mean(),
+    )
     np.testing.assert_allclose(out, expected, rtol=1e-5)
     assert state["accuracy"]["count"] == masks.sum()
     assert state["accuracy_1"]["correct"] == right.sum()
@@ -96,11 +104,19 @@ def test_multi_metric():
         return metrics(seen={"values": jnp.ones([3]), "mask": jnp.array([True, False, True])})
 
     g = ps.transform_with_state(f)
-    logits, labels, loss = jnp.array([[2.0, 1.0], [0.0, 5.0]]), jnp.array([0, 0]), jnp.array([0.5, 1.5])
+    logits, labels, loss = (
+        jnp.array([[2.0, 1.0], [0.0, 5.0]]),
+        jnp.array([0, 0]),
+        jnp.array([0.5, 1.5]),
+    )
     _, state = g.init(None, logits, labels, loss)
     out, state = g.apply({}, state, None, logits, labels, loss)
     out, state = g.apply({}, state, None, logits, jnp.array([0, 1]), jnp.array([4.0]))
-    assert {name: float(value) for name, value in out.items()} == {"loss": 2.0, "accuracy": 0.75, "seen": 4.0}
+    assert {name: float(value) for name, value in out.items()} == {
+        "loss": 2.0,
+        "accuracy": 0.75,
+        "seen": 4.0,
+    }
 
     def reset():
         metrics = m.MultiMetric(loss=m.Mean(), accuracy=m.Accuracy(), seen=m.Sum())
@@ -125,9 +141,13 @@ def test_collection():
 
 
 def test_replicas_add_up():
-    f = ps.transform_with_state(lambda x, y: (m.Mean("i")(x), m.Accuracy(cross_replica_axis="i")(y, y * 0)))
+    f = ps.transform_with_state(
+        lambda x, y: (m.Mean("i")(x), m.Accuracy(cross_replica_axis="i")(y, y * 0))
+    )
     x, y = jnp.arange(8.0).reshape(4, 2), jnp.arange(4).reshape(4, 1) % 2
-    (mean, accuracy), state = jax.vmap(lambda x, y: f.apply({}, None, None, x, y), axis_name="i")(x, y)
+    (mean, accuracy), state = jax.vmap(lambda x, y: f.apply({}, None, None, x, y), axis_name="i")(
+        x, y
+    )
     assert mean.tolist() == [3.5] * 4
     assert accuracy.tolist() == [0.5] * 4
     assert state["mean"]["count"].tolist() == [8] * 4
@@ -140,9 +160,18 @@ def test_replicas_add_up():
             lambda: m.Mean()(jnp.ones([3]), jnp.ones([2], bool)),
             r"Mean 'mean': a mask of shape \(2,\) does not fit values of shape \(3,\)",
         ),
-        (lambda: m.Mean()(jnp.ones([3]), jnp.ones([3])), "has to be of bools, not of float32. Write mask != 0"),
-        (lambda: m.Accuracy()(jnp.ones([3, 4]), jnp.ones([2], int)), r"float32\[3, 4\] and labels int32\[2\]"),
-        (lambda: m.Accuracy()(jnp.ones([3]), jnp.ones([3], int)), r"float32\[3\] and labels int32\[3\]"),
+        (
+            lambda: m.Mean()(jnp.ones([3]), jnp.ones([3])),
+            "has to be of bools, not of float32. Write mask != 0",
+        ),
+        (
+            lambda: m.Accuracy()(jnp.ones([3, 4]), jnp.ones([2], int)),
+            r"float32\[3, 4\] and labels int32\[2\]",
+        ),
+        (
+            lambda: m.Accuracy()(jnp.ones([3]), jnp.ones([3], int)),
+            r"float32\[3\] and labels int32\[3\]",
+        ),
         (
             lambda: m.Accuracy()(jnp.ones([3, 4]), jnp.ones([3, 4])),
             r"integers, but they are float32.*labels.argmax\(-1\)",

@@ -28,7 +28,9 @@ def test_loop_in_float64(decay, zero_debias):
     # Kingma and Ba 2015, arXiv:1412.6980, section 3: a sum of (1 - d) d^(t - i) v_i, over 1 - d^t.
     for t, out in enumerate(outs, 1):
         weights = (1 - decay) * decay ** np.arange(t - 1, -1, -1.0)
-        expected = np.tensordot(weights, np.float64(VALUES[:t]), 1) / (1 - decay**t if zero_debias else 1)
+        expected = np.tensordot(weights, np.float64(VALUES[:t]), 1) / (
+            1 - decay**t if zero_debias else 1
+        )
         np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(outs[-1], state["average"])
     assert int(state["counter"]) == 6
@@ -63,7 +65,9 @@ def test_read_before_the_first_call():
         ema.initialize([2], jnp.bfloat16)
         return ema.average
 
-    average, _ = ps.transform_with_state(f).apply({}, ps.transform_with_state(f).init(None)[1], None)
+    average, _ = ps.transform_with_state(f).apply(
+        {}, ps.transform_with_state(f).init(None)[1], None
+    )
     assert (average.dtype, average.tolist()) == (jnp.bfloat16, [0.0, 0.0])
 
 
@@ -92,4 +96,6 @@ def test_an_array_in_place_of_its_shape():
     f = ps.transform_with_state(lambda: ps.ExponentialMovingAverage(0.9).initialize(jnp.ones([2])))
     with pytest.warns(DeprecationWarning, match=r"ema\.initialize\(x\.shape, x\.dtype\)"):
         _, state = f.init(None)
-    assert jax.tree.map(jnp.shape, state) == {"exponential_moving_average": {"hidden": (2,), "average": (2,)}}
+    assert jax.tree.map(jnp.shape, state) == {
+        "exponential_moving_average": {"hidden": (2,), "average": (2,)}
+    }

@@ -17,7 +17,9 @@ LAYERS = {
     "Conv2D": lambda **k: lambda x: ps.Conv2D(3, 3, b_init=jnp.ones, **k)(x[..., None]),
     "Conv3D": lambda **k: lambda x: ps.Conv3D(3, 3, b_init=jnp.ones, **k)(x[..., None, None]),
     "ConvND": lambda **k: lambda x: ps.ConvND(1, 3, 3, data_format="NCW", b_init=jnp.ones, **k)(x),
-    "MultiHeadAttention": lambda **k: lambda x: ps.MultiHeadAttention(2, 4, **ATTENTION, **k)(x, x, x),
+    "MultiHeadAttention": lambda **k: (
+        lambda x: ps.MultiHeadAttention(2, 4, **ATTENTION, **k)(x, x, x)
+    ),
 }
 
 
@@ -56,7 +58,10 @@ def test_none_is_as_without(name):
 def test_embed():
     ids = jnp.array([0, 2])
     matrix = np.arange(6.0).reshape(3, 2)
-    for make in (lambda **k: ps.Embed(3, 2, **k), lambda **k: ps.Embed(embedding_matrix=matrix, **k)):
+    for make in (
+        lambda **k: ps.Embed(3, 2, **k),
+        lambda **k: ps.Embed(embedding_matrix=matrix, **k),
+    ):
         f = ps.transform(lambda make=make: make(param_dtype=jnp.bfloat16)(ids))
         params = f.init(KEY)
         assert dtypes(params) == {"bfloat16"}
@@ -68,7 +73,9 @@ def test_weights_are_not_made_integers():
     f = ps.transform(lambda x: ps.Linear(3, param_dtype=jnp.float32)(x))
     params = f.init(KEY, X)
     counts = jnp.ones([1, 6], int)
-    np.testing.assert_allclose(f.apply(params, None, counts), params["linear"]["w"].sum(0)[None], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        f.apply(params, None, counts), params["linear"]["w"].sum(0)[None], rtol=1e-5, atol=1e-6
+    )
 
 
 def test_getters_see_what_is_kept():

@@ -23,17 +23,25 @@ def pooled(x, window, stride, padding, reduce):
     out = np.zeros(counts)
     for p in itertools.product(*(range(n) for n in counts)):
         starts = [i * s - f for i, s, f in zip(p, stride, front, strict=True)]
-        out[p] = reduce(x[tuple(slice(max(a, 0), a + w) for a, w in zip(starts, window, strict=True))])
+        out[p] = reduce(
+            x[tuple(slice(max(a, 0), a + w) for a, w in zip(starts, window, strict=True))]
+        )
     return out
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize(
     ("window", "stride"),
-    [((2, 3, 1), (1, 2, 1)), ((3, 3, 1), (2, 2, 1)), ((1, 4, 2), (1, 1, 2)), ((1, 1, 1), (2, 1, 1))],
+    [
+        ((2, 3, 1), (1, 2, 1)),
+        ((3, 3, 1), (2, 2, 1)),
+        ((1, 4, 2), (1, 1, 2)),
+        ((1, 1, 1), (2, 1, 1)),
+    ],
 )
 @pytest.mark.parametrize(
-    ("function", "module", "reduce"), [(ps.max_pool, ps.MaxPool, np.max), (ps.avg_pool, ps.AvgPool, np.mean)]
+    ("function", "module", "reduce"),
+    [(ps.max_pool, ps.MaxPool, np.max), (ps.avg_pool, ps.AvgPool, np.mean)],
 )
 def test_against_loops(padding, window, stride, function, module, reduce):
     x = DRAW.standard_normal((2, 6, 5, 4))
@@ -45,7 +53,9 @@ def test_against_loops(padding, window, stride, function, module, reduce):
     np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("axis", "window"), [(-1, (1, 2, 2, 1)), (1, (1, 1, 2, 2)), (None, (1, 2, 2, 2))])
+@pytest.mark.parametrize(
+    ("axis", "window"), [(-1, (1, 2, 2, 1)), (1, (1, 1, 2, 2)), (None, (1, 2, 2, 2))]
+)
 def test_one_number_spares_batch_and_channels_and_warns(axis, window):
     x = DRAW.standard_normal((2, 4, 6, 4)).astype(np.float32)
     with pytest.warns(DeprecationWarning, match="vmap"):
@@ -61,7 +71,11 @@ def test_gradient_of_the_maximum_goes_to_the_largest():
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(((2, 1), (2, 1), "FULL"), "FULL"), (((1, 1, 2, 1), 1, "SAME"), "4 axes"), ((1, 1, "SAME", 3), "channel_axis=3")],
+    [
+        (((2, 1), (2, 1), "FULL"), "FULL"),
+        (((1, 1, 2, 1), 1, "SAME"), "4 axes"),
+        ((1, 1, "SAME", 3), "channel_axis=3"),
+    ],
 )
 def test_errors(arguments, says):
     with pytest.raises(ValueError, match=says) as error:

@@ -133,21 +133,36 @@ print("all right")
 
 
 def test_four_devices():
-    code = 'import os; os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"\n' + PROGRAM
-    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    code = (
+        'import os; os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"\n'
+        + PROGRAM
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stdout.strip() == "all right"
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_an_axis_that_is_not_there_says_what_to_do(wrap):
-    f = ps.transform_with_state(lambda x: ps.BatchNorm(True, True, 0.9, cross_replica_axis="data")(x, True))
+    f = ps.transform_with_state(
+        lambda x: ps.BatchNorm(True, True, 0.9, cross_replica_axis="data")(x, True)
+    )
     words = r"'batch_norm'.*no axis 'data'.*jax.jit.*leave cross_replica_axis out.*axis_name='data'"
     with pytest.raises(ps.errors.LayerError, match=words):
-        wrap(f.apply)(*ps.transform_with_state(lambda x: ps.BatchNorm(True, True, 0.9)(x, True)).init(None, X), None, X)
+        wrap(f.apply)(
+            *ps.transform_with_state(lambda x: ps.BatchNorm(True, True, 0.9)(x, True)).init(
+                None, X
+            ),
+            None,
+            X,
+        )
     with pytest.raises(ps.errors.MappingError, match=r"no axis 'data'.*jax.jit"):
         wrap(lambda grads: ps.pmean_gradients(grads, "data"))({"w": X})
-    vq = ps.transform_with_state(lambda x: ps.nets.VectorQuantizerEMA(2, 3, 0.25, 0.9, cross_replica_axis="i")(x, True))
+    vq = ps.transform_with_state(
+        lambda x: ps.nets.VectorQuantizerEMA(2, 3, 0.25, 0.9, cross_replica_axis="i")(x, True)
+    )
     with pytest.raises(ps.errors.LayerError, match="no axis 'i'"):
         wrap(vq.init)(jax.random.key(0), X)
 

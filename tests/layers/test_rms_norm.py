@@ -19,7 +19,9 @@ def test_as_in_flax(axis):
     scale = np.arange(4, dtype=np.float32)
     out = apply(lambda: ps.RMSNorm(axis, eps=1e-3), X, scale=scale)
     axes = (1, 2) if isinstance(axis, slice) else axis
-    expected = nn.RMSNorm(1e-3, reduction_axes=axes, feature_axes=-1).apply({"params": {"scale": scale}}, X)
+    expected = nn.RMSNorm(1e-3, reduction_axes=axes, feature_axes=-1).apply(
+        {"params": {"scale": scale}}, X
+    )
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -31,7 +33,9 @@ def test_root_mean_square_is_one_without_scale():
 def test_parameters_along_other_axes():
     scale = np.arange(3, dtype=np.float32).reshape(1, 3, 1)
     plain = apply(lambda: ps.RMSNorm(-1, create_scale=False), X)
-    np.testing.assert_allclose(apply(lambda: ps.RMSNorm(-1, param_axis=1), X, scale=scale), plain * scale, rtol=1e-6)
+    np.testing.assert_allclose(
+        apply(lambda: ps.RMSNorm(-1, param_axis=1), X, scale=scale), plain * scale, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(

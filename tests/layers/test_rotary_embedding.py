@@ -15,7 +15,11 @@ def turned(x, positions, base, interleaved):
     """Each pair as a complex number, times e^(i angle)."""
     x = np.asarray(x, np.float64)
     size = x.shape[-1]
-    pairs = x[..., 0::2] + 1j * x[..., 1::2] if interleaved else x[..., : size // 2] + 1j * x[..., size // 2 :]
+    pairs = (
+        x[..., 0::2] + 1j * x[..., 1::2]
+        if interleaved
+        else x[..., : size // 2] + 1j * x[..., size // 2 :]
+    )
     positions = np.broadcast_to(np.asarray(positions, np.float64), x.shape[:-2])
     for i in range(size // 2):
         pairs[..., i] *= np.exp(1j * positions / base ** (2 * i / size))[..., None]
@@ -26,7 +30,9 @@ def turned(x, positions, base, interleaved):
 
 @pytest.mark.parametrize("interleaved", [True, False])
 @pytest.mark.parametrize("base", [10000, 500.0])
-@pytest.mark.parametrize("positions", [np.arange(7), np.arange(14).reshape(2, 7) * 3, np.arange(2)[:, None]])
+@pytest.mark.parametrize(
+    "positions", [np.arange(7), np.arange(14).reshape(2, 7) * 3, np.arange(2)[:, None]]
+)
 def test_against_complex_numbers(positions, base, interleaved):
     out = rotary_embedding(X, jnp.asarray(positions), base, interleaved=interleaved)
     np.testing.assert_allclose(out, turned(X, positions, base, interleaved), rtol=1e-4, atol=1e-5)
@@ -38,9 +44,14 @@ def test_matrix_of_the_paper():
     matrix = np.zeros([size, size])
     for i in range(size // 2):
         angle = m / 10000 ** (2 * i / size)
-        matrix[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        matrix[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = [
+            [np.cos(angle), -np.sin(angle)],
+            [np.sin(angle), np.cos(angle)],
+        ]
     x = np.array([0.3, -1.0, 2.0, 0.7])
-    out = rotary_embedding(jnp.asarray(x, jnp.float32)[None, None], jnp.array([m]), interleaved=True)
+    out = rotary_embedding(
+        jnp.asarray(x, jnp.float32)[None, None], jnp.array([m]), interleaved=True
+    )
     np.testing.assert_allclose(out[0, 0], matrix @ x, rtol=1e-5)
 
 
@@ -49,7 +60,10 @@ def test_only_the_distance_counts(interleaved):
     query, key = X[:, :1], X[:, 1:2]
 
     def product(i, j):
-        a, b = (rotary_embedding(x, jnp.array([p]), interleaved=interleaved) for x, p in ((query, i), (key, j)))
+        a, b = (
+            rotary_embedding(x, jnp.array([p]), interleaved=interleaved)
+            for x, p in ((query, i), (key, j))
+        )
         return (a * b).sum(-1)
 
     np.testing.assert_allclose(product(3, 1), product(43, 41), rtol=1e-3, atol=1e-4)
@@ -61,10 +75,14 @@ def test_dtype_and_transforms():
     half = rotary_embedding(X.astype(jnp.bfloat16), positions + 1000)
     assert half.dtype == jnp.bfloat16
     # Angles are float32: at position 1006 those in bfloat16 would be off by up to 4.
-    np.testing.assert_allclose(half.astype(float), turned(X, positions + 1000, 10000, False), atol=0.05)
+    np.testing.assert_allclose(
+        half.astype(float), turned(X, positions + 1000, 10000, False), atol=0.05
+    )
     out = rotary_embedding(X, positions)
     np.testing.assert_allclose(jax.jit(rotary_embedding)(X, positions), out, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(jax.vmap(rotary_embedding, (0, None))(X, positions), out, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.vmap(rotary_embedding, (0, None))(X, positions), out, rtol=1e-5, atol=1e-6
+    )
     # A rotation keeps lengths, and so does its gradient.
     grad = jax.grad(lambda x: (rotary_embedding(x, positions) ** 2).sum() / 2)(X)
     np.testing.assert_allclose(grad, X, rtol=1e-4, atol=1e-5)

@@ -5,10 +5,16 @@ import pytest
 import purestate as ps
 
 
-@pytest.mark.parametrize("arguments", [lambda: (ps.Linear(2),), lambda: (ps.Linear(2), jax.nn.relu)])
+@pytest.mark.parametrize(
+    "arguments", [lambda: (ps.Linear(2),), lambda: (ps.Linear(2), jax.nn.relu)]
+)
 def test_layers_that_are_no_list(arguments):
-    with pytest.raises(TypeError, match=r"given a Linear: write ps.Sequential\(\[first, second\]\)") as error:
-        ps.transform(lambda x: ps.Sequential(*arguments())(x)).init(jax.random.key(0), jnp.ones([1, 3]))
+    with pytest.raises(
+        TypeError, match=r"given a Linear: write ps.Sequential\(\[first, second\]\)"
+    ) as error:
+        ps.transform(lambda x: ps.Sequential(*arguments())(x)).init(
+            jax.random.key(0), jnp.ones([1, 3])
+        )
     assert isinstance(error.value, ps.errors.ArgumentError)
 
 

@@ -23,7 +23,9 @@ def test_against_the_singular_values(shape):
     np.testing.assert_allclose(out, w / values[0], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(state["spectral_norm"]["sigma"], values[0], rtol=1e-5)
     u0 = state["spectral_norm"]["u0"][0]
-    np.testing.assert_allclose(u0 * np.sign(u0[0]), right[0] * np.sign(right[0, 0]), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        u0 * np.sign(u0[0]), right[0] * np.sign(right[0, 0]), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_each_call_gets_nearer():
@@ -44,7 +46,9 @@ def test_gradient_takes_the_singular_vectors_as_given():
     gradient = jax.grad(lambda w: jnp.sum(many_steps(w)[0] * g))(jnp.asarray(W))
     left, values, right = np.linalg.svd(W.astype(np.float64))
     outer = np.outer(left[:, 0], right[0])
-    np.testing.assert_allclose(gradient, g / values[0] - (g * W).sum() / values[0] ** 2 * outer, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        gradient, g / values[0] - (g * W).sum() / values[0] ** 2 * outer, rtol=1e-3, atol=1e-3
+    )
 
 
 def test_without_updates_nothing_is_kept():
@@ -88,12 +92,16 @@ def test_errors(call, says):
 
 def test_tree():
     tree = {"mlp/~/linear_0": {"w": W, "b": np.ones(4, np.float32)}, "head": {"w": W.T}}
-    f = ps.transform_with_state(lambda tree: ps.SNParamsTree(1e-12, n_steps=200, ignore_regex=".*/b$")(tree))
+    f = ps.transform_with_state(
+        lambda tree: ps.SNParamsTree(1e-12, n_steps=200, ignore_regex=".*/b$")(tree)
+    )
     _, state = f.init(jax.random.key(0), tree)
     out, _ = f.apply({}, state, None, tree)
     assert list(state) == ["sn_params_tree/mlp___tilde__linear_0__w", "sn_params_tree/head__w"]
     np.testing.assert_array_equal(out["mlp/~/linear_0"]["b"], 1.0)
     for module in tree:
-        np.testing.assert_allclose(np.linalg.svd(out[module]["w"], compute_uv=False)[0], 1.0, rtol=1e-5)
+        np.testing.assert_allclose(
+            np.linalg.svd(out[module]["w"], compute_uv=False)[0], 1.0, rtol=1e-5
+        )
     with pytest.raises(ValueError, match=r"linear_0__b.*\(4,\)"):
         ps.transform_with_state(lambda tree: ps.SNParamsTree()(tree)).init(jax.random.key(0), tree)

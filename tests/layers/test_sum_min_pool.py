@@ -10,7 +10,11 @@ from purestate._layers.errors import LayerError
 from purestate._layers.sum_min_pool import MinPool, SumPool, min_pool, sum_pool
 
 X = np.random.RandomState(0).standard_normal([2, 7, 6, 3]).astype(np.float32)
-CASES = [((1, 2, 3, 1), (1, 2, 1, 1), "VALID"), ((3, 3, 1), (2, 2, 1), "SAME"), ((2, 1), (3, 2), "SAME")]
+CASES = [
+    ((1, 2, 3, 1), (1, 2, 1, 1), "VALID"),
+    ((3, 3, 1), (2, 2, 1), "SAME"),
+    ((2, 1), (3, 2), "SAME"),
+]
 
 
 def by_loop(x, window, strides, padding, reduce):
@@ -18,7 +22,10 @@ def by_loop(x, window, strides, padding, reduce):
     window, strides = ((1,) * (x.ndim - len(v)) + v for v in (window, strides))
     if padding == "SAME":
         sizes = [-(-n // s) for n, s in zip(x.shape, strides, strict=True)]
-        pads = [max((o - 1) * s + w - n, 0) // 2 for o, s, w, n in zip(sizes, strides, window, x.shape, strict=True)]
+        pads = [
+            max((o - 1) * s + w - n, 0) // 2
+            for o, s, w, n in zip(sizes, strides, window, x.shape, strict=True)
+        ]
     else:
         sizes = [(n - w) // s + 1 for n, w, s in zip(x.shape, window, strides, strict=True)]
         pads = [0] * x.ndim
@@ -31,16 +38,22 @@ def by_loop(x, window, strides, padding, reduce):
 
 
 @pytest.mark.parametrize("window, strides, padding", CASES)
-@pytest.mark.parametrize("pool, module, reduce", [(sum_pool, SumPool, np.sum), (min_pool, MinPool, np.min)])
+@pytest.mark.parametrize(
+    "pool, module, reduce", [(sum_pool, SumPool, np.sum), (min_pool, MinPool, np.min)]
+)
 @pytest.mark.parametrize("x", [X, (X * 10).astype(np.int32)], ids=["floats", "integers"])
 def test_against_loops(x, pool, module, reduce, window, strides, padding):
     out = pool(x, window, strides, padding)
     assert out.dtype == x.dtype
-    np.testing.assert_allclose(out, by_loop(x, window, strides, padding, reduce), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        out, by_loop(x, window, strides, padding, reduce), rtol=1e-5, atol=1e-5
+    )
     f = ps.transform(lambda x: module(window, strides, padding)(x))
     assert f.init(None, x) == {}
     np.testing.assert_array_equal(f.apply({}, None, x), out)
-    np.testing.assert_allclose(jax.jit(lambda x: pool(x, window, strides, padding))(x), out, rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.jit(lambda x: pool(x, window, strides, padding))(x), out, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "uint8"])
@@ -65,7 +78,12 @@ def test_gradients_and_vmap():
     expected = np.zeros_like(X)
     expected[:, :6] = 2 * sums.repeat(2, 1).repeat(2, 2)
     np.testing.assert_allclose(total(sum_pool), expected, rtol=1e-4, atol=1e-5)
-    least = by_loop(X, (2, 2, 1), (2, 2, 1), "VALID", np.min).repeat(2, 1).repeat(2, 2).astype(np.float32)
+    least = (
+        by_loop(X, (2, 2, 1), (2, 2, 1), "VALID", np.min)
+        .repeat(2, 1)
+        .repeat(2, 2)
+        .astype(np.float32)
+    )
     expected[:, :6] = np.where(X[:, :6] == least, 2 * least, 0)
     np.testing.assert_allclose(total(min_pool), expected, rtol=1e-5)
     rows = jax.vmap(lambda x: min_pool(x, (2, 2, 1), (2, 2, 1), "VALID"))(X)

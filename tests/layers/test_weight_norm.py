@@ -31,7 +31,9 @@ def other_values(params):
     """Parameters with all values away from the first ones."""
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(5), len(leaves))
-    return jax.tree.unflatten(tree, [x + jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+    return jax.tree.unflatten(
+        tree, [x + jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+    )
 
 
 @pytest.mark.parametrize("name", MAKE)
@@ -63,8 +65,13 @@ def test_against_flax(name):
     params = other_values(model.init(KEY, x))
     ((_, p),) = params.items()
     layer = nn.WeightNorm(nn.Dense(3) if name == "Linear" else nn.Conv(4, (3, 3)))
-    values = {"layer_instance": {"kernel": p["w"], "bias": p["b"]}, "layer_instance/kernel/scale": p["w_g"]}
-    np.testing.assert_allclose(layer.apply({"params": values}, x), model.apply(params, None, x), rtol=2e-5, atol=2e-5)
+    values = {
+        "layer_instance": {"kernel": p["w"], "bias": p["b"]},
+        "layer_instance/kernel/scale": p["w_g"],
+    }
+    np.testing.assert_allclose(
+        layer.apply({"params": values}, x), model.apply(params, None, x), rtol=2e-5, atol=2e-5
+    )
 
 
 def test_gradient_is_that_of_the_paper():
@@ -79,7 +86,9 @@ def test_gradient_is_that_of_the_paper():
     grad_w = x.T @ np.cos(x @ w)
     grad_g = (grad_w * v).sum(0) / norm
     np.testing.assert_allclose(grads["w_g"], grad_g, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(grads["w"], g / norm * grad_w - g * grad_g / norm**2 * v, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        grads["w"], g / norm * grad_w - g * grad_g / norm**2 * v, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_module_and_axes():
@@ -96,7 +105,9 @@ def test_module_and_axes():
         params = f.init(None, v)
         assert params["weight_norm"]["g"].shape == shape
         ones = jax.tree.map(jnp.ones_like, params)
-        np.testing.assert_allclose(jnp.sqrt(jnp.square(f.apply(ones, None, v)).sum(others)), 1, rtol=1e-5)
+        np.testing.assert_allclose(
+            jnp.sqrt(jnp.square(f.apply(ones, None, v)).sum(others)), 1, rtol=1e-5
+        )
 
 
 def test_weights_of_zero_have_gradients():
@@ -110,7 +121,9 @@ def test_weights_of_zero_have_gradients():
 
 def test_predicate_and_g_init():
     def f(x):
-        with weight_norm(predicate=lambda module, name, value: module == "b" and value.ndim == 2, g_init=jnp.ones):
+        with weight_norm(
+            predicate=lambda module, name, value: module == "b" and value.ndim == 2, g_init=jnp.ones
+        ):
             return ps.Linear(2, name="b")(ps.Linear(3, name="a")(x))
 
     params = ps.transform(f).init(KEY, X)
@@ -135,7 +148,9 @@ def test_transforms():
     params = other_values(model.init(KEY, X))
     out = model.apply(params, None, X)
     np.testing.assert_allclose(jax.jit(model.apply)(params, None, X), out, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(jax.vmap(lambda x: model.apply(params, None, x))(X), out, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.vmap(lambda x: model.apply(params, None, x))(X), out, rtol=1e-5, atol=1e-6
+    )
 
     def stacked(x):
         with weight_norm():

@@ -80,7 +80,11 @@ def test_mis_shaped(row: Row) -> None:
         return params
 
     said = message(row, reshape, ps.errors.ShapeMismatchError)
-    for words in (f"'{name}' of '{module}'", f"has shape {shape}", f"{tuple(spec.shape)} was asked for"):
+    for words in (
+        f"'{name}' of '{module}'",
+        f"has shape {shape}",
+        f"{tuple(spec.shape)} was asked for",
+    ):
         assert words in said
 
 
@@ -98,16 +102,24 @@ def test_in_full() -> None:
     """The messages as they are, for one network."""
     params = NET.init(KEY, X)
     first = params["mlp/~/linear_0"]
-    asked = "`apply` needs parameter 'w' of 'mlp/~/linear_0' with shape (3, 4), and was not given it. "
+    asked = (
+        "`apply` needs parameter 'w' of 'mlp/~/linear_0' with shape (3, 4), and was not given it. "
+    )
     advice = " All parameters are made by `init`: run it on the same function, and pass on what it returned."
-    assert said_of({}) == asked + "There is no module 'mlp/~/linear_0' in params, which are empty." + advice
+    assert (
+        said_of({})
+        == asked + "There is no module 'mlp/~/linear_0' in params, which are empty." + advice
+    )
     renamed = {"mlp/~/linear0": first, "mlp/~/linear_1": params["mlp/~/linear_1"]}
     assert said_of(renamed) == (
-        asked + "There is no module 'mlp/~/linear_0' in params. Near it: 'mlp/~/linear0/w', 'mlp/~/linear_1/w', "
+        asked
+        + "There is no module 'mlp/~/linear_0' in params. Near it: 'mlp/~/linear0/w', 'mlp/~/linear_1/w', "
         "'mlp/~/linear0/b'." + advice
     )
     assert said_of({"mlp/~/linear_0": {"W": first["w"], "b": first["b"]}}) == (
-        asked + "'mlp/~/linear_0' has 'W', 'b'. Near it: 'mlp/~/linear_0/b', 'mlp/~/linear_0/W'." + advice
+        asked
+        + "'mlp/~/linear_0' has 'W', 'b'. Near it: 'mlp/~/linear_0/b', 'mlp/~/linear_0/W'."
+        + advice
     )
     other = "Parameter 'w' of 'mlp/~/linear_0' has shape {}, but {} was asked for (dtype float32). Either the params "
     other += "come from another model, or the input has another shape than at init."
@@ -133,8 +145,12 @@ def test_in_a_loop_and_in_a_stack() -> None:
 
     g = ps.transform(f)
     params = jax.eval_shape(g.init, KEY, jnp.ones([5, 2, 3]))
-    with pytest.raises(ps.errors.ShapeMismatchError, match=r"'w_i' of 'gru' has shape \(3, 12\), but \(6, 12\)"):
+    with pytest.raises(
+        ps.errors.ShapeMismatchError, match=r"'w_i' of 'gru' has shape \(3, 12\), but \(6, 12\)"
+    ):
         jax.eval_shape(g.apply, params, None, jnp.ones([5, 2, 6]))
     del params["__layer_stack_no_per_layer/inner"]["w"]
-    with pytest.raises(ps.errors.MissingParameterError, match=r"'w' of '.*inner' with shape \(4, 4\)"):
+    with pytest.raises(
+        ps.errors.MissingParameterError, match=r"'w' of '.*inner' with shape \(4, 4\)"
+    ):
         jax.eval_shape(g.apply, params, None, jnp.ones([5, 2, 3]))

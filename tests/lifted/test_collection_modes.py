@@ -73,13 +73,22 @@ def test_each_row_goes_on_with_its_own():
         params, own = alone.init(None, x)
         for _ in range(3):
             _, own = alone.apply(params, own, None, x)
-        jax.tree.map(lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-5, atol=1e-6), state, own)
+        jax.tree.map(
+            lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-5, atol=1e-6), state, own
+        )
 
 
 def test_without_a_word_batched_writes_are_an_error():
     with pytest.raises(ps.errors.BatchedStateError) as error:
         ps.transform_with_state(lambda x: norm_rows(x, None)).init(None, X)
-    for word in ("'batch_norm/~/mean_ema/hidden'", "'batch_stats'", "'mean'", "'sum'", "'first'", "axis"):
+    for word in (
+        "'batch_norm/~/mean_ema/hidden'",
+        "'batch_stats'",
+        "'mean'",
+        "'sum'",
+        "'first'",
+        "axis",
+    ):
         assert word in str(error.value)
     assert "counter" not in str(error.value)  # which is the same for all rows
 
@@ -87,9 +96,9 @@ def test_without_a_word_batched_writes_are_an_error():
 @pytest.mark.parametrize("mode", ["meen", "carry", True, 1.5, None])
 def test_vmap_knows_its_modes(mode):
     with pytest.raises(ps.errors.CollectionModeError, match="'mean', 'sum', 'first'"):
-        ps.transform_with_state(lambda x: ps.vmap(norm, split_rng=False, collections={"batch_stats": mode})(x)).init(
-            None, X
-        )
+        ps.transform_with_state(
+            lambda x: ps.vmap(norm, split_rng=False, collections={"batch_stats": mode})(x)
+        ).init(None, X)
 
 
 def test_mean_of_integers_is_refused():
@@ -97,14 +106,20 @@ def test_mean_of_integers_is_refused():
         ps.set_state("n", x.sum().astype(int))
 
     with pytest.raises(ps.errors.CollectionModeError, match=r"'~/n' has dtype int32"):
-        ps.transform_with_state(lambda x: ps.vmap(row, split_rng=False, collections={"state": "mean"})(x)).init(None, X)
+        ps.transform_with_state(
+            lambda x: ps.vmap(row, split_rng=False, collections={"state": "mean"})(x)
+        ).init(None, X)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
 def test_ensemble_of_models(axis):
     def ensemble(x):
         return ps.vmap(
-            lambda x: ps.nets.MLP([4, 2])(x), in_axes=None, axis_size=3, split_rng=True, collections={"params": axis}
+            lambda x: ps.nets.MLP([4, 2])(x),
+            in_axes=None,
+            axis_size=3,
+            split_rng=True,
+            collections={"params": axis},
         )(x)
 
     f = ps.transform(lambda x: ps.Linear(2, name="after")(ensemble(ps.Linear(3)(x))))
@@ -118,16 +133,23 @@ def test_ensemble_of_models(axis):
     h = x @ params["linear"]["w"] + params["linear"]["b"]
     member = ps.transform(lambda x: ps.nets.MLP([4, 2])(x))
     inner = {name: bundle for name, bundle in params.items() if "mlp" in name}
-    outs = [member.apply(jax.tree.map(lambda v, i=i: jnp.take(v, i, axis), inner), None, h) for i in range(3)]
+    outs = [
+        member.apply(jax.tree.map(lambda v, i=i: jnp.take(v, i, axis), inner), None, h)
+        for i in range(3)
+    ]
     expected = jnp.stack(outs) @ params["after"]["w"] + params["after"]["b"]
-    np.testing.assert_allclose(f.apply(params, jax.random.key(1), x), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        f.apply(params, jax.random.key(1), x), expected, rtol=1e-5, atol=1e-6
+    )
     grads = jax.grad(lambda p: (f.apply(p, jax.random.key(1), x) ** 2).sum())(params)
     assert jax.tree.map(jnp.shape, grads) == jax.tree.map(jnp.shape, params)
 
 
 def test_slices_have_to_be_as_many_as_rows():
     def f(x):
-        return ps.vmap(lambda x: ps.Linear(2)(x), split_rng=ps.running_init(), collections={"params": 0})(x)
+        return ps.vmap(
+            lambda x: ps.Linear(2)(x), split_rng=ps.running_init(), collections={"params": 0}
+        )(x)
 
     g = ps.transform(f)
     params = g.init(jax.random.key(0), X)
@@ -155,7 +177,9 @@ def test_scan(mode, length, jit):
     x = X[0]
     params, state = f.init(jax.random.key(0), x)
     assert jax.tree.map(jnp.shape, params) == {"linear": {"b": (length, 3), "w": (length, 3, 3)}}
-    assert len(np.unique(params["linear"]["w"])) == length * 9  # each layer has first values of its own
+    assert (
+        len(np.unique(params["linear"]["w"])) == length * 9
+    )  # each layer has first values of its own
     out, state = (jax.jit(f.apply) if jit else f.apply)(params, state, None, x)
     means = []
     for w, b in zip(params["linear"]["w"], params["linear"]["b"], strict=True):
@@ -177,7 +201,9 @@ def test_scan_in_reverse_keeps_each_layer_its_own():
     expected = x
     for w, b in zip(params["linear"]["w"][::-1], params["linear"]["b"][::-1], strict=True):
         expected = jnp.tanh(expected @ w + b)
-    np.testing.assert_allclose(g.apply(params, None, x, jnp.ones([4])), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        g.apply(params, None, x, jnp.ones([4])), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_scan_broadcast_is_read_only():
@@ -195,7 +221,9 @@ def test_scan_broadcast_is_read_only():
     g = ps.transform_with_state(f)
     params, state = g.init(None, X, False)
     np.testing.assert_array_equal(g.apply(params, state, None, X, False)[0], X)
-    with pytest.raises(ps.errors.CollectionModeError, match=r"'~/scale' \(collection 'state'\).*'broadcast'"):
+    with pytest.raises(
+        ps.errors.CollectionModeError, match=r"'~/scale' \(collection 'state'\).*'broadcast'"
+    ):
         g.apply(params, state, None, X, True)
 
 
@@ -218,7 +246,9 @@ def test_steps_read_their_own_state():
 
 def test_modes_are_a_dict():
     with pytest.raises(ps.errors.CollectionModeError, match=r"'batch_stats': 'mean'"):
-        ps.transform(lambda x: ps.scan(lambda c, x: (c, x), 0, x, collections="mean")).apply({}, None, X)
+        ps.transform(lambda x: ps.scan(lambda c, x: (c, x), 0, x, collections="mean")).apply(
+            {}, None, X
+        )
 
 
 def test_vmap_broadcast_is_read_only():
@@ -229,7 +259,9 @@ def test_vmap_broadcast_is_read_only():
         return x * scale
 
     def f(x, write):
-        return ps.vmap(lambda x: row(x, write), split_rng=False, collections={"state": "broadcast"})(x)
+        return ps.vmap(
+            lambda x: row(x, write), split_rng=False, collections={"state": "broadcast"}
+        )(x)
 
     def outer(x, write):
         ps.get_state("scale", [], init=jnp.ones)
@@ -238,7 +270,9 @@ def test_vmap_broadcast_is_read_only():
     g = ps.transform_with_state(outer)
     params, state = g.init(None, X, False)
     np.testing.assert_array_equal(g.apply(params, state, None, X, False)[0], X)
-    with pytest.raises(ps.errors.CollectionModeError, match=r"'~/scale' \(collection 'state'\).*'broadcast'"):
+    with pytest.raises(
+        ps.errors.CollectionModeError, match=r"'~/scale' \(collection 'state'\).*'broadcast'"
+    ):
         g.apply(params, state, None, X, True)
 
 

@@ -67,7 +67,9 @@ def equations_of_init(fast: bool) -> int:
 
 
 def count(jaxpr: Any) -> int:
-    inner = jax.tree.leaves([eqn.params for eqn in jaxpr.eqns], is_leaf=lambda x: hasattr(x, "eqns"))
+    inner = jax.tree.leaves(
+        [eqn.params for eqn in jaxpr.eqns], is_leaf=lambda x: hasattr(x, "eqns")
+    )
     return len(jaxpr.eqns) + sum(count(getattr(x, "jaxpr", x)) for x in inner if hasattr(x, "eqns"))
 
 

@@ -36,7 +36,9 @@ def with_rng(lib, x):
 
 
 def with_state(lib, x):
-    return lib.layer_stack(3)(lambda x: lib.BatchNorm(True, True, 0.9)(lib.Linear(3)(x), is_training=True))(x)
+    return lib.layer_stack(3)(
+        lambda x: lib.BatchNorm(True, True, 0.9)(lib.Linear(3)(x), is_training=True)
+    )(x)
 
 
 def per_layer(lib, x, reverse=False):
@@ -44,7 +46,9 @@ def per_layer(lib, x, reverse=False):
         x = lib.Linear(3)(x + shift) * scale
         return x, x.sum()
 
-    return lib.layer_stack(3, with_per_layer_inputs=True)(layer)(x, jnp.arange(3.0), normal(3, 2, 1), reverse=reverse)
+    return lib.layer_stack(3, with_per_layer_inputs=True)(layer)(
+        x, jnp.arange(3.0), normal(3, 2, 1), reverse=reverse
+    )
 
 
 def told_reverse(lib, x):
@@ -148,7 +152,9 @@ def test_state_is_kept_by_layer():
 
     g = ps.transform_with_state(f)
     _, state = g.init(None, 1.0)
-    assert state["tower/~"]["n"].tolist() == [1] * 4, "as in dm-haiku: that after the call in `init`"
+    assert state["tower/~"]["n"].tolist() == [1] * 4, (
+        "as in dm-haiku: that after the call in `init`"
+    )
     for n in (2, 3):
         out, state = g.apply({}, state, None, 1.0)
         assert state["tower/~"]["n"].tolist() == [n] * 4
@@ -187,7 +193,9 @@ def test_each_layer_has_keys_of_its_own_and_the_calls_after_it_others():
 
 
 def test_without_a_key():
-    f = ps.transform(lambda x: ps.layer_stack(3)(lambda x: x + ps.get_parameter("b", [3], init=jnp.ones))(x))
+    f = ps.transform(
+        lambda x: ps.layer_stack(3)(lambda x: x + ps.get_parameter("b", [3], init=jnp.ones))(x)
+    )
     params = f.init(None, jnp.zeros([3]))
     np.testing.assert_array_equal(f.apply(params, None, jnp.zeros([3])), [3.0, 3, 3])
 
@@ -201,7 +209,9 @@ def test_keywords_are_the_same_for_all_layers():
         return ps.dropout(ps.next_rng_key(), 0.5, x) if is_training else x
 
     def stacked(x, mask, is_training):
-        return ps.layer_stack(3, name="tower")(layer)(x, mask=mask, is_training=is_training, activation=jax.nn.relu)
+        return ps.layer_stack(3, name="tower")(layer)(
+            x, mask=mask, is_training=is_training, activation=jax.nn.relu
+        )
 
     def by_closure(x, mask, is_training):
         close = lambda x: layer(x, mask=mask, is_training=is_training, activation=jax.nn.relu)
@@ -209,17 +219,26 @@ def test_keywords_are_the_same_for_all_layers():
 
     x, mask = abs(normal(2, 3)), jnp.array([1.0, 0.0, 1.0])
     f, g = ps.transform(stacked), ps.transform(by_closure)
-    params = jax.tree.map(lambda s: abs(normal(*s.shape)), jax.eval_shape(lambda x: f.init(KEY, x, mask, True), x))
+    params = jax.tree.map(
+        lambda s: abs(normal(*s.shape)), jax.eval_shape(lambda x: f.init(KEY, x, mask, True), x)
+    )
     for training in (True, False):
         ours, expected = (
-            str(jax.make_jaxpr(lambda *args, h=h, t=training: h.apply(*args, mask, t))(params, KEY, x)) for h in (f, g)
+            str(
+                jax.make_jaxpr(lambda *args, h=h, t=training: h.apply(*args, mask, t))(
+                    params, KEY, x
+                )
+            )
+            for h in (f, g)
         )
         assert ours == expected
     # Traced keywords can be differentiated by.
     by_mask = jax.jit(jax.grad(lambda mask: f.apply(params, KEY, x, mask, False).sum()))(mask)
     assert float(abs(by_mask).sum()) > 0
     with pytest.raises(TypeError):
-        hk.transform(lambda x: hk.layer_stack(3)(layer)(x, mask=mask, is_training=False)).init(KEY, x)
+        hk.transform(lambda x: hk.layer_stack(3)(layer)(x, mask=mask, is_training=False)).init(
+            KEY, x
+        )
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
@@ -256,7 +275,9 @@ def test_static_keyword_beside_per_layer_inputs():
     def layer(x, scale, *, negate):
         return x * scale * (-1 if negate else 1), None
 
-    run = lambda: ps.layer_stack(3, with_per_layer_inputs=True)(layer)(1.0, jnp.arange(1.0, 4), negate=True)
+    run = lambda: ps.layer_stack(3, with_per_layer_inputs=True)(layer)(
+        1.0, jnp.arange(1.0, 4), negate=True
+    )
     assert float(ps.transform(run).apply({}, None)[0]) == -6
 
 
@@ -283,7 +304,10 @@ def test_transparent_is_a_loop():
     assert sorted(params) == [f"layer_{i}/linear" for i in range(3)]
     assert sorted(state) == [f"layer_{i}" for i in range(3)]
     assert jax.tree.map(jnp.shape, (params, state)) == jax.tree.map(jnp.shape, g.init(KEY, x))
-    (out, new_state), (expected, expected_state) = f.apply(params, state, None, x), g.apply(params, state, None, x)
+    (out, new_state), (expected, expected_state) = (
+        f.apply(params, state, None, x),
+        g.apply(params, state, None, x),
+    )
     np.testing.assert_allclose(out, expected, rtol=1e-6)
     for name, values in expected_state.items():
         np.testing.assert_allclose(new_state[name]["seen"], values["seen"], rtol=1e-5)
@@ -316,10 +340,15 @@ def run(f, *args):
         (lambda: ps.layer_stack(3, transparent=True), "transparency_map"),
         (lambda: ps.layer_stack(3)(lambda *xs: xs), r"f\(\*args\)"),
         (
-            lambda: ps.layer_stack(3, with_per_layer_inputs=True)(lambda x, y: (x, y))(0, jnp.ones([4, 2])),
+            lambda: ps.layer_stack(3, with_per_layer_inputs=True)(lambda x, y: (x, y))(
+                0, jnp.ones([4, 2])
+            ),
             r"3 layers.*\[3, \.\.\.\].*\(4, 2\)",
         ),
-        (lambda: ps.layer_stack(3, with_per_layer_inputs=True)(lambda x, y: (x, y))(0, 1.0), r"has shape \(\)"),
+        (
+            lambda: ps.layer_stack(3, with_per_layer_inputs=True)(lambda x, y: (x, y))(0, 1.0),
+            r"has shape \(\)",
+        ),
     ],
 )
 def test_errors(call, words):
@@ -340,8 +369,13 @@ def test_maps_that_lose_layers():
 
     layer = lambda x: ps.Linear(3, name="layer")(x)
     x = normal(2, 3)
-    for mapping, words in ((Same(), "two layers the name 'layer_0'"), (Crowded(), "two modules for layer 0")):
-        f = ps.transform(lambda x, m=mapping: ps.layer_stack(2, transparent=True, transparency_map=m)(layer)(x))
+    for mapping, words in (
+        (Same(), "two layers the name 'layer_0'"),
+        (Crowded(), "two modules for layer 0"),
+    ):
+        f = ps.transform(
+            lambda x, m=mapping: ps.layer_stack(2, transparent=True, transparency_map=m)(layer)(x)
+        )
         with pytest.raises(ps.errors.LoopError, match=words):
             f.init(KEY, x)
 

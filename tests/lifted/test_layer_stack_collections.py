@@ -50,9 +50,14 @@ def test_stacked_and_layer_by_layer_load_each_other():
     f, g = ps.transform_with_state(stack), ps.transform_with_state(stacked)
     params, state = f.init(jax.random.key(0), X)
     as_stack = [ps.stack_layers(tree, "block_{}", "blocks/block") for tree in (params, state)]
-    assert jax.tree.map(jnp.shape, tuple(as_stack)) == jax.tree.map(jnp.shape, g.init(jax.random.key(0), X))
+    assert jax.tree.map(jnp.shape, tuple(as_stack)) == jax.tree.map(
+        jnp.shape, g.init(jax.random.key(0), X)
+    )
     out, new_state = g.apply(*as_stack, None, X)
-    close((out, ps.unstack_layers(new_state, "block_{}", "blocks/block")), f.apply(params, state, None, X))
+    close(
+        (out, ps.unstack_layers(new_state, "block_{}", "blocks/block")),
+        f.apply(params, state, None, X),
+    )
 
 
 @pytest.mark.parametrize("f", [stack, stacked])
@@ -61,12 +66,16 @@ def test_collections_are_kept(f):
     variables = g.init(jax.random.key(0), X)
     assert set(variables) == {"params", "batch_stats"}
     out, updated = g.apply(variables, None, X, mutable=["batch_stats"])
-    assert jax.tree.map(jnp.shape, updated["batch_stats"]) == jax.tree.map(jnp.shape, variables["batch_stats"])
+    assert jax.tree.map(jnp.shape, updated["batch_stats"]) == jax.tree.map(
+        jnp.shape, variables["batch_stats"]
+    )
     g.apply({**variables, **updated}, None, X, False)  # reads what cannot change
     with pytest.raises(ps.errors.ImmutableCollectionError, match="'batch_stats'"):
         g.apply(variables, None, X)
     specs = ps.specs(g)(jax.random.key(0), X)
-    assert jax.tree.structure(specs, is_leaf=lambda x: isinstance(x, ps.Spec)) == jax.tree.structure(variables)
+    assert jax.tree.structure(
+        specs, is_leaf=lambda x: isinstance(x, ps.Spec)
+    ) == jax.tree.structure(variables)
 
 
 def test_what_is_sown_is_stacked():
@@ -74,12 +83,16 @@ def test_what_is_sown_is_stacked():
     variables = f.init(jax.random.key(0), X)
     _, expected = f.apply(variables, None, X, mutable=True)
     g = ps.transform_with_collections(stacked)
-    as_stack = {name: ps.stack_layers(tree, "block_{}", "blocks/block") for name, tree in variables.items()}
+    as_stack = {
+        name: ps.stack_layers(tree, "block_{}", "blocks/block") for name, tree in variables.items()
+    }
     _, updated = jax.jit(lambda v: g.apply(v, None, X, mutable=True))(as_stack)
     for i in range(3):
         (one,) = expected["intermediates"][f"block_{i}"]["input"]
         close(updated["intermediates"]["blocks/block"]["input"][0][i], one)
-        close(updated["losses"]["blocks/block"]["norm"][i], expected["losses"][f"block_{i}"]["norm"])
+        close(
+            updated["losses"]["blocks/block"]["norm"][i], expected["losses"][f"block_{i}"]["norm"]
+        )
 
 
 def test_captured_outputs_are_those_of_layers():
@@ -97,5 +110,9 @@ def test_patterns(pattern):
 
 
 def test_everything_in_one_module():
-    with pytest.raises(ps.errors.LoopError, match="one module called 'block', but it makes 'linear'"):
-        ps.transform(lambda x: ps.layer_stack(3, layers="block_{}")(ps.Linear(3))(x)).init(jax.random.key(0), X)
+    with pytest.raises(
+        ps.errors.LoopError, match="one module called 'block', but it makes 'linear'"
+    ):
+        ps.transform(lambda x: ps.layer_stack(3, layers="block_{}")(ps.Linear(3))(x)).init(
+            jax.random.key(0), X
+        )

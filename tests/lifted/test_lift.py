@@ -21,7 +21,9 @@ def ensemble(lib, x):
 
 
 def batch_norm(lib, x):
-    inner = lib.transform_with_state(lambda x: lib.BatchNorm(True, True, 0.9)(lib.Linear(3)(x), is_training=True))
+    inner = lib.transform_with_state(
+        lambda x: lib.BatchNorm(True, True, 0.9)(lib.Linear(3)(x), is_training=True)
+    )
     variables, updater = lib.lift_with_state(inner.init, name="inner")
     out, state = inner.apply(*variables(lib.maybe_next_rng_key(), x), None, x)
     updater.update(state)
@@ -99,7 +101,9 @@ def test_same_bits_as_haiku(name):
 
 def names(run, x=X):
     params, state = jax.eval_shape(ps.transform_with_state(lambda x: run(ps, x)).init, KEY, x)
-    return {module: jax.tree.map(lambda leaf: leaf.shape, params[module]) for module in params}, sorted(state)
+    return {
+        module: jax.tree.map(lambda leaf: leaf.shape, params[module]) for module in params
+    }, sorted(state)
 
 
 def test_names_and_shapes():
@@ -119,7 +123,10 @@ def test_names_and_shapes():
 
 
 def test_members_of_an_ensemble_differ_and_are_the_model_by_itself():
-    f, member = ps.transform(lambda x: ensemble(ps, x)), ps.transform(lambda x: ps.nets.MLP([4, 3])(x))
+    f, member = (
+        ps.transform(lambda x: ensemble(ps, x)),
+        ps.transform(lambda x: ps.nets.MLP([4, 3])(x)),
+    )
     params = f.init(KEY, X)
     outs, _ = f.apply(params, None, X)
     own = {path.removeprefix("ensemble/"): p for path, p in params.items() if path != "linear"}
@@ -202,7 +209,11 @@ def made_outside(lib):
     [
         (taken, "LiftError", r"'linear' into the params.*allow_reuse=True"),
         (stateful, "NonEmptyStateError", r"ps\.lift_with_state"),
-        (forgotten, "LiftError", r"'inner' was not taken back.*updater\.update\(state\).*ignore_update"),
+        (
+            forgotten,
+            "LiftError",
+            r"'inner' was not taken back.*updater\.update\(state\).*ignore_update",
+        ),
         (used_twice, "LiftError", "'lifted' was used already"),
         (made_outside, "ModuleError", "linear"),
     ],
@@ -229,7 +240,9 @@ def test_an_updater_of_another_run():
         run(lambda: kept[0].update({}))
 
 
-@pytest.mark.parametrize("name", ["lift", "lift_with_state", "transparent_lift", "transparent_lift_with_state"])
+@pytest.mark.parametrize(
+    "name", ["lift", "lift_with_state", "transparent_lift", "transparent_lift_with_state"]
+)
 def test_outside_a_transform(name):
     with pytest.raises(ps.errors.FrameError, match=f"ps.{name}"):
         getattr(ps, name)(LINEAR.init)

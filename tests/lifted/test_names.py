@@ -83,18 +83,31 @@ def test_branches_have_modules_of_their_own():
         inner = [
             lambda x: ps.Linear(2)(x),
             lambda x: ps.nets.MLP([3, 2])(x),
-            lambda x: ps.Linear(2, name="linear_7")(x) + ps.get_parameter("own", [2], init=jnp.ones),
+            lambda x: (
+                ps.Linear(2, name="linear_7")(x) + ps.get_parameter("own", [2], init=jnp.ones)
+            ),
             lambda x: x,
         ]
         return ps.switch(i, inner, x), ps.Linear(2)(x)
 
     pair = ps.transform(f)
     params = pair.init(jax.random.key(0), 3, X)
-    assert sorted(params) == ["linear", "linear_7", "linear_8", "mlp/~/linear_0", "mlp/~/linear_1", "~"]
+    assert sorted(params) == [
+        "linear",
+        "linear_7",
+        "linear_8",
+        "mlp/~/linear_0",
+        "mlp/~/linear_1",
+        "~",
+    ]
     for i in range(4):
         out, _ = jax.jit(pair.apply)(params, None, i, X)
         grads = jax.grad(lambda p, i=i: pair.apply(p, None, i, X)[0].sum())(params)
-        touched = {module for module, bundle in grads.items() if any(np.abs(g).sum() > 0 for g in bundle.values())}
+        touched = {
+            module
+            for module, bundle in grads.items()
+            if any(np.abs(g).sum() > 0 for g in bundle.values())
+        }
         expected = [{"linear"}, {"mlp/~/linear_0", "mlp/~/linear_1"}, {"linear_7", "~"}, set()][i]
         assert touched == expected
     assert not np.array_equal(params["linear"]["w"], params["linear_7"]["w"])

@@ -12,7 +12,9 @@ from tests.layers.haiku_bits import normal
 
 KEY = jax.random.key(3)
 X = normal(4, 3)
-INLINE = jax.Inline.JAX_EARLY if hasattr(jax, "Inline") else True  # from JAX 0.11 on True means when lowering
+INLINE = (
+    jax.Inline.JAX_EARLY if hasattr(jax, "Inline") else True
+)  # from JAX 0.11 on True means when lowering
 
 
 def equations(jaxpr, name):
@@ -20,8 +22,12 @@ def equations(jaxpr, name):
     found = []
     for eqn in jaxpr.eqns:
         found += [eqn] if eqn.primitive.name == name else []
-        for inner in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
-            found += equations(getattr(inner, "jaxpr", inner), name) if hasattr(inner, "eqns") else []
+        for inner in jax.tree.leaves(
+            list(eqn.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
+        ):
+            found += (
+                equations(getattr(inner, "jaxpr", inner), name) if hasattr(inner, "eqns") else []
+            )
     return found
 
 
@@ -52,8 +58,12 @@ def test_split_transpose(monkeypatch):
     """JAX takes it, and has nothing to show for it any more."""
     seen = []
     scan = jax.lax.scan
-    monkeypatch.setattr(jax.lax, "scan", lambda *args, **options: seen.append(options) or scan(*args, **options))
-    f = ps.transform(lambda xs: ps.scan(lambda c, x: (c + x, c), jnp.zeros([3]), xs, _split_transpose=True))
+    monkeypatch.setattr(
+        jax.lax, "scan", lambda *args, **options: seen.append(options) or scan(*args, **options)
+    )
+    f = ps.transform(
+        lambda xs: ps.scan(lambda c, x: (c + x, c), jnp.zeros([3]), xs, _split_transpose=True)
+    )
     np.testing.assert_allclose(f.apply({}, None, X)[0], X.sum(0), rtol=1e-5)
     assert seen == [{"_split_transpose": True}]
 
@@ -94,14 +104,18 @@ def test_grad():
     def f(x):
         layer = ps.Linear(3)
         loss = lambda n, x: (n * layer(x)).sum()
-        return ps.grad(loss, argnums=(0, 1), allow_int=True)(2, x), ps.value_and_grad(loss, 1)(2, x)[1]
+        return ps.grad(loss, argnums=(0, 1), allow_int=True)(2, x), ps.value_and_grad(loss, 1)(
+            2, x
+        )[1]
 
     g = ps.transform(f)
     params = g.init(KEY, X)
     (by_int, by_x), again = g.apply(params, None, X)
     assert by_int.dtype == jax.dtypes.float0
     np.testing.assert_array_equal(by_x, again)
-    np.testing.assert_allclose(by_x, np.broadcast_to(2 * params["linear"]["w"].sum(1), [4, 3]), rtol=1e-5)
+    np.testing.assert_allclose(
+        by_x, np.broadcast_to(2 * params["linear"]["w"].sum(1), [4, 3]), rtol=1e-5
+    )
 
 
 def test_conditionals_with_an_operand_by_name():
@@ -141,7 +155,11 @@ def test_vmap_of_axis_size_with_nothing_mapped(split_rng, in_axes):
     def f(x):
         def row(x):
             x = jax.tree.leaves(x)[0]
-            return ps.get_parameter("b", [3], init=jnp.ones) + x + jax.random.uniform(ps.next_rng_key())
+            return (
+                ps.get_parameter("b", [3], init=jnp.ones)
+                + x
+                + jax.random.uniform(ps.next_rng_key())
+            )
 
         split = split_rng and not ps.running_init()
         x = {"a": x} if isinstance(in_axes, tuple) and isinstance(in_axes[0], dict) else x
@@ -156,7 +174,11 @@ def test_vmap_of_axis_size_with_nothing_mapped(split_rng, in_axes):
 
 
 def test_vmap_of_axis_size_without_arguments():
-    f = ps.transform(lambda: ps.vmap(lambda: jax.random.uniform(ps.next_rng_key()), axis_size=5, split_rng=True)())
+    f = ps.transform(
+        lambda: ps.vmap(
+            lambda: jax.random.uniform(ps.next_rng_key()), axis_size=5, split_rng=True
+        )()
+    )
     assert len(set(f.apply({}, KEY).tolist())) == 5
 
 
@@ -234,9 +256,18 @@ def test_haiku_cannot_take_int_seeds_there():
 
 def test_parameters_of_jax_are_those_of_ours():
     """What is given by position stays in its place."""
-    for ours, theirs in ((ps.scan, jax.lax.scan), (ps.vmap, jax.vmap), (ps.grad, jax.grad), (ps.cond, jax.lax.cond)):
+    for ours, theirs in (
+        (ps.scan, jax.lax.scan),
+        (ps.vmap, jax.vmap),
+        (ps.grad, jax.grad),
+        (ps.cond, jax.lax.cond),
+    ):
         positional = [
-            [p.name for p in inspect.signature(f).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+            [
+                p.name
+                for p in inspect.signature(f).parameters.values()
+                if p.kind is p.POSITIONAL_OR_KEYWORD
+            ]
             for f in (ours, theirs)
         ]
         common = min(map(len, positional))
@@ -248,7 +279,9 @@ def test_parameters_of_jax_are_those_of_ours():
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_switch_with_an_operand_by_name(index):
-    f = ps.transform(lambda x: ps.switch(index, [lambda x: ps.Linear(3)(x), lambda x: -x], operand=x))
+    f = ps.transform(
+        lambda x: ps.switch(index, [lambda x: ps.Linear(3)(x), lambda x: -x], operand=x)
+    )
     x = jnp.ones([4, 3])
     params = f.init(jax.random.key(0), x)
     expected = [x @ params["linear"]["w"] + params["linear"]["b"], -x][index]

@@ -59,13 +59,21 @@ def custom(pure, variables):
 
 def sharded(pure, variables, x):
     mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
-    f = jax.shard_map(lambda v, x: pure(v, None, x)[0], mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data"))
+    f = jax.shard_map(
+        lambda v, x: pure(v, None, x)[0], mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data")
+    )
     return f(variables, x)
 
 
 USES = {
-    "jacrev": (lambda pure, v, x: jax.jacrev(lambda x: pure(v, None, x)[0])(x[0]), lambda g, x: jax.jacrev(g)(x[0])),
-    "jacfwd": (lambda pure, v, x: jax.jacfwd(lambda x: pure(v, None, x)[0])(x[0]), lambda g, x: jax.jacfwd(g)(x[0])),
+    "jacrev": (
+        lambda pure, v, x: jax.jacrev(lambda x: pure(v, None, x)[0])(x[0]),
+        lambda g, x: jax.jacrev(g)(x[0]),
+    ),
+    "jacfwd": (
+        lambda pure, v, x: jax.jacfwd(lambda x: pure(v, None, x)[0])(x[0]),
+        lambda g, x: jax.jacfwd(g)(x[0]),
+    ),
     "hessian": (
         lambda pure, v, x: jax.hessian(lambda x: pure(v, None, x)[0].sum())(x[0]),
         lambda g, x: jax.hessian(lambda x: g(x).sum())(x[0]),
@@ -73,7 +81,10 @@ USES = {
     "vmap": (lambda pure, v, x: jax.vmap(lambda x: pure(v, None, x)[0])(x), lambda g, x: g(x)),
     "jit": (lambda pure, v, x: jax.jit(pure)(v, None, x)[0], lambda g, x: g(x)),
     "checkpoint": (lambda pure, v, x: jax.checkpoint(pure)(v, None, x)[0], lambda g, x: g(x)),
-    "odeint": (lambda pure, v, x: odeint(lambda y: pure(v, None, y)[0], x), lambda g, x: odeint(g, x)),
+    "odeint": (
+        lambda pure, v, x: odeint(lambda y: pure(v, None, y)[0], x),
+        lambda g, x: odeint(g, x),
+    ),
     "linearize": (
         lambda pure, v, x: jax.linearize(lambda x: pure(v, None, x)[0], x)[1](x),
         lambda g, x: jax.jvp(g, (x,), (x,))[1],
@@ -131,7 +142,9 @@ def test_state_and_keys_go_through():
 
         if ps.running_init():
             ps.get_state("n", [], init=jnp.zeros)
-        variables, outs = jax.lax.scan(body, ps.get_variables(), (ps.next_rng_keys(3), jnp.zeros([3])))
+        variables, outs = jax.lax.scan(
+            body, ps.get_variables(), (ps.next_rng_keys(3), jnp.zeros([3]))
+        )
         ps.set_variables(variables)
         return outs
 

@@ -87,7 +87,10 @@ EXPLICIT = (
     .replace("AxisType.Auto", "AxisType.Explicit")
     .replace("(1), x)", "(1), np.array(x))", 1)
     .replace("whole.apply(params, first, None, x)", "whole.apply(params, first, None, np.array(x))")
-    .replace("# Synchronised", "x = jax.device_put(x, jax.sharding.NamedSharding(mesh, P('data')))\n# Synchronised")
+    .replace(
+        "# Synchronised",
+        "x = jax.device_put(x, jax.sharding.NamedSharding(mesh, P('data')))\n# Synchronised",
+    )
     .partition("loss = ")[0]
     + "print('all is well')"
 )
@@ -97,7 +100,11 @@ EXPLICIT = (
 def test_on_four_devices(program):
     ran = subprocess.run(
         [sys.executable, "-c", program],
-        env={"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu", "PATH": "/usr/bin:/bin"},
+        env={
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+            "JAX_PLATFORMS": "cpu",
+            "PATH": "/usr/bin:/bin",
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -196,30 +196,60 @@ def misspelt_collection() -> Any:
 
 VARIABLES: dict[str, Callable[[], Any]] = {
     "parameter missing, no params": lambda: MLP.apply({}, None, X),
-    "parameter missing, a module near": lambda: MLP.apply({"mlp/~/linear0": {"w": zeros(3, 4)}}, None, X),
-    "parameter missing, one near": lambda: LINEAR.apply({"linear": {"W": zeros(3, 4), "b": zeros(4)}}, None, X),
-    "parameter missing, `params` and `~` swapped": lambda: MLP.apply({"mlp/linear_0": {"w": zeros(3, 4)}}, None, X),
+    "parameter missing, a module near": lambda: MLP.apply(
+        {"mlp/~/linear0": {"w": zeros(3, 4)}}, None, X
+    ),
+    "parameter missing, one near": lambda: LINEAR.apply(
+        {"linear": {"W": zeros(3, 4), "b": zeros(4)}}, None, X
+    ),
+    "parameter missing, `params` and `~` swapped": lambda: MLP.apply(
+        {"mlp/linear_0": {"w": zeros(3, 4)}}, None, X
+    ),
     "parameter of another shape": lambda: LINEAR.apply(linear_params(w=zeros(5, 4)), None, X),
-    "parameter that is no array, from its initializer": lambda: init(lambda: weight(init=lambda shape, dtype: 3.0)),
-    "parameter that is no array, None": lambda: init(lambda: weight(init=lambda shape, dtype: None)),
+    "parameter that is no array, from its initializer": lambda: init(
+        lambda: weight(init=lambda shape, dtype: 3.0)
+    ),
+    "parameter that is no array, None": lambda: init(
+        lambda: weight(init=lambda shape, dtype: None)
+    ),
     "parameter without initializer": lambda: init(weight),
     "parameter called by a number": lambda: init(lambda: ps.get_parameter(3, [], init=jnp.zeros)),
-    "parameter of one number as shape": lambda: init(lambda: ps.get_parameter("w", 3, init=jnp.zeros)),
-    "parameter of a word as shape": lambda: init(lambda: ps.get_parameter("w", "34", init=jnp.zeros)),
-    "parameter of a shape of words": lambda: init(lambda: ps.get_parameter("w", [3, "4"], init=jnp.zeros)),
-    "parameter of a size below 0": lambda: init(lambda: ps.get_parameter("w", [3, -4], init=jnp.zeros)),
-    "parameter of a dtype that is none": lambda: init(lambda: ps.get_parameter("w", [3], "float33", jnp.zeros)),
-    "parameter with a number as initializer": lambda: init(lambda: ps.get_parameter("w", [3], init=0.0)),
+    "parameter of one number as shape": lambda: init(
+        lambda: ps.get_parameter("w", 3, init=jnp.zeros)
+    ),
+    "parameter of a word as shape": lambda: init(
+        lambda: ps.get_parameter("w", "34", init=jnp.zeros)
+    ),
+    "parameter of a shape of words": lambda: init(
+        lambda: ps.get_parameter("w", [3, "4"], init=jnp.zeros)
+    ),
+    "parameter of a size below 0": lambda: init(
+        lambda: ps.get_parameter("w", [3, -4], init=jnp.zeros)
+    ),
+    "parameter of a dtype that is none": lambda: init(
+        lambda: ps.get_parameter("w", [3], "float33", jnp.zeros)
+    ),
+    "parameter with a number as initializer": lambda: init(
+        lambda: ps.get_parameter("w", [3], init=0.0)
+    ),
     "parameter in a module that is no dict": lambda: LINEAR.apply({"linear": zeros(3, 4)}, None, X),
-    "parameter too large": lambda: init(lambda: ps.get_parameter("w", [2**40, 2**40], init=jnp.zeros)),
+    "parameter too large": lambda: init(
+        lambda: ps.get_parameter("w", [2**40, 2**40], init=jnp.zeros)
+    ),
     "parameter of two dtypes": lambda: init(two_dtypes),
     "parameter trainable and not": lambda: ps.specs(trainable_twice)(None),
     "parameter with two lists of axes": lambda: ps.specs(axes_twice)(None),
-    "parameter with too many axes": lambda: ps.specs(lambda: weight(init=jnp.zeros, axes=["in"]))(None),
-    "parameter shared and given": lambda: ps.transform(used_and_shared).apply({"~": {"w": zeros()}}, None),
+    "parameter with too many axes": lambda: ps.specs(lambda: weight(init=jnp.zeros, axes=["in"]))(
+        None
+    ),
+    "parameter shared and given": lambda: ps.transform(used_and_shared).apply(
+        {"~": {"w": zeros()}}, None
+    ),
     "share of no array": lambda: ps.share("embeddings"),
     "state without initializer": lambda: init(lambda: ps.get_state("n")),
-    "state without initializer, others there": lambda: init(lambda: (ps.set_state("m", X), ps.get_state("n"))),
+    "state without initializer, others there": lambda: init(
+        lambda: (ps.set_state("m", X), ps.get_state("n"))
+    ),
     "state without shape": lambda: init(lambda: ps.get_state("n", init=jnp.zeros)),
     "state without dtype": lambda: init(lambda: ps.get_state("n", [], None, jnp.zeros)),
     "state too large": lambda: init(lambda: ps.get_state("n", [2**63], init=jnp.zeros)),
@@ -229,7 +259,9 @@ VARIABLES: dict[str, Callable[[], Any]] = {
     "state that is no array": lambda: init(lambda: ps.set_state("n", "three")),
     "state that JAX does not know": lambda: init(lambda: ps.set_state("n", np.array(["three"]))),
     "state with a module in it": lambda: init(lambda: ps.set_state("net", [Net()])),
-    "state made that is no array": lambda: init(lambda: ps.get_state("n", [], init=lambda shape, dtype: "three")),
+    "state made that is no array": lambda: init(
+        lambda: ps.get_state("n", [], init=lambda shape, dtype: "three")
+    ),
     "state under transform": lambda: ps.transform(lambda: ps.set_state("n", X)).init(None),
     "state that is no dict": lambda: COUNTER.apply({}, X, None),
     "variable in two collections": lambda: init(two_collections),
@@ -239,9 +271,15 @@ VARIABLES: dict[str, Callable[[], Any]] = {
     "variable missing in params": lambda: init(lambda: ps.get_variable("params", "n")),
     "variable missing, and may not be made": lambda: COUNTS.apply(MISSING_COUNTS, None),
     "collection that may not change": lambda: COUNTS.apply(GIVEN_COUNTS, None),
-    "collection that may not change, one near": lambda: COUNTS.apply(GIVEN_COUNTS, None, mutable=["count"]),
-    "collection that may not change, AllBut": lambda: COUNTS.apply(GIVEN_COUNTS, None, mutable=ps.AllBut("counts")),
-    "params that do not change": lambda: ps.transform(set_weight).apply({"~": {"w": zeros()}}, None),
+    "collection that may not change, one near": lambda: COUNTS.apply(
+        GIVEN_COUNTS, None, mutable=["count"]
+    ),
+    "collection that may not change, AllBut": lambda: COUNTS.apply(
+        GIVEN_COUNTS, None, mutable=ps.AllBut("counts")
+    ),
+    "params that do not change": lambda: ps.transform(set_weight).apply(
+        {"~": {"w": zeros()}}, None
+    ),
     "set_parameter of another shape": lambda: set_given_weight(zeros(3)),
     "DO_NOT_STORE has no shape": lambda: ps.DO_NOT_STORE.shape,
     "DO_NOT_STORE has no dtype": lambda: ps.DO_NOT_STORE.dtype,
@@ -263,11 +301,15 @@ KEYS: dict[str, Callable[[], Any]] = {
     "key for init that is none": lambda: LINEAR.init(X, X),
     "key for apply that is params": lambda: LINEAR.apply(linear_params(), linear_params(), X),
     "no keys in a dict": lambda: LINEAR.init({}, X),
-    "stream without key": lambda: ps.transform(lambda: ps.next_rng_key("dropout")).apply({}, {"noise": key()}),
+    "stream without key": lambda: ps.transform(lambda: ps.next_rng_key("dropout")).apply(
+        {}, {"noise": key()}
+    ),
     "no keys to return": lambda: init(lambda: ps.next_rng_keys(0)),
     "less than no keys": lambda: init(lambda: ps.reserve_rng_keys(-1)),
     "rng_mode unknown": lambda: ps.transform(weight, rng_mode="random").init(key()),
-    "one key for all rows": lambda: run(lambda: jax.vmap(lambda x: jax.random.normal(ps.next_rng_key()))(X)),
+    "one key for all rows": lambda: run(
+        lambda: jax.vmap(lambda x: jax.random.normal(ps.next_rng_key()))(X)
+    ),
 }
 
 # --- what the transforms and their functions are given ---
@@ -297,7 +339,9 @@ def renamed(params: Any) -> Any:
 
 def drifting() -> Any:
     f = ps.transform_with_state(
-        lambda: ps.set_state("n", jnp.zeros([len(np.shape(ps.get_state("n", [], init=jnp.zeros))) + 1]))
+        lambda: ps.set_state(
+            "n", jnp.zeros([len(np.shape(ps.get_state("n", [], init=jnp.zeros))) + 1])
+        )
     )
     return ps.check(f)({}, {"~": {"n": zeros()}}, None)
 
@@ -364,11 +408,14 @@ def draw_in_vmap(x: Any) -> Any:
 JAX: dict[str, Callable[[], Any]] = {
     "state set in jax.vmap": lambda: init(leak, X),
     "parameter made in jax.jit": lambda: init(lambda x: jax.jit(lambda y: ps.Linear(2)(y))(x), X),
-    "key drawn in jax.lax.scan": lambda: init(lambda x: jax.lax.scan(lambda c, y: (c, ps.next_rng_key()), 0, x), X),
+    "key drawn in jax.lax.scan": lambda: init(
+        lambda x: jax.lax.scan(lambda c, y: (c, ps.next_rng_key()), 0, x), X
+    ),
     "state set in jax.vmap, as a warning": in_context(leak, leaks="warn"),
     "one key for all rows, as an error": in_context(draw_in_vmap, shared_keys="error"),
     "parameter read in jax.jit, strictly": lambda: in_context(
-        lambda x: (ps.Linear(2)(x), jax.jit(lambda y: ps.get_state("n", [], init=jnp.zeros))(x)), check_jax_usage=True
+        lambda x: (ps.Linear(2)(x), jax.jit(lambda y: ps.get_state("n", [], init=jnp.zeros))(x)),
+        check_jax_usage=True,
     )(),
 }
 

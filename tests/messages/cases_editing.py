@@ -11,7 +11,10 @@ from tests.messages.helpers import X, init, zeros
 
 surgery, dicts = ps.surgery, ps.data_structures
 
-PARAMS = {"mlp/~/linear_0": {"w": zeros(3, 4), "b": zeros(4)}, "mlp/~/linear_1": {"w": zeros(4, 2), "b": zeros(2)}}
+PARAMS = {
+    "mlp/~/linear_0": {"w": zeros(3, 4), "b": zeros(4)},
+    "mlp/~/linear_1": {"w": zeros(4, 2), "b": zeros(2)},
+}
 OTHER = {"mlp/~/linear_0": {"w": zeros(3, 4)}}
 LAYERS = {"block_0/linear": {"w": zeros(2, 2)}, "block_1/linear": {"w": zeros(2, 2)}}
 IN_COLLECTIONS = {"params": {"linear": {"w": zeros(2)}}, "ema": {"linear": {"w": zeros(2)}}}
@@ -44,9 +47,13 @@ NARROW = jax.tree.map(lambda leaf: leaf[..., :1], PARAMS)
 BUNDLES: dict[str, Callable[[], Any]] = {
     "structure of an array": lambda: list(dicts.traverse(X)),
     "structure one level short": lambda: list(dicts.traverse({"linear": X})),
-    "partition_n, no such part": lambda: dicts.partition_n(lambda module, name, value: 2, PARAMS, 2),
+    "partition_n, no such part": lambda: dicts.partition_n(
+        lambda module, name, value: 2, PARAMS, 2
+    ),
     "partition_n, no parts": lambda: dicts.partition_n(lambda module, name, value: 0, PARAMS, 0),
-    "merge, twice": lambda: dicts.merge(PARAMS, {"mlp/~/linear_0": {"w": zeros(5)}}, check_duplicates=True),
+    "merge, twice": lambda: dicts.merge(
+        PARAMS, {"mlp/~/linear_0": {"w": zeros(5)}}, check_duplicates=True
+    ),
     "pop, no such name": lambda: dicts.pop(IN_COLLECTIONS, "param"),
     "pop, nothing": lambda: dicts.pop({}, "params"),
     "to_haiku_dict of an array": lambda: dicts.to_haiku_dict(X),
@@ -68,7 +75,9 @@ PATHS: dict[str, Callable[[], Any]] = {
     "insert, an empty dict": lambda: surgery.insert({"params": {}}, "params/linear/w", zeros(1)),
     "delete, nothing there": lambda: surgery.delete(PARAMS, "mlp/~/linear_2"),
     "rename, module taken": lambda: surgery.rename(PARAMS, "mlp/~/linear_0", "mlp/~/linear_1"),
-    "rename, variable taken": lambda: surgery.rename(PARAMS, "mlp/~/linear_0/w", "mlp/~/linear_0/b"),
+    "rename, variable taken": lambda: surgery.rename(
+        PARAMS, "mlp/~/linear_0/w", "mlp/~/linear_0/b"
+    ),
     "rename, variable to a module": lambda: surgery.rename(PARAMS, "mlp/~/linear_0/w", "w"),
     "transplant, nothing copied": lambda: surgery.transplant({"encoder": {"w": X}}, PARAMS),
     "transplant, two to one place": lambda: surgery.transplant(
@@ -77,8 +86,12 @@ PATHS: dict[str, Callable[[], Any]] = {
     "transplant, shapes differ": lambda: surgery.transplant(
         {"mlp/~/linear_0": {"w": zeros(5, 4), "b": zeros(4)}}, PARAMS
     ),
-    "transplant, mapping from nothing": lambda: surgery.transplant(PARAMS, PARAMS, mapping={"mlp/linear_0": "mlp"}),
-    "transplant, mapping to nothing": lambda: surgery.transplant(PARAMS, PARAMS, mapping={"mlp": "mpl"}),
+    "transplant, mapping from nothing": lambda: surgery.transplant(
+        PARAMS, PARAMS, mapping={"mlp/linear_0": "mlp"}
+    ),
+    "transplant, mapping to nothing": lambda: surgery.transplant(
+        PARAMS, PARAMS, mapping={"mlp": "mpl"}
+    ),
 }
 
 PREDICATES: dict[str, Callable[[], Any]] = {
@@ -110,11 +123,15 @@ STACKS: dict[str, Callable[[], Any]] = {
     ),
     "stack_layers, nothing": lambda: ps.stack_layers(LAYERS, "layer_{}"),
     "stack_layers, two places": lambda: ps.stack_layers(LAYERS, "block_{}/linear_{}"),
-    "stack_layers, name taken": lambda: ps.stack_layers({**LAYERS, "block/linear": {"w": X}}, "block_{}", "block"),
+    "stack_layers, name taken": lambda: ps.stack_layers(
+        {**LAYERS, "block/linear": {"w": X}}, "block_{}", "block"
+    ),
     "unstack_layers, lengths differ": lambda: ps.unstack_layers(
         {"block/a": {"w": zeros(2), "b": zeros(3)}}, "block_{}", "block"
     ),
-    "unstack_layers, no stack": lambda: ps.unstack_layers({"block/a": {"w": zeros()}}, "block_{}", "block"),
+    "unstack_layers, no stack": lambda: ps.unstack_layers(
+        {"block/a": {"w": zeros()}}, "block_{}", "block"
+    ),
     "unstack_layers, nothing": lambda: ps.unstack_layers(LAYERS, "layer_{}", "layer"),
 }
 
@@ -123,7 +140,9 @@ TRAINABLE: dict[str, Callable[[], Any]] = {
     "partition_trainable, another function": lambda: ps.partition_trainable(OTHER, specs()),
     "trainable_only, grads differ": lambda: ADAM.update(OTHER, ADAM.init(PARAMS), PARAMS),
     "trainable_only, mask differs": lambda: ADAM.init(OTHER),
-    "trainable_only, mask of numbers": lambda: ps.trainable_only(optax.adam(0.1), everywhere(1)).init(PARAMS),
+    "trainable_only, mask of numbers": lambda: ps.trainable_only(
+        optax.adam(0.1), everywhere(1)
+    ).init(PARAMS),
     "trainable_only, no gradient": lambda: ADAM.update(everywhere(None), ADAM.init(PARAMS), PARAMS),
     "trainable_only, params are needed": lambda: MORE.update(PARAMS, ADAM.init(PARAMS)),
     "trainable_only, another optimizer": lambda: ADAM.update(PARAMS, MOMENTUM.init(PARAMS), PARAMS),

@@ -42,11 +42,15 @@ SIMPLE: dict[str, Callable[[], Any]] = {
     "Einsum without a weight": make(ps.Einsum, "bd->bd", [3, 4]),
     "Einsum with a shape that does not fit": make(ps.Einsum, "bd,dk->bk", [3]),
     "Einsum of another input": call(lambda: ps.Einsum("bd,dk->bk", [5, 4], w_init=jnp.zeros), X),
-    "Einsum with a bias that does not fit": call(lambda: ps.Einsum("bd,dk->bk", [3, 4], [5], w_init=jnp.zeros), X),
+    "Einsum with a bias that does not fit": call(
+        lambda: ps.Einsum("bd,dk->bk", [3, 4], [5], w_init=jnp.zeros), X
+    ),
     "Embed without sizes": make(ps.Embed),
     "Embed with two sizes": lambda: init(lambda: ps.Embed(4, 3, embedding_matrix=zeros(5, 3))),
     "Embed of floats": call(lambda: ps.Embed(4, 3, w_init=jnp.zeros), X),
-    "Embed, no such style": call(lambda: ps.Embed(4, 3, w_init=jnp.zeros), zeros(2, dtype=int), lookup_style="hash"),
+    "Embed, no such style": call(
+        lambda: ps.Embed(4, 3, w_init=jnp.zeros), zeros(2, dtype=int), lookup_style="hash"
+    ),
     "Embed, attend": lambda: init(lambda: ps.Embed(4, 3, w_init=jnp.zeros).attend(zeros(2, 5))),
     "Sequential of two arguments": make(ps.Sequential, 3),
     "to_module called with an input": lambda: init(lambda: ps.to_module(jnp.tanh)(X)),
@@ -55,20 +59,24 @@ SIMPLE: dict[str, Callable[[], Any]] = {
     "lora, rank": lambda: init(lambda: ps.lora(0).__enter__()),
     "lora, twice": lambda: init(twice_adapted),
     "merge_lora, halves": lambda: ps.merge_lora({"linear": {"lora_a": X, "lora_b": X}}),
-    "Deferred before it is made": lambda: init(lambda: ps.Deferred(lambda: ps.Linear(2)).output_size),
+    "Deferred before it is made": lambda: init(
+        lambda: ps.Deferred(lambda: ps.Linear(2)).output_size
+    ),
     "BatchApply without axes": lambda: ps.BatchApply(jnp.tanh)(zeros(3)),
     "BatchApply in two orders": lambda: ps.BatchApply(jnp.add)(zeros(2, 3, 4), zeros(3, 2, 4)),
     "expand_apply, axis": lambda: ps.expand_apply(jnp.tanh, axis=1),
     "dropout, rate": lambda: ps.dropout(key(), 1.0, X),
     "dropout, axis": lambda: ps.dropout(key(), 0.5, X, broadcast_dims=[2]),
     "Dropout, rate": make(ps.Dropout, -0.5),
-    "Dropout, is_training is traced": lambda: jax.jit(ps.transform(lambda t: ps.Dropout(0.5)(X, t)).apply)(
-        {}, key(), True
-    ),
+    "Dropout, is_training is traced": lambda: jax.jit(
+        ps.transform(lambda t: ps.Dropout(0.5)(X, t)).apply
+    )({}, key(), True),
     "initializer of integers": lambda: init(lambda: ps.Linear(2)(zeros(2, 3, dtype=int))),
     "VarianceScaling, scale": lambda: ps.initializers.VarianceScaling(-1.0),
     "VarianceScaling, mode": lambda: ps.initializers.VarianceScaling(1.0, "fan"),
-    "VarianceScaling, distribution": lambda: ps.initializers.VarianceScaling(1.0, "fan_in", "laplace"),
+    "VarianceScaling, distribution": lambda: ps.initializers.VarianceScaling(
+        1.0, "fan_in", "laplace"
+    ),
     "Orthogonal of one axis": lambda: ps.initializers.Orthogonal()([3], jnp.float32),
     "Identity of one axis": lambda: ps.initializers.Identity()([3], jnp.float32),
 }
@@ -83,13 +91,19 @@ CONVOLUTIONS: dict[str, Callable[[], Any]] = {
     "Conv2D, data format": make(ps.Conv2D, 4, 3, data_format="HW"),
     "Conv2D, stride": make(ps.Conv2D, 4, 3, stride=(1, 0)),
     "Conv2D, kernel of another rank": make(ps.Conv2D, 4, (3, 3, 3)),
-    "Conv2D, groups of input channels": call(lambda: ps.Conv2D(4, 3, feature_group_count=2), IMAGES),
-    "Conv2D, groups of output channels": call(lambda: ps.Conv2D(4, 3, feature_group_count=3), IMAGES),
+    "Conv2D, groups of input channels": call(
+        lambda: ps.Conv2D(4, 3, feature_group_count=2), IMAGES
+    ),
+    "Conv2D, groups of output channels": call(
+        lambda: ps.Conv2D(4, 3, feature_group_count=3), IMAGES
+    ),
     "Conv2D, no groups": make(ps.Conv2D, 4, 3, feature_group_count=0),
     "ConvNDTranspose of no axes": make(ps.ConvNDTranspose, 0, 4, 3),
     "Conv2DTranspose, padding": make(ps.Conv2DTranspose, 4, 3, padding="FULL"),
     "Conv2DTranspose, a function of ps.pad": make(ps.Conv2DTranspose, 4, 3, padding=ps.pad.causal),
-    "Conv2DTranspose, pairs and an output shape": make(ps.Conv2DTranspose, 4, 3, padding=(1, 1), output_shape=8),
+    "Conv2DTranspose, pairs and an output shape": make(
+        ps.Conv2DTranspose, 4, 3, padding=(1, 1), output_shape=8
+    ),
     "Conv2DTranspose, another output shape": call(
         lambda: ps.Conv2DTranspose(4, 3, output_shape=5, stride=2, w_init=jnp.zeros), IMAGES
     ),
@@ -141,21 +155,33 @@ def ema(*args: Any, **kwargs: Any) -> Any:
 
 
 NORMS: dict[str, Callable[[], Any]] = {
-    "BatchNorm, scale_init without a scale": make(ps.BatchNorm, False, True, 0.9, scale_init=jnp.ones),
-    "BatchNorm, offset_init without an offset": make(ps.BatchNorm, True, False, 0.9, offset_init=jnp.ones),
-    "BatchNorm, groups without an axis": make(ps.BatchNorm, True, True, 0.9, cross_replica_axis_index_groups=[[0]]),
+    "BatchNorm, scale_init without a scale": make(
+        ps.BatchNorm, False, True, 0.9, scale_init=jnp.ones
+    ),
+    "BatchNorm, offset_init without an offset": make(
+        ps.BatchNorm, True, False, 0.9, offset_init=jnp.ones
+    ),
+    "BatchNorm, groups without an axis": make(
+        ps.BatchNorm, True, True, 0.9, cross_replica_axis_index_groups=[[0]]
+    ),
     "BatchNorm, axis is one int": make(ps.BatchNorm, True, True, 0.9, axis=0),
     "BatchNorm, two scales": call(lambda: ps.BatchNorm(True, True, 0.9), X, True, scale=X),
     "BatchNorm, two offsets": call(lambda: ps.BatchNorm(True, True, 0.9), X, True, offset=X),
     "BatchNorm before it ran": lambda: run(lambda: ps.BatchNorm(True, True, 0.9)(X, False)),
-    "BatchNorm, no such axis": lambda: run(lambda: ps.BatchNorm(True, True, 0.9, cross_replica_axis="data")(X, True)),
+    "BatchNorm, no such axis": lambda: run(
+        lambda: ps.BatchNorm(True, True, 0.9, cross_replica_axis="data")(X, True)
+    ),
     "BatchNorm in jax.shard_map": unsynced("error"),
     "BatchNorm in jax.shard_map, as a warning": unsynced("warn"),
     "LayerNorm, axis": make(ps.LayerNorm, "last", True, True),
     "LayerNorm, axis that is not there": call(lambda: ps.LayerNorm(2, True, True), X),
-    "LayerNorm, scale_init without a scale": make(ps.LayerNorm, -1, False, True, scale_init=jnp.ones),
+    "LayerNorm, scale_init without a scale": make(
+        ps.LayerNorm, -1, False, True, scale_init=jnp.ones
+    ),
     "LayerNorm, two offsets": call(lambda: ps.LayerNorm(-1, True, True), X, offset=X),
-    "RMSNorm, scale_init without a scale": make(ps.RMSNorm, -1, scale_init=jnp.ones, create_scale=False),
+    "RMSNorm, scale_init without a scale": make(
+        ps.RMSNorm, -1, scale_init=jnp.ones, create_scale=False
+    ),
     "GroupNorm, axis from the back": call(lambda: ps.GroupNorm(1, axis=(-2,)), IMAGES),
     "GroupNorm, other axes": lambda: init(group_norm_twice),
     "GroupNorm, groups": call(lambda: ps.GroupNorm(2), IMAGES),
@@ -191,7 +217,9 @@ Q = zeros(2, 5, 3)
 ATTENTION: dict[str, Callable[[], Any]] = {
     "MultiHeadAttention, w_init_scale": make(ps.MultiHeadAttention, 2, 4, 1.0),
     "MultiHeadAttention without w_init": make(ps.MultiHeadAttention, 2, 4),
-    "MultiHeadAttention, w_init and a scale": make(ps.MultiHeadAttention, 2, 4, 1.0, w_init=jnp.zeros),
+    "MultiHeadAttention, w_init and a scale": make(
+        ps.MultiHeadAttention, 2, 4, 1.0, w_init=jnp.zeros
+    ),
     "MultiHeadAttention of a vector": call(mha, zeros(3), zeros(3), zeros(3)),
     "MultiHeadAttention, lengths": call(mha, Q, Q, zeros(2, 4, 3)),
     "MultiHeadAttention, batches": call(mha, Q, zeros(3, 5, 3), zeros(3, 5, 3)),
@@ -205,15 +233,21 @@ ATTENTION: dict[str, Callable[[], Any]] = {
     "GroupedQueryAttention, mask": call(gqa, Q, mask=zeros(5, 5)),
     "GroupedQueryAttention, cache is full": call(lambda: gqa(cache_size=4), Q),
     "GroupedQueryAttention, another batch": another_batch,
-    "rotary_embedding of integers": lambda: ps.rotary_embedding(zeros(5, 2, 4, dtype=int), np.arange(5)),
+    "rotary_embedding of integers": lambda: ps.rotary_embedding(
+        zeros(5, 2, 4, dtype=int), np.arange(5)
+    ),
     "rotary_embedding, positions": lambda: ps.rotary_embedding(zeros(5, 2, 4), np.arange(3)),
     "causal_mask, offset of an array": lambda: ps.causal_mask(2, offset=zeros(2, dtype=int)),
     "causal_mask, offset of two axes": lambda: ps.causal_mask(2, 4, zeros(2, 2, dtype=int)),
     "sliding_window_mask, window": lambda: ps.sliding_window_mask(4, window=0),
     "padding_mask, floats": lambda: ps.padding_mask(zeros(2), 4),
     "combine_masks, integers": lambda: ps.combine_masks(zeros(1, 1, 2, 2, dtype=int)),
-    "combine_masks, ranks": lambda: ps.combine_masks(zeros(1, 1, 2, 2, dtype=bool), zeros(2, 2, dtype=bool)),
-    "combine_masks, shapes": lambda: ps.combine_masks(zeros(1, 1, 2, 2, dtype=bool), zeros(1, 1, 3, 2, dtype=bool)),
+    "combine_masks, ranks": lambda: ps.combine_masks(
+        zeros(1, 1, 2, 2, dtype=bool), zeros(2, 2, dtype=bool)
+    ),
+    "combine_masks, shapes": lambda: ps.combine_masks(
+        zeros(1, 1, 2, 2, dtype=bool), zeros(1, 1, 3, 2, dtype=bool)
+    ),
 }
 
 # --- recurrent ---
@@ -267,21 +301,35 @@ RECURRENT: dict[str, Callable[[], Any]] = {
     "LSTM, state of another core": lambda: init(lambda: ps.LSTM(4)(X, zeros(2, 4))),
     "LSTM, projection size": lstm(projection_size=0),
     "GRU of a sequence": lambda: init(lambda: ps.GRU(4)(SEQUENCE, zeros(2, 4))),
-    "DeepRNN, states": lambda: init(lambda: ps.DeepRNN([ps.VanillaRNN(4), ps.VanillaRNN(4)])(X, [zeros(2, 4)])),
-    "deep_rnn with other layers": lambda: init(lambda: ps.deep_rnn_with_skip_connections([ps.VanillaRNN(4), jnp.tanh])),
-    "deep_rnn, sizes differ": unroll(lambda: ps.deep_rnn_with_residual_connections([Fixed(), Fixed()])),
-    "Bidirectional, merge": lambda: init(lambda: ps.Bidirectional(Fixed(), Fixed(), merge="product")),
+    "DeepRNN, states": lambda: init(
+        lambda: ps.DeepRNN([ps.VanillaRNN(4), ps.VanillaRNN(4)])(X, [zeros(2, 4)])
+    ),
+    "deep_rnn with other layers": lambda: init(
+        lambda: ps.deep_rnn_with_skip_connections([ps.VanillaRNN(4), jnp.tanh])
+    ),
+    "deep_rnn, sizes differ": unroll(
+        lambda: ps.deep_rnn_with_residual_connections([Fixed(), Fixed()])
+    ),
+    "Bidirectional, merge": lambda: init(
+        lambda: ps.Bidirectional(Fixed(), Fixed(), merge="product")
+    ),
     "Bidirectional of a vector": lambda: init(lambda: ps.Bidirectional(Fixed(), Fixed())(zeros(3))),
     "Bidirectional of nothing": lambda: init(lambda: ps.Bidirectional(Fixed(), Fixed())(())),
     "RecurrentDropout of a text": make(ps.RecurrentDropout, "lstm", 0.5, True),
-    "RecurrentDropout of several cores": lambda: init(lambda: ps.RecurrentDropout(ps.DeepRNN([ps.LSTM(4)]), 0.5, True)),
+    "RecurrentDropout of several cores": lambda: init(
+        lambda: ps.RecurrentDropout(ps.DeepRNN([ps.LSTM(4)]), 0.5, True)
+    ),
     "RecurrentDropout, rate": lambda: init(lambda: ps.RecurrentDropout(ps.LSTM(4), 1.0, True)),
-    "RecurrentDropout, is_training is traced": lambda: jax.jit(ps.transform(traced_training).apply)({}, key(), True),
+    "RecurrentDropout, is_training is traced": lambda: jax.jit(ps.transform(traced_training).apply)(
+        {}, key(), True
+    ),
     "RecurrentDropout, state of the core": lambda: init(lambda: dropout_state(False)),
     "RecurrentDropout, state without a mask": lambda: init(lambda: dropout_state(True)),
     "ResetCore, shapes": lambda: init(reset),
     "TrainableInitialState of a text": make(ps.TrainableInitialState, "lstm"),
-    "TrainableInitialState, no batch": lambda: init(lambda: ps.TrainableInitialState(Fixed()).initial_state(2)),
+    "TrainableInitialState, no batch": lambda: init(
+        lambda: ps.TrainableInitialState(Fixed()).initial_state(2)
+    ),
     "unroll, lengths are floats": unroll(Fixed, sequence_length=zeros(2)),
     "unroll, lengths of another batch": unroll(Fixed, sequence_length=zeros(3, dtype=int)),
     "unroll, lengths too long": unroll(Fixed, sequence_length=np.array([5, 6])),
@@ -303,7 +351,9 @@ METRICS: dict[str, Callable[[], Any]] = {
     "Mean, mask of floats": call(lambda: metrics.Mean(), X, mask=X),
     "Accuracy, labels are floats": call(lambda: metrics.Accuracy(), X, X),
     "Accuracy, other shapes": call(lambda: metrics.Accuracy(), zeros(3, 3), LABELS),
-    "MultiMetric, no such metric": lambda: init(lambda: metrics.MultiMetric(loss=metrics.Mean())(los=X)),
+    "MultiMetric, no such metric": lambda: init(
+        lambda: metrics.MultiMetric(loss=metrics.Mean())(los=X)
+    ),
 }
 
 # --- inputs that are no arrays ---

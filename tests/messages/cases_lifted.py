@@ -38,11 +38,16 @@ def rows(f: Callable[[Any], Any], x: Any = X, **options: Any) -> Callable[[], An
 
 def scale_read_only() -> Any:
     ps.get_state("scale", [], init=jnp.ones)
-    return rows(lambda row: ps.set_state("scale", 2 * ps.get_state("scale")), collections={"state": "broadcast"})()
+    return rows(
+        lambda row: ps.set_state("scale", 2 * ps.get_state("scale")),
+        collections={"state": "broadcast"},
+    )()
 
 
 def other_number_of_rows() -> Any:
-    f = ps.transform(lambda x: ps.vmap(ps.Linear(2), split_rng=ps.running_init(), collections={"params": 0})(x))
+    f = ps.transform(
+        lambda x: ps.vmap(ps.Linear(2), split_rng=ps.running_init(), collections={"params": 0})(x)
+    )
     return f.apply({"linear": {"w": zeros(4, 3, 2), "b": zeros(4, 2)}}, None, X)
 
 
@@ -57,7 +62,9 @@ VMAP: dict[str, Callable[[], Any]] = {
     "vmap, no arrays": lambda: apply(rows(lambda row: row, {}, split_rng=True)),
     "vmap, state differs by row": lambda: init(rows(keep)),
     "vmap, batch statistics differ by row": lambda: init(rows(norm, zeros(4, 2, 3))),
-    "vmap, parameters differ by row": lambda: init(rows(lambda row: ps.Linear(2)(row), split_rng=True)),
+    "vmap, parameters differ by row": lambda: init(
+        rows(lambda row: ps.Linear(2)(row), split_rng=True)
+    ),
     "vmap, number of keys differs by row": lambda: apply(rows(draw_on_data)),
     "vmap, collections no dict": lambda: init(rows(keep, collections="mean")),
     "vmap, mode unknown": lambda: init(rows(keep, collections={"state": "average"})),
@@ -130,11 +137,15 @@ LOOPS: dict[str, Callable[[], Any]] = {
     "scan of another length than is said": lambda: init(lambda: ps.scan(pair, 0, X, length=1)),
     "scan of a scalar": lambda: init(lambda: ps.scan(pair, 0, zeros())),
     "scan of a number": lambda: init(lambda: ps.scan(pair, 0, 3)),
-    "scan, the body returns one thing": lambda: init(lambda: ps.scan(lambda carry, x: carry, zeros(2), X)),
+    "scan, the body returns one thing": lambda: init(
+        lambda: ps.scan(lambda carry, x: carry, zeros(2), X)
+    ),
     "switch by a key": lambda: init(lambda: ps.switch(key(), [abs, abs], 1)),
     "cond, operands twice": lambda: init(lambda: ps.cond(True, abs, abs, 1, operand=1)),
     "switch, operands twice": lambda: init(lambda: ps.switch(0, [abs], 1, operand=1)),
-    "layer_stack, layers and a map": lambda: ps.layer_stack(3, layers="layer_{}", transparency_map=Mapping()),
+    "layer_stack, layers and a map": lambda: ps.layer_stack(
+        3, layers="layer_{}", transparency_map=Mapping()
+    ),
     "layer_stack, less than no layers": lambda: init(lambda: ps.layer_stack(-1)(layer)(X)),
     "layer_stack, no map": lambda: ps.layer_stack(3, transparent=True),
     "layer_stack, pattern": lambda: ps.layer_stack(3, layers="{}_layer"),
@@ -142,9 +153,15 @@ LOOPS: dict[str, Callable[[], Any]] = {
         stacked(lambda x: ps.Bias(b_init=jnp.zeros)(x), X, layers="block_{}")
     ),
     "layer_stack of f(*args)": lambda: init(stacked(lambda *xs: xs, X)),
-    "layer_stack, length of inputs": lambda: init(stacked(pair, X, zeros(4, 2), with_per_layer_inputs=True)),
-    "layer_stack, input without axes": lambda: init(stacked(pair, X, 1.0, with_per_layer_inputs=True)),
-    "layer_stack, two layers of a name": lambda: init(stacked(layer, X, transparent=True, transparency_map=OneName())),
+    "layer_stack, length of inputs": lambda: init(
+        stacked(pair, X, zeros(4, 2), with_per_layer_inputs=True)
+    ),
+    "layer_stack, input without axes": lambda: init(
+        stacked(pair, X, 1.0, with_per_layer_inputs=True)
+    ),
+    "layer_stack, two layers of a name": lambda: init(
+        stacked(layer, X, transparent=True, transparency_map=OneName())
+    ),
     "layer_stack, two modules of a layer": lambda: init(
         stacked(layer, X, transparent=True, transparency_map=OneLayer())
     ),
@@ -191,7 +208,9 @@ def on_mesh(f: Callable[[Any], Any], **options: Any) -> Callable[[], Any]:
 LIFT: dict[str, Callable[[], Any]] = {
     "lift over another module": lambda: init(lift_taken),
     "lift of a pair with state": lambda: init(lambda: ps.lift(STATEFUL.init)(ps.next_rng_key(), X)),
-    "lift of what returns no bundle": lambda: init(lambda: ps.lift(lambda rng: {"linear": X})(None)),
+    "lift of what returns no bundle": lambda: init(
+        lambda: ps.lift(lambda rng: {"linear": X})(None)
+    ),
     "lift, state forgotten": lambda: init(lift_forgotten),
     "lift, updater used twice": lambda: init(lift_twice),
     "lift, updater of another run": lift_of_another_run,

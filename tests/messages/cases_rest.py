@@ -18,13 +18,17 @@ nets, precision, flax_facade = ps.nets, ps.mixed_precision, ps.experimental.flax
 # --- networks ---
 
 NETS: dict[str, Callable[[], Any]] = {
-    "MLP, b_init without a bias": lambda: init(lambda: nets.MLP([4], b_init=jnp.zeros, with_bias=False)),
+    "MLP, b_init without a bias": lambda: init(
+        lambda: nets.MLP([4], b_init=jnp.zeros, with_bias=False)
+    ),
     "MLP, dropout_rate without rng": lambda: init(lambda: nets.MLP([4])(X, 0.5)),
     "MLP, rng without dropout_rate": lambda: init(lambda: nets.MLP([4])(X, rng=ps.next_rng_key())),
     "MLP, reversed before it is called": lambda: init(lambda: nets.MLP([4]).reverse()),
     "MobileNetV1, strides and channels": lambda: init(lambda: nets.MobileNetV1(strides=(1, 2))),
     "ResNet, four groups": lambda: init(lambda: nets.ResNet([2, 2], 10)),
-    "VectorQuantizer, embedding_dim": lambda: init(lambda: nets.VectorQuantizer(4, 8, 0.25)(X, True)),
+    "VectorQuantizer, embedding_dim": lambda: init(
+        lambda: nets.VectorQuantizer(4, 8, 0.25)(X, True)
+    ),
     "VectorQuantizer of None": lambda: init(lambda: nets.VectorQuantizer(4, 8, 0.25)(None, True)),
     "VectorQuantizerEMA, decay": lambda: init(lambda: nets.VectorQuantizerEMA(4, 8, 0.25, 1.5)),
 }
@@ -108,7 +112,9 @@ VIEWS: dict[str, Callable[[], Any]] = {
     "bind, state one level short": lambda: ps.bind(LINEAR, {"w": X}),
     "bind of a class with arguments": lambda: ps.bind(Net, PARAMS),
     "bind, an array as an attribute": lambda: ps.bind(WithArray, {})(X),
-    "bind, a hyperparameter without a hash": lambda: ps.bind(lambda: Net(2, [0.1]), {}, strict=True),
+    "bind, a hyperparameter without a hash": lambda: ps.bind(
+        lambda: Net(2, [0.1]), {}, strict=True
+    ),
     "model without a part": lambda: model().filter("state")(X),
     "model without a key": lambda: ps.bind(lambda x: ps.dropout(ps.next_rng_key(), 0.5, x), {})(X),
     "model inside jax.jit": called_in_jit,
@@ -117,12 +123,16 @@ VIEWS: dict[str, Callable[[], Any]] = {
     "model.filter by a name": lambda: model().filter("weights"),
     "model.train": lambda: model().train(),
     "model, no attributes": lambda: model().encoder,
-    "model, no such attribute": lambda: ps.bind(lambda: Net(2), {"net/linear": PARAMS["linear"]}).encoder(X),
+    "model, no such attribute": lambda: ps.bind(
+        lambda: Net(2), {"net/linear": PARAMS["linear"]}
+    ).encoder(X),
     "Optimizer of a number": lambda: ps.Optimizer(3),
     "Optimizer without a state": lambda: ps.Optimizer(optax.sgd(0.1)).update(PARAMS, PARAMS),
     "Optimizer without params": lambda: optimizer().update(PARAMS),
     "Optimizer, other gradients": lambda: optimizer().update(OTHER, PARAMS),
-    "Optimizer, structures differ": lambda: optimizer().update(PARAMS, {"linear": {"v": X, "b": X}}),
+    "Optimizer, structures differ": lambda: optimizer().update(
+        PARAMS, {"linear": {"v": X, "b": X}}
+    ),
     "optimizer as a module, no state": lambda: as_module(PARAMS, None, False),
 }
 

@@ -85,7 +85,11 @@ def places() -> set[Place]:
 def _place_of(file: str, line: int) -> Place | None:
     if not Path(file).is_relative_to(ROOT):
         return None
-    around = [(last - first, place) for place, (first, last) in _places_in(Path(file)).items() if first <= line <= last]
+    around = [
+        (last - first, place)
+        for place, (first, last) in _places_in(Path(file)).items()
+        if first <= line <= last
+    ]
     return min(around)[1] if around else None
 
 
@@ -134,10 +138,14 @@ def show(case: Callable[[], Any]) -> Shown:
             case()
         except Exception as error:
             messages.append(Message(type(error).__name__, str(error)))
-            if not isinstance(error, ps.errors.PurestateError):  # a builtin, which is raised where it is made
+            if not isinstance(
+                error, ps.errors.PurestateError
+            ):  # a builtin, which is raised where it is made
                 made += [(str(error), place) for place in _place_raised(error.__traceback__)]
     messages = [*dict.fromkeys(warned), *messages]
-    places = frozenset(place for text, place in made if any(text in message.text for message in messages))
+    places = frozenset(
+        place for text, place in made if any(text in message.text for message in messages)
+    )
     return Shown(tuple(Message(kind, normalized(text)) for kind, text in messages), places)
 
 
@@ -161,7 +169,10 @@ def rendered(shown: Shown) -> str:
     """Messages as they stand in the snapshot: each sentence on a line, so that a change shows alone in a diff."""
     lines = []
     for kind, text in shown.messages:
-        lines += [f"  {kind}", *(f"    {line}" for line in re.sub(r"(?<=[.?]) (?=\S)", "\n", text).split("\n"))]
+        lines += [
+            f"  {kind}",
+            *(f"    {line}" for line in re.sub(r"(?<=[.?]) (?=\S)", "\n", text).split("\n")),
+        ]
     return "\n".join(lines) or "  nothing"
 
 

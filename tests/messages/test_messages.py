@@ -35,7 +35,9 @@ def shown(name: str) -> Shown:
 def test_it_says_what_the_snapshot_says(name):
     expected, found = SNAPSHOT.get(name, ""), rendered(shown(name))
     if expected != found:
-        lines = difflib.unified_diff(expected.split("\n"), found.split("\n"), "snapshot", "now", lineterm="")
+        lines = difflib.unified_diff(
+            expected.split("\n"), found.split("\n"), "snapshot", "now", lineterm=""
+        )
         pytest.fail(
             f"The message of {name!r} is another:\n"
             + "\n".join(lines)
@@ -51,8 +53,12 @@ def test_the_snapshot_has_no_others():
 def test_each_message_has_a_case():
     reached = {place for name in CASES for place in shown(name).places}
     missing = sorted(str(place) for place in places() - reached)
-    assert sorted(set(missing) - set(UNREACHED)) == [], "write a case for each into tests/messages/cases_*.py"
-    assert sorted(set(UNREACHED) - set(missing)) == [], "these are reached, or gone: take them out of UNREACHED"
+    assert sorted(set(missing) - set(UNREACHED)) == [], (
+        "write a case for each into tests/messages/cases_*.py"
+    )
+    assert sorted(set(UNREACHED) - set(missing)) == [], (
+        "these are reached, or gone: take them out of UNREACHED"
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -66,18 +72,25 @@ def broken_rules(text: str) -> list[str]:
     first = re.split(r"\W", text)[0]
     rules = {
         "too long": len(re.sub(r"\n  .*", "", text)) > LONGEST or text.count("\n") > MOST_LINES,
-        "no stop at the end": not re.search(r"[.?)\]]$|^module '\w+' has no attribute '\w+'$", last),
+        "no stop at the end": not re.search(
+            r"[.?)\]]$|^module '\w+' has no attribute '\w+'$", last
+        ),
         "a dump of an array": "[[" in text or "Array(" in text or "Traced<" in text,
         "the address of an object": bool(re.search(r" at 0x", text)),
-        "a blank too many": "  " in text.replace("\n  ", "\n") or " ." in re.sub(r" \.(py|\.)", "", text),
-        "nothing that it is about": not (first in PUBLIC or re.search(r"['`]|ps\.|\w+\(|\w_\w", text)),
+        "a blank too many": "  " in text.replace("\n  ", "\n")
+        or " ." in re.sub(r" \.(py|\.)", "", text),
+        "nothing that it is about": not (
+            first in PUBLIC or re.search(r"['`]|ps\.|\w+\(|\w_\w", text)
+        ),
     }
     return [rule for rule, broken in rules.items() if broken]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_rules_for_all_messages(name):
-    assert [broken_rules(message.text) for message in shown(name).messages if broken_rules(message.text)] == []
+    assert [
+        broken_rules(message.text) for message in shown(name).messages if broken_rules(message.text)
+    ] == []
 
 
 @pytest.mark.parametrize(

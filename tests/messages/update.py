@@ -13,4 +13,9 @@ if __name__ == "__main__":
     write_snapshot(shown)
     changed = [name for name in shown if before.get(name) != rendered(shown[name])]
     gone = before.keys() - shown.keys()
-    print(f"{len(shown)} messages; {len(changed)} new or changed, {len(gone)} gone.", *changed, *gone, sep="\n  ")
+    print(
+        f"{len(shown)} messages; {len(changed)} new or changed, {len(gone)} gone.",
+        *changed,
+        *gone,
+        sep="\n  ",
+    )

@@ -18,10 +18,16 @@ def test_number_of_parameters():
 
 @pytest.mark.parametrize("use_bn", [True, False])
 def test_names(use_bn):
-    f = ps.transform_with_state(lambda x: ps.nets.MobileNetV1((2, 1), (4, 8), 3, use_bn, name="net")(x, True))
+    f = ps.transform_with_state(
+        lambda x: ps.nets.MobileNetV1((2, 1), (4, 8), 3, use_bn, name="net")(x, True)
+    )
     params, state = jax.eval_shape(f.init, jax.random.key(0), jnp.ones([1, 9, 9, 3]))
     layers = ["conv2_d", "logits"]
-    layers += [f"mobile_net_v1_block{i}/{layer}_conv" for i in ("", "_1") for layer in ("depthwise", "pointwise")]
+    layers += [
+        f"mobile_net_v1_block{i}/{layer}_conv"
+        for i in ("", "_1")
+        for layer in ("depthwise", "pointwise")
+    ]
     if use_bn:
         layers += ["batch_norm"]
         layers += [f"mobile_net_v1_block{i}/batch_norm{j}" for i in ("", "_1") for j in ("", "_1")]

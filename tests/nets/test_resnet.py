@@ -67,15 +67,23 @@ def test_configs_reach_the_layers():
 @pytest.mark.parametrize("v2", [False, True])
 def test_projections_are_where_the_shape_changes(v2):
     def f():
-        blocks = [[hasattr(b, "proj_conv") for b in g.blocks] for g in ps.nets.ResNet18(10, resnet_v2=v2).block_groups]
+        blocks = [
+            [hasattr(b, "proj_conv") for b in g.blocks]
+            for g in ps.nets.ResNet18(10, resnet_v2=v2).block_groups
+        ]
         assert blocks == [[False, False], [True, False], [True, False], [True, False]]
-        blocks = [[hasattr(b, "proj_conv") for b in g.blocks] for g in ps.nets.ResNet50(10, resnet_v2=v2).block_groups]
+        blocks = [
+            [hasattr(b, "proj_conv") for b in g.blocks]
+            for g in ps.nets.ResNet50(10, resnet_v2=v2).block_groups
+        ]
         assert blocks == [[True] + [False] * (n - 1) for n in (3, 4, 6, 3)]
 
     ps.transform(f).init(None)
 
 
-@pytest.mark.parametrize("option", ["blocks_per_group", "channels_per_group", "use_projection", "strides"])
+@pytest.mark.parametrize(
+    "option", ["blocks_per_group", "channels_per_group", "use_projection", "strides"]
+)
 def test_four_values(option):
     options = {"blocks_per_group": (1, 1, 1, 1), option: (1, 1, 1)}
     with pytest.raises(ValueError, match=f"res_net.*{option}.*3") as error:

@@ -49,7 +49,9 @@ def test_each_vector_becomes_the_nearest(ema):
     error = np.mean((E.T[indices].reshape(X.shape) - X.astype(np.float64)) ** 2)
     np.testing.assert_allclose(out["loss"], error * (0.25 if ema else 1.25), rtol=1e-5)
     used = np.bincount(indices, minlength=7) / len(indices)
-    np.testing.assert_allclose(out["perplexity"], np.exp(-np.sum(used * np.log(used + 1e-10))), rtol=1e-5)
+    np.testing.assert_allclose(
+        out["perplexity"], np.exp(-np.sum(used * np.log(used + 1e-10))), rtol=1e-5
+    )
 
 
 def test_gradients():
@@ -57,7 +59,9 @@ def test_gradients():
     _, indices = nearest(X, E)
     differences = E.T[indices].reshape(X.shape) - X
 
-    through = jax.grad(lambda x: jnp.sum(f.apply(PARAMS, {}, None, x)[0]["quantize"] * differences))(X)
+    through = jax.grad(
+        lambda x: jnp.sum(f.apply(PARAMS, {}, None, x)[0]["quantize"] * differences)
+    )(X)
     np.testing.assert_allclose(through, differences, rtol=1e-6)  # as if nothing was replaced
     params, x = jax.grad(lambda p, x: f.apply(p, {}, None, x)[0]["loss"], argnums=(0, 1))(PARAMS, X)
     np.testing.assert_allclose(x, -0.25 * 2 * differences / X.size, rtol=1e-4, atol=1e-7)
@@ -103,12 +107,18 @@ def test_two_replicas_are_one_batch():
     f, g = ema_quantizer(), ema_quantizer(cross_replica_axis="i")
     first = begun(f)
     out, state = f.apply({}, first, None, X[:4])
-    outs, states = jax.jit(jax.vmap(lambda x: g.apply({}, first, None, x), axis_name="i"))(X[:4].reshape(2, 2, 4, 3))
+    outs, states = jax.jit(jax.vmap(lambda x: g.apply({}, first, None, x), axis_name="i"))(
+        X[:4].reshape(2, 2, 4, 3)
+    )
     for replica in range(2):
-        np.testing.assert_allclose(states["vq"]["embeddings"][replica], state["vq"]["embeddings"], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            states["vq"]["embeddings"][replica], state["vq"]["embeddings"], rtol=1e-5, atol=1e-6
+        )
         np.testing.assert_allclose(outs["perplexity"][replica], out["perplexity"], rtol=1e-5)
     h = quantizer(cross_replica_axis="i")
-    outs, _ = jax.jit(jax.vmap(lambda x: h.apply(PARAMS, {}, None, x), axis_name="i"))(X[:4].reshape(2, 2, 4, 3))
+    outs, _ = jax.jit(jax.vmap(lambda x: h.apply(PARAMS, {}, None, x), axis_name="i"))(
+        X[:4].reshape(2, 2, 4, 3)
+    )
     np.testing.assert_allclose(outs["perplexity"], [out["perplexity"]] * 2, rtol=1e-5)
 
 
@@ -123,7 +133,9 @@ def test_properties_and_quantize():
             layer.ema_dw.average,
         )
 
-    (vectors, embeddings, sizes, sums), _ = ps.transform_with_state(f).apply({}, None, jax.random.key(0), X)
+    (vectors, embeddings, sizes, sums), _ = ps.transform_with_state(f).apply(
+        {}, None, jax.random.key(0), X
+    )
     np.testing.assert_array_equal(vectors, embeddings.T[jnp.array([[6, 0]])])
     np.testing.assert_allclose(sizes.sum(), 20.0, rtol=1e-5)
     np.testing.assert_allclose(sums.sum(1), X.reshape(-1, 3).sum(0), rtol=1e-4, atol=1e-4)

@@ -21,7 +21,11 @@ POLICIES = ["p=f32,c=bf16,o=f32", "p=f32,c=f16,o=f16", "p=bf16,c=f32,o=f16", "f1
 
 
 def any_policies() -> bool:
-    places = (policy_registry._pushed.get(), policy_registry._thread.policies, policy_registry._of_main_thread)
+    places = (
+        policy_registry._pushed.get(),
+        policy_registry._thread.policies,
+        policy_registry._of_main_thread,
+    )
     return any(policy is not None for policies in places for policy in policies.values())
 
 
@@ -100,7 +104,9 @@ def with_hooks(lib: Any, x: Any) -> Any:
         return next_creator(shape, dtype, init) + 1
 
     def getter(next_getter: Any, value: Any, context: Any) -> Any:
-        seen.append(("get", context.full_name, value.dtype.name, jnp.dtype(context.original_dtype).name))
+        seen.append(
+            ("get", context.full_name, value.dtype.name, jnp.dtype(context.original_dtype).name)
+        )
         return next_getter(value * np.ones(value.shape, np.float32))  # float32, whatever it was
 
     def setter(next_setter: Any, value: Any, context: Any) -> Any:
@@ -110,12 +116,24 @@ def with_hooks(lib: Any, x: Any) -> Any:
     def interceptor(next_method: Any, args: Any, kwargs: Any, context: Any) -> Any:
         dtypes = [a.dtype.name for a in jax.tree.leaves((args, kwargs)) if hasattr(a, "dtype")]
         out = next_method(*args, **kwargs)
-        seen.append(("call", context.method_name, type(context.module).__name__, dtypes, getattr(out, "dtype", None)))
+        seen.append(
+            (
+                "call",
+                context.method_name,
+                type(context.module).__name__,
+                dtypes,
+                getattr(out, "dtype", None),
+            )
+        )
         return out
 
     @contextlib.contextmanager
     def hooks() -> Iterator[None]:
-        with lib.custom_creator(creator, state=True), lib.custom_getter(getter, state=True), lib.custom_setter(setter):
+        with (
+            lib.custom_creator(creator, state=True),
+            lib.custom_getter(getter, state=True),
+            lib.custom_setter(setter),
+        ):
             with lib.intercept_methods(interceptor):
                 yield
 
@@ -126,10 +144,17 @@ def with_hooks(lib: Any, x: Any) -> Any:
             with hooks():
                 return lib.Linear(3)(x)
 
-    with policy_for(lib, Net, "p=bf16,c=f16,o=f32"), policy_for(lib, lib.Linear, "p=f16,c=bf16,o=bf16"), hooks():
+    with (
+        policy_for(lib, Net, "p=bf16,c=f16,o=f32"),
+        policy_for(lib, lib.Linear, "p=f16,c=bf16,o=bf16"),
+        hooks(),
+    ):
         out = Net()(x=x)
     # In the state, so that what is seen in `init` is compared too; strings cannot be compared as arrays.
-    lib.set_state("seen", np.frombuffer(repr([[str(part) for part in entry] for entry in seen]).encode(), np.uint8))
+    lib.set_state(
+        "seen",
+        np.frombuffer(repr([[str(part) for part in entry] for entry in seen]).encode(), np.uint8),
+    )
     return out
 
 
@@ -180,11 +205,19 @@ def run(lib: Any, net: Callable[..., Any], *, eager: bool = True) -> dict[str, A
 
     jit = jax.jit(jax.value_and_grad(loss, has_aux=True, allow_int=True))(params)
     equations = count_equations(jax.make_jaxpr(f.apply)(params, state, None, x).jaxpr)
-    return {"params": params, "state": state, "eager": out, "jit": jit, "equations": np.array(equations)}
+    return {
+        "params": params,
+        "state": state,
+        "eager": out,
+        "jit": jit,
+        "equations": np.array(equations),
+    }
 
 
 def count_equations(jaxpr: Any) -> int:
-    inner = jax.tree.leaves([eqn.params for eqn in jaxpr.eqns], is_leaf=lambda x: hasattr(x, "eqns"))
+    inner = jax.tree.leaves(
+        [eqn.params for eqn in jaxpr.eqns], is_leaf=lambda x: hasattr(x, "eqns")
+    )
     return len(jaxpr.eqns) + sum(count_equations(x) for x in inner if hasattr(x, "eqns"))
 
 
@@ -209,7 +242,9 @@ def test_layers_compute_as_in_dm_haiku(net: Callable[..., Any], where: str, name
     assert_same_bits(ours, theirs)
 
 
-@pytest.mark.parametrize("net", [module_of_modules, nested_policies, with_hooks, in_transforms, inner_transform])
+@pytest.mark.parametrize(
+    "net", [module_of_modules, nested_policies, with_hooks, in_transforms, inner_transform]
+)
 def test_modules_compute_as_in_dm_haiku(net: Callable[..., Any]):
     # scan's structure differs; equations are compared for layers.
     ours, theirs = (run(lib, net, eager=net is not in_transforms) for lib in (ps, hk))
@@ -224,7 +259,10 @@ def test_batch_norm_in_full_precision_in_a_half_precision_net_as_in_dm_haiku():
         Net = lib.to_module(lambda x, lib=lib: conv_net(lib, x))
         half = jmp.get_policy("p=f32,c=f16,o=f32")
         norm = jmp.get_policy("p=f32,c=f32,o=f32").with_output_dtype(jnp.float16)
-        with lib.mixed_precision.push_policy(Net, half), lib.mixed_precision.push_policy(lib.BatchNorm, norm):
+        with (
+            lib.mixed_precision.push_policy(Net, half),
+            lib.mixed_precision.push_policy(lib.BatchNorm, norm),
+        ):
             results.append(run(lib, lambda _, x, Net=Net: Net(name="net")(x), eager=False))
     ours, theirs = results
     assert ours.pop("equations") <= theirs.pop("equations")
@@ -335,7 +373,9 @@ def test_policy_set_while_a_function_runs_holds_after_it():
 @pytest.mark.parametrize(
     "block",
     [
-        lambda: ps.intercept_methods(lambda next_method, args, kwargs, context: next_method(*args, **kwargs)),
+        lambda: ps.intercept_methods(
+            lambda next_method, args, kwargs, context: next_method(*args, **kwargs)
+        ),
         lambda: ps.custom_getter(lambda next_getter, value, context: next_getter(value)),
         lambda: mixed_precision.push_policy(ps.Linear, HALF),
     ],
@@ -370,7 +410,9 @@ def calls_of(f: Callable[[], Any]) -> int:
 
 def test_modules_without_a_policy_are_not_cast():
     hooks: list[Any] = []
-    f = ps.transform(lambda n: [(Reads()(), hooks.append(ambient.get()[1])) for _ in range(n)] and None)
+    f = ps.transform(
+        lambda n: [(Reads()(), hooks.append(ambient.get()[1])) for _ in range(n)] and None
+    )
 
     def one_call_of_reads() -> int:
         few, many = (calls_of(lambda n=n: f.init(None, n)) for n in (2, 12))

@@ -44,7 +44,11 @@ class Derived(Inner):
 
 
 def any_policies() -> bool:
-    places = (policy_registry._pushed.get(), policy_registry._thread.policies, policy_registry._of_main_thread)
+    places = (
+        policy_registry._pushed.get(),
+        policy_registry._thread.policies,
+        policy_registry._of_main_thread,
+    )
     return any(policy is not None for policies in places for policy in policies.values())
 
 
@@ -127,7 +131,9 @@ def test_local_classes_of_one_name_have_their_own():
 
 def test_reloaded_class_keeps_its_policy(tmp_path: Any):
     file = tmp_path / "reloaded_layers.py"
-    file.write_text("import purestate as ps\nclass Same(ps.Module):\n    def __call__(self, x):\n        return x\n")
+    file.write_text(
+        "import purestate as ps\nclass Same(ps.Module):\n    def __call__(self, x):\n        return x\n"
+    )
 
     def load() -> Any:
         spec: Any = importlib.util.spec_from_file_location("reloaded_layers", file)
@@ -197,7 +203,9 @@ def test_push_in_a_method_of_the_same_class_is_an_error():
     assert ps.transform(f).init(None, Inner)["pushes/inner"]["w"].dtype == jnp.float16
 
 
-@pytest.mark.parametrize("use", [set_policy, lambda cls, policy: push_policy(cls, policy).__enter__()])
+@pytest.mark.parametrize(
+    "use", [set_policy, lambda cls, policy: push_policy(cls, policy).__enter__()]
+)
 def test_no_policy_is_an_error(use: Any):
     with pytest.raises(AssertionError, match="clear_policy"):
         use(Inner, None)
@@ -271,7 +279,9 @@ def test_threads_do_not_disturb_each_other():
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == {i: (p.param_dtype, p.output_dtype, jnp.float32) for i, p in enumerate(policies)}
+    assert found == {
+        i: (p.param_dtype, p.output_dtype, jnp.float32) for i, p in enumerate(policies)
+    }
 
 
 def test_block_does_not_reach_other_threads_unless_they_take_the_context():

@@ -121,7 +121,11 @@ def test_raw_and_typed_keys(rng):
         out, jitted = step(jitted, X)
         np.testing.assert_allclose(out, model(X), rtol=1e-6)
     assert (model.rng == jitted.rng).all()
-    assert jax.tree.leaves(model.filter("rng")) == jax.tree.leaves(model.filter("state")) == [model.rng]
+    assert (
+        jax.tree.leaves(model.filter("rng"))
+        == jax.tree.leaves(model.filter("state"))
+        == [model.rng]
+    )
     assert model.parameters().rng is None
     grads = jax.grad(lambda params, model: model.update(params)(X).sum())(model.parameters(), model)
     assert len(jax.tree.leaves(grads)) == 2
@@ -129,7 +133,9 @@ def test_raw_and_typed_keys(rng):
 
 def test_keys_by_stream():
     def forward(x):
-        return ps.dropout(ps.next_rng_key("dropout"), 0.5, x), ps.dropout(ps.next_rng_key("noise"), 0.5, x)
+        return ps.dropout(ps.next_rng_key("dropout"), 0.5, x), ps.dropout(
+            ps.next_rng_key("noise"), 0.5, x
+        )
 
     model = ps.bind(forward, {}, rng={"dropout": 0, "noise": jax.random.key(1)})
     x = jnp.ones([50])
@@ -206,9 +212,14 @@ def test_update():
         assert new.params["counted/linear"]["w"].tolist() == [[2], [4]]
         assert int(new.n) == 1  # the state stays
         assert model.params["counted/linear"]["w"].tolist() == [[1], [2]]
-    assert same(model.update(jax.tree.map(lambda _: None, model.parameters())), model)  # holes keep what was there
+    assert same(
+        model.update(jax.tree.map(lambda _: None, model.parameters())), model
+    )  # holes keep what was there
     from_dicts = model.update({"counted/linear": {"w": None, "b": jnp.ones([1])}})
-    assert (from_dicts.params["counted/linear"]["w"].tolist(), from_dicts(X).tolist()) == ([[1], [2]], [[6], [12]])
+    assert (from_dicts.params["counted/linear"]["w"].tolist(), from_dicts(X).tolist()) == (
+        [[1], [2]],
+        [[6], [12]],
+    )
     assert same(model.update(haiku.data_structures.to_immutable_dict(model.params)), model)
     with pytest.raises(ps.errors.ViewError, match="the model alone has 'counted/linear/b'"):
         model.update({"counted/linear": {"w": X}})
@@ -219,7 +230,13 @@ def test_update():
 def test_copies_have_nothing_in_common():
     params = counted().params
     model = ps.bind(Counted, params, counted().state)
-    others = [model.copy(), copy.copy(model), copy.deepcopy(model), model.freeze(), model.update(model.parameters())]
+    others = [
+        model.copy(),
+        copy.copy(model),
+        copy.deepcopy(model),
+        model.freeze(),
+        model.update(model.parameters()),
+    ]
     others += [model.partition(lambda leaf: True)[0], ps.bind(Counted, *model.unbind())]
     for other in others:
         assert same(other(X), model.copy()(X))
@@ -227,7 +244,11 @@ def test_copies_have_nothing_in_common():
         other.params["counted/linear"]["b"] = jnp.ones([1])
         other.state["counted"]["n"] = jnp.zeros([])
     assert int(model.n) == 0
-    assert params["counted/linear"]["b"].tolist() == model.params["counted/linear"]["b"].tolist() == [0]
+    assert (
+        params["counted/linear"]["b"].tolist()
+        == model.params["counted/linear"]["b"].tolist()
+        == [0]
+    )
     alias = model  # two names for one model
     alias(X)
     assert int(model.n) == 1
@@ -270,7 +291,11 @@ def test_pytree():
     assert hash(structure) == hash(jax.tree.structure(counted()))
     assert structure != jax.tree.structure(model.freeze())
     names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(model)]
-    assert names == [".params['counted/linear']['b']", ".params['counted/linear']['w']", ".state['counted']['n']"]
+    assert names == [
+        ".params['counted/linear']['b']",
+        ".params['counted/linear']['w']",
+        ".state['counted']['n']",
+    ]
     assert same(structure.unflatten(leaves)(X), model(X))
 
 
@@ -349,13 +374,17 @@ def test_shapes():
     shapes, model = jax.eval_shape(lambda model, x: (model(x), model), counted(), X)
     assert shapes.shape == (2, 1)
     assert model.state["counted"]["n"].shape == ()
-    made = jax.eval_shape(lambda: ps.bind(Counted, *ps.transform_with_state(lambda x: Counted()(x)).init(0, X)))
+    made = jax.eval_shape(
+        lambda: ps.bind(Counted, *ps.transform_with_state(lambda x: Counted()(x)).init(0, X))
+    )
     assert jax.tree.map(jnp.shape, made.params) == {"counted/linear": {"w": (2, 1), "b": (1,)}}
 
 
 def test_remat_and_cond():
     model = counted()
-    grads = jax.grad(jax.checkpoint(lambda params, model: model.update(params)(X).sum()))(model.parameters(), model)
+    grads = jax.grad(jax.checkpoint(lambda params, model: model.update(params)(X).sum()))(
+        model.parameters(), model
+    )
     assert grads.params["counted/linear"]["w"].tolist() == [[4], [6]]
 
     def twice(model):
@@ -370,10 +399,14 @@ def test_remat_and_cond():
     assert [int(jax.lax.cond(flag, twice, once, model).n) for flag in (True, False)] == [2, 1]
 
 
-@pytest.mark.parametrize("transform", [jax.jit, jax.grad, jax.vmap, jax.checkpoint], ids=lambda t: t.__name__)
+@pytest.mark.parametrize(
+    "transform", [jax.jit, jax.grad, jax.vmap, jax.checkpoint], ids=lambda t: t.__name__
+)
 def test_a_model_that_is_closed_over(transform):
     model = average()
-    with pytest.raises(ps.errors.JaxUsageError, match="Pass the model as an argument, and return it"):
+    with pytest.raises(
+        ps.errors.JaxUsageError, match="Pass the model as an argument, and return it"
+    ):
         transform(lambda x: model(x))(1.5 * jnp.ones([2]) if transform is jax.vmap else 1.5)
     with pytest.raises(ps.errors.JaxUsageError, match="Pass the model"):
         jax.lax.scan(lambda carry, x: (carry, model(x)), 0, jnp.ones([3]))
@@ -478,7 +511,9 @@ def test_training_or_not():
     assert not (loud(X)[0] == loud(X)[0]).all()
     assert same(loud(X, False), quiet(X))
     assert same(jax.jit(lambda m: m.eval()(X))(model), quiet(X))
-    with pytest.raises(ps.errors.ViewError, match="no argument for it. Give it one of is_training, training"):
+    with pytest.raises(
+        ps.errors.ViewError, match="no argument for it. Give it one of is_training, training"
+    ):
         average().train()
 
 
@@ -488,7 +523,11 @@ def test_training_of_functions(kind):
         return ps.BatchNorm(True, True, 0.9)(x, train)
 
     f = ps.transform_with_state(forward)
-    source = {"state": f, "collections": ps.transform_with_collections(forward), "function": forward}[kind]
+    source = {
+        "state": f,
+        "collections": ps.transform_with_collections(forward),
+        "function": forward,
+    }[kind]
     variables = (source.init(None, X, True),) if kind == "collections" else f.init(None, X, True)
     model = ps.bind(source, *variables).train()
     out, state = f.apply(*f.init(None, X, True), None, X, True)
@@ -638,12 +677,22 @@ def test_filter_and_partition():
     model = net()
     kernels = model.filter(lambda leaf: leaf.ndim == 2)
     assert {leaf.ndim for leaf in jax.tree.leaves(kernels)} == {2}
-    assert {leaf.ndim for leaf in jax.tree.leaves(model.filter(lambda leaf: leaf.ndim == 2, inverse=True).params)} == {
-        1
-    }
-    for f in (lambda leaf: leaf.ndim == 2, ps.surgery.glob("net/~/*/b"), "params", "state", "rng", lambda leaf: False):
+    assert {
+        leaf.ndim
+        for leaf in jax.tree.leaves(model.filter(lambda leaf: leaf.ndim == 2, inverse=True).params)
+    } == {1}
+    for f in (
+        lambda leaf: leaf.ndim == 2,
+        ps.surgery.glob("net/~/*/b"),
+        "params",
+        "state",
+        "rng",
+        lambda leaf: False,
+    ):
         part, rest = model.partition(f)
-        assert len(jax.tree.leaves(part)) + len(jax.tree.leaves(rest)) == len(jax.tree.leaves(model))
+        assert len(jax.tree.leaves(part)) + len(jax.tree.leaves(rest)) == len(
+            jax.tree.leaves(model)
+        )
         assert same(part.update(rest), model)
         assert same(rest.update(part), model)
         assert same(ps.surgery.combine(part, rest), model)
@@ -708,7 +757,9 @@ def test_frozen_bits_under_weight_decay():
     grads = jax.grad(lambda params: (model.update(params)(X) ** 2).mean())(params)
     updates, opt_state = tx.update(grads, opt_state, params)
     new = model.update(optax.apply_updates(params, updates))
-    np.testing.assert_array_equal(new.params["counted/linear"]["w"], model.params["counted/linear"]["w"])
+    np.testing.assert_array_equal(
+        new.params["counted/linear"]["w"], model.params["counted/linear"]["w"]
+    )
     np.testing.assert_allclose(new.params["counted/linear"]["b"], [-0.1], rtol=1e-5)
     assert len(jax.tree.leaves(opt_state)) == 3
 
@@ -750,11 +801,15 @@ def test_parameters_that_change_in_a_call(jit):
     def step(model, x):
         return model(x), model
 
-    f = ps.transform_with_collections(lambda x, inference_mode: ZNorm()(x, inference_mode=inference_mode))
+    f = ps.transform_with_collections(
+        lambda x, inference_mode: ZNorm()(x, inference_mode=inference_mode)
+    )
     x = jnp.array([[1.0, 2], [3, 6]])
     model = ps.bind(f, f.init(None, x, False)).train()
     out, model = (jax.jit(step) if jit else step)(model, x)
-    np.testing.assert_allclose(out, [[-0.99999505, -0.99999875], [0.99999505, 0.99999875]], rtol=1e-6)
+    np.testing.assert_allclose(
+        out, [[-0.99999505, -0.99999875], [0.99999505, 0.99999875]], rtol=1e-6
+    )
     np.testing.assert_allclose(model.params["z_norm"]["mean"], [0.2, 0.4], rtol=1e-6)
     np.testing.assert_allclose(model.params["z_norm"]["var"], [1.0, 1.3], rtol=1e-6)
     expected = (np.asarray(x) - [0.2, 0.4]) / np.sqrt(np.array([1.0, 1.3]) + 1e-5)
@@ -787,7 +842,10 @@ def test_collections():
         assert jax.tree.structure(model) == structure  # what is sown does not pile up
         assert same(ps.bind(f, *model.unbind()), model)
         part, other = model.partition("batch_stats")
-        assert part.state == {"batch_stats": model.state["batch_stats"], "counts": {"~": {"calls": None}}}
+        assert part.state == {
+            "batch_stats": model.state["batch_stats"],
+            "counts": {"~": {"calls": None}},
+        }
         assert same(other.update(part), model)
         assert len(jax.tree.leaves(model.filter("state"))) == 2
         with pytest.raises(ps.errors.ViewError, match="holes"):
@@ -825,7 +883,9 @@ def test_functions_that_take_no_key_and_own_apply():
     h = ps.transform(lambda x: ps.Linear(1)(x))
     jitted = h._replace(apply=jax.jit(h.apply))
     np.testing.assert_allclose(ps.bind(jitted, params)(X), expected, rtol=1e-6)
-    np.testing.assert_array_equal(ps.bind(h._replace(apply=lambda *args: h.apply(*args)), params)(X), expected)
+    np.testing.assert_array_equal(
+        ps.bind(h._replace(apply=lambda *args: h.apply(*args)), params)(X), expected
+    )
     np.testing.assert_array_equal(ps.bind(lambda x: ps.Linear(1)(x), params)(X), expected)
 
 
@@ -841,10 +901,19 @@ def test_the_same_function_is_known_again():
     [
         (lambda: ps.bind(3, {}), "takes a function or a transformed one, but got an int"),
         (lambda: ps.bind(ps.transform(lambda x: x), [1]), "params has to be .* but it is a list"),
-        (lambda: ps.bind(lambda x: x, {}, jax.random.key(0)), "state has to be .*, but it is an array of shape"),
+        (
+            lambda: ps.bind(lambda x: x, {}, jax.random.key(0)),
+            "state has to be .*, but it is an array of shape",
+        ),
         (lambda: ps.bind(lambda x: x, {"w": X}), "params has to be .*has an array of shape"),
-        (lambda: ps.bind(ps.transform_with_collections(lambda x: x), {"linear": {"w": X}}), "it takes all variables"),
-        (lambda: ps.bind(ps.Linear, {}), r"cannot be made without 'output_size'. Write `ps.bind\(lambda: Linear"),
+        (
+            lambda: ps.bind(ps.transform_with_collections(lambda x: x), {"linear": {"w": X}}),
+            "it takes all variables",
+        ),
+        (
+            lambda: ps.bind(ps.Linear, {}),
+            r"cannot be made without 'output_size'. Write `ps.bind\(lambda: Linear",
+        ),
     ],
 )
 def test_what_cannot_be_bound(bind, words):

@@ -36,7 +36,11 @@ STATES = {
     "momentum": [[2.71], [0.271, -0.542]],
     "adam": [3, [0.271], [0.0271, -0.0542], [0.002997], [2.997e-5, 1.1988e-4]],
 }
-CASES = [pytest.param(name, jit, id=f"{name}-{'jit' if jit else 'eager'}") for name in STEPS for jit in (False, True)]
+CASES = [
+    pytest.param(name, jit, id=f"{name}-{'jit' if jit else 'eager'}")
+    for name in STEPS
+    for jit in (False, True)
+]
 
 
 def check_steps(name, step, opt_state_of):
@@ -69,16 +73,24 @@ def test_outside(name, jit):
 
     check_steps(name, step, lambda: opt.opt_state)
     assert len(traces) == (1 if jit else 3)
-    assert all((leaf == 0).all() for leaf in jax.tree.leaves(first.opt_state))  # the first one is as it was
+    assert all(
+        (leaf == 0).all() for leaf in jax.tree.leaves(first.opt_state)
+    )  # the first one is as it was
 
 
 @pytest.mark.parametrize(("name", "jit"), CASES)
 def test_inside(name, jit):
-    f = ps.transform_with_state(lambda grads, params: ps.Optimizer(STEPS[name][0]).update(grads, params))
+    f = ps.transform_with_state(
+        lambda grads, params: ps.Optimizer(STEPS[name][0]).update(grads, params)
+    )
     params, state = f.init(None, GRADS, PARAMS)
     assert params == {}
-    assert {module: list(bundle) for module, bundle in state.items()} == {"optimizer": ["opt_state"]}
-    assert all((leaf == 0).all() for leaf in jax.tree.leaves(state))  # `init` gives the first values
+    assert {module: list(bundle) for module, bundle in state.items()} == {
+        "optimizer": ["opt_state"]
+    }
+    assert all(
+        (leaf == 0).all() for leaf in jax.tree.leaves(state)
+    )  # `init` gives the first values
     apply = jax.jit(f.apply) if jit else f.apply
 
     def step(params):
@@ -100,7 +112,10 @@ def test_two_inside_are_apart():
     assert list(state) == ["slow", "optimizer", "optimizer_1"]
     params, state = f.apply({}, state, None, GRADS, PARAMS)
     np.testing.assert_allclose(params["w"], [0.8, 2.2], atol=1e-5)
-    assert [int(state[name]["opt_state"][0].count) for name in ("optimizer", "optimizer_1")] == [1, 1]
+    assert [int(state[name]["opt_state"][0].count) for name in ("optimizer", "optimizer_1")] == [
+        1,
+        1,
+    ]
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["outside", "inside"])
@@ -281,7 +296,9 @@ def test_of_a_model_in_jit_traced_once():
 
 @pytest.mark.parametrize("inside", [False, True], ids=["outside", "inside"])
 def test_models_are_their_params_to_optax(inside):
-    f = ps.transform_with_state(lambda x, is_training: ps.BatchNorm(True, True, 0.9)(x, is_training))
+    f = ps.transform_with_state(
+        lambda x, is_training: ps.BatchNorm(True, True, 0.9)(x, is_training)
+    )
     x = jnp.array([[1.0, 2.0], [3.0, 5.0]])
     model = ps.bind(f, *f.init(None, x, True))
     mask = {"batch_norm": {"scale": True, "offset": False}}
@@ -294,11 +311,15 @@ def test_models_are_their_params_to_optax(inside):
         return ps.Optimizer(tx).update(grads, params)
 
     g, expected, grads = ps.transform_with_state(step), model.params, grads_of(model.train())
-    first = state = g.init(None, grads, model.parameters())[1] if inside else ps.Optimizer(tx).init(model.parameters())
-    opt_state = tx.init(expected)
-    assert jax.tree.structure(state["optimizer"]["opt_state"] if inside else state.opt_state) == jax.tree.structure(
-        opt_state
+    first = state = (
+        g.init(None, grads, model.parameters())[1]
+        if inside
+        else ps.Optimizer(tx).init(model.parameters())
     )
+    opt_state = tx.init(expected)
+    assert jax.tree.structure(
+        state["optimizer"]["opt_state"] if inside else state.opt_state
+    ) == jax.tree.structure(opt_state)
     for i, view in enumerate((model.train(), model.freeze("nothing").train(), model.train())):
         # Models that differ in what they are made of, and one that is more than its parameters.
         grads, params = grads_of(view.update(expected)), view.update(expected)
@@ -313,8 +334,12 @@ def test_models_are_their_params_to_optax(inside):
         assert params.training is True
         assert (params.state == view.state) is (i == 2)
     assert jax.tree.structure(first) == jax.tree.structure(state)
-    two, _ = ps.Optimizer(optax.sgd(1.0)).init([model, model]).update([grads, grads], [model, model])
-    np.testing.assert_allclose(two[1].params["batch_norm"]["scale"], 1 - grads.params["batch_norm"]["scale"], rtol=1e-6)
+    two, _ = (
+        ps.Optimizer(optax.sgd(1.0)).init([model, model]).update([grads, grads], [model, model])
+    )
+    np.testing.assert_allclose(
+        two[1].params["batch_norm"]["scale"], 1 - grads.params["batch_norm"]["scale"], rtol=1e-6
+    )
     updates, _ = ps.Optimizer(optax.sgd(1.0)).init(model).update(grads, apply_updates=False)
     assert jax.tree.structure(updates) == jax.tree.structure(grads)
 

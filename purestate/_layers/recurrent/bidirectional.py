@@ -23,8 +23,8 @@ def _sum(forward: Any, backward: Any) -> Any:
 class Bidirectional(Module):
     """Runs one core over a sequence from its start, another from its end, and merges the outputs of each step.
 
-    So the outputs of a step know of all the sequence. Schuster and Paliwal 1997 (IEEE Transactions on Signal
-    Processing 45:2673).
+    So the outputs of a step know of all the sequence. Schuster and Paliwal 1997 (IEEE Transactions
+    on Signal Processing 45:2673).
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(xs, lengths):
@@ -39,8 +39,8 @@ class Bidirectional(Module):
     Args:
       forward_core: the core that goes from the first step to the last.
       backward_core: the core that goes from the last step to the first.
-      merge: what becomes of the outputs of both: "concat" joins their last axes, "sum" adds them, a function is
-        given both, and None returns both as a pair.
+      merge: what becomes of the outputs of both: "concat" joins their last axes, "sum" adds them, a
+        function is given both, and None returns both as a pair.
       name: the name of the module.
 
     Raises:
@@ -60,8 +60,8 @@ class Bidirectional(Module):
         self.merge = merge
         if not (merge is None or callable(merge) or merge in ("concat", "sum")):
             raise LayerError(
-                f'Bidirectional {self.module_name!r}: merge is "concat", "sum", a function of both outputs, or None for '
-                f"both as a pair; got {merge!r}."
+                f'Bidirectional {self.module_name!r}: merge is "concat", "sum", a function of both'
+                f" outputs, or None for both as a pair; got {merge!r}."
             )
 
     def __call__(
@@ -76,31 +76,42 @@ class Bidirectional(Module):
         """Runs both cores over a sequence.
 
         Args:
-          input_sequence: a pytree of arrays `[T, B, ...]` or `[B, T, ...]`; the first of them tells the batch. Of
-            two axes it is taken for `[T, D]`, without a batch.
+          input_sequence: a pytree of arrays `[T, B, ...]` or `[B, T, ...]`; the first of them tells
+            the batch. Of two axes it is taken for `[T, D]`, without a batch.
           initial_state: a pair of states, as `initial_state` makes it; None to make it here.
-          sequence_length: see `dynamic_unroll`; the backward core starts at the last step of each row.
+          sequence_length: see `dynamic_unroll`; the backward core starts at the last step of each
+            row.
           time_major: whether the time is the first axis, and not the second, of inputs and outputs.
           unroll: see `dynamic_unroll`.
 
         Returns:
-          The merged outputs, `[T, B, ...]` or `[B, T, ...]`, and a pair of the states of the forward core, after the
-          last step, and of the backward core, after the first.
+          The merged outputs, `[T, B, ...]` or `[B, T, ...]`, and a pair of the states of the
+          forward core, after the last step, and of the backward core, after the first.
 
         Raises:
           RecurrentError: there are no arrays to tell the batch from, or see `dynamic_unroll`.
         """
         if initial_state is None:
             initial_state = self.initial_state(self._batch_size(input_sequence, time_major))
-        options: Any = {"time_major": time_major, "unroll": unroll, "sequence_length": sequence_length}
-        forward, forward_state = dynamic_unroll(self.forward_core, input_sequence, initial_state[0], **options)
+        options: Any = {
+            "time_major": time_major,
+            "unroll": unroll,
+            "sequence_length": sequence_length,
+        }
+        forward, forward_state = dynamic_unroll(
+            self.forward_core, input_sequence, initial_state[0], **options
+        )
         backward, backward_state = dynamic_unroll(
             self.backward_core, input_sequence, initial_state[1], reverse=True, **options
         )
         states = forward_state, backward_state
         if self.merge is None:
             return (forward, backward), states
-        merge: Any = {"concat": _concat, "sum": _sum}[self.merge] if isinstance(self.merge, str) else self.merge
+        merge: Any = (
+            {"concat": _concat, "sum": _sum}[self.merge]
+            if isinstance(self.merge, str)
+            else self.merge
+        )
         return merge(forward, backward), states
 
     def initial_state(self, batch_size: int | None) -> tuple[Any, Any]:
@@ -112,14 +123,17 @@ class Bidirectional(Module):
         Returns:
           A pair of states for `__call__`.
         """
-        return self.forward_core.initial_state(batch_size), self.backward_core.initial_state(batch_size)
+        return self.forward_core.initial_state(batch_size), self.backward_core.initial_state(
+            batch_size
+        )
 
     def _batch_size(self, input_sequence: Any, time_major: bool) -> int | None:
         arrays = jax.tree.leaves(input_sequence)
         shape = jnp.shape(arrays[0]) if arrays else ()
         if len(shape) < 2:
             raise RecurrentError(
-                f"Bidirectional {self.module_name!r} makes its initial state for inputs [T, B, D], [B, T, D] or [T, D], but "
+                f"Bidirectional {self.module_name!r} makes its initial state for inputs [T, B, D],"
+                " [B, T, D] or [T, D], but "
                 + (f"the first array has shape {shape}." if arrays else "there are no arrays.")
                 + " Give it the state: module(inputs, module.initial_state(batch_size))."
             )

@@ -57,10 +57,16 @@ class ConvNDLSTM(RNNCore):
             raise not_an_lstm_state(self, state) from None
         hidden, cell = as_array(hidden), as_array(cell)
         channels = 4 * self.output_channels
-        from_inputs = ConvND(self.num_spatial_dims, channels, self.kernel_shape, name="input_to_hidden")
-        from_hidden = ConvND(self.num_spatial_dims, channels, self.kernel_shape, name="hidden_to_hidden")
+        from_inputs = ConvND(
+            self.num_spatial_dims, channels, self.kernel_shape, name="input_to_hidden"
+        )
+        from_hidden = ConvND(
+            self.num_spatial_dims, channels, self.kernel_shape, name="hidden_to_hidden"
+        )
         a, b = from_inputs(as_array(inputs)), from_hidden(hidden)
-        state = next_lstm_state(lax.add(a, b) if a.dtype == b.dtype and a.shape == b.shape else a + b, cell)
+        state = next_lstm_state(
+            lax.add(a, b) if a.dtype == b.dtype and a.shape == b.shape else a + b, cell
+        )
         return state.hidden, state
 
     def initial_state(self, batch_size: int | None) -> LSTMState:

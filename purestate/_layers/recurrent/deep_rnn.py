@@ -40,8 +40,9 @@ class _DeepRNN(RNNCore):
             for i, layer in enumerate(layers):
                 if not isinstance(layer, RNNCore):
                     raise LayerError(
-                        f"deep_rnn_with_{kind}_connections takes cores alone (RNNCore), but layers[{i}] is {kind_of(layer)}. To "
-                        "have other layers in between, use DeepRNN, or write a core of your own with them in it."
+                        f"deep_rnn_with_{kind}_connections takes cores alone (RNNCore), but"
+                        f" layers[{i}] is {kind_of(layer)}. To have other layers in between, use"
+                        " DeepRNN, or write a core of your own with them in it."
                     )
 
     def __call__(self, inputs: Any, state: Any) -> tuple[Any, Any]:
@@ -52,18 +53,19 @@ class _DeepRNN(RNNCore):
           state: one state for each core.
 
         Returns:
-          The output of the last layer (with skip connections: of all, joined along the last axis), and
-          the new states.
+          The output of the last layer (with skip connections: of all, joined along the last axis),
+          and the new states.
 
         Raises:
-          RecurrentError: there are not as many states as cores, or, with residual connections, a core's
-            outputs have another shape than its inputs.
+          RecurrentError: there are not as many states as cores, or, with residual connections, a
+            core's outputs have another shape than its inputs.
         """
         num_cores = sum(isinstance(layer, RNNCore) for layer in self.layers)
         if len(state) != num_cores:
             raise RecurrentError(
-                f"{type(self).__name__} {self.module_name!r} needs a state for each of its {num_cores} cores, as "
-                f"core.initial_state(batch_size) makes them, but was given {len(state)}."
+                f"{type(self).__name__} {self.module_name!r} needs a state for each of its"
+                f" {num_cores} cores, as core.initial_state(batch_size) makes them, but was given"
+                f" {len(state)}."
             )
         states = iter(state)
         current = inputs
@@ -89,9 +91,10 @@ class _DeepRNN(RNNCore):
         shapes = jax.tree.map(jnp.shape, inputs), jax.tree.map(jnp.shape, outputs)
         if shapes[0] != shapes[1]:
             raise RecurrentError(
-                f"deep_rnn_with_residual_connections {self.module_name!r} adds the inputs of each core to its outputs, but "
-                f"layers[{i}] was given {shapes[0]} and returned {shapes[1]}. Give all cores the size of the inputs, or "
-                "put a ps.Linear of that size before the unroll."
+                f"deep_rnn_with_residual_connections {self.module_name!r} adds the inputs of each"
+                f" core to its outputs, but layers[{i}] was given {shapes[0]} and returned"
+                f" {shapes[1]}. Give all cores the size of the inputs, or put a ps.Linear of that"
+                " size before the unroll."
             )
         return jax.tree.map(jnp.add, outputs, inputs)
 
@@ -104,7 +107,9 @@ class _DeepRNN(RNNCore):
         Returns:
           A tuple with one state for each core.
         """
-        return tuple(layer.initial_state(batch_size) for layer in self.layers if isinstance(layer, RNNCore))
+        return tuple(
+            layer.initial_state(batch_size) for layer in self.layers if isinstance(layer, RNNCore)
+        )
 
 
 class DeepRNN(_DeepRNN):
@@ -132,8 +137,8 @@ class DeepRNN(_DeepRNN):
 def deep_rnn_with_skip_connections(layers: Sequence[RNNCore], name: str | None = None) -> RNNCore:
     """Returns a core that runs cores one after the other, each of which sees the inputs too.
 
-    From the second on, a core gets the inputs joined with the outputs of the one before it; the output is
-    that of all cores, joined. Graves 2013, arXiv:1308.0850.
+    From the second on, a core gets the inputs joined with the outputs of the one before it; the
+    output is that of all cores, joined. Graves 2013, arXiv:1308.0850.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
@@ -157,11 +162,13 @@ def deep_rnn_with_skip_connections(layers: Sequence[RNNCore], name: str | None =
     return _DeepRNN(layers, skip_connections=True, name=name)
 
 
-def deep_rnn_with_residual_connections(layers: Sequence[RNNCore], name: str | None = None) -> RNNCore:
+def deep_rnn_with_residual_connections(
+    layers: Sequence[RNNCore], name: str | None = None
+) -> RNNCore:
     """Returns a core that runs cores one after the other, and adds the inputs of each to its outputs.
 
-    That is what the next core gets, and of the last what is returned; so all sizes are those of the inputs.
-    Wu et al. 2016, arXiv:1609.08144, section 3.1.
+    That is what the next core gets, and of the last what is returned; so all sizes are those of the
+    inputs. Wu et al. 2016, arXiv:1609.08144, section 3.1.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
@@ -182,4 +189,6 @@ def deep_rnn_with_residual_connections(layers: Sequence[RNNCore], name: str | No
     Raises:
       LayerError: a layer is no core.
     """
-    return _DeepRNN(layers, skip_connections=False, name=name or "deep_rnn", residual_connections=True)
+    return _DeepRNN(
+        layers, skip_connections=False, name=name or "deep_rnn", residual_connections=True
+    )

@@ -67,8 +67,9 @@ class GRU(RNNCore):
         Args:
           inputs: `[B, D]`, or `[D]`.
           state: `[B, hidden_size]`, or `[hidden_size]`.
-          seen: what the weights see in place of the state, of its shape; None for the state. `RecurrentDropout`
-            passes a state with values set to zero here, while what is kept goes on as it is.
+          seen: what the weights see in place of the state, of its shape; None for the state.
+            `RecurrentDropout` passes a state with values set to zero here, while what is kept goes
+            on as it is.
 
         Returns:
           The new state, twice: as the output and as the state.
@@ -81,20 +82,24 @@ class GRU(RNNCore):
         shape, dtype, size = inputs.shape, inputs.dtype, self.hidden_size
         if len(shape) not in (1, 2):
             raise LayerError(
-                f"GRU {self.module_name!r} needs the inputs of one step, [B, D] or [D], got shape {shape}. For a "
-                "sequence [T, B, D] use ps.dynamic_unroll(core, inputs, core.initial_state(B))."
+                f"GRU {self.module_name!r} needs the inputs of one step, [B, D] or [D], got shape"
+                f" {shape}. For a sequence [T, B, D] use ps.dynamic_unroll(core, inputs,"
+                " core.initial_state(B))."
             )
         w_i = get_parameter("w_i", (shape[-1], 3 * size), dtype, self.w_i_init)
         w_h = get_parameter("w_h", (size, 3 * size), dtype, self.w_h_init)
         b = get_parameter("b", (3 * size,), dtype, self.b_init)
 
-        # Where nothing is to be promoted, lax does what jax.numpy would, in half the time of tracing.
+        # Where nothing is to be promoted, lax does what jax.numpy would, in half the time of
+        # tracing.
         plain = (
             is_staged()
             and dtype == state.dtype == seen.dtype == w_i.dtype == w_h.dtype == b.dtype
             and shape[:-1] == state.shape[:-1]
         )
-        add, mul, matmul = (lax.add, lax.mul, _matmul) if plain else (jnp.add, jnp.multiply, jnp.matmul)
+        add, mul, matmul = (
+            (lax.add, lax.mul, _matmul) if plain else (jnp.add, jnp.multiply, jnp.matmul)
+        )
 
         # Of each: the gates z (what to replace) and r (what to see), and the new content a.
         sizes = (2 * size, size)

@@ -32,16 +32,18 @@ class LSTMState(NamedTuple):
 def not_an_lstm_state(core: RNNCore, state: Any) -> RecurrentError:
     """The error for something else as the state of an LSTM."""
     return RecurrentError(
-        f"{type(core).__name__} {core.module_name!r} needs an LSTMState as its state, but was given "
-        f"{kind_of(state)}: begin with core.initial_state(B), and pass on what the last step returned."
+        f"{type(core).__name__} {core.module_name!r} needs an LSTMState as its state, but was given"
+        f" {kind_of(state)}: begin with core.initial_state(B), and pass on what the last step"
+        " returned."
     )
 
 
 def next_lstm_state(gates: jax.Array, cell: jax.Array) -> LSTMState:
     """Returns the state after a step.
 
-    The last axis of `gates` has, one after the other, those of input, new content, forgetting and output. One
-    is added to that of forgetting, to remember at first (Jozefowicz et al. 2015, PMLR 37:2342).
+    The last axis of `gates` has, one after the other, those of input, new content, forgetting and
+    output. One is added to that of forgetting, to remember at first (Jozefowicz et al. 2015, PMLR
+    37:2342).
     """
     axis = len(gates.shape) - 1
     size = gates.shape[axis] // 4
@@ -57,8 +59,8 @@ def next_lstm_state(gates: jax.Array, cell: jax.Array) -> LSTMState:
 class LSTM(RNNCore):
     """A core with a memory of its own, which gates write, read and clear.
 
-    Hochreiter and Schmidhuber 1997 (Neural Computation 9:1735), with the forget gate of Gers et al. 2000; as in
-    Zaremba et al. 2015, arXiv:1409.2329.
+    Hochreiter and Schmidhuber 1997 (Neural Computation 9:1735), with the forget gate of Gers et al.
+    2000; as in Zaremba et al. 2015, arXiv:1409.2329.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(xs):
@@ -74,21 +76,24 @@ class LSTM(RNNCore):
     Args:
       hidden_size: the size of the output, of `hidden` and of `cell`.
       name: the name of the module.
-      projection_size: the size to which a linear layer without a bias brings the output and `hidden`, so that the
-        gates have fewer weights; None for no such layer. Sak et al. 2014, arXiv:1402.1128, equation 6.
+      projection_size: the size to which a linear layer without a bias brings the output and
+        `hidden`, so that the gates have fewer weights; None for no such layer. Sak et al. 2014,
+        arXiv:1402.1128, equation 6.
 
     Raises:
       LayerError: `projection_size` is less than 1.
     """
 
-    def __init__(self, hidden_size: int, name: str | None = None, *, projection_size: int | None = None):
+    def __init__(
+        self, hidden_size: int, name: str | None = None, *, projection_size: int | None = None
+    ):
         super().__init__(name=name)
         self.hidden_size = hidden_size
         self.projection_size = projection_size
         if projection_size is not None and projection_size < 1:
             raise LayerError(
-                f"LSTM {self.module_name!r}: projection_size is the size of the output, at least 1; got {projection_size}. "
-                "For no projection leave it out."
+                f"LSTM {self.module_name!r}: projection_size is the size of the output, at least 1;"
+                f" got {projection_size}. For no projection leave it out."
             )
 
     def __call__(self, inputs: jax.Array, prev_state: LSTMState) -> tuple[jax.Array, LSTMState]:
@@ -96,8 +101,8 @@ class LSTM(RNNCore):
 
         Args:
           inputs: `[B, D]`, or `[D]`.
-          prev_state: the state before it, of arrays `[B, hidden_size]`, or `[hidden_size]`; with a projection
-            `hidden` is `[B, projection_size]`.
+          prev_state: the state before it, of arrays `[B, hidden_size]`, or `[hidden_size]`; with a
+            projection `hidden` is `[B, projection_size]`.
 
         Returns:
           The output, which is `hidden` of the new state, and the new state.
@@ -115,14 +120,16 @@ class LSTM(RNNCore):
         rank = len(inputs.shape)
         if rank not in (1, 2):
             raise LayerError(
-                f"LSTM {self.module_name!r} needs the inputs of one step, [B, D] or [D], got shape {inputs.shape}. For "
-                "a sequence [T, B, D] use ps.dynamic_unroll(core, inputs, core.initial_state(B))."
+                f"LSTM {self.module_name!r} needs the inputs of one step, [B, D] or [D], got shape"
+                f" {inputs.shape}. For a sequence [T, B, D] use ps.dynamic_unroll(core, inputs,"
+                " core.initial_state(B))."
             )
         if inputs.shape[:-1] != hidden.shape[:-1]:
             raise RecurrentError(
-                f"LSTM {self.module_name!r} was given inputs of shape {inputs.shape} and a state of shape "
-                f"{hidden.shape}: they need the same batch. Make the state with core.initial_state(B) for inputs [B, D], and with "
-                "core.initial_state(None) for [D]."
+                f"LSTM {self.module_name!r} was given inputs of shape {inputs.shape} and a state of"
+                f" shape {hidden.shape}: they need the same batch. Make the state with"
+                " core.initial_state(B) for inputs [B, D], and with core.initial_state(None) for"
+                " [D]."
             )
         if inputs.dtype == hidden.dtype:
             inputs_and_hidden = lax.concatenate((inputs, hidden), rank - 1)

@@ -25,8 +25,8 @@ class RecurrentDropoutState(NamedTuple):
 
     Attributes:
       state: the state of the core.
-      mask: 0 for what is dropped and 1 / (1 - rate) for the rest, like the state (for an LSTM, like `hidden`);
-        None where nothing is dropped.
+      mask: 0 for what is dropped and 1 / (1 - rate) for the rest, like the state (for an LSTM, like
+        `hidden`); None where nothing is dropped.
     """
 
     state: Any
@@ -36,10 +36,10 @@ class RecurrentDropoutState(NamedTuple):
 class RecurrentDropout(RNNCore):
     """Sets values of what a core sees of its state to zero, the same ones at all steps of a sequence.
 
-    Gal and Ghahramani 2016, arXiv:1512.05287, equation 7, without the dropout of inputs there. What is dropped
-    is drawn by `initial_state`, anew for each row of the batch. The weights of an LSTM see `hidden` with values set to
-    zero and `cell` remains; those of a GRU see the state so, and what is kept of it goes on as it is. Of other cores
-    the whole state is dropped.
+    Gal and Ghahramani 2016, arXiv:1512.05287, equation 7, without the dropout of inputs there. What
+    is dropped is drawn by `initial_state`, anew for each row of the batch. The weights of an LSTM
+    see `hidden` with values set to zero and `cell` remains; those of a GRU see the state so, and
+    what is kept of it goes on as it is. Of other cores the whole state is dropped.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(xs, is_training):
@@ -52,25 +52,34 @@ class RecurrentDropout(RNNCore):
     ((7, 2, 4), (7, 2, 4))
 
     Args:
-      core: one core. Where there are several, as in `DeepRNN`, each of them needs a `RecurrentDropout`.
+      core: one core. Where there are several, as in `DeepRNN`, each of them needs a
+        `RecurrentDropout`.
       rate: the chance for a value to become zero, `0 <= rate < 1`.
-      is_training: whether values are dropped. Without, and with a rate of 0, the core runs as it is.
+      is_training: whether values are dropped. Without, and with a rate of 0, the core runs as it
+        is.
       name: the name of the module.
 
     Raises:
-      LayerError: `core` is no core, or has others in it; `rate` is outside its range; `is_training` is traced.
+      LayerError: `core` is no core, or has others in it; `rate` is outside its range; `is_training`
+        is traced.
     """
 
     def __init__(self, core: RNNCore, rate: Any, is_training: bool, name: str | None = None):
         super().__init__(name=name)
         if not isinstance(core, RNNCore):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise LayerError(f"RecurrentDropout {self.module_name!r} takes a core (RNNCore), got {kind_of(core)}.")
-        inside = jax.tree.leaves([x for x in vars(core).values() if isinstance(x, (RNNCore, list, tuple))])
+            raise LayerError(
+                f"RecurrentDropout {self.module_name!r} takes a core (RNNCore), got"
+                f" {kind_of(core)}."
+            )
+        inside = jax.tree.leaves(
+            [x for x in vars(core).values() if isinstance(x, (RNNCore, list, tuple))]
+        )
         if any(isinstance(x, RNNCore) for x in inside):
             raise LayerError(
-                f"RecurrentDropout {self.module_name!r} takes one core, and has to know which of its state the weights "
-                f"see, but {type(core).__name__} {core.module_name!r} has cores in it. Put it inside: around each core, as in "
-                "ps.DeepRNN([ps.RecurrentDropout(ps.LSTM(4), rate, is_training), ...])."
+                f"RecurrentDropout {self.module_name!r} takes one core, and has to know which of"
+                f" its state the weights see, but {type(core).__name__} {core.module_name!r} has"
+                " cores in it. Put it inside: around each core, as in"
+                " ps.DeepRNN([ps.RecurrentDropout(ps.LSTM(4), rate, is_training), ...])."
             )
         self.core = core
         self.rate = rate
@@ -79,8 +88,8 @@ class RecurrentDropout(RNNCore):
             never_drops = bool(rate == 0)
             if rate < 0 or rate >= 1:
                 raise LayerError(
-                    f"RecurrentDropout {self.module_name!r}: rate is the chance to become zero, at least 0 and less than 1, "
-                    f"got {rate}."
+                    f"RecurrentDropout {self.module_name!r}: rate is the chance to become zero, at"
+                    f" least 0 and less than 1, got {rate}."
                 )
         except jax.errors.ConcretizationTypeError:
             never_drops = False  # a traced rate cannot be looked at
@@ -88,11 +97,14 @@ class RecurrentDropout(RNNCore):
             self._drops = bool(is_training) and not never_drops
         except jax.errors.ConcretizationTypeError:
             raise LayerError(
-                f"RecurrentDropout {self.module_name!r}: is_training is traced, but it decides which code runs. Under jax.jit, "
-                "name it in static_argnames, or bind it first with functools.partial."
+                f"RecurrentDropout {self.module_name!r}: is_training is traced, but it decides"
+                " which code runs. Under jax.jit, name it in static_argnames, or bind it first"
+                " with functools.partial."
             ) from None
 
-    def __call__(self, inputs: Any, prev_state: RecurrentDropoutState) -> tuple[Any, RecurrentDropoutState]:
+    def __call__(
+        self, inputs: Any, prev_state: RecurrentDropoutState
+    ) -> tuple[Any, RecurrentDropoutState]:
         """Runs one step of the core.
 
         Args:
@@ -103,12 +115,14 @@ class RecurrentDropout(RNNCore):
           The outputs of the core, and the state after it, with the same mask.
 
         Raises:
-          RecurrentError: the state is not a `RecurrentDropoutState`, or has no mask where one is needed.
+          RecurrentError: the state is not a `RecurrentDropoutState`, or has no mask where one is
+            needed.
         """
         if not isinstance(prev_state, RecurrentDropoutState):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RecurrentError(
-                f"RecurrentDropout {self.module_name!r} has a mask in its state, but was given a state of type "
-                f"{type(prev_state).__name__}. Make it with the initial_state of the RecurrentDropout, not with that of the core."
+                f"RecurrentDropout {self.module_name!r} has a mask in its state, but was given a"
+                f" state of type {type(prev_state).__name__}. Make it with the initial_state of the"
+                " RecurrentDropout, not with that of the core."
             )
         state, mask = prev_state
         if not self._drops:
@@ -116,8 +130,8 @@ class RecurrentDropout(RNNCore):
             return outputs, RecurrentDropoutState(state, mask)
         if mask is None:
             raise RecurrentError(
-                f"RecurrentDropout {self.module_name!r} is training, but the state it was given was made without training "
-                "and has no mask. Make another with initial_state."
+                f"RecurrentDropout {self.module_name!r} is training, but the state it was given was"
+                " made without training and has no mask. Make another with initial_state."
             )
         seen = jax.tree.map(_drop, _seen_by_weights(state), mask)
         if isinstance(self.core, GRU):

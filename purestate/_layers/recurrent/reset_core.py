@@ -15,8 +15,8 @@ def _conform(should_reset: jax.Array, state: jax.Array) -> jax.Array:
     shape = should_reset.shape
     if shape != state.shape[: len(shape)]:
         raise LayerError(
-            f"ResetCore: should_reset has shape {shape}, which has to be that of the state, {state.shape}, or the "
-            "first axes of it."
+            f"ResetCore: should_reset has shape {shape}, which has to be that of the state,"
+            f" {state.shape}, or the first axes of it."
         )
     return jnp.reshape(should_reset, shape + (1,) * (len(state.shape) - len(shape)))
 
@@ -52,8 +52,9 @@ class ResetCore(RNNCore):
         """Puts back what is to be put back, and runs one step of the core.
 
         Args:
-          inputs: a pair of the core's inputs and of `should_reset`, which is one array for the whole
-            state or a tree like it; each of the shape of the state, or of its first axes: `[B]`.
+          inputs: a pair of the core's inputs and of `should_reset`, which is one array for the
+            whole state or a tree like it; each of the shape of the state, or of its first axes:
+            `[B]`.
           state: the state before this step.
 
         Returns:
@@ -94,4 +95,7 @@ class ResetCore(RNNCore):
             return False
         # The core alone knows: compared with a state that has a batch.
         batched = jax.tree.leaves(self.initial_state(1))
-        return all(s.ndim >= b.ndim and s.shape[1:] == b.shape[1:] for b, s in zip(batched, leaves, strict=False))
+        return all(
+            s.ndim >= b.ndim and s.shape[1:] == b.shape[1:]
+            for b, s in zip(batched, leaves, strict=False)
+        )

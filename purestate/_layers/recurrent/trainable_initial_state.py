@@ -31,7 +31,8 @@ class TrainableInitialState(RNNCore):
 
     Args:
       core: the core. A state of several cores, as that of `DeepRNN`, is all made of parameters.
-      init: the initializer of the parameters; None for the values that the core's own initial state has.
+      init: the initializer of the parameters; None for the values that the core's own initial state
+        has.
       name: the name of the module.
 
     Raises:
@@ -42,8 +43,8 @@ class TrainableInitialState(RNNCore):
         super().__init__(name=name)
         if not isinstance(core, RNNCore):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise LayerError(
-                f"TrainableInitialState {self.module_name!r} takes a core (RNNCore), which has an initial_state; got "
-                f"{kind_of(core)}."
+                f"TrainableInitialState {self.module_name!r} takes a core (RNNCore), which has an"
+                f" initial_state; got {kind_of(core)}."
             )
         self.core = core
         self.init = init
@@ -63,11 +64,12 @@ class TrainableInitialState(RNNCore):
     def initial_state(self, batch_size: int | None) -> Any:
         """Returns a state like the core's, of parameters.
 
-        Integers, booleans and random keys, which cannot be learned, stay as the core has them, and so do the masks
-        of `RecurrentDropout`.
+        Integers, booleans and random keys, which cannot be learned, stay as the core has them, and
+        so do the masks of `RecurrentDropout`.
 
         Args:
-          batch_size: B, or None for inputs without a batch. With B the parameters are repeated along the first axis.
+          batch_size: B, or None for inputs without a batch. With B the parameters are repeated
+            along the first axis.
 
         Returns:
           The state before the first step.
@@ -78,14 +80,18 @@ class TrainableInitialState(RNNCore):
 
         def train(path: tuple[Any, ...], value: Any) -> Any:
             if _is_dropout_state(value):
-                inner = jax.tree_util.tree_map_with_path(lambda rest, x: train((*path, *rest), x), value.state)
+                inner = jax.tree_util.tree_map_with_path(
+                    lambda rest, x: train((*path, *rest), x), value.state
+                )
                 return value._replace(state=inner)
             if not jnp.issubdtype(jnp.result_type(value), jnp.inexact):
                 return value
             name = jax.tree_util.keystr(path, simple=True, separator="_") or "state"
             first = self._without_batch(name, jnp.asarray(value), batch_size)
             init = self.init or (lambda shape, dtype: first)
-            return jnp.broadcast_to(get_parameter(name, first.shape, first.dtype, init), jnp.shape(value))
+            return jnp.broadcast_to(
+                get_parameter(name, first.shape, first.dtype, init), jnp.shape(value)
+            )
 
         state = self.core.initial_state(batch_size)
         return jax.tree_util.tree_map_with_path(train, state, is_leaf=_is_dropout_state)
@@ -95,8 +101,8 @@ class TrainableInitialState(RNNCore):
             return value
         if value.shape[:1] != (batch_size,):
             raise RecurrentError(
-                f"TrainableInitialState {self.module_name!r} needs a state whose arrays begin with the batch, but for "
-                f"batch_size={batch_size} {name!r} of {self.core!r} has shape {value.shape}. Have initial_state of the core "
-                "return [B, ...]."
+                f"TrainableInitialState {self.module_name!r} needs a state whose arrays begin with"
+                f" the batch, but for batch_size={batch_size} {name!r} of {self.core!r} has shape"
+                f" {value.shape}. Have initial_state of the core return [B, ...]."
             )
         return value[0]

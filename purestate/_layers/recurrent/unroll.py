@@ -17,21 +17,24 @@ from purestate._lifted.scan import scan
 Core = Callable[[Any, Any], tuple[Any, Any]]
 
 
-def _lengths(what: str, sequence_length: Any, shapes: list[tuple[int, ...]], time_axis: int) -> jax.Array:
+def _lengths(
+    what: str, sequence_length: Any, shapes: list[tuple[int, ...]], time_axis: int
+) -> jax.Array:
     """Checks `sequence_length`, `[B]` or `[]`, against the shapes of the inputs."""
     lengths = as_array(sequence_length)
     if lengths.ndim > 1 or not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise RecurrentError(
-            f"{what}: sequence_length is integers, one for each row, [B], or one number where there is no batch; got "
-            f"{lengths.dtype} of shape {lengths.shape}."
+            f"{what}: sequence_length is integers, one for each row, [B], or one number where there"
+            f" is no batch; got {lengths.dtype} of shape {lengths.shape}."
         )
     for shape in shapes:
         without_time = shape[:time_axis] + shape[time_axis + 1 :]
         if len(shape) <= time_axis or without_time[: lengths.ndim] != lengths.shape:
             layout = "[T, B, ...]" if time_axis == 0 else "[B, T, ...]"
             raise RecurrentError(
-                f"{what}: sequence_length of shape {lengths.shape} needs inputs {layout} with the same B, but one of them "
-                f"has shape {shape}. Write time_major={time_axis != 0} if the axes are the other way round."
+                f"{what}: sequence_length of shape {lengths.shape} needs inputs {layout} with the"
+                f" same B, but one of them has shape {shape}. Write time_major={time_axis != 0} if"
+                " the axes are the other way round."
             )
     try:
         values = np.asarray(sequence_length)
@@ -40,8 +43,8 @@ def _lengths(what: str, sequence_length: Any, shapes: list[tuple[int, ...]], tim
     num_steps = shapes[0][time_axis] if shapes else 0
     if (values < 0).any() or (values > num_steps).any():
         raise RecurrentError(
-            f"{what}: there are {num_steps} steps, so that sequence_length has to be from 0 to {num_steps}; got "
-            f"{values.tolist()}."
+            f"{what}: there are {num_steps} steps, so that sequence_length has to be from 0 to"
+            f" {num_steps}; got {values.tolist()}."
         )
     return lengths
 
@@ -51,8 +54,9 @@ def _where(valid: jax.Array, x: Any, y: Any) -> jax.Array:
     x, y = as_array(x), as_array(y)
     if x.shape[: valid.ndim] != valid.shape:
         raise RecurrentError(
-            f"With sequence_length of shape {valid.shape}, outputs and states have to begin with the batch, but the core "
-            f"returned one of shape {x.shape}. Have it return [B, ...], and keep what has no batch out of the state."
+            f"With sequence_length of shape {valid.shape}, outputs and states have to begin with"
+            f" the batch, but the core returned one of shape {x.shape}. Have it return [B, ...],"
+            " and keep what has no batch out of the state."
         )
     return jnp.where(lax.reshape(valid, valid.shape + (1,) * (x.ndim - valid.ndim)), x, y)
 
@@ -65,14 +69,23 @@ def _until_the_end(
     shapes = [x.shape for x in jax.tree.leaves(input_sequence)]
     lengths = _lengths(what, sequence_length, shapes, time_axis)
     num_steps = shapes[0][time_axis] if shapes else 0
-    valid = jnp.expand_dims(jnp.arange(num_steps), 1 - time_axis) if lengths.ndim else jnp.arange(num_steps)
+    valid = (
+        jnp.expand_dims(jnp.arange(num_steps), 1 - time_axis)
+        if lengths.ndim
+        else jnp.arange(num_steps)
+    )
     valid = valid < (jnp.expand_dims(lengths, time_axis) if lengths.ndim else lengths)
 
-    # The core must not see the padding: what is not finite there would get into gradients as 0 * nan, through the
-    # derivative of the core, although nobody looks at its outputs. It sees the first step of the row instead, for
-    # which it is surely defined; zeros only where there is no first step.
+    # The core must not see the padding: what is not finite there would get into gradients as 0 *
+    # nan, through the derivative of the core, although nobody looks at its outputs. It sees the
+    # first step of the row instead, for which it is surely defined; zeros only where there is no
+    # first step.
     def stand_in(x: jax.Array) -> jax.Array:
-        first = lax.index_in_dim(x, 0, time_axis, keepdims=False) if num_steps else jnp.zeros(x.shape[1:], x.dtype)
+        first = (
+            lax.index_in_dim(x, 0, time_axis, keepdims=False)
+            if num_steps
+            else jnp.zeros(x.shape[1:], x.dtype)
+        )
         return _where(lengths > 0, first, jnp.zeros_like(first))
 
     stand_ins = jax.tree.map(stand_in, input_sequence)
@@ -127,21 +140,29 @@ def static_unroll(
     try:
         num_steps = arrays[0].shape[time_axis] if arrays else 0
     except (AttributeError, IndexError):
-        what = f"an array of shape {arrays[0].shape}" if hasattr(arrays[0], "shape") else kind_of(arrays[0])
+        what = (
+            f"an array of shape {arrays[0].shape}"
+            if hasattr(arrays[0], "shape")
+            else kind_of(arrays[0])
+        )
         raise RecurrentError(
-            f"static_unroll goes along axis {time_axis}, the time, of each array in input_sequence, but there is {what} in it."
+            f"static_unroll goes along axis {time_axis}, the time, of each array in input_sequence,"
+            f" but there is {what} in it."
         ) from None
     if not num_steps:
         raise RecurrentError(
             "static_unroll has no steps to run: input_sequence "
             + (
-                f"begins with an array of shape {arrays[0].shape}, and its axis {time_axis} is the time."
+                f"begins with an array of shape {arrays[0].shape}, and its axis {time_axis} is the"
+                " time."
                 if arrays
                 else "has no arrays."
             )
         )
     if sequence_length is not None:
-        core, masked = _until_the_end("static_unroll", core, input_sequence, sequence_length, time_axis)
+        core, masked = _until_the_end(
+            "static_unroll", core, input_sequence, sequence_length, time_axis
+        )
         arrays, treedef = jax.tree.flatten(masked)
     arrays = [jnp.unstack(x, axis=time_axis) for x in arrays]
     outputs: list[Any] = []
@@ -189,13 +210,14 @@ def dynamic_unroll(
       reverse: whether to go from the last step to the first.
       return_all_states: whether to return the states after all steps, and not the last alone.
       unroll: how many steps to put into one turn of the loop.
-      sequence_length: how many steps each row has, integers `[B]`, or one number for inputs without a batch; None for
-        all. After the end of a row its outputs are zero and its state remains; with `reverse` it begins at the end.
-        Padding, whatever is in it, does not touch outputs, states or gradients.
+      sequence_length: how many steps each row has, integers `[B]`, or one number for inputs without
+        a batch; None for all. After the end of a row its outputs are zero and its state remains;
+        with `reverse` it begins at the end. Padding, whatever is in it, does not touch outputs,
+        states or gradients.
 
     Returns:
-      The outputs, `[T, ...]` or `[B, T, ...]`, and the state after the last step; or the states after all
-      steps, in the layout of the outputs.
+      The outputs, `[T, ...]` or `[B, T, ...]`, and the state after the last step; or the states
+      after all steps, in the layout of the outputs.
 
     Raises:
       RecurrentError: `sequence_length` does not fit the inputs, the outputs or the states.
@@ -203,7 +225,9 @@ def dynamic_unroll(
     """
     if sequence_length is not None:
         time_axis = 0 if time_major else 1
-        core, input_sequence = _until_the_end("dynamic_unroll", core, input_sequence, sequence_length, time_axis)
+        core, input_sequence = _until_the_end(
+            "dynamic_unroll", core, input_sequence, sequence_length, time_axis
+        )
 
     def step(state: Any, inputs: Any) -> tuple[Any, Any]:
         outputs, state = core(inputs, state)

@@ -21,7 +21,8 @@ class VanillaRNN(RNNCore):
     ...     return core(x, core.initial_state(x.shape[0]))
     >>> params = ps.transform(f).init(jax.random.key(0), jnp.ones([2, 3]))
     >>> jax.tree.map(jnp.shape, params)
-    {'vanilla_rnn/linear': {'b': (4,), 'w': (3, 4)}, 'vanilla_rnn/linear_1': {'b': (4,), 'w': (4, 4)}}
+    {'vanilla_rnn/linear': {'b': (4,), 'w': (3, 4)}, 'vanilla_rnn/linear_1': {'b': (4,), 'w': (4,
+    4)}}
 
     Args:
       hidden_size: the size of the state.

@@ -24,7 +24,9 @@ def flax_cell(params):
 @pytest.mark.parametrize("time_major", [True, False])
 def test_same_as_flax(time_major, lengths):
     f = ps.transform(
-        lambda xs: ps.Bidirectional(ps.LSTM(4), ps.LSTM(3))(xs, sequence_length=lengths, time_major=time_major)
+        lambda xs: ps.Bidirectional(ps.LSTM(4), ps.LSTM(3))(
+            xs, sequence_length=lengths, time_major=time_major
+        )
     )
     xs = normal(*((5, 3, 2) if time_major else (3, 5, 2)))
     params = jax.tree.map(lambda x: x + 0.1, f.init(jax.random.key(0), xs))
@@ -32,7 +34,10 @@ def test_same_as_flax(time_major, lengths):
     outs, states = f.apply(params, None, xs)
 
     both = nn.Bidirectional(
-        nn.RNN(nn.OptimizedLSTMCell(4)), nn.RNN(nn.OptimizedLSTMCell(3)), time_major=time_major, return_carry=True
+        nn.RNN(nn.OptimizedLSTMCell(4)),
+        nn.RNN(nn.OptimizedLSTMCell(3)),
+        time_major=time_major,
+        return_carry=True,
     )
     cells = dict(zip(("forward_rnn", "backward_rnn"), map(flax_cell, params.values()), strict=True))
     theirs = {name: {"cell": cell} for name, cell in cells.items()}
@@ -92,7 +97,9 @@ def test_trees_and_deep_cores():
 
     f = ps.transform(f)
     xs = normal(4, 2, 3)
-    outs, ((gru, lstm), _) = f.apply(f.init(jax.random.key(0), xs, np.array([4, 1])), None, xs, np.array([4, 1]))
+    outs, ((gru, lstm), _) = f.apply(
+        f.init(jax.random.key(0), xs, np.array([4, 1])), None, xs, np.array([4, 1])
+    )
     assert (outs.shape, gru.shape, lstm.cell.shape) == ((4, 2, 3), (2, 2), (2, 3))
     np.testing.assert_array_equal(outs[1:, 1], 0)
 

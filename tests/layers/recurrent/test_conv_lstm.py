@@ -13,7 +13,8 @@ from tests.layers.haiku_bits import check, normal
 def step(lib, x, n, batch_size, state_dtype):
     core = getattr(lib, f"Conv{n}DLSTM")((4,) * n, 3, kernel_shape=3)
     state = jax.tree.map(
-        lambda s: s.astype(state_dtype) + jnp.asarray(0.3, state_dtype), core.initial_state(batch_size)
+        lambda s: s.astype(state_dtype) + jnp.asarray(0.3, state_dtype),
+        core.initial_state(batch_size),
     )
     return core(x, state)
 
@@ -38,12 +39,17 @@ def test_bits_of_a_sequence():
 
 
 def test_same_as_flax():
-    f = ps.transform(lambda xs: ps.dynamic_unroll(core := ps.Conv2DLSTM((5, 4), 3, 3), xs, core.initial_state(2)))
+    f = ps.transform(
+        lambda xs: ps.dynamic_unroll(core := ps.Conv2DLSTM((5, 4), 3, 3), xs, core.initial_state(2))
+    )
     xs = normal(4, 2, 5, 4, 2)
     params = jax.tree.map(lambda x: x + 0.1, f.init(jax.random.key(0), xs))
     outs, last = f.apply(params, None, xs)
     theirs = {
-        short: {"kernel": params[f"conv2_dlstm/{name}"]["w"], "bias": params[f"conv2_dlstm/{name}"]["b"]}
+        short: {
+            "kernel": params[f"conv2_dlstm/{name}"]["w"],
+            "bias": params[f"conv2_dlstm/{name}"]["b"],
+        }
         for short, name in (("ih", "input_to_hidden"), ("hh", "hidden_to_hidden"))
     }
     cell = nn.ConvLSTMCell(3, kernel_size=(3, 3))

@@ -75,4 +75,6 @@ def test_without_a_batch_each_core_does_what_it_does_for_one_row(name):
     for row in range(2):
         alone = g.apply(params, None, xs[:, row], lengths[row], None)
         expected = batch[0][:, row], jax.tree.map(lambda s, row=row: s[row], batch[1])
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), alone, expected)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), alone, expected
+        )

@@ -40,7 +40,11 @@ def test_bits_of_a_sequence(make):
 
 def test_names():
     def names(lib):
-        return deep(lib).module_name, skipping(lib).module_name, lib.DeepRNN([], name="deep").module_name
+        return (
+            deep(lib).module_name,
+            skipping(lib).module_name,
+            lib.DeepRNN([], name="deep").module_name,
+        )
 
     ours, theirs = (lib.transform(lambda lib=lib: names(lib)).apply({}, None) for lib in (ps, hk))
     assert ours == theirs
@@ -56,7 +60,10 @@ def test_layers_by_hand():
         c, d = second(linear(a), states[1])
         last = skip.layers[1]
         e, _ = last(jnp.concatenate([x, a], -1), last.initial_state(2))
-        return (core(x, states), skip(x, skip.initial_state(2))[0]), ((c, (b, d)), jnp.concatenate([a, e], -1))
+        return (core(x, states), skip(x, skip.initial_state(2))[0]), (
+            (c, (b, d)),
+            jnp.concatenate([a, e], -1),
+        )
 
     g = ps.transform(f)
     ours, by_hand = g.apply(g.init(jax.random.key(0), normal(2, 3)), None, normal(2, 3))
@@ -83,13 +90,20 @@ def test_inputs_that_are_trees():
 
 def test_skip_connections_need_cores():
     with pytest.raises(ps.errors.LayerError, match=r"layers\[1\] is .*Linear"):
-        ps.transform(lambda: ps.deep_rnn_with_skip_connections([ps.GRU(1), ps.Linear(1)])).apply({}, None)
+        ps.transform(lambda: ps.deep_rnn_with_skip_connections([ps.GRU(1), ps.Linear(1)])).apply(
+            {}, None
+        )
 
 
 @pytest.mark.parametrize("num_states", [0, 1, 3])
 def test_as_many_states_as_cores(num_states):
-    f = ps.transform(lambda x: ps.DeepRNN([ps.GRU(1), ps.GRU(1)])(x, (jnp.zeros([1]),) * num_states))
-    with pytest.raises(ps.errors.LayerError, match=f"'deep_rnn' .* each of its 2 cores, .* but was given {num_states}"):
+    f = ps.transform(
+        lambda x: ps.DeepRNN([ps.GRU(1), ps.GRU(1)])(x, (jnp.zeros([1]),) * num_states)
+    )
+    with pytest.raises(
+        ps.errors.LayerError,
+        match=f"'deep_rnn' .* each of its 2 cores, .* but was given {num_states}",
+    ):
         f.init(jax.random.key(0), jnp.ones([1]))
 
 
@@ -117,24 +131,36 @@ def test_gradient_goes_through_many_layers_with_residual_connections():
             return ()
 
     core = ps.transform(
-        lambda x: ps.deep_rnn_with_residual_connections([Tiny() for _ in range(10)])({"x": x}, ((),) * 10)
+        lambda x: ps.deep_rnn_with_residual_connections([Tiny() for _ in range(10)])(
+            {"x": x}, ((),) * 10
+        )
     )
     grads = jax.grad(lambda x: core.apply({}, None, x)[0]["x"].sum())(jnp.ones([2]))
     np.testing.assert_allclose(grads, 1.001**10, rtol=1e-5)
 
 
 def test_residual_connections_need_cores():
-    with pytest.raises(ps.errors.LayerError, match=r"residual_connections takes.*layers\[1\] is .*Linear"):
-        ps.transform(lambda: ps.deep_rnn_with_residual_connections([ps.GRU(1), ps.Linear(1)])).apply({}, None)
+    with pytest.raises(
+        ps.errors.LayerError, match=r"residual_connections takes.*layers\[1\] is .*Linear"
+    ):
+        ps.transform(
+            lambda: ps.deep_rnn_with_residual_connections([ps.GRU(1), ps.Linear(1)])
+        ).apply({}, None)
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 4])
 def test_residual_connections_need_one_shape(batch_size):
     def f():
-        core = ps.deep_rnn_with_residual_connections([ps.GRU(3), ps.GRU(1)])  # [B, 1] would broadcast
-        return core(jnp.ones([3] if batch_size is None else [batch_size, 3]), core.initial_state(batch_size))
+        core = ps.deep_rnn_with_residual_connections(
+            [ps.GRU(3), ps.GRU(1)]
+        )  # [B, 1] would broadcast
+        return core(
+            jnp.ones([3] if batch_size is None else [batch_size, 3]), core.initial_state(batch_size)
+        )
 
-    with pytest.raises(ps.errors.LayerError, match=r"layers\[1\] was given .*3,?\) and returned .*1,?\)"):
+    with pytest.raises(
+        ps.errors.LayerError, match=r"layers\[1\] was given .*3,?\) and returned .*1,?\)"
+    ):
         ps.transform(f).init(jax.random.key(0))
 
 
@@ -147,5 +173,7 @@ def test_residual_connections_need_one_tree():
             return ()
 
     f = ps.transform(lambda: ps.deep_rnn_with_residual_connections([Both()])(jnp.ones([3]), ((),)))
-    with pytest.raises(ps.errors.LayerError, match=r"layers\[0\] was given \(3,\) and returned \(\(3,\), \(3,\)\)"):
+    with pytest.raises(
+        ps.errors.LayerError, match=r"layers\[0\] was given \(3,\) and returned \(\(3,\), \(3,\)\)"
+    ):
         f.apply({}, None)

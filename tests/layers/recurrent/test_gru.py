@@ -15,7 +15,9 @@ from tests.layers.haiku_bits import check, normal
 def test_bits_of_a_step(batch_size, dtypes):
     def run(lib, x):
         core = lib.GRU(4, b_init=lib.initializers.RandomNormal())
-        return core(x, core.initial_state(batch_size).astype(dtypes[1]) + jnp.asarray(0.3, dtypes[1]))
+        return core(
+            x, core.initial_state(batch_size).astype(dtypes[1]) + jnp.asarray(0.3, dtypes[1])
+        )
 
     shape = (3,) if batch_size is None else (batch_size, 3)
     check(run, normal(*shape, dtype=dtypes[0]), eager=batch_size == 2)
@@ -24,7 +26,9 @@ def test_bits_of_a_step(batch_size, dtypes):
 @pytest.mark.parametrize("unroll", ["static_unroll", "dynamic_unroll"])
 def test_bits_of_a_sequence(unroll):
     def run(lib, xs):
-        core = lib.GRU(4, w_i_init=lib.initializers.RandomNormal(), w_h_init=lib.initializers.Orthogonal())
+        core = lib.GRU(
+            4, w_i_init=lib.initializers.RandomNormal(), w_h_init=lib.initializers.Orthogonal()
+        )
         return getattr(lib, unroll)(core, xs, core.initial_state(2))
 
     check(run, normal(5, 2, 3))
@@ -66,7 +70,9 @@ def test_same_as_flax_where_the_new_content_does_not_mix_units():
     params["gru"]["w_h"] = params["gru"]["w_h"].at[:, 8:].set(diagonal)
     outs, _ = f.apply(params, None, xs)
 
-    w_i, w_h, b = (jnp.split(params["gru"][name], 3, axis) for name, axis in (("w_i", 1), ("w_h", 1), ("b", 0)))
+    w_i, w_h, b = (
+        jnp.split(params["gru"][name], 3, axis) for name, axis in (("w_i", 1), ("w_h", 1), ("b", 0))
+    )
     theirs = {
         "iz": {"kernel": -w_i[0], "bias": -b[0]},
         "hz": {"kernel": -w_h[0]},

@@ -21,4 +21,7 @@ def test_returns_what_it_is_given():
 
 
 def test_bits():
-    check(lambda lib, xs: lib.dynamic_unroll(lib.IdentityCore(), xs, {"a": jnp.ones([2])}), normal(3, 2))
+    check(
+        lambda lib, xs: lib.dynamic_unroll(lib.IdentityCore(), xs, {"a": jnp.ones([2])}),
+        normal(3, 2),
+    )

@@ -14,7 +14,8 @@ from tests.layers.haiku_bits import check, normal
 def step(lib, x, batch_size, state_dtype):
     core = lib.LSTM(4)
     state = jax.tree.map(
-        lambda s: s.astype(state_dtype) + jnp.asarray(0.3, state_dtype), core.initial_state(batch_size)
+        lambda s: s.astype(state_dtype) + jnp.asarray(0.3, state_dtype),
+        core.initial_state(batch_size),
     )
     return core(x, state)
 
@@ -77,7 +78,10 @@ def test_initial_state():
     def shapes(lib):
         core = lib.LSTM(4)
         states = core.initial_state(None), core.initial_state(3)
-        return [jax.tree.map(lambda s: (s.shape, str(s.dtype), float(s.sum())), state._asdict()) for state in states]
+        return [
+            jax.tree.map(lambda s: (s.shape, str(s.dtype), float(s.sum())), state._asdict())
+            for state in states
+        ]
 
     ours, theirs = (lib.transform(lambda lib=lib: shapes(lib)).apply({}, None) for lib in (ps, hk))
     assert ours == theirs
@@ -136,7 +140,9 @@ def test_projection_in_float64(unroll, batch):
 
 
 def test_projection_shows_where_it_is_given():
-    shown = ps.transform(lambda: [repr(ps.LSTM(4)), repr(ps.LSTM(4, projection_size=3))]).apply({}, None)
+    shown = ps.transform(lambda: [repr(ps.LSTM(4)), repr(ps.LSTM(4, projection_size=3))]).apply(
+        {}, None
+    )
     assert shown == ["LSTM(hidden_size=4)", "LSTM(hidden_size=4, projection_size=3)"]
 
 

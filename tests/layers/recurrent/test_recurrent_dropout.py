@@ -8,7 +8,11 @@ import pytest
 import purestate as ps
 from tests.layers.haiku_bits import normal, num_equations
 
-CORES = {"lstm": lambda: ps.LSTM(4), "gru": lambda: ps.GRU(4), "vanilla_rnn": lambda: ps.VanillaRNN(4)}
+CORES = {
+    "lstm": lambda: ps.LSTM(4),
+    "gru": lambda: ps.GRU(4),
+    "vanilla_rnn": lambda: ps.VanillaRNN(4),
+}
 
 
 def sigmoid(x):
@@ -81,7 +85,9 @@ def test_nothing_where_nothing_is_dropped(name, rate, is_training):
     xs = normal(3, 2, 2)
     params = f.init(jax.random.key(0), xs)
     jax.tree.map(np.testing.assert_array_equal, g.init(jax.random.key(0), xs), params)
-    jax.tree.map(np.testing.assert_array_equal, g.apply(params, None, xs), f.apply(params, None, xs))
+    jax.tree.map(
+        np.testing.assert_array_equal, g.apply(params, None, xs), f.apply(params, None, xs)
+    )
     counts = [num_equations(jax.make_jaxpr(h.apply)(params, None, xs).jaxpr) for h in (f, g)]
     assert counts[0] == counts[1]
 
@@ -91,7 +97,9 @@ def test_masks_differ_between_rows_and_keys_and_have_the_rate():
     first, second = (g.apply({}, jax.random.key(seed)) for seed in (0, 1))
     assert len(np.unique(first.mask, axis=0)) == 50
     assert (first.mask != second.mask).any()
-    assert abs(float((first.mask == 0).mean()) - 0.3) < 0.03  # 5000 draws: a standard deviation is 0.0065
+    assert (
+        abs(float((first.mask == 0).mean()) - 0.3) < 0.03
+    )  # 5000 draws: a standard deviation is 0.0065
     assert not np.asarray(first.state.cell).any()
 
 
@@ -103,14 +111,19 @@ def test_what_a_gru_keeps_is_not_scaled_up():
 
     g = ps.transform(f)
     xs = jnp.zeros([100, 2])
-    np.testing.assert_allclose(g.apply(g.init(jax.random.key(0), xs), jax.random.key(1), xs), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(
+        g.apply(g.init(jax.random.key(0), xs), jax.random.key(1), xs), 1.0, rtol=1e-6
+    )
 
 
 def test_traced_rate():
     g, init = run(CORES["gru"], 0.5, True)
     xs = normal(3, 2, 2)
     params = init(xs)
-    traced, plain = jax.jit(g.apply)(params, jax.random.key(1), xs, 0.5), g.apply(params, jax.random.key(1), xs, 0.5)
+    traced, plain = (
+        jax.jit(g.apply)(params, jax.random.key(1), xs, 0.5),
+        g.apply(params, jax.random.key(1), xs, 0.5),
+    )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), traced, plain)
 
 
@@ -118,11 +131,15 @@ def test_within_other_cores():
     def f(xs, should_reset):
         layers = [ps.RecurrentDropout(make(), 0.5, True) for make in CORES.values()]
         core = ps.ResetCore(ps.DeepRNN(layers))
-        return ps.dynamic_unroll(core, (xs, should_reset), core.initial_state(20), return_all_states=True)[1]
+        return ps.dynamic_unroll(
+            core, (xs, should_reset), core.initial_state(20), return_all_states=True
+        )[1]
 
     g = ps.transform(f)
     xs, should_reset = jnp.ones([4, 20, 2]), jnp.zeros([4, 20], bool).at[2, 10:].set(True)
-    states = g.apply(g.init(jax.random.key(0), xs, should_reset), jax.random.key(1), xs, should_reset)
+    states = g.apply(
+        g.init(jax.random.key(0), xs, should_reset), jax.random.key(1), xs, should_reset
+    )
     for state in states:  # a new sequence has a new mask
         np.testing.assert_array_equal(state.mask[0], state.mask[1])
         np.testing.assert_array_equal(state.mask[0, :10], state.mask[3, :10])
@@ -137,7 +154,9 @@ def test_images():
         return ps.dynamic_unroll(core, xs, start)[0], start.mask
 
     g = ps.transform(f)
-    outs, mask = g.apply(g.init(jax.random.key(0), jnp.ones([3, 2, 5, 1])), jax.random.key(1), jnp.ones([3, 2, 5, 1]))
+    outs, mask = g.apply(
+        g.init(jax.random.key(0), jnp.ones([3, 2, 5, 1])), jax.random.key(1), jnp.ones([3, 2, 5, 1])
+    )
     assert outs.shape == (3, *mask.shape) == (3, 2, 5, 2)
 
 
@@ -148,7 +167,9 @@ def test_state_of_bfloat16_stays():
         return core(x, start._replace(state=start.state.astype(x.dtype)))
 
     g = ps.transform(f)
-    out, state = g.apply(g.init(jax.random.key(0), x := jnp.ones([2, 3], jnp.bfloat16)), jax.random.key(1), x)
+    out, state = g.apply(
+        g.init(jax.random.key(0), x := jnp.ones([2, 3], jnp.bfloat16)), jax.random.key(1), x
+    )
     assert out.dtype == state.state.dtype == jnp.bfloat16
 
 
@@ -175,7 +196,10 @@ def test_traced_is_training():
 
 @pytest.mark.parametrize(
     ("state", "message"),
-    [(jnp.zeros([2]), "was given a state of type"), (ps.RecurrentDropoutState(jnp.zeros([2]), None), "has no mask")],
+    [
+        (jnp.zeros([2]), "was given a state of type"),
+        (ps.RecurrentDropoutState(jnp.zeros([2]), None), "has no mask"),
+    ],
 )
 def test_states_that_do_not_fit(state, message):
     f = ps.transform(lambda x: ps.RecurrentDropout(ps.GRU(2), 0.5, True)(x, state))
@@ -185,4 +209,6 @@ def test_states_that_do_not_fit(state, message):
 
 def test_training_needs_a_key():
     with pytest.raises(ps.errors.MissingRNGError):
-        ps.transform(lambda: ps.RecurrentDropout(ps.GRU(2), 0.5, True).initial_state(2)).apply({}, None)
+        ps.transform(lambda: ps.RecurrentDropout(ps.GRU(2), 0.5, True).initial_state(2)).apply(
+            {}, None
+        )

@@ -86,7 +86,9 @@ def test_state_that_is_a_number():
 
 def test_initial_state_has_the_dtype_of_the_state():
     def f():
-        return ps.ResetCore(Sum())((jnp.ones([2], jnp.bfloat16), jnp.array([True, False])), jnp.ones([2], jnp.bfloat16))
+        return ps.ResetCore(Sum())(
+            (jnp.ones([2], jnp.bfloat16), jnp.array([True, False])), jnp.ones([2], jnp.bfloat16)
+        )
 
     assert ps.transform(f).apply({}, None)[1].dtype == jnp.bfloat16
 

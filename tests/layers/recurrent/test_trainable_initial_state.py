@@ -13,7 +13,10 @@ CORES = {
     "gru": (lambda: ps.GRU(4), {"state": (4,)}),
     "lstm": (lambda: ps.LSTM(4, projection_size=3), {"hidden": (3,), "cell": (4,)}),
     "conv": (lambda: ps.Conv1DLSTM([5], 2, 3), {"hidden": (5, 2), "cell": (5, 2)}),
-    "deep": (lambda: ps.DeepRNN([ps.LSTM(2), ps.GRU(3)]), {"0_hidden": (2,), "0_cell": (2,), "1": (3,)}),
+    "deep": (
+        lambda: ps.DeepRNN([ps.LSTM(2), ps.GRU(3)]),
+        {"0_hidden": (2,), "0_cell": (2,), "1": (3,)},
+    ),
     "identity": (ps.IdentityCore, {}),
 }
 
@@ -22,7 +25,9 @@ CORES = {
 @pytest.mark.parametrize("name", CORES)
 def test_parameters(name, batch_size):
     make, shapes = CORES[name]
-    f = ps.transform(lambda: ps.TrainableInitialState(make(), name="start").initial_state(batch_size))
+    f = ps.transform(
+        lambda: ps.TrainableInitialState(make(), name="start").initial_state(batch_size)
+    )
     params = f.init(jax.random.key(0))
     assert jax.tree.map(jnp.shape, params.get("start", {})) == shapes
     assert not any(np.any(x) for x in jax.tree.leaves(params))
@@ -41,7 +46,10 @@ def test_gradient_is_the_sum_over_the_batch():
         core = ps.TrainableInitialState(ps.LSTM(4))
         return ps.dynamic_unroll(core, xs, core.initial_state(3))[0]
 
-    f, g = ps.transform(learned), ps.transform(lambda xs, s: ps.dynamic_unroll(ps.LSTM(4), xs, s)[0])
+    f, g = (
+        ps.transform(learned),
+        ps.transform(lambda xs, s: ps.dynamic_unroll(ps.LSTM(4), xs, s)[0]),
+    )
     params = jax.tree.map(lambda x: normal(*x.shape), f.init(jax.random.key(0), xs))
     assert sorted(params) == ["lstm/linear", "trainable_initial_state"]
     start = params["trainable_initial_state"]
@@ -61,7 +69,10 @@ class Counting(ps.RNNCore):
     """A state with a value that is not zero, and one that cannot be learned."""
 
     def __call__(self, inputs, prev_state):
-        return prev_state["level"] + inputs, {"level": prev_state["level"] + inputs, "n": prev_state["n"] + 1}
+        return prev_state["level"] + inputs, {
+            "level": prev_state["level"] + inputs,
+            "n": prev_state["n"] + 1,
+        }
 
     def initial_state(self, batch_size):
         return {"level": jnp.full([batch_size, 2], 0.25), "n": jnp.zeros([batch_size], int)}
@@ -69,9 +80,9 @@ class Counting(ps.RNNCore):
 
 def test_first_values():
     made = [
-        ps.transform(lambda init=init: ps.TrainableInitialState(Counting(), init).initial_state(3)).init(
-            jax.random.key(0)
-        )
+        ps.transform(
+            lambda init=init: ps.TrainableInitialState(Counting(), init).initial_state(3)
+        ).init(jax.random.key(0))
         for init in (None, jnp.ones, ps.initializers.RandomNormal())
     ]
     assert [list(params["trainable_initial_state"]) for params in made] == [["level"]] * 3
@@ -120,7 +131,9 @@ def test_what_does_not_fit():
         def initial_state(self, batch_size):
             return {"level": jnp.zeros([])}
 
-    with pytest.raises(ps.errors.LayerError, match=r"'trainable_initial_state'.*batch_size=3 'level'.*\(\)"):
+    with pytest.raises(
+        ps.errors.LayerError, match=r"'trainable_initial_state'.*batch_size=3 'level'.*\(\)"
+    ):
         ps.transform(lambda: ps.TrainableInitialState(Scalar()).initial_state(3)).init(None)
     with pytest.raises(ps.errors.LayerError, match="'trainable_initial_state' takes a core"):
         ps.transform(lambda: ps.TrainableInitialState(jnp.tanh)).init(None)

@@ -56,9 +56,17 @@ def test_all_states(reverse, time_major, options):
         expected = jax.tree.map(lambda x: x[order], loop(core, xs[order], core.initial_state(2)))
         xs = xs if time_major else jnp.swapaxes(xs, 0, 1)
         found = ps.dynamic_unroll(
-            core, xs, core.initial_state(2), time_major=time_major, reverse=reverse, return_all_states=True, **options
+            core,
+            xs,
+            core.initial_state(2),
+            time_major=time_major,
+            reverse=reverse,
+            return_all_states=True,
+            **options,
         )
-        return list(found if time_major else jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), found)), expected
+        return list(
+            found if time_major else jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), found)
+        ), expected
 
     close(*run(f, normal(5, 2, 3)))
 
@@ -115,13 +123,19 @@ def test_gradients_through_time():
         return ps.dynamic_unroll(lambda x, s: ((), s * w), xs, jnp.ones([]))[1]
 
     g = ps.transform(f)
-    grads = jax.grad(lambda params: g.apply(params, None, jnp.ones([7])))({"~": {"w": jnp.array(2.0)}})
+    grads = jax.grad(lambda params: g.apply(params, None, jnp.ones([7])))(
+        {"~": {"w": jnp.array(2.0)}}
+    )
     assert float(grads["~"]["w"]) == 7 * 2.0**6
 
 
 @pytest.mark.parametrize(
     ("xs", "time_major", "message"),
-    [((), True, "no arrays"), (np.ones([0, 2]), True, r"\(0, 2\)"), (np.ones([2, 0]), False, "axis 1")],
+    [
+        ((), True, "no arrays"),
+        (np.ones([0, 2]), True, r"\(0, 2\)"),
+        (np.ones([2, 0]), False, "axis 1"),
+    ],
 )
 def test_static_unroll_without_steps(xs, time_major, message):
     with pytest.raises(ps.errors.LayerError, match=message):
@@ -130,7 +144,11 @@ def test_static_unroll_without_steps(xs, time_major, message):
 
 LENGTHS = np.array([5, 2, 0])
 # What is run, the options it is run with, and the order in which it goes through the steps.
-RUNS = [("static_unroll", {}, 1), ("dynamic_unroll", {}, 1), ("dynamic_unroll", {"reverse": True, "unroll": 2}, -1)]
+RUNS = [
+    ("static_unroll", {}, 1),
+    ("dynamic_unroll", {}, 1),
+    ("dynamic_unroll", {"reverse": True, "unroll": 2}, -1),
+]
 
 
 def row_by_row(params, xs, start, order):
@@ -155,7 +173,13 @@ def test_sequence_length_is_a_loop_over_each_row_alone(unroll, options, order, t
     def f(xs, lengths, **more):
         core = ps.VanillaRNN(4, activation=jnp.tanh)
         return getattr(ps, unroll)(
-            core, layout(xs), start, time_major=time_major, sequence_length=lengths, **options, **more
+            core,
+            layout(xs),
+            start,
+            time_major=time_major,
+            sequence_length=lengths,
+            **options,
+            **more,
         )
 
     xs = normal(5, 3, 2)
@@ -185,7 +209,9 @@ class UnitVectors(ps.RNNCore):
 
 
 @pytest.mark.parametrize(("unroll", "options", "order"), RUNS)
-@pytest.mark.parametrize(("make", "lengths"), [(lambda: ps.LSTM(4), LENGTHS), (UnitVectors, np.array([5, 2, 1]))])
+@pytest.mark.parametrize(
+    ("make", "lengths"), [(lambda: ps.LSTM(4), LENGTHS), (UnitVectors, np.array([5, 2, 1]))]
+)
 def test_padding_touches_nothing(make, lengths, unroll, options, order):
     def loss(params, xs):
         outs, last = g.apply(params, None, xs)
@@ -193,7 +219,9 @@ def test_padding_touches_nothing(make, lengths, unroll, options, order):
 
     def f(xs):
         core = make()
-        return getattr(ps, unroll)(core, xs, core.initial_state(3), sequence_length=lengths, **options)
+        return getattr(ps, unroll)(
+            core, xs, core.initial_state(3), sequence_length=lengths, **options
+        )
 
     g = ps.transform(f)
     is_padding = np.arange(5)[:, None] >= lengths
@@ -226,7 +254,11 @@ def test_sequence_length_without_a_batch_and_outside(unroll):
 
 
 def test_sequence_length_of_no_steps():
-    f = ps.transform(lambda xs: ps.dynamic_unroll(ps.GRU(4), xs, jnp.ones([2, 4]), sequence_length=np.array([0, 0])))
+    f = ps.transform(
+        lambda xs: ps.dynamic_unroll(
+            ps.GRU(4), xs, jnp.ones([2, 4]), sequence_length=np.array([0, 0])
+        )
+    )
     xs = jnp.ones([0, 2, 3])
     outs, last = f.apply(f.init(jax.random.key(0), xs), None, xs)
     assert outs.shape == (0, 2, 4)
@@ -258,7 +290,11 @@ def test_no_equations_without_a_sequence_length():
 def test_sequence_lengths_that_do_not_fit(unroll, lengths, time_major, message):
     with pytest.raises(ps.errors.LayerError, match=f"{unroll}.*{message}"):
         getattr(ps, unroll)(
-            lambda x, s: (x, s), jnp.ones([4, 2, 3]), (), time_major=time_major, sequence_length=np.asarray(lengths)
+            lambda x, s: (x, s),
+            jnp.ones([4, 2, 3]),
+            (),
+            time_major=time_major,
+            sequence_length=np.asarray(lengths),
         )
 
 
@@ -266,4 +302,6 @@ def test_sequence_lengths_that_do_not_fit(unroll, lengths, time_major, message):
 @pytest.mark.parametrize("core", [lambda x, s: (x, s + 1), lambda x, s: (x.sum(), s)])
 def test_sequence_length_needs_a_batch_in_outputs_and_states(unroll, core):
     with pytest.raises(ps.errors.LayerError, match=r"begin with the batch.* shape \(\)"):
-        getattr(ps, unroll)(core, jnp.ones([4, 2, 3]), jnp.zeros([]), sequence_length=jnp.array([1, 2]))
+        getattr(ps, unroll)(
+            core, jnp.ones([4, 2, 3]), jnp.zeros([]), sequence_length=jnp.array([1, 2])
+        )

@@ -44,7 +44,11 @@ def test_loop_in_float64():
 
 
 def test_activation_in_float64():
-    f = ps.transform(lambda xs: ps.dynamic_unroll(ps.VanillaRNN(4, activation=jnp.tanh), xs, jnp.full([4], 0.5))[0])
+    f = ps.transform(
+        lambda xs: ps.dynamic_unroll(ps.VanillaRNN(4, activation=jnp.tanh), xs, jnp.full([4], 0.5))[
+            0
+        ]
+    )
     xs = normal(6, 3)
     params = jax.tree.map(lambda x: x + 0.1, f.init(jax.random.key(0), xs))
     w, w_h = (np.float64(params["vanilla_rnn/" + name]["w"]) for name in ("linear", "linear_1"))
@@ -56,5 +60,10 @@ def test_activation_in_float64():
 
 
 def test_activation_shows_where_it_is_given():
-    shown = ps.transform(lambda: [repr(ps.VanillaRNN(4)), repr(ps.VanillaRNN(4, activation=abs))]).apply({}, None)
-    assert shown == ["VanillaRNN(hidden_size=4)", "VanillaRNN(hidden_size=4, activation=<built-in function abs>)"]
+    shown = ps.transform(
+        lambda: [repr(ps.VanillaRNN(4)), repr(ps.VanillaRNN(4, activation=abs))]
+    ).apply({}, None)
+    assert shown == [
+        "VanillaRNN(hidden_size=4)",
+        "VanillaRNN(hidden_size=4, activation=<built-in function abs>)",
+    ]
