@@ -2,7 +2,7 @@
 
 A page says in a directive where its names come from:
 
-    ```{public-api} purestate._core.transform purestate._core.multi_transform
+    ```{public-api} purestate._core.transform purestate._state.multi_transform
     ```
 
 A private file or room stands for the names of `purestate.__all__` that are defined there; a public module

@@ -13,7 +13,6 @@ from purestate import (
     pad,
     typing,
 )
-from purestate._core.attributes import param_attr, state_attr
 from purestate._core.check import Problem, check
 from purestate._core.collection import DO_NOT_STORE, AllBut
 from purestate._core.first_use import on_first_use
@@ -26,27 +25,8 @@ from purestate._core.hooks import (
     custom_setter,
     intercept_methods,
 )
-from purestate._core.intermediates import capture_intermediates, perturb, sow
 from purestate._core.keys import PRNGSequence
 from purestate._core.module import Module, force_name, name_like, name_scope, transparent
-from purestate._core.multi_transform import (
-    MultiTransformed,
-    MultiTransformedWithState,
-    multi_transform,
-    multi_transform_with_state,
-    without_apply_rng,
-)
-from purestate._core.named_variables import (
-    Variable,
-    get_variable,
-    has_parameter,
-    has_state,
-    has_variable,
-    is_mutable,
-    set_parameter,
-    set_variable,
-    variable,
-)
 from purestate._core.rng import (
     has_rng,
     maybe_get_rng_sequence_state,
@@ -57,9 +37,7 @@ from purestate._core.rng import (
     reserve_rng_keys,
     with_rng,
 )
-from purestate._core.set_up_module import Container, SetUpModule
 from purestate._core.share import share
-from purestate._core.specs import Spec, specs
 from purestate._core.transform import (
     MutableParams,
     MutableState,
@@ -71,10 +49,6 @@ from purestate._core.transform import (
     transform_with_state,
     with_empty_state,
     without_state,
-)
-from purestate._core.transform_with_collections import (
-    TransformedWithCollections,
-    transform_with_collections,
 )
 from purestate._core.variables import (
     current_name,
@@ -170,6 +144,32 @@ from purestate._lifted.remat import eval_shape, jit, remat
 from purestate._lifted.scan import map, scan  # noqa: A004
 from purestate._lifted.shard_map import shard_map
 from purestate._lifted.vmap import vmap
+from purestate._state.attributes import param_attr, state_attr
+from purestate._state.intermediates import capture_intermediates, perturb, sow
+from purestate._state.multi_transform import (
+    MultiTransformed,
+    MultiTransformedWithState,
+    multi_transform,
+    multi_transform_with_state,
+    without_apply_rng,
+)
+from purestate._state.named_variables import (
+    Variable,
+    get_variable,
+    has_parameter,
+    has_state,
+    has_variable,
+    is_mutable,
+    set_parameter,
+    set_variable,
+    variable,
+)
+from purestate._state.set_up_module import Container, SetUpModule
+from purestate._state.specs import Spec, specs
+from purestate._state.transform_with_collections import (
+    TransformedWithCollections,
+    transform_with_collections,
+)
 from purestate.typing import ModuleProtocol, SupportsCall
 
 if TYPE_CHECKING:  # imported when first asked for; see `__getattr__`

@@ -7,8 +7,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent / "purestate"
 LEVELS = {
-    "_core": 0, "_lifted": 1, "_editing": 1, "_layers": 2, "_nets": 3, "_precision": 4, "_views": 4, "_inspection": 4,
-    "_sharding": 4, "_checkpoint": 4, "_testing": 4, "_flax": 4,
+    "_core": 0, "_state": 1, "_lifted": 2, "_editing": 2, "_layers": 3, "_nets": 4, "_precision": 5, "_views": 5, "_inspection": 5,
+    "_sharding": 5, "_checkpoint": 5, "_testing": 5, "_flax": 5,
 }  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

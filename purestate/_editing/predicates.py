@@ -12,8 +12,8 @@ import numpy as np
 
 from purestate._core.errors import PurestateError, kind_of
 from purestate._core.outlines import outline_argument
-from purestate._core.specs import Spec
 from purestate._editing.paths import full_name, path_string, shape_of
+from purestate._state.specs import Spec
 
 
 class PredicateError(PurestateError, TypeError):

@@ -19,7 +19,6 @@ import jax.numpy as jnp
 from purestate._core.collection import copy_bundle
 from purestate._core.errors import CollectionModeError, VariableError, kind_of
 from purestate._core.frame import Frame
-from purestate._core.intermediates import INTERMEDIATES, PERTURBATIONS, join_sown
 from purestate._core.path import variable_path
 from purestate._lifted.lift_frame import (
     Key,
@@ -30,6 +29,7 @@ from purestate._lifted.lift_frame import (
     take_snapshot,
     writable,
 )
+from purestate._state.intermediates import INTERMEDIATES, PERTURBATIONS, join_sown
 
 Mode = int | str | None
 COMBINED = ("mean", "sum", "first")

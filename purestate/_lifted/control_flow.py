@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from purestate._core.collection import AllBut
 from purestate._core.errors import BranchError, LoopError
 from purestate._core.frame import Frame, get_frame
-from purestate._core.intermediates import captured
 from purestate._lifted.collection_modes import keep_values, sown, with_values
 from purestate._lifted.lift_frame import (
     Lifted,
@@ -25,6 +24,7 @@ from purestate._lifted.lift_frame import (
     take_snapshot,
 )
 from purestate._lifted.scan import carried, lift_step
+from purestate._state.intermediates import captured
 
 _MISSING: Any = object()
 

@@ -12,13 +12,13 @@ import jax.numpy as jnp
 from purestate._core.collection import Bundle
 from purestate._core.errors import LoopError
 from purestate._core.frame import Frame, get_frame
-from purestate._core.intermediates import captured, capturing, has_perturbations
 from purestate._core.path import is_inside
 from purestate._core.rng import maybe_next_rng_key
 from purestate._core.transform import transform_with_state
 from purestate._lifted.collection_modes import keep_values
 from purestate._lifted.lift import lift_with_state, transparent_lift_with_state
 from purestate._lifted.lift_frame import Values, new_values
+from purestate._state.intermediates import captured, capturing, has_perturbations
 
 
 class LayerStackTransparencyMapping(Protocol):

@@ -7,10 +7,10 @@ from purestate._core import trace_guard
 from purestate._core.collection import Bundle, Collection
 from purestate._core.errors import LiftError, NonEmptyStateError, kind_of
 from purestate._core.frame import Frame, collection_for, get_frame
-from purestate._core.intermediates import INTERMEDIATES
 from purestate._core.module import Module
 from purestate._core.path import outer_path
 from purestate._core.variable_checks import immutable
+from purestate._state.intermediates import INTERMEDIATES
 
 _InitFn = Callable[..., Any]
 

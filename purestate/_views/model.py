@@ -18,13 +18,13 @@ from purestate._core.collection import Bundle
 from purestate._core.errors import JaxUsageError, MissingRNGError
 from purestate._core.module import Module
 from purestate._core.outlines import outline
-from purestate._core.set_up_module import Container
 from purestate._core.transform import Transformed, TransformedWithState, transform_with_state
-from purestate._core.transform_with_collections import TransformedWithCollections
 from purestate._editing import holes
 from purestate._editing.paths import difference, is_hole
 from purestate._editing.predicates import as_predicate
 from purestate._editing.trainable import trainable_mask
+from purestate._state.set_up_module import Container
+from purestate._state.transform_with_collections import TransformedWithCollections
 from purestate._views.bound_function import (
     MODE_ARGUMENTS,
     BoundFunction,

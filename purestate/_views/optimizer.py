@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from purestate._core.errors import kind_of
 from purestate._core.frame import inside_transform
 from purestate._core.module import Module
-from purestate._core.named_variables import has_state
 from purestate._core.variables import get_state, set_state
 from purestate._editing.paths import difference
+from purestate._state.named_variables import has_state
 from purestate._views.errors import ViewError, ViewTypeError
 from purestate._views.model import Model
 

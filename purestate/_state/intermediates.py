@@ -14,9 +14,9 @@ from purestate._core.frame import Frame, collection_for, get_frame, watching
 from purestate._core.hooks import intercept_methods
 from purestate._core.naming import path_here
 from purestate._core.transform import Transformed, TransformedWithState
-from purestate._core.transform_with_collections import TransformedWithCollections
 from purestate._core.variable_checks import check_arrays
 from purestate._core.variables import keep_new
+from purestate._state.transform_with_collections import TransformedWithCollections
 
 INTERMEDIATES = "intermediates"
 PERTURBATIONS = "perturbations"

@@ -18,8 +18,8 @@ from purestate._core.transform import (
     original_function,
     transform_with_state,
 )
-from purestate._core.transform_with_collections import TransformedWithCollections
 from purestate._core.variables import lift_prefix
+from purestate._state.transform_with_collections import TransformedWithCollections
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""State in every style: collections, attributes, specs, and looking into a run."""
