@@ -15,6 +15,13 @@ from purestate import (
 )
 from purestate._core.check import Problem, check
 from purestate._core.collection import DO_NOT_STORE, AllBut
+from purestate._core.current import (
+    current_name,
+    get_current_state,
+    get_initial_state,
+    get_params,
+    running_init,
+)
 from purestate._core.first_use import on_first_use
 from purestate._core.hooks import (
     GetterContext,
@@ -26,7 +33,16 @@ from purestate._core.hooks import (
     intercept_methods,
 )
 from purestate._core.keys import PRNGSequence
-from purestate._core.module import Module, force_name, name_like, name_scope, transparent
+from purestate._core.module import Module, force_name, name_like, transparent
+from purestate._core.name_scope import name_scope
+from purestate._core.pairs import (
+    MutableParams,
+    MutableState,
+    Params,
+    State,
+    Transformed,
+    TransformedWithState,
+)
 from purestate._core.rng import (
     has_rng,
     maybe_get_rng_sequence_state,
@@ -39,27 +55,12 @@ from purestate._core.rng import (
 )
 from purestate._core.share import share
 from purestate._core.transform import (
-    MutableParams,
-    MutableState,
-    Params,
-    State,
-    Transformed,
-    TransformedWithState,
     transform,
     transform_with_state,
     with_empty_state,
     without_state,
 )
-from purestate._core.variables import (
-    current_name,
-    get_current_state,
-    get_initial_state,
-    get_parameter,
-    get_params,
-    get_state,
-    running_init,
-    set_state,
-)
+from purestate._core.variables import get_parameter, get_state, set_state
 from purestate._layers.adaptive_pool import (
     AdaptiveAvgPool,
     AdaptiveMaxPool,

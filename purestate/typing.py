@@ -1,7 +1,7 @@
 """Types for annotations."""
 
+from purestate._core.pairs import MutableParams, MutableState, Params, State
 from purestate._core.protocols import ModuleProtocol, SupportsCall
-from purestate._core.transform import MutableParams, MutableState, Params, State
 from purestate._core.variables import Initializer
 
 __all__ = [

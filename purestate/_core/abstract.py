@@ -24,3 +24,13 @@ def eval_shape_of(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     return jax.eval_shape(
         run, [leaf for leaf, is_array in zip(leaves, traced, strict=True) if is_array]
     )
+
+
+def uncompiled(f: Any) -> Any:
+    """Returns the function that `jax.jit` compiles, or `f` itself.
+
+    A compiled function may answer from JAX's cache, so that an observer would see nothing.
+    """
+    while hasattr(f, "lower") and hasattr(f, "__wrapped__"):
+        f = f.__wrapped__
+    return f

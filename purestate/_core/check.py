@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core import config
-from purestate._core.abstract import eval_shape_of
-from purestate._core.collection import AllBut, Bundle, Collection, copy_bundle
+from purestate._core.abstract import eval_shape_of, uncompiled
+from purestate._core.collection import Bundle
 from purestate._core.errors import (
     ArgumentError,
     CheckError,
@@ -17,9 +17,10 @@ from purestate._core.errors import (
     PurestateError,
     kind_of,
 )
-from purestate._core.frame import Frame, ambient, watching
-from purestate._core.hooks import intercept_methods
+from purestate._core.frame import Frame, ambient
+from purestate._core.hooks import CALL, ActiveHooks, Hook
 from purestate._core.keys import keys_for
+from purestate._core.observer import Observer, observe
 from purestate._core.outlines import outline_argument
 from purestate._core.path import ROOT, variable_path
 
@@ -80,7 +81,7 @@ def check(f: Any) -> Any:
     """
     apply = getattr(f, "apply", f)
     if callable(apply):
-        return _checked(apply)
+        return _checked(uncompiled(apply))
     functions = jax.tree.leaves(apply)
     if not functions or not all(callable(function) for function in functions):
         raise ArgumentError(
@@ -111,7 +112,7 @@ def _checked(apply: Callable[..., Any]) -> Callable[..., None]:
 def _problems(apply: Callable[..., Any], args: Any, kwargs: Any) -> list[Problem]:
     # What is missing is told below, all of it, and a key that is drawn is told when it is drawn for
     # good.
-    with config.context(new_state="off", shared_keys="off"):
+    with config.override({"new_state": "off", "shared_keys": "off"}, tells_jax=False):
         run = _Run(as_init=True)
         try:
             run(apply, args, kwargs)
@@ -136,7 +137,7 @@ def _problems(apply: Callable[..., Any], args: Any, kwargs: Any) -> list[Problem
         return [*problems, *run.drift()]
 
 
-class _Run:
+class _Run(Observer):
     """One run of `apply`, on shapes alone, or of the same function as `init` would run it."""
 
     def __init__(self, *, as_init: bool, state_given: bool = False):
@@ -144,7 +145,7 @@ class _Run:
         self._state_given = state_given
         self._frame: Frame | None = None
         self._modules: set[str] = {ROOT}
-        self._began_anew = False  # None was given as the state, on purpose
+        self._restarted = False  # None was given as the state, on purpose
         self.at_end = False
         self.given: _Trees = {}
         self.found: _Trees = {}
@@ -152,13 +153,12 @@ class _Run:
     def __call__(self, apply: Callable[..., Any], args: Any, kwargs: Any) -> None:
         def run(*args: Any, **kwargs: Any) -> None:
             outer = ambient.set(((), ()))
-            token = watching.set(self._watch)
             try:
-                with intercept_methods(self._note_module):
+                notes = ActiveHooks(Hook(CALL, self._note_module), tells_jax=False)
+                with observe(self), notes:
                     apply(*args, **kwargs)
                 self.at_end = True
             finally:
-                watching.reset(token)
                 ambient.reset(outer)
                 self._note_variables()
 
@@ -168,14 +168,15 @@ class _Run:
         for name, collection in self._frame.collections.items() if self._frame is not None else ():
             kept = collection.initial if self._as_init and name != "params" else collection.values
             self.found[name] = _shapes(kept or {})
-        self._frame = None  # with its tracers, which are not to outlive the trace
+        self._frame = None  # with its tracers, which must not outlive the trace
 
     def _note_module(self, next_method: Any, args: Any, kwargs: Any, context: Any) -> Any:
         out = next_method(*args, **kwargs)
         self._modules.add(getattr(context.module, "module_name", ""))
         return out
 
-    def _watch(self, frame: Frame) -> None:
+    def began(self, frame: Frame) -> None:
+        """Takes the first frame. To run it as `init`, makes a frame of `init` of it."""
         if self._frame is not None:  # a function lifted into this one
             return
         self._frame = frame
@@ -183,29 +184,27 @@ class _Run:
             name: _shapes(collection.values) for name, collection in frame.collections.items()
         }
         state = frame.collections["state"]
-        self._began_anew = frame.mutable is None and state.anew is None and not state.values
+        self._restarted = not frame.layout.by_collection and not state.given and not state.values
         if not self._as_init:
             return
         frame.running_init = True
-        if frame.keys is None:
-            frame.keys = keys_for(jax.random.key(0))
-        for name, collection in tuple(frame.collections.items()):
-            fresh = Collection(
-                name, {}, {}, creatable=True, writable=name != "params" or frame.mutable is not None
-            )
-            if name == "params" and frame.mutable is None:
-                fresh.initial = None
-            elif name != "params" and self._state_given:
-                fresh.values = copy_bundle(collection.values)
-            frame.collections[name] = fresh
-        if frame.mutable is not None:
-            frame.mutable = AllBut()
+        if frame.keys.source is None:
+            frame.keys.source = keys_for(jax.random.key(0), frame.keys.mode)
+        # `frame.given` stays: modules are named as `apply` names them.
+        kept = {
+            name: collection.values
+            for name, collection in frame.collections.items()
+            if name != "params" and self._state_given
+        }
+        names = {name: {} for name in frame.collections}
+        frame.layout = frame.layout.for_init()
+        frame.collections.update(frame.layout.initialized({**names, **kept}))
 
     def compare(self) -> list[Problem]:
         """What is wrong with what was given."""
         problems: list[Problem] = []
         for collection in {**self.found, **self.given}:
-            if collection == "state" and self._began_anew:
+            if collection == "state" and self._restarted:
                 continue
             needed, given = (
                 _flat(self.found.get(collection, {})),

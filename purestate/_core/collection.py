@@ -42,13 +42,17 @@ class AllBut:
 class Collection:
     """The variables of one kind in one frame.
 
-    `values` are what reads see. `initial` are what they were when first made, which is what
-    `init` returns (dm-haiku's rule); None where a collection's values never change.
-    `creatable` says whether new variables may be made, `writable` whether old ones may be set.
-    `anew` notes which variables a read had to make, where that is to be told.
+    Attributes:
+      name: how users call it.
+      values: what reads return, `{module: {name: value}}`.
+      initial: the values as they were when first created, which is what `init` returns (dm-haiku's
+        rule); None for a collection whose values never change.
+      creatable: whether new variables may be created.
+      writable: whether variables may be set.
+      given: whether `apply` was called with values for it; None means "start again".
     """
 
-    __slots__ = ("anew", "creatable", "initial", "name", "values", "writable")
+    __slots__ = ("creatable", "given", "initial", "name", "values", "writable")
 
     def __init__(
         self,
@@ -58,13 +62,24 @@ class Collection:
         *,
         creatable: bool,
         writable: bool,
+        given: bool = False,
     ):
         self.name = name
         self.values: Any = values
         self.initial = initial
         self.creatable = creatable
         self.writable = writable
-        self.anew: list[str] | None = None
+        self.given = given
+
+    @property
+    def changes(self) -> bool:
+        """Whether a run can change it."""
+        return self.creatable or self.writable
+
+
+def new_collection(name: str, *, may_change: bool = True) -> Collection:
+    """Returns an empty collection."""
+    return Collection(name, {}, {}, creatable=may_change, writable=may_change)
 
 
 def copy_bundle(bundle: Mapping[str, Any]) -> Bundle:

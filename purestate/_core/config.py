@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from purestate._core import compiled
 from purestate._core.errors import ConfigError
 from purestate._core.outlines import outline_argument
 
@@ -25,6 +26,7 @@ class Config:
     shared_keys: str = "warn"
     new_state: str = "error"
     unsynced_state: str = "error"
+    lifted_names: str = "unique"
 
 
 _ACTIONS = ("error", "warn", "off")
@@ -64,6 +66,11 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
                 f"{name} has to be one of {', '.join(map(repr, _ACTIONS))}, but it is"
                 f" {outline_argument(action)}."
             )
+    names = changes.get("lifted_names", "unique")
+    if not (isinstance(names, str) and names in ("unique", "haiku")):
+        raise ConfigError(
+            f"lifted_names has to be 'unique' or 'haiku', but it is {outline_argument(names)}."
+        )
     for name in ("check_jax_usage", "module_auto_repr", "restore_flatmap"):
         if not isinstance(changes.get(name, False), (bool, int, np.bool_)):
             raise ConfigError(
@@ -85,6 +92,7 @@ def set(  # noqa: A001 (dm-haiku's name)
     shared_keys: str | None = None,
     new_state: str | None = None,
     unsynced_state: str | None = None,
+    lifted_names: str | None = None,
 ) -> None:
     """Changes settings from here on; what is left `None` stays as it is.
 
@@ -108,15 +116,25 @@ def set(  # noqa: A001 (dm-haiku's name)
         `apply` is given `None` as its state.
       unsynced_state: what to do where a layer inside `jax.shard_map` keeps statistics of its own
         shard alone: "error" (the default), "warn", or "off". See the `sync` of `BatchNorm`.
+      lifted_names: how modules are named that are made after a lifted transform such as `ps.vmap`
+        or `ps.scan`. With "unique" (the default) the names of those made inside stay taken. With
+        "haiku" they are free again, as in dm-haiku, so that a module made inside and one made
+        afterwards share their parameters.
 
     Raises:
       ConfigError: a value that has no meaning.
     """
     changes = _changes(dict(locals()))
-    for block in _open_blocks.get()[-1:]:
+    blocks = _open_blocks.get()
+    for block in blocks[-1:]:
         block.update(changes)
     for name, value in changes.items():
         setattr(get_config(), name, value)
+    if blocks:
+        _tell_jax()
+    else:
+        settings = None if _default == Config() else dataclasses.astuple(_default)
+        compiled.process_depends_on("settings", settings)
 
 
 @contextlib.contextmanager
@@ -130,6 +148,7 @@ def context(
     shared_keys: str | None = None,
     new_state: str | None = None,
     unsynced_state: str | None = None,
+    lifted_names: str | None = None,
 ) -> Generator[None]:
     """Changes settings inside a `with` block, in this thread or task alone.
 
@@ -146,6 +165,7 @@ def context(
       shared_keys: see `set`.
       new_state: see `set`.
       unsynced_state: see `set`.
+      lifted_names: see `set`.
 
     Yields:
       None.
@@ -153,9 +173,25 @@ def context(
     Raises:
       ConfigError: a value that has no meaning.
     """
-    changes = _changes(dict(locals()))
+    with override(_changes(dict(locals()))):
+        yield
+
+
+@contextlib.contextmanager
+def override(changes: dict[str, Any], *, tells_jax: bool = True) -> Generator[None]:
+    """Changes settings inside a `with` block.
+
+    Args:
+      changes: the settings, by name.
+      tells_jax: whether compiled functions depend on them; not for what is only looked at.
+
+    Yields:
+      None.
+    """
     _open_blocks.set((*_open_blocks.get(), changes))
     _overrides.set(dataclasses.replace(get_config(), **changes))
+    if tells_jax:
+        _tell_jax()
     try:
         yield
     finally:
@@ -166,6 +202,14 @@ def context(
             settings = dataclasses.replace(settings, **block)
         _open_blocks.set(blocks)
         _overrides.set(settings if blocks else None)
+        if tells_jax:
+            _tell_jax()
+
+
+def _tell_jax() -> None:
+    """Makes compiled functions depend on the settings of this thread or task."""
+    settings = _overrides.get()
+    compiled.depends_on("settings", None if settings is None else dataclasses.astuple(settings))
 
 
 def check_jax_usage(enabled: bool = True) -> bool:

@@ -143,6 +143,8 @@ class MissingRNGError(PurestateError, ValueError):
 class InvalidRNGError(PurestateError, ValueError):
     """What was given as a random key is not one, or as many keys cannot be."""
 
+    hint = ""
+
 
 class JaxUsageError(PurestateError, ValueError):
     """A side effect happened inside a plain JAX transform, and its result would be lost or leak."""

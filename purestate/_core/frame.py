@@ -1,162 +1,194 @@
-"""The frame: all that one run of `init` or `apply` knows, and where the running one is found."""
+"""The frame: all that one run of `init` or `apply` knows, and how to find the running one."""
 
 import itertools
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
-from purestate._core.collection import AllBut, Collection
-from purestate._core.errors import CollectionError, FrameError
+from purestate._core.collection import Collection
+from purestate._core.errors import FrameError
+from purestate._core.layout import ByCollection, OneState
+from purestate._core.ledger import Ledger
+from purestate._core.observer import Observer, observing
 from purestate._core.path import ROOT
+from purestate._core.scope import GivenModules, Scope
+from purestate._core.sown import Sown
 from purestate._core.trace_guard import TraceState, current_trace_state, is_staging
 
 _frame_ids = itertools.count()
 
 
-class Names:
-    """The module names handed out in one scope."""
+class Home(NamedTuple):
+    """The JAX trace that a frame belongs to.
 
-    __slots__ = ("counts", "prefix", "used")
-
-    def __init__(
-        self, prefix: str, used: dict[str, None] | None = None, counts: dict[str, int] | None = None
-    ):
-        self.prefix = prefix  # what the paths of modules made here start with
-        self.used = {} if used is None else used  # dicts, since adding to one is no function call
-        self.counts = {} if counts is None else counts  # path without number -> next free number
-
-    def copy(self) -> "Names":
-        return Names(self.prefix, self.used.copy(), self.counts.copy())
-
-
-class Scope:
-    """The module method that is running, and the module names handed out in it.
-
-    Scopes are linked from the innermost outwards, so that entering and leaving one is two
-    assignments. The names come with the first module made here; most scopes never have one.
+    Attributes:
+      trace: compares equal as long as the same trace runs.
+      staged: whether it writes a jaxpr, as under `jax.jit`, instead of computing at once.
     """
 
-    __slots__ = ("method_name", "module", "names", "outer", "path")
-
-    def __init__(self, module: Any, path: str | None, method_name: str, outer: "Scope | None"):
-        self.module = module
-        self.path = path  # of the module; None until its `__init__` has named it
-        self.method_name = method_name
-        self.outer = outer
-        self.names: Names | None = None
+    trace: TraceState
+    staged: bool
 
 
-watching: ContextVar[Any] = ContextVar("purestate_watching", default=None)
-"""`watch(frame)` is called with each new frame: how `specs` and `capture_intermediates` look into a run."""
+def current_home() -> Home:
+    """Returns the JAX trace that runs now."""
+    trace = current_trace_state()
+    return Home(trace, is_staging(trace))
+
+
+class FrameKeys:
+    """What a frame draws its random keys from.
+
+    Attributes:
+      source: PRNGSequence, KeyStreams or PathKeys; None without a key.
+      mode: the `rng_mode` of the transform, "sequence" or "path".
+      home: the trace in which the innermost `with_rng` block began, since its keys end with that
+        trace; None outside such a block.
+      blocks: the `with_rng` blocks that are open, innermost last.
+    """
+
+    __slots__ = ("blocks", "home", "mode", "source")
+
+    def __init__(self, source: Any, mode: str):
+        self.source = source
+        self.mode = mode
+        self.home: TraceState | None = None
+        self.blocks: list[Any] = []
+
+
+class Creating:
+    """The variable that is being created.
+
+    Attributes:
+      collection: the collection that it belongs to.
+      path: the path of its module.
+      name: its name within the module.
+      drawn: how many keys its initializer has drawn.
+    """
+
+    __slots__ = ("collection", "drawn", "name", "path")
+
+    def __init__(self, collection: str, path: str, name: str):
+        self.collection = collection
+        self.path = path
+        self.name = name
+        self.drawn = 0
+
+
+class Elements(NamedTuple):
+    """A `ps.vmap`, `ps.shard_map` or `ps.scan` whose elements may have variables of their own.
+
+    Attributes:
+      own: `own(collection, path, name)` says whether each element has a variable of its own.
+      index: the index of the running element, an int32 scalar. It makes the keys of such a variable
+        differ from element to element. None if all keys differ anyway.
+    """
+
+    own: Callable[[str, str, str], bool]
+    index: Any
 
 
 class Frame:
-    """One run of `init` or `apply`: its collections, its keys, and the scope that is running."""
+    """One run of `init` or `apply`.
+
+    Attributes:
+      collections: {name: Collection}; see `layout`.
+      layout: which collection keeps a variable, what may change, and the errors about it.
+      running_init: whether this is `init`.
+      scope: the innermost scope, linked outwards.
+      keys: the source of random keys.
+      home: the JAX trace that the frame belongs to.
+      creating: the variable that is being created; None most of the time.
+      ledger: facts in Python that the run leaves, as opposed to values.
+      sown: the values sown so far; None if nobody requested any.
+      observers: they see reads, writes and draws; () in a plain run.
+      elements: the mapped transforms around whose elements may have variables of their own.
+      mapped_axes: the mesh axes of the `ps.shard_map`s that run within.
+      perturbed: whether `perturb` has variables here, though one state holds all collections.
+      given: the modules that `apply` was given variables of; None in `init`.
+      frame_id: counts the frames of the process.
+      boundary: modules made by frames older than this one may not be used here; -1 allows all.
+      boundary_within: the same, for frames that run within (see `lift`).
+    """
 
     __slots__ = (
-        "asked",
-        "at_end",
         "boundary",
         "boundary_within",
-        "captures",
         "collections",
+        "creating",
+        "elements",
         "frame_id",
-        "inner_labels",
-        "key_blocks",
-        "key_trace",
+        "given",
+        "home",
         "keys",
-        "labels",
-        "making",
+        "layout",
+        "ledger",
         "mapped_axes",
-        "mutable",
-        "num_drawn",
+        "observers",
         "perturbed",
-        "recorder",
-        "reducers",
         "running_init",
         "scope",
-        "staging",
-        "trace_state",
+        "sown",
     )
 
     def __init__(
         self,
         collections: dict[str, Collection],
-        keys: Any,
+        layout: OneState | ByCollection,
+        keys: FrameKeys,
         *,
         running_init: bool,
-        mutable: AllBut | tuple[str, ...] | None = None,
     ):
         self.collections = collections
-        self.keys = keys  # PRNGSequence | KeyStreams | PathKeys | None
-        self.key_blocks: list[Any] = []  # the `with_rng` blocks that are open, innermost last
-        self.key_trace: TraceState | None = (
-            None  # the trace that a `with_rng` block began in, whose keys end with it
-        )
+        self.layout = layout
         self.running_init = running_init
-        # Which collections may change, where each is kept by itself. None where one state holds all
-        # of them; then the labels say to which a variable belongs, where it is not "state".
-        self.mutable = mutable
-        self.labels: dict[tuple[str, str], str] = {}
-        self.inner_labels: list[
-            dict[tuple[str, str], str]
-        ] = []  # those of frames that ran within, for `lift`
-        self.perturbed = (
-            False  # whether perturbations are variables, though this frame has no collections
-        )
-        # names of collections that what is sown into is asked for, beside `mutable`
-        self.captures: Any = ()
-        self.asked: dict[
-            tuple[str, str], Any
-        ] = {}  # the dtype that each parameter was first asked for with
-        # The variable whose first value is being computed, and how many keys that has drawn.
-        self.making: list[Any] | None = None
-        self.recorder: Any = None  # is told of every variable that is read or made
-        # How values that are sown under one name go together, by collection, module and name.
-        self.reducers: dict[tuple[str, str, str], Any] = {}
-        self.num_drawn = 0  # how many keys have been drawn one by one, in frames within too
-        self.mapped_axes: tuple[
-            Any, ...
-        ] = ()  # the mesh axes of the `ps.shard_map`s that run within
         self.scope = Scope(None, ROOT, "__call__", None)
-        self.trace_state: TraceState = current_trace_state()
-        self.staging = is_staging(self.trace_state)
+        self.keys = keys
+        self.home = current_home()
+        self.creating: Creating | None = None
+        self.ledger = Ledger()
+        self.sown: Sown | None = None
+        self.observers: tuple[Observer, ...] = ()
+        self.elements: tuple[Elements, ...] = ()
+        self.mapped_axes: tuple[Any, ...] = ()
+        self.perturbed = layout.by_collection
+        self.given: GivenModules | None = None
         self.frame_id = next(_frame_ids)
-        # Modules made by frames older than this one may not be used here, or in frames within (see
-        # `lift`).
         self.boundary = -1
         self.boundary_within = -1
-        self.at_end: list[Callable[[], None]] = []  # run when all went well
-        watch = watching.get()
-        if watch is not None:
-            watch(self)
+        if not running_init:
+            names = layout.sowing()
+            self.sown = Sown(names) if names != () else None
+            self.given = GivenModules(kept.values for kept in collections.values())
+        for observer in observing.get():
+            observer.began(self)
 
 
 # All that is ambient: the frames, outermost first, and the hooks, outermost first (see hooks.py).
-# One variable holds both, since every module call asks for both.
+# One variable holds both, since every module call needs both.
 ambient: ContextVar[tuple[tuple[Frame, ...], tuple[Any, ...]]] = ContextVar(
     "purestate", default=((), ())
 )
 
 
 def no_frame(what: str) -> FrameError:
-    """The error for `what` being used where no frame is active."""
+    """The error for `what` being used while no frame is active."""
     hint = ""
     if threading.current_thread() is not threading.main_thread():
         hint = (
-            " A thread has no part in a run that goes on in another one, unless it is handed its"
-            " context: `contextvars.copy_context().run(f)`."
+            " A new thread does not see a run of another thread unless you pass on its context:"
+            " `contextvars.copy_context().run(f)`."
         )
     return FrameError(
-        f"{what} works only while a transformed function runs. Put the code into a function f, "
-        "get a pure pair from it with `ps.transform(f)` or `ps.transform_with_state(f)`, and call "
-        f"its `init` and `apply`.{hint}"
+        f"{what} works only while a transformed function runs. Put the code into a function f, get"
+        " a pure pair from it with `ps.transform(f)` or `ps.transform_with_state(f)`, and call its"
+        f" `init` and `apply`.{hint}"
     )
 
 
 def get_frame(what: str) -> Frame:
-    """Returns the innermost active frame; `what` is named in the error if there is none."""
+    """Returns the innermost active frame; the error names `what` if there is none."""
     frames = ambient.get()[0]
     if not frames:
         raise no_frame(what)
@@ -177,36 +209,6 @@ def with_lasting(hooks: tuple[Any, ...]) -> tuple[Any, ...]:
     return lasting_hooks + tuple(hook for hook in hooks if hook not in lasting_hooks)
 
 
-def collection_for(frame: Frame, name: str, path: str, variable: str) -> Collection:
-    """Returns the collection that keeps `variable` of module `path`, which belongs to the collection `name`."""
-    collections = frame.collections
-    if frame.mutable is not None:
-        if name not in collections:
-            may_change = name in frame.mutable
-            collections[name] = Collection(name, {}, {}, creatable=may_change, writable=may_change)
-        return collections[name]
-    if name != "state" and name in collections:
-        return collections[name]
-    state = collections["state"]
-    label = frame.labels.get((path, variable))
-    if label is None and name != "state":
-        # In `init` whatever is there has a label, unless it is plain state.
-        label = (
-            "state"
-            if frame.running_init and variable in (state.initial or {}).get(path, ())
-            else name
-        )
-        frame.labels[path, variable] = label
-    if label not in (None, name):
-        raise CollectionError(
-            f"{variable!r} of {path!r} is in the collection {label!r}, and was asked for in"
-            f" {name!r}. Where one state holds all collections (ps.transform_with_state), a name"
-            " stands once in a module: give one of them another name, or use"
-            " ps.transform_with_collections."
-        )
-    return state
-
-
 class ActiveFrame:
     """Makes a frame the innermost one for a `with` block."""
 
@@ -218,7 +220,7 @@ class ActiveFrame:
     def __enter__(self) -> Frame:
         frames, hooks = ambient.get()
         if frames:
-            frames[-1].inner_labels.append(self.frame.labels)
+            frames[-1].ledger.inner_labels.append(self.frame.ledger.labels)
             self.frame.boundary = frames[-1].boundary_within
             self.frame.boundary_within = frames[-1].boundary_within
         if lasting_hooks:

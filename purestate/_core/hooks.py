@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
-from purestate._core import frame
+from purestate._core import compiled, frame
 from purestate._core.errors import ArgumentError, kind_of
 from purestate._core.frame import ambient, get_frame
 from purestate._core.path import split_variable_path
@@ -112,17 +112,24 @@ class Interceptor(Protocol):
     ) -> Any: ...
 
 
-class _ActiveHooks(AbstractContextManager[None]):
-    """Makes hooks active, inside those that are, for a `with` block."""
+class ActiveHooks(AbstractContextManager[None]):
+    """Makes hooks active, inside those that are, for a `with` block.
 
-    def __init__(self, *hooks: Hook):
+    Outside of any frame the active hooks are part of what compiled functions depend on: JAX traces
+    again for another set of hooks. So hooks that do the same should compare equal.
+    """
+
+    def __init__(self, *hooks: Hook, tells_jax: bool = True):
         self._hooks = hooks
+        self._tells_jax = tells_jax  # not for a function that is only looked at
         self._frames: list[tuple[Any, ...]] = []
 
     def __enter__(self) -> None:
         frames, hooks = ambient.get()
         self._frames.append(frames)
         ambient.set((frames, hooks + self._hooks))
+        if self._tells_jax and not frames:
+            _tell_jax(hooks + self._hooks)
 
     def __exit__(self, *exc_info: object) -> None:
         frames, hooks = ambient.get()
@@ -134,14 +141,26 @@ class _ActiveHooks(AbstractContextManager[None]):
                 if last is not None:
                     hooks = hooks[:last] + hooks[last + 1 :]
             ambient.set((frames, hooks))
+            if self._tells_jax and not frames:
+                _tell_jax(hooks)
         if frame.lasting_hooks:  # one may have been added inside the block
             _refit()
+
+
+def _tell_jax(hooks: tuple[Hook, ...]) -> None:
+    """Makes compiled functions depend on the active hooks."""
+    compiled.depends_on("hooks", _known_as(hooks) or None)
+
+
+def _known_as(hooks: tuple[Hook, ...]) -> tuple[Any, ...]:
+    return tuple((hook.event, compiled.hashable(hook.function)) for hook in hooks)
 
 
 def add_lasting_hook(hook: Hook) -> None:
     """Makes a hook the outermost one of every frame from here on, until the process ends."""
     if hook not in frame.lasting_hooks:
         frame.lasting_hooks = (*frame.lasting_hooks, hook)
+        compiled.process_depends_on("lasting hooks", _known_as(frame.lasting_hooks))
     _refit()
 
 
@@ -230,7 +249,7 @@ def custom_creator_anywhere(
     creator: Creator, *, params: bool = True, state: bool = False
 ) -> AbstractContextManager[None]:
     """`custom_creator` for callers that are not inside a transformed function."""
-    return _ActiveHooks(*(Hook(event, creator) for event in _events("create", params, state)))
+    return ActiveHooks(*(Hook(event, creator) for event in _events("create", params, state)))
 
 
 def custom_getter(
@@ -261,7 +280,7 @@ def custom_getter(
       FrameError: used outside a transformed function.
     """
     get_frame("`ps.custom_getter`")
-    return _ActiveHooks(*(Hook(event, getter) for event in _events("get", params, state)))
+    return ActiveHooks(*(Hook(event, getter) for event in _events("get", params, state)))
 
 
 def custom_setter(setter: Setter) -> AbstractContextManager[None]:
@@ -285,7 +304,7 @@ def custom_setter(setter: Setter) -> AbstractContextManager[None]:
       FrameError: used outside a transformed function.
     """
     get_frame("`ps.custom_setter`")
-    return _ActiveHooks(Hook(("set", "state"), setter))
+    return ActiveHooks(Hook(("set", "state"), setter))
 
 
 def intercept_methods(interceptor: Interceptor) -> AbstractContextManager[None]:
@@ -318,4 +337,4 @@ def intercept_methods(interceptor: Interceptor) -> AbstractContextManager[None]:
             f" given {kind_of(interceptor)}: to make it would be to call a method again, without"
             " end."
         )
-    return _ActiveHooks(Hook(CALL, interceptor))
+    return ActiveHooks(Hook(CALL, interceptor))

@@ -2,6 +2,7 @@
 
 import collections
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -60,10 +61,12 @@ def check_key(key: Any) -> None:
                 " before that was set, or for another implementation, has another shape."
                 " `jax.random.key` makes keys that know theirs."
             )
-        raise InvalidRNGError(
+        error = InvalidRNGError(
             f"`rng` has to be one random key, of shape {expected}, but got a"
             f" {_describe(key)}.{hint}"
         )
+        error.hint = hint
+        raise error
 
 
 def _describe(value: Any) -> str:
@@ -175,33 +178,35 @@ class PRNGSequence(Iterator[jax.Array]):
         """Returns a sequence that goes on from `state`."""
         return PRNGSequence(state)
 
-    def rows(self, num: int) -> Any:
-        """Returns what to map over to give each of `num` rows keys of its own; see `row`."""
+    def elements(self, num: int) -> Any:
+        """Returns an array to map over, to give each of `num` elements keys of its own."""
         return jnp.stack(self.take(num))
 
-    def row(self, rows: Any) -> Any:
-        """Returns the `internal_state` that a row begins with, from its part of `rows`."""
-        return PRNGSequence(rows).internal_state
+    def element(self, part: Any) -> Any:
+        """Returns the `internal_state` that an element begins with, from its part of `elements`."""
+        return PRNGSequence(part).internal_state
+
+
+_sources = itertools.count()
 
 
 class PathKeys:
-    """Keys that follow from where they are asked for, and not from what was asked for before.
+    """Keys that depend on the path of what requests them, and not on earlier requests.
 
-    That of a variable's first value is the given key, with the hash of its path folded in. So
-    adding, removing or reordering others leaves it as it is. Other keys come from the path of the
-    module and a count.
+    The key of a variable's initial value is the given key, with the hash of the variable's path
+    folded in. So adding, removing or reordering other variables does not change it. Other keys
+    come from the path of the module and a count, which is in the frame's ledger.
     """
 
-    __slots__ = ("_counts", "_draws", "_values")
+    __slots__ = ("_draws", "_source", "_values")
 
-    def __init__(self, values: Any, draws: Any = None, counts: dict[str, int] | None = None):
+    def __init__(self, values: Any, draws: Any = None, source: int | None = None):
         if draws is None:
             values = draws = PRNGSequence(values).internal_state[0]
-        self._values = values  # what keys of first values come from
-        self._draws = draws  # what all others come from: loops and rows change it
-        self._counts = (
-            {} if counts is None else counts
-        )  # shared with those made by `again`, so that none comes twice
+        self._values = values  # what keys of initial values come from
+        self._draws = draws  # what all others come from; loops and maps change it
+        # Each given key counts for itself, so that the same key gives the same keys again.
+        self._source = next(_sources) if source is None else source
 
     @property
     def internal_state(self) -> Any:
@@ -215,7 +220,7 @@ class PathKeys:
     def again(self, state: Any) -> "PathKeys":
         """Returns another that goes on from `state`."""
         values, draws = state
-        return PathKeys(values, draws, self._counts)
+        return PathKeys(values, draws, self._source)
 
     def reserve(self, num: int) -> None:
         """Does nothing: there is nothing to split."""
@@ -226,32 +231,36 @@ class PathKeys:
 
     def __next__(self) -> jax.Array:
         frame = get_frame("A random key")
-        path = frame.scope.path or ROOT
-        made = frame.making
-        if made is not None:
-            where, base = f"{path}/{made[0]}", self._values
-            count, made[1] = made[1], made[1] + 1
+        creating = frame.creating
+        if creating is not None:
+            where, base, count = f"{creating.path}/{creating.name}", self._values, creating.drawn
+            creating.drawn += 1
         else:
-            where, base = path, self._draws
-            count = self._counts.get(where, 0)
-            self._counts[where] = count + 1
-        key = base
-        for half in _halves_of_hash(where):
-            key = jax.random.fold_in(key, half)
-        return jax.random.fold_in(key, count)
+            where, base, draws = frame.scope.path or ROOT, self._draws, frame.ledger.draws
+            count = draws.get((self._source, where), 0)
+            draws[self._source, where] = count + 1
+        return jax.random.fold_in(self._at(base, where), count)
+
+    def _at(self, base: Any, path: str) -> jax.Array:
+        for half in _halves_of_hash(path):
+            base = jax.random.fold_in(base, half)
+        return base
 
     def take(self, num: int) -> tuple[jax.Array, ...]:
         """Returns `num` keys."""
         return tuple(next(self) for _ in range(num))
 
-    def rows(self, num: int) -> Any:
-        """Returns what to map over to give each of `num` rows keys of its own."""
-        values = jax.vmap(jax.random.fold_in, (None, 0))(self._values, jnp.arange(num))
-        return values, jax.random.split(next(self), num)
+    def elements(self, num: int) -> Any:
+        """Returns an array to map over, to give each of `num` elements keys of its own."""
+        return jax.random.split(next(self), num)
 
-    def row(self, rows: Any) -> Any:
-        """Returns the `internal_state` that a row begins with."""
-        return rows
+    def element(self, part: Any) -> Any:
+        """Returns the `internal_state` that an element begins with, from its part of `elements`."""
+        return self._values, part
+
+    def for_path(self, path: str) -> jax.Array:
+        """Returns the key that what is at `path` gets its initial values from."""
+        return self._at(self._values, path)
 
 
 def _halves_of_hash(text: str) -> tuple[np.uint32, np.uint32]:
@@ -270,16 +279,17 @@ class KeyStreams:
     def __init__(self, streams: dict[str, Any]):
         self._streams = streams
 
-    def sources(self) -> Iterable[Any]:
-        """The source of each stream."""
-        return self._streams.values()
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the streams."""
+        return tuple(self._streams)
 
     def stream(self, name: str | None, frame: Frame) -> Any:
         """Returns the source called `name`; that of first values, or else the default one, where it is None."""
         wanted = (
             (name, "default")
             if name is not None
-            else (("params", "default") if frame.making else ("default", "params"))
+            else (("params", "default") if frame.creating else ("default", "params"))
         )
         for candidate in wanted:
             if candidate in self._streams:
@@ -324,26 +334,29 @@ class KeyStreams:
             {name: stream.again(state[name]) for name, stream in self._streams.items()}
         )
 
-    def rows(self, num: int) -> Any:
-        """Returns what to map over to give each of `num` rows keys of its own."""
-        return {name: stream.rows(num) for name, stream in self._streams.items()}
+    def elements(self, num: int) -> Any:
+        """Returns arrays to map over, to give each of `num` elements keys of its own."""
+        return {name: stream.elements(num) for name, stream in self._streams.items()}
 
-    def row(self, rows: Any) -> Any:
-        """Returns the `internal_state` that a row begins with."""
-        return {name: stream.row(rows[name]) for name, stream in self._streams.items()}
+    def element(self, part: Any) -> Any:
+        """Returns the `internal_state` that an element begins with, from its part of `elements`."""
+        return {name: stream.element(part[name]) for name, stream in self._streams.items()}
+
+
+def check_mode(rng_mode: Any) -> None:
+    """Raises unless there is such an `rng_mode`."""
+    if not (isinstance(rng_mode, str) and rng_mode in ("sequence", "path")):
+        raise ConfigError(
+            f"rng_mode has to be 'sequence' or 'path', but it is {outline_argument(rng_mode)}."
+        )
 
 
 def keys_for(rng: Any, rng_mode: str = "sequence") -> Any:
     """Returns what a frame draws its keys from, for a key, an int, or a dict of these.
 
     Raises:
-      InvalidRNGError: `rng` is none of these.
-      ConfigError: there is no such `rng_mode`.
+      InvalidRNGError: `rng` is something else.
     """
-    if not (isinstance(rng_mode, str) and rng_mode in ("sequence", "path")):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError(
-            f"rng_mode has to be 'sequence' or 'path', but it is {outline_argument(rng_mode)}."
-        )
     source = PRNGSequence if rng_mode == "sequence" else PathKeys
     if isinstance(rng, Mapping):
         given: Any = rng
@@ -353,9 +366,3 @@ def keys_for(rng: Any, rng_mode: str = "sequence") -> Any:
             )
         return KeyStreams({str(name): source(key) for name, key in given.items()})
     return source(rng)
-
-
-def keys_like(keys: Any, rng: Any) -> Any:
-    """Returns what draws from `rng` in the way that `keys` draw."""
-    one = next(iter(keys.sources()), None) if isinstance(keys, KeyStreams) else keys
-    return keys_for(rng, "path" if isinstance(one, PathKeys) else "sequence")

@@ -5,7 +5,8 @@ import types
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
-from purestate._core.frame import Frame, Scope
+from purestate._core.frame import Frame
+from purestate._core.scope import Scope
 
 # Read from the code itself, since each method of each class is asked at import.
 _LATE = (

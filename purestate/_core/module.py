@@ -4,7 +4,6 @@ import abc
 import functools
 import inspect
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -12,12 +11,13 @@ import jax
 
 from purestate._core.errors import FrameError, ModuleError
 from purestate._core.failures import tell_module
-from purestate._core.frame import Scope, ambient, get_frame, no_frame
+from purestate._core.frame import ambient, get_frame, no_frame
 from purestate._core.hooks import CALL, MethodContext, functions_for, run_interceptors
 from purestate._core.late_methods import in_scope, runs_late
 from purestate._core.module_repr import repr_module
 from purestate._core.naming import name_module
-from purestate._core.path import FORCED, SNAKE_CASE, is_inside, split_scope, variable_path
+from purestate._core.path import FORCED, SNAKE_CASE, is_inside, variable_path
+from purestate._core.scope import Scope
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -237,14 +237,16 @@ class ModuleMetaclass(_ProtocolMeta):
         object.__setattr__(module, "_arguments", (args, kwargs))
         init: Any = cls.__init__
         marks = init.__dict__
-        frame.scope = Scope(
-            module, None, marks[_NAMED_LIKE] if _NAMED_LIKE in marks else "__init__", outer
-        )
         try:
-            if hooks:
-                _run_hooked(hooks, init, "__init__", lambda: cls, module, args, kwargs)
-            else:
+            if _TRANSPARENT in marks:  # what it makes belongs to its caller, and no hook sees it
                 init(module, *args, **kwargs)
+            else:
+                named_like = marks[_NAMED_LIKE] if _NAMED_LIKE in marks else "__init__"
+                frame.scope = Scope(module, None, named_like, outer)
+                if hooks:
+                    _run_hooked(hooks, init, "__init__", lambda: cls, module, args, kwargs)
+                else:
+                    init(module, *args, **kwargs)
         except Exception as error:
             tell_module(error, module, "__init__", args, kwargs)
             raise
@@ -313,14 +315,19 @@ class Module(metaclass=ModuleMetaclass):
             # A dataclass field, or an attribute of the class.
             name = str(getattr(self, "name", None) or SNAKE_CASE[type(self).__name__])
         scope = frame.scope
-        if scope.module is not self or scope.outer is None:
+        if scope.module is self and scope.outer is not None:
+            path, local_name = name_module(name, scope.outer, frame)
+            scope.path = path
+        elif getattr(type(self).__init__, _TRANSPARENT, False):
+            # Without a scope of its own; dm-haiku then names it one scope further out.
+            path, local_name = name_module(name, scope.outer or scope, frame)
+        else:
             raise FrameError(
                 f"`__init__` of {type(self).__name__} was called by hand; make a new module"
                 " instead."
             )
-        path, local_name = name_module(name, scope.outer, frame)
         self._submodules = set()
-        self.module_name = self._path = scope.path = path
+        self.module_name = self._path = path
         self.name = self._local_name = local_name
         self.creation_frame_id = frame.frame_id
 
@@ -368,75 +375,3 @@ def _own_variables(module: Any, collection: str) -> dict[str, jax.Array]:
         if is_inside(path, module._path) or path in module._submodules
         for name, value in bundle.items()
     }
-
-
-class NameScopeModule(Module):
-    """What stands for a `name_scope` among the modules."""
-
-
-class name_scope(AbstractContextManager[None]):  # noqa: N801 (dm-haiku's name)
-    """Makes variables and modules inside a `with` block as if inside a module of this name.
-
-    >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> def f(x):
-    ...     with ps.name_scope("tower"):
-    ...         return ps.Linear(1)(x)
-    >>> ps.transform(f).init(jax.random.key(0), jnp.ones([1, 1])).keys()
-    dict_keys(['tower/linear'])
-
-    Args:
-      name: one name, or several with `/` between them.
-      method_name: which method to name modules like.
-
-    Raises:
-      FrameError: used outside a transformed function.
-      ModuleError: `name` is empty or starts with `/`, or the scope is entered twice.
-    """
-
-    def __init__(self, name: str, *, method_name: str = "__call__"):
-        frame = get_frame("`ps.name_scope`")
-        parts = split_scope(name)
-        if not parts[0]:
-            raise ModuleError(
-                f"A name scope cannot be called {name!r}: it must not be empty or start with a"
-                " slash."
-            )
-        outer = frame.scope
-        try:
-            for part in parts:
-                module: Any = NameScopeModule(name=part)
-                frame.scope = Scope(module, module._path, method_name, frame.scope)
-        finally:
-            frame.scope = outer
-        self._frame = frame
-        self._module: Any = module  # pyright: ignore[reportPossiblyUnboundVariable]
-        self._method_name = method_name
-        self._outer: Scope | None = None
-        self._used = False
-
-    def __enter__(self) -> None:
-        if self._used:
-            state = "is open already" if self._outer is not None else "was used before"
-            raise ModuleError(
-                f"The name scope {self._module.module_name!r} {state}; make a new one for each"
-                " `with`."
-            )
-        self._used = True
-        self._outer = self._frame.scope
-        self._frame.scope = self._scope = Scope(
-            self._module, self._module._path, self._method_name, self._outer
-        )
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._outer = None
-        # A generator may end its block after one that began later.
-        scope, inner = self._frame.scope, None
-        while scope is not self._scope:
-            if scope.outer is None:  # gone already
-                return
-            scope, inner = scope.outer, scope
-        assert scope.outer is not None
-        if inner is None:
-            self._frame.scope = scope.outer
-        else:
-            inner.outer = scope.outer

@@ -1,7 +1,7 @@
 """How a new module gets its path: dm-haiku's rules, without a regex per instance."""
 
 from purestate._core.errors import ModuleError, ModuleNameError
-from purestate._core.frame import Frame, Names, Scope
+from purestate._core.frame import Frame
 from purestate._core.path import (
     FORCED,
     PARSED_NAME,
@@ -10,10 +10,11 @@ from purestate._core.path import (
     local_name,
     split_number,
 )
+from purestate._core.scope import Names, Scope
 
 
 def path_here(frame: Frame, scope: Scope) -> str:
-    """Returns the path of the module of `scope`, or says why it cannot be used."""
+    """Returns the path of the module of `scope`; raises if it cannot be used here."""
     path = scope.path
     if path is None:
         raise ModuleError(
@@ -32,14 +33,13 @@ def path_here(frame: Frame, scope: Scope) -> str:
 def name_module(name: str, scope: Scope, frame: Frame) -> tuple[str, str]:
     """Gives a module created in `scope` its path; returns it and its last part.
 
-    A name without a number gets the next free one, from the second on; a name that ends in a
-    number keeps it, and must be free.
+    A name without a number gets the next free one, from the second on. A name that ends in a number
+    keeps it, and must be free.
     """
     names = scope.names
     if names is None:
-        prefix = (
-            "" if scope.module is None else child_prefix(path_here(frame, scope), scope.method_name)
-        )
+        is_root = scope.module is None
+        prefix = "" if is_root else child_prefix(path_here(frame, scope), scope.method_name)
         names = scope.names = Names(prefix)
     if ":" in name:
         path, name, base, number = forced_name(name)
@@ -48,11 +48,13 @@ def name_module(name: str, scope: Scope, frame: Frame) -> tuple[str, str]:
         base = names.prefix + bare
         if number is None:
             number = names.counts[base] if base in names.counts else 0
+            if names.plain is not None and number:
+                number = _number_in_given(names, names.plain, base, number, frame)
             path = f"{base}_{number}" if number else base
             name = f"{bare}_{number}" if number else bare
         else:
             path = names.prefix + name
-        if path in names.used:
+        if path in names.used and not _is_given_again(names, path, frame):
             raise ModuleNameError(
                 f"Two modules want to be {path!r} in one method. A name that ends in a number is"
                 f" taken as it is; leave the number out (name={bare!r}) to have modules numbered,"
@@ -61,7 +63,34 @@ def name_module(name: str, scope: Scope, frame: Frame) -> tuple[str, str]:
     names.used[path] = None
     if base not in names.counts or names.counts[base] <= number:
         names.counts[base] = number + 1
+    if names.plain is not None:
+        names.plain.take(path, base, number)
     return path, name
+
+
+def _number_in_given(names: Names, plain: Names, base: str, number: int, frame: Frame) -> int:
+    """Returns the number that `apply` means: the next free one, or the one of a shared module.
+
+    Modules made in `ps.scan`, `ps.vmap` and the like keep their names taken, so that a module made
+    afterwards is another one. dm-haiku forgets these names, and so shares the module. A program
+    that made the module once in `init`, or comes with params of dm-haiku, means the shared one: its
+    params lack the numbered module and have the other. Without this it could only be an error.
+    """
+    shared = plain.counts.get(base, 0)
+    if frame.given is None or shared == number or f"{base}_{number}" in frame.given:
+        return number
+    return shared if (f"{base}_{shared}" if shared else base) in frame.given else number
+
+
+def _is_given_again(names: Names, path: str, frame: Frame) -> bool:
+    """Whether a taken path is that of a module of `apply`'s params made in a lifted body only."""
+    plain = names.plain
+    return (
+        plain is not None
+        and path not in plain.used
+        and frame.given is not None
+        and path in frame.given
+    )
 
 
 def forced_name(name: str) -> tuple[str, str, str, int]:

@@ -10,14 +10,49 @@ import jax.numpy as jnp
 from purestate._core import trace_guard
 from purestate._core.errors import InvalidRNGError, JaxUsageError, MissingRNGError
 from purestate._core.frame import Frame, ambient, get_frame, no_frame
-from purestate._core.keys import KeyStreams, PRNGSequence, PRNGSequenceState
+from purestate._core.keys import (
+    KeyStreams,
+    PathKeys,
+    PRNGSequenceState,
+    keys_for,
+)
 from purestate._core.outlines import outline_argument
 from purestate._core.path import ROOT
 
 
-def draw_rows(num: int) -> Any:
-    """Returns what gives each of `num` rows keys of its own, from the frame's keys."""
-    return _draw("vmap(split_rng=True)", lambda keys: keys.rows(num))
+def draw_for_elements(num: int) -> Any:
+    """Returns arrays to map over, to give each of `num` mapped elements keys of its own."""
+    return _draw("vmap(split_rng=True)", lambda keys: keys.elements(num))
+
+
+def key_for_layers(path: str) -> Any:
+    """Returns the key that a stack of layers at `path` gets its initial values from; None without.
+
+    A dict of keys, if there are several streams.
+    """
+    return _for_layers(
+        lambda keys: keys.for_path(path) if isinstance(keys, PathKeys) else next(keys)
+    )
+
+
+def keys_of_layers(num: int) -> Any:
+    """Returns a key for each layer of a stack, stacked; None without."""
+    return _for_layers(lambda keys: jax.random.split(next(keys), num))
+
+
+def _for_layers(draw: Any) -> Any:
+    frame = get_frame("`ps.layer_stack`")
+    source = frame.keys.source
+    if source is None:
+        return None
+    if isinstance(source, KeyStreams):
+        names = source.names
+        return _draw("layer_stack", lambda keys: {n: draw(keys.stream(n, frame)) for n in names})
+    drawn = _draw("layer_stack", draw)
+    for each in ambient.get()[0]:
+        for observer in each.observers:
+            observer.drew()
+    return drawn
 
 
 def _where(frame: Frame) -> str:
@@ -25,14 +60,14 @@ def _where(frame: Frame) -> str:
 
 
 def _frame_keys(frame: Frame, what: str) -> Any:
-    if frame.keys is None:
+    if frame.keys.source is None:
         run = "init" if frame.running_init else "apply"
         raise MissingRNGError(
             f"`ps.{what}` in {_where(frame)!r} needs random numbers, but `{run}` was given no key"
             " (rng is None). Pass one, such as `jax.random.key(0)`; if the function went through"
             " `ps.without_apply_rng`, drop that."
         )
-    return frame.keys
+    return frame.keys.source
 
 
 def _draw(what: str, draw: Any, stream: str | None = None) -> Any:
@@ -44,13 +79,15 @@ def _draw(what: str, draw: Any, stream: str | None = None) -> Any:
     keys = _frame_keys(frame, what)
     if draw is next:
         for each in frames:
-            each.num_drawn += 1
+            for observer in each.observers:
+                observer.drew()
     if stream is not None and isinstance(keys, KeyStreams):
         keys = keys.stream(stream, frame)
-    home = frame.trace_state if frame.key_trace is None else frame.key_trace
+    home = frame.home.trace if frame.keys.home is None else frame.keys.home
     if trace_guard.current_trace_state() == home:
-        return draw(keys)
-    trace_guard.check_strictly(frame.trace_state, f"`ps.{what}`", _where(frame))
+        drawn = draw(keys)
+        return _for_element(frame, drawn) if frame.elements else drawn
+    trace_guard.check_strictly(frame.home.trace, f"`ps.{what}`", _where(frame))
     before = keys.internal_state
     drawn = draw(keys)
     try:
@@ -58,9 +95,31 @@ def _draw(what: str, draw: Any, stream: str | None = None) -> Any:
     except JaxUsageError:
         keys.replace_internal_state(before)
         raise
-    if frame.making is None:  # a first value is to be the same for all rows
+    if frame.creating is None:  # an initial value is the same for all elements on purpose
         trace_guard.warn_of_shared_key(home, f"`ps.{what}`", _where(frame))
+    return _for_element(frame, drawn) if frame.elements else drawn
+
+
+def _for_element(frame: Frame, drawn: Any) -> Any:
+    """Makes keys differ from element to element, if each has a variable of its own to initialize.
+
+    The variables that all elements share need the same keys everywhere.
+    """
+    creating = frame.creating
+    if creating is None or drawn is None:
+        return drawn
+    for elements in frame.elements:
+        if elements.own(creating.collection, creating.path, creating.name):
+            drawn = _fold_in(drawn, elements.index)
     return drawn
+
+
+def _fold_in(keys: Any, data: Any) -> Any:
+    """Folds a number into one key, or into each of several."""
+    single = 0 if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) else 1
+    if keys.ndim == single:
+        return jax.random.fold_in(keys, data)
+    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, data)
 
 
 def next_rng_key(stream: str | None = None, *, axis_name: Any = None) -> jax.Array:
@@ -171,7 +230,7 @@ def maybe_next_rng_key() -> jax.Array | None:
       FrameError: used outside a transformed function.
       JaxUsageError: used inside a plain JAX transform.
     """
-    if get_frame("`ps.maybe_next_rng_key`").keys is None:
+    if get_frame("`ps.maybe_next_rng_key`").keys.source is None:
         return None
     return _draw("maybe_next_rng_key", next)
 
@@ -194,10 +253,11 @@ def has_rng(stream: str | None = None) -> bool:
       FrameError: used outside a transformed function.
     """
     frame = get_frame("`ps.has_rng`")
-    if not isinstance(frame.keys, KeyStreams):
-        return frame.keys is not None
+    source = frame.keys.source
+    if not isinstance(source, KeyStreams):
+        return source is not None
     try:
-        frame.keys.stream(stream, frame)
+        source.stream(stream, frame)
     except MissingRNGError:
         return False
     return True
@@ -216,8 +276,8 @@ def maybe_get_rng_sequence_state() -> tuple[jax.Array, tuple[jax.Array, ...]] | 
     Raises:
       FrameError: used outside a transformed function.
     """
-    keys = get_frame("`ps.maybe_get_rng_sequence_state`").keys
-    return None if keys is None else keys.internal_state
+    source = get_frame("`ps.maybe_get_rng_sequence_state`").keys.source
+    return None if source is None else source.internal_state
 
 
 def replace_rng_sequence_state(state: PRNGSequenceState) -> None:
@@ -266,36 +326,35 @@ class with_rng(AbstractContextManager[None]):  # noqa: N801 (dm-haiku's name)
 
     def __init__(self, key: jax.Array):
         frame = get_frame("`ps.with_rng`")
-        trace_guard.check_strictly(frame.trace_state, "`ps.with_rng`", _where(frame))
+        trace_guard.check_strictly(frame.home.trace, "`ps.with_rng`", _where(frame))
         self._frame = frame
-        self._keys = PRNGSequence(key)
+        self._source = keys_for(key, frame.keys.mode)
 
     def __enter__(self) -> None:
-        frame = self._frame
-        frame.key_blocks.append(_KeyBlock(self._keys, frame.keys, frame.key_trace))
-        frame.keys = self._keys
-        frame.key_trace = trace_guard.current_trace_state()
+        keys = self._keys = self._frame.keys  # those of the lifted body that the block is in
+        keys.blocks.append(_KeyBlock(self._source, keys.source, keys.home))
+        keys.source = self._source
+        keys.home = trace_guard.current_trace_state()
 
     def __exit__(self, *exc_info: object) -> None:
-        frame = self._frame
-        blocks = frame.key_blocks
-        next(
-            block for block in reversed(blocks) if block.keys is self._keys and not block.ended
-        ).ended = True
+        keys = self._keys
+        blocks = keys.blocks
+        mine = (block for block in reversed(blocks) if block.source is self._source)
+        next(block for block in mine if not block.ended).ended = True
         # A generator may end its block before one that began later, which then ends both.
         while blocks and blocks[-1].ended:
             block = blocks.pop()
-            if frame.keys is block.keys:
-                frame.keys, frame.key_trace = block.keys_outside, block.trace_outside
+            if keys.source is block.source:
+                keys.source, keys.home = block.source_outside, block.home_outside
 
 
 class _KeyBlock:
-    """A `with_rng` block: its keys, and what it puts back at its end."""
+    """A `with_rng` block: its source of keys, and what it puts back when it ends."""
 
-    __slots__ = ("ended", "keys", "keys_outside", "trace_outside")
+    __slots__ = ("ended", "home_outside", "source", "source_outside")
 
-    def __init__(self, keys: PRNGSequence, keys_outside: Any, trace_outside: Any):
-        self.keys = keys
-        self.keys_outside = keys_outside
-        self.trace_outside = trace_outside
+    def __init__(self, source: Any, source_outside: Any, home_outside: Any):
+        self.source = source
+        self.source_outside = source_outside
+        self.home_outside = home_outside
         self.ended = False

@@ -182,8 +182,8 @@ def check_outlives_trace(value: Any, state: TraceState, what: str, where: str) -
     warn_user(str(usage_error(what, where)), JaxUsageWarning)
 
 
-def differs_by_row(value: Any) -> bool:
-    """Whether an array in `value` has, inside the innermost `jax.vmap`, another value for each row."""
+def differs_by_element(value: Any) -> bool:
+    """Whether an array in `value` has, inside the innermost `jax.vmap`, another value for each element."""
     return any(
         type(getattr(leaf, "_trace", None)).__name__ == "BatchTrace"
         and getattr(leaf, "batch_dim", None) is not None

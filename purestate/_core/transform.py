@@ -1,280 +1,28 @@
-"""From a function that uses modules to a pure pair, `init` and `apply`."""
+"""From a function that uses modules to a pure pair, `init` and `apply`: the public transforms."""
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
-from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import jax
-
-from purestate._core.collection import Bundle, Collection, copy_bundle
-from purestate._core.config import get_config
-from purestate._core.errors import (
-    ArgumentError,
-    EmptyStateWarning,
-    FrameError,
-    InvalidRNGError,
-    NonEmptyStateError,
-    kind_of,
-)
-from purestate._core.failures import as_call_error
-from purestate._core.frame import ActiveFrame, Frame
-from purestate._core.keys import keys_for
+from purestate._core.errors import ArgumentError, FrameError, NonEmptyStateError, kind_of
+from purestate._core.keys import check_mode
+from purestate._core.module import ModuleMetaclass
 from purestate._core.outlines import outline
-from purestate._core.trace_guard import warn_user
-from purestate._core.variable_checks import no_bundle
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-Params = Mapping[str, Mapping[str, jax.Array]]
-State = Mapping[str, Mapping[str, jax.Array]]
-MutableParams = Bundle
-MutableState = Bundle
-Rng = Any  # jax.Array | int | None, and whatever stands for a key under a JAX transform
-
-
-class Transformed(NamedTuple, Generic[P, R]):
-    """A pure pair without state; see `transform`.
-
-    Attributes:
-      init: `init(rng, *args, **kwargs) -> params`.
-      apply: `apply(params, rng, *args, **kwargs) -> out`.
-    """
-
-    init: Callable[Concatenate[Rng, P], MutableParams]
-    apply: Callable[Concatenate[Params, Rng, P], R]
-
-
-class TransformedWithState(NamedTuple, Generic[P, R]):
-    """A pure pair with state; see `transform_with_state`.
-
-    Attributes:
-      init: `init(rng, *args, **kwargs) -> (params, state)`.
-      apply: `apply(params, state, rng, *args, **kwargs) -> (out, state)`.
-    """
-
-    init: Callable[Concatenate[Rng, P], tuple[MutableParams, MutableState]]
-    apply: Callable[Concatenate[Params, State, Rng, P], tuple[R, MutableState]]
-
-
-_WITH_STATE = "apply(params, state, rng, ...)"
-_WITHOUT_STATE = "apply(params, rng, ...)"
-
-
-def run_init(
-    f: Callable[..., Any], rng: Any, args: Any, kwargs: Any, rng_mode: str = "sequence"
-) -> tuple[MutableParams, MutableState]:
-    """Runs `f` in a frame that makes variables; returns them, state as it was first."""
-    params: Bundle = {}
-    state: Bundle = {}
-    collections = {
-        "params": Collection("params", params, None, creatable=True, writable=False),
-        "state": Collection("state", {}, state, creatable=True, writable=True),
-    }
-    frame = Frame(collections, new_keys(rng, "init(rng, ...)", (rng,), rng_mode), running_init=True)
-    with ActiveFrame(frame):
-        call(f, args, kwargs)
-        for check in frame.at_end:
-            check()
-    return (
-        collections["params"].values,
-        collections["state"].initial,
-    )  # pyright: ignore[reportReturnType]
-
-
-def run_apply(
-    f: Callable[..., Any],
-    params: Any,
-    state: Any,
-    rng: Any,
-    signature: str,
-    args: Any,
-    kwargs: Any,
-    rng_mode: str = "sequence",
-) -> tuple[Any, MutableState]:
-    """Runs `f` in a frame that reads the given variables; returns its result and the state."""
-    leading = (params, state, rng) if signature == _WITH_STATE else (params, rng)
-    params = check_mapping("params", params, signature, leading)
-    given, state = state, check_mapping("state", state, signature, leading)
-    keys = new_keys(rng, signature, leading, rng_mode)
-    new_state = get_config().new_state
-    kept = Collection(
-        "state", copy_bundle(state), copy_bundle(state), creatable=True, writable=True
-    )
-    for path, bundle in kept.values.items():
-        if bundle.__class__ is not dict and not hasattr(bundle, "keys"):
-            raise no_bundle(path, bundle)
-    has_some = any(kept.values.values())
-    if has_some:
-        kept.creatable = new_state != "error"
-    if given is not None:
-        kept.anew = []
-    # Params are only ever read, so not copied.
-    collections = {
-        "params": Collection("params", params, None, creatable=False, writable=False),
-        "state": kept,
-    }
-    frame = Frame(collections, keys, running_init=False)
-    with ActiveFrame(frame):
-        out = call(f, args, kwargs)
-        for check in frame.at_end:
-            check()
-    if kept.anew and new_state != "off":
-        _warn_of_new_state(kept.anew, "lacks them" if has_some else "is empty")
-    return out, kept.values
-
-
-def _warn_of_new_state(paths: list[str], why: str) -> None:
-    shown = ", ".join(map(repr, paths[:8])) + (
-        f" and {len(paths) - 8} more" if len(paths) > 8 else ""
-    )
-    warn_user(
-        f"`apply` made state anew, since the one that it was given {why}: {shown}. What it had"
-        " before, such as moving averages, is gone if the state was left behind by mistake. Pass"
-        " on what `init` or the last `apply` returned, or None as the state to begin anew.",
-        EmptyStateWarning,
-    )
-
-
-def call(f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    try:
-        out = f(*args, **kwargs)
-        if isinstance(out, (Generator, Coroutine, AsyncGenerator)):
-            raise FrameError(
-                f"The function that was transformed returned {kind_of(out)}, whose code has not run"
-                " yet, and would run without a frame. Transform a plain function: return list(...)"
-                " of a generator, and await outside."
-            )
-        return out
-    except jax.errors.UnexpectedTracerError as error:
-        error.add_note(
-            "This came up inside a function transformed by purestate. Often a plain JAX transform"
-            " (jax.vmap, jax.lax.scan, ...) is used inside it on a function that makes or changes"
-            " variables, or keeps an array somewhere. Use ps.vmap, ps.scan, ..., or `ps.purify(f)`,"
-            " which is pure."
-        )
-        raise
-    except Exception as error:
-        ours = as_call_error(error, args, kwargs)
-        if ours is None:
-            raise
-        raise ours.with_traceback(error.__traceback__) from error.__cause__
-
-
-def new_keys(rng: Any, signature: str, given: tuple[Any, ...], rng_mode: str = "sequence") -> Any:
-    """Returns what a frame draws its keys from; `given` is all that was given to `signature`, for the error."""
-    if rng is None:
-        return None
-    try:
-        return keys_for(rng, rng_mode)
-    except InvalidRNGError as error:
-        raise InvalidRNGError(
-            "`rng` was expected to be a random key, an int, a dict of keys by stream, or None, but"
-            f" got {outline(rng)}. {_in_order(signature, given)} ({error})"
-        ) from None
-
-
-def _in_order(signature: str, given: tuple[Any, ...]) -> str:
-    return (
-        f"Expected {signature}, got {signature.split('(')[0]}({', '.join(map(outline, given))},"
-        " ...): is the order right?"
-    )
-
-
-def check_mapping(
-    name: str, value: Any, signature: str, given: tuple[Any, ...]
-) -> Mapping[str, Any]:
-    """Returns a dict that was given to `apply`, or says what is wrong with it."""
-    if value is None:
-        return {}
-    # Some containers of TensorFlow wrap a dict without being a Mapping.
-    if not isinstance(value, Mapping) and type(value).__name__ != "_DictWrapper":
-        raise ArgumentError(
-            f"`{name}` was expected to be a dict of dicts, {{module: {{name: array}}}}, but got"
-            f" {outline(value)}. {_in_order(signature, given)}"
-        )
-    return value
-
-
-def check_not_compiled(f: Any) -> None:
-    """Raises if `f` is a jitted or pmapped function, whose traces would keep a frame's variables."""
-    if not callable(f):
-        raise ArgumentError(f"`ps.transform` and its kin take a function, but got {outline(f)}.")
-    if hasattr(f, "lower") and hasattr(f, "clear_cache"):  # what jax.jit and jax.pmap return
-        raise FrameError(
-            f"{getattr(f, '__name__', 'The function')} is compiled already (jax.jit or jax.pmap),"
-            " so its side effects would be lost. Transform the plain function, and compile what"
-            " comes out: jax.jit(ps.transform(f).apply)."
-        )
-
-
-def _signature(f: Any) -> inspect.Signature:
-    try:
-        return inspect.signature(f)
-    except (TypeError, ValueError):  # some builtins have none
-        return inspect.signature(lambda *args, **kwargs: None)
-
-
-_POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
-_LEADING = {
-    "variables": Mapping[str, Params],
-    "params": Params | None,
-    "state": State | None,
-    "rng": jax.Array | int | None,
-}
-
-
-def _with_leading(
-    signature: inspect.Signature, names: tuple[str, ...], returns: Any, keywords: Mapping[str, Any]
-) -> inspect.Signature:
-    leading = [inspect.Parameter(name, _POSITIONAL, annotation=_LEADING[name]) for name in names]
-    rest = list(signature.parameters.values())
-    last = [rest.pop()] if rest and rest[-1].kind == inspect.Parameter.VAR_KEYWORD else []
-    options = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
-        for name, value in keywords.items()
-    ]
-    # Not validated: f may have arguments of the same names, to be passed by position.
-    return inspect.Signature(
-        [*leading, *rest, *options, *last], return_annotation=returns, __validate_parameters__=False
-    )
-
-
-def tell_signature(
-    function: Any, leading: tuple[str, ...], of: Any, returns: Callable[[Any], Any], **keywords: Any
-) -> None:
-    """Gives `init` or `apply` the signature of the function `of`, with arguments before and keywords after."""
-    function.__name__ += "_fn"  # as in dm-haiku: jaxprs, profiles and what is read off them show it
-    signature = _signature(of)
-    function.__signature__ = _with_leading(
-        signature, leading, returns(signature.return_annotation), keywords
-    )
-    function.original_function = original_function(of)
-
-
-def original_function(f: Any) -> Any:
-    """The function that a transformed pair, or one of its halves, was made from."""
-    if isinstance(f, (Transformed, TransformedWithState)):
-        f = f.init
-    return getattr(f, "original_function", f)
-
-
-def or_any(annotation: Any) -> Any:
-    return Any if annotation is inspect.Parameter.empty else annotation
-
-
-def checked_first(apply: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns an `apply` that has `check` look at what it is given."""
-    from purestate._core.check import check  # here, since few programs are strict
-
-    checked = check(apply)
-
-    def strict_apply(*args: Any, **kwargs: Any) -> Any:
-        checked(*args, **kwargs)
-        return apply(*args, **kwargs)
-
-    strict_apply.__name__ = apply.__name__
-    return strict_apply
+from purestate._core.pairs import (
+    MutableParams,
+    MutableState,
+    P,
+    Params,
+    Program,
+    PureFunction,
+    R,
+    Rng,
+    State,
+    Transformed,
+    TransformedWithState,
+)
+from purestate._core.run import WITH_STATE, WITHOUT_STATE, run_apply, run_init
+from purestate._core.signatures import or_any
 
 
 def transform_with_state(
@@ -312,24 +60,8 @@ def transform_with_state(
       ArgumentError: `f` is not a function.
       CheckError: from `apply`, where `strict`.
     """
-    check_not_compiled(f)
-
-    def init(rng: Rng, *args: Any, **kwargs: Any) -> tuple[MutableParams, MutableState]:
-        return run_init(f, rng, args, kwargs, rng_mode)
-
-    def apply(
-        params: Any, state: Any, rng: Rng, *args: Any, **kwargs: Any
-    ) -> tuple[Any, MutableState]:
-        # Without a state to tell otherwise, the caller may well have meant a transform that has
-        # none.
-        signature = _WITHOUT_STATE if state is None else _WITH_STATE
-        return run_apply(f, params, state, rng, signature, args, kwargs, rng_mode)
-
-    tell_signature(init, ("rng",), f, lambda _: tuple[Params, State])
-    if strict:
-        apply = checked_first(apply)
-    tell_signature(apply, ("params", "state", "rng"), f, lambda out: tuple[or_any(out), State])
-    return TransformedWithState(init, apply)
+    program = program_for(f, "transform_with_state", rng_mode, strict)
+    return TransformedWithState(_Init(program), _Apply(program))
 
 
 def transform(
@@ -360,10 +92,200 @@ def transform(
     """
     if not apply_rng:
         raise FrameError(
-            "transform(f, apply_rng=False) was dropped long ago: `apply` always takes a key. Write "
-            "`ps.without_apply_rng(ps.transform(f))` for an `apply` that takes none."
+            "transform(f, apply_rng=False) was dropped long ago: `apply` always takes a key. Write"
+            " `ps.without_apply_rng(ps.transform(f))` for an `apply` that takes none."
         )
-    return without_state(transform_with_state(f, rng_mode=rng_mode, strict=strict))
+    program = program_for(f, "transform", rng_mode, strict)
+    return without_state(TransformedWithState(_Init(program), _Apply(program)))
+
+
+def without_state(f: TransformedWithState[P, R]) -> Transformed[P, R]:
+    """Drops the state argument and result of a pair whose function makes no state.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> f = ps.without_state(ps.transform_with_state(lambda x: ps.Bias()(x)))
+    >>> params = f.init(None, jnp.ones([2, 2]))
+    >>> f.apply(params, None, jnp.ones([2, 2])).shape
+    (2, 2)
+
+    Args:
+      f: what `transform_with_state` returned.
+
+    Returns:
+      A pair like that of `transform`.
+
+    Raises:
+      ArgumentError: `f` is something else.
+      NonEmptyStateError: from `init` and `apply`, if the function makes state after all.
+    """
+    _check_pair(f, "without_state", "transform_with_state")
+    return Transformed(InitWithoutState(f.init), ApplyWithoutState(f.apply))
+
+
+def with_empty_state(f: Transformed[P, R]) -> TransformedWithState[P, R]:
+    """Adds a state argument and result, always empty, to a pair that has none.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> f = ps.with_empty_state(ps.transform(lambda x: ps.Bias()(x)))
+    >>> params, state = f.init(None, jnp.ones([2, 2]))
+    >>> state
+    {}
+
+    Args:
+      f: what `transform` returned.
+
+    Returns:
+      A pair like that of `transform_with_state`.
+
+    Raises:
+      ArgumentError: `f` is something else.
+    """
+    _check_pair(f, "with_empty_state", "transform")
+    return TransformedWithState(_InitWithEmptyState(f.init), _ApplyWithEmptyState(f.apply))
+
+
+def program_for(f: Any, transform: str, rng_mode: str, strict: bool) -> Program:
+    """Checks what was given to a transform, and returns the record of it.
+
+    Raises:
+      FrameError: `f` is compiled already, so that JAX would keep a frame's variables in its cache.
+      ArgumentError: `f` is not a function, or a class whose constructor needs arguments.
+    """
+    check_function(f, transform)
+    check_mode(rng_mode)
+    body = f
+    if isinstance(f, ModuleMetaclass) and any("__call__" in vars(base) for base in f.__mro__):
+        body = _CallModule(f, transform)
+    return Program(f, body, rng_mode, strict)
+
+
+def check_function(f: Any, transform: str) -> None:
+    """Raises unless `f` is a function that is not compiled."""
+    if not callable(f):
+        raise ArgumentError(f"`ps.{transform}` takes a function, but got {outline(f)}.")
+    if hasattr(f, "lower") and hasattr(f, "clear_cache"):  # what jax.jit and jax.pmap return
+        raise FrameError(
+            f"{getattr(f, '__name__', 'The function')} is compiled already (jax.jit or jax.pmap),"
+            " so its side effects would be lost. Transform the plain function, and compile what"
+            " comes out: jax.jit(ps.transform(f).apply)."
+        )
+
+
+class _CallModule:
+    """Makes a module, and calls it: what a class stands for as a function."""
+
+    def __init__(self, cls: Any, transform: str):
+        parameters = inspect.signature(cls).parameters.values()
+        needed = [
+            p.name
+            for p in parameters
+            if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        ]
+        if needed:
+            raise ArgumentError(
+                f"`ps.{transform}({cls.__name__})`: {cls.__name__} cannot be made without"
+                f" {', '.join(map(repr, needed))}. Transform a function that makes and calls it:"
+                f" `ps.{transform}(lambda x: {cls.__name__}(...)(x))`."
+            )
+        self._made_from = (cls, transform)
+        self._cls = cls
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        signature = inspect.signature(self._cls.__call__)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._cls()(*args, **kwargs)
+
+    def __reduce__(self) -> Any:
+        return type(self), self._made_from
+
+
+# The pure functions. Each is one class, so that pickle finds it by name.
+
+
+class _Init(PureFunction):
+    role = "init"
+    leading = ("rng",)
+    about = "Returns (params, state), each {module: {name: array}}."
+    _returns = staticmethod(lambda out: tuple[Params, State])
+
+    def _run(self, /, rng: Rng, *args: Any, **kwargs: Any) -> tuple[MutableParams, MutableState]:
+        return run_init(self.program, rng, args, kwargs)
+
+
+class _Apply(PureFunction):
+    leading = ("params", "state", "rng")
+    about = "Returns (out, state): the result of the function, and the new state."
+    _returns = staticmethod(lambda out: tuple[or_any(out), State])
+
+    def _run(
+        self, /, params: Any, state: Any, rng: Rng, *args: Any, **kwargs: Any
+    ) -> tuple[Any, MutableState]:
+        if self.program.strict:
+            check_first(_Unchecked(self.program), (params, state, rng, *args), kwargs)
+        # Without a state to say otherwise, the caller may mean a transform that has none.
+        signature = WITHOUT_STATE if state is None else WITH_STATE
+        return run_apply(self.program, params, state, rng, signature, args, kwargs)
+
+
+class _Unchecked(_Apply):
+    """`apply` without the check of a strict transform, for the check itself."""
+
+    def __init__(self, program: Program):
+        super().__init__(Program(program.function, program.body, program.rng_mode))
+
+
+def check_first(apply: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raises if the arguments of `apply` do not fit, as `ps.check` does."""
+    from purestate._core.check import check  # here, since few programs are strict
+
+    check(apply)(*args, **kwargs)
+
+
+class InitWithoutState(PureFunction):
+    role = "init"
+    leading = ("rng",)
+    about = "Returns params, {module: {name: array}}."
+    _returns = staticmethod(lambda out: Params)
+
+    def _run(self, /, *args: Any, **kwargs: Any) -> MutableParams:
+        params, state = self._made_from[0](*args, **kwargs)
+        no_state(state)
+        return params
+
+
+class ApplyWithoutState(PureFunction):
+    leading = ("params", "rng")
+    about = "Returns the result of the function."
+    _returns = staticmethod(or_any)
+
+    def _run(self, /, params: Any, *args: Any, **kwargs: Any) -> Any:
+        no_keyword("state", kwargs)
+        out, state = self._made_from[0](params, None, *args, **kwargs)
+        no_state(state)
+        return out
+
+
+class _InitWithEmptyState(PureFunction):
+    role = "init"
+    leading = ("rng",)
+    about = "Returns (params, {})."
+    _returns = staticmethod(lambda out: tuple[Params, State])
+
+    def _run(self, /, *args: Any, **kwargs: Any) -> tuple[MutableParams, MutableState]:
+        return self._made_from[0](*args, **kwargs), {}
+
+
+class _ApplyWithEmptyState(PureFunction):
+    leading = ("params", "state", "rng")
+    about = "Returns (out, {})."
+    _returns = staticmethod(lambda out: tuple[or_any(out), State])
+
+    def _run(self, /, params: Any, state: Any, *args: Any, **kwargs: Any) -> Any:
+        del state
+        return self._made_from[0](params, *args, **kwargs), {}
 
 
 def no_keyword(name: str, kwargs: Mapping[str, Any]) -> None:
@@ -391,76 +313,3 @@ def _check_pair(f: Any, what: str, made_by: str) -> None:
             f"`ps.{what}` takes what `ps.{made_by}` returned, but was given {kind_of(f)}: write"
             f" ps.{what}(ps.{made_by}(f))."
         )
-
-
-def without_state(f: TransformedWithState[P, R]) -> Transformed[P, R]:
-    """Drops the state argument and result of a pair whose function makes no state.
-
-    >>> import jax.numpy as jnp, purestate as ps
-    >>> f = ps.without_state(ps.transform_with_state(lambda x: ps.Bias()(x)))
-    >>> params = f.init(None, jnp.ones([2, 2]))
-    >>> f.apply(params, None, jnp.ones([2, 2])).shape
-    (2, 2)
-
-    Args:
-      f: what `transform_with_state` returned.
-
-    Returns:
-      A pair like that of `transform`.
-
-    Raises:
-      ArgumentError: `f` is something else.
-      NonEmptyStateError: from `init` and `apply`, if the function makes state after all.
-    """
-    _check_pair(f, "without_state", "transform_with_state")
-
-    def init(*args: Any, **kwargs: Any) -> MutableParams:
-        params, state = f.init(*args, **kwargs)  # pyright: ignore[reportCallIssue]
-        no_state(state)
-        return params
-
-    def apply(params: Any, *args: Any, **kwargs: Any) -> Any:
-        no_keyword("state", kwargs)
-        out, state = f.apply(params, None, *args, **kwargs)  # pyright: ignore
-        no_state(state)
-        return out
-
-    original = original_function(f)
-    tell_signature(init, ("rng",), original, lambda _: Params)
-    tell_signature(apply, ("params", "rng"), original, or_any)
-    return Transformed(init, apply)  # pyright: ignore[reportArgumentType]
-
-
-def with_empty_state(f: Transformed[P, R]) -> TransformedWithState[P, R]:
-    """Adds a state argument and result, always empty, to a pair that has none.
-
-    >>> import jax.numpy as jnp, purestate as ps
-    >>> f = ps.with_empty_state(ps.transform(lambda x: ps.Bias()(x)))
-    >>> params, state = f.init(None, jnp.ones([2, 2]))
-    >>> state
-    {}
-
-    Args:
-      f: what `transform` returned.
-
-    Returns:
-      A pair like that of `transform_with_state`.
-
-    Raises:
-      ArgumentError: `f` is something else.
-    """
-    _check_pair(f, "with_empty_state", "transform")
-
-    def init(*args: Any, **kwargs: Any) -> tuple[MutableParams, MutableState]:
-        return f.init(*args, **kwargs), {}  # pyright: ignore[reportCallIssue]
-
-    def apply(params: Any, state: Any, *args: Any, **kwargs: Any) -> tuple[Any, MutableState]:
-        del state
-        return f.apply(params, *args, **kwargs), {}  # pyright: ignore
-
-    original = original_function(f)
-    tell_signature(init, ("rng",), original, lambda _: tuple[Params, State])
-    tell_signature(
-        apply, ("params", "state", "rng"), original, lambda out: tuple[or_any(out), State]
-    )
-    return TransformedWithState(init, apply)  # pyright: ignore[reportArgumentType]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purestate._core.collection import AllBut, Collection
+from purestate._core.collection import Collection
 from purestate._core.errors import (
     ArgumentError,
     DtypeMismatchError,
@@ -70,23 +70,8 @@ def check_name(path: str, name: str) -> None:
 
 def immutable(frame: Frame, collection: str, path: str, name: str) -> ImmutableCollectionError:
     """The error for a write to a collection that may not change."""
-    import difflib  # here, since only errors need it
-
     where = f"{name!r} of {path!r} in the collection {collection!r}"
-    if frame.mutable is None:
-        return ImmutableCollectionError(
-            f"{where} was set, but parameters do not change while `apply` of this transform runs."
-            " Keep what changes as state (ps.set_state), or use `ps.transform_with_collections`"
-            " and `apply(variables, rng, ..., mutable=['params'])`."
-        )
-    asked = list(frame.mutable) if isinstance(frame.mutable, (list, tuple, set, frozenset)) else []
-    near = difflib.get_close_matches(collection, [str(given) for given in asked], n=1)
-    told = frame.mutable if isinstance(frame.mutable, AllBut) else (asked or False)
-    hint = f" Did you mean {collection!r} where you wrote {near[0]!r}?" if near else ""
-    return ImmutableCollectionError(
-        f"{where} was set, but `apply` was told mutable={told}.{hint} To have it changed, and"
-        f" returned, call `apply(variables, rng, ..., mutable=[{collection!r}])`."
-    )
+    return frame.layout.immutable(frame, where, collection)
 
 
 def no_initializer(path: str, name: str) -> Callable[[Any, Any], Any]:
@@ -165,11 +150,39 @@ def no_bundle(path: str, bundle: Any) -> ArgumentError:
     )
 
 
-def not_an_array(path: str, name: str, value: Any) -> VariableTypeError:
-    """The error for a parameter that was made, and is no array."""
+def not_an_array(frame: Frame, path: str, name: str, value: Any) -> PurestateError:
+    """The error for a parameter whose value is not an array."""
+    given = frame.collections["params"].values.get(path, {})
+    if frame.given is not None and name in given and given[name] is value:
+        if is_hole(value):
+            return hole(path, name)
+        return VariableTypeError(
+            f"Parameter {name!r} of {path!r} has to be an array, but `apply` was given"
+            f" {kind_of(value)} for it."
+        )
+    return made_no_array(path, name, value)
+
+
+def made_no_array(path: str, name: str, value: Any) -> VariableTypeError:
+    """The error for a parameter that was created as something else than an array."""
     return VariableTypeError(
         f"Parameter {name!r} of {path!r} has to be an array, but its initializer, creator or getter"
         f" returned {kind_of(value)}."
+    )
+
+
+def is_hole(value: Any) -> bool:
+    """Whether a value marks a place in a tree that was left empty."""
+    # None is what `ps.surgery` leaves, and optax.MaskedNode() what optax does: a node without leaves.
+    return value is None or (not hasattr(value, "shape") and not jax.tree.leaves(value))
+
+
+def hole(path: str, name: str) -> MissingParameterError:
+    """The error for params with a hole in the place of a parameter."""
+    return MissingParameterError(
+        f"`apply` needs parameter {name!r} of {path!r}, and the given params have a hole in its"
+        " place: they are one part of a tree that was split (by `ps.surgery.filter` or `partition`,"
+        " or by an optax mask). Put the parts together first: `ps.surgery.combine(part, rest)`."
     )
 
 
@@ -178,7 +191,7 @@ def check_array(path: str, name: str, value: Any) -> None:
     if not isinstance(value, (jax.Array, np.ndarray, np.generic)) and not (
         hasattr(value, "shape") and hasattr(value, "dtype")
     ):
-        raise not_an_array(path, name, value)
+        raise made_no_array(path, name, value)
     if _is_unknown_to_jax(value):
         raise _unknown_to_jax("Parameter", path, name, value)
 
@@ -187,6 +200,8 @@ def missing_parameter(params: Collection, path: str, name: str, shape: Any) -> P
     """The error for a parameter that `apply` was not given, with what is near by."""
     if path in params.values and not hasattr(params.values[path], "keys"):
         return no_bundle(path, params.values[path])
+    if name in params.values.get(path, ()):
+        return hole(path, name)
     return MissingParameterError(
         f"`apply` needs parameter {name!r} of {path!r} with shape {tuple(shape)}, and was not given"
         f" it. {_what_is_there(params, path, name)} {_swapped(path, name)}All parameters are made"
@@ -281,10 +296,29 @@ def would_begin_anew(state: Collection, path: str, name: str) -> MissingStateErr
     )
 
 
+def cannot_create(frame: Frame, kept: Collection, path: str, name: str) -> PurestateError:
+    """The error for a variable that is missing from a collection and may not be created there."""
+    if kept.name == "params":
+        return missing_parameter(kept, path, name, ())
+    if frame.layout.by_collection:
+        return missing_in(kept, path, name)
+    return would_begin_anew(kept, path, name)
+
+
 def missing_in(
     collection: Collection, path: str, name: str, asked: str | None = None
 ) -> MissingStateError:
-    """The error for a variable that is not in a collection, `asked` by name, and may not be made there."""
+    """The error for a variable that is missing from a collection and may not be created there.
+
+    Args:
+      collection: where it would be kept.
+      path: the path of its module.
+      name: its name.
+      asked: the collection that it was requested in; None for that of `collection`.
+
+    Returns:
+      The error.
+    """
     import difflib  # here, since only errors need it
 
     frames = ambient.get()[0]
@@ -296,7 +330,7 @@ def missing_in(
     )
     near = difflib.get_close_matches(asked, there, n=1)
     hint = f" Did you mean the collection {near[0]!r}?" if near else ""
-    if frames and (frames[-1].running_init or frames[-1].mutable is None):
+    if frames and (frames[-1].running_init or not frames[-1].layout.by_collection):
         return MissingStateError(
             f"{name!r} of {path!r} is not in the collection {asked!r}:"
             f" {_what_is_there(collection, path, name)}{hint} Make it before it is read:"

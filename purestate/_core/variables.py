@@ -1,6 +1,6 @@
-"""Reading, making and writing variables: one mechanism for parameters, state and every collection."""
+"""Reading, creating and setting variables: one mechanism for parameters and all state."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,38 +8,43 @@ import jax.numpy as jnp
 import numpy as np
 
 from purestate._core import config, trace_guard
-from purestate._core.collection import DO_NOT_STORE, Bundle, Collection, copy_bundle
+from purestate._core.collection import DO_NOT_STORE, Collection
+from purestate._core.creation import (
+    IS_MUTABLE,
+    Initializer,
+    keep_new,
+    lift_prefix,
+    run_creators,
+    run_getters,
+    shield,
+)
 from purestate._core.errors import (
     MissingInitializerError,
     MissingRNGError,
     MissingStateError,
     ShapeMismatchError,
 )
-from purestate._core.frame import Frame, ambient, collection_for, get_frame, no_frame
-from purestate._core.hooks import GetterContext, SetterContext, functions_for, run_chain
+from purestate._core.frame import Creating, Frame, ambient, no_frame
+from purestate._core.hooks import SetterContext, functions_for, run_chain
+from purestate._core.layout import other_collection
 from purestate._core.naming import path_here
 from purestate._core.path import variable_path
 from purestate._core.share import Shared
 from purestate._core.variable_checks import (
+    cannot_create,
     check_array,
     check_arrays,
     check_name,
     check_same_kind,
     check_size,
-    check_specification,
     immutable,
-    missing_in,
     missing_parameter,
     no_bundle,
     no_initializer,
     no_value_yet,
     not_an_array,
     not_shared,
-    would_begin_anew,
 )
-
-Initializer = Callable[[Sequence[int], Any], jax.Array]
-"""`init(shape, dtype) -> array`."""
 
 
 def get_parameter(
@@ -98,21 +103,24 @@ def get_parameter(
         except TypeError:
             check_name(path, name)
             raise no_bundle(path, bundle) from None
-    asked = frame.asked
+    dtypes = frame.ledger.dtypes
     if name.__class__ is not str:
         check_name(path, name)
-    if (path, name) not in asked:
-        asked[path, name] = dtype
-    elif asked[path, name] is not dtype:
-        check_same_kind(path, name, asked[path, name], dtype)
+    if (path, name) not in dtypes:
+        dtypes[path, name] = dtype
+    elif dtypes[path, name] is not dtype:
+        check_same_kind(path, name, dtypes[path, name], dtype)
     if value is None:
         value = _create_parameter(frame, hooks, path, name, shape, dtype, init)
     elif init.__class__ is Shared:  # pyright: ignore[reportUnnecessaryComparison] (stands for an initializer)
         raise not_shared(path, name)
-    elif config.ever_strict:
-        trace_guard.check_strictly(frame.trace_state, f"`ps.get_parameter({name!r})`", path)
-    if frame.recorder is not None:
-        value = frame.recorder.note(
+    else:
+        if IS_MUTABLE[value.__class__]:
+            value = shield(value)
+        if config.ever_strict:
+            trace_guard.check_strictly(frame.home.trace, f"`ps.get_parameter({name!r})`", path)
+    for observer in frame.observers:
+        value = observer.read(
             frame, "params", path, name, value, init=init, trainable=trainable, axes=axes
         )
     if hooks:
@@ -122,7 +130,7 @@ def get_parameter(
     try:
         actual = value.shape
     except AttributeError:
-        raise not_an_array(path, name, value) from None
+        raise not_an_array(frame, path, name, value) from None
     # A list is never equal to a tuple; most callers pass one or the other all the time.
     if actual != shape and actual != tuple(shape):
         raise ShapeMismatchError(
@@ -142,10 +150,11 @@ def _create_parameter(
         return init.value
     params = frame.collections["params"]
     dtype = jnp.float32 if dtype is None else dtype
-    creating = init or no_initializer(path, name)
+    make = init or no_initializer(path, name)
     check_size(path, name, shape)
+    creating = Creating("params", path, name)
     try:
-        value = _run_creators(frame, hooks, "params", path, name, shape, dtype, init, creating)
+        value = run_creators(frame, hooks, "params", creating, shape, dtype, init, make)
     except (MissingRNGError, MissingInitializerError):
         if params.creatable:
             raise
@@ -155,81 +164,9 @@ def _create_parameter(
     if not params.creatable:
         raise missing_parameter(params, path, name, shape)
     check_array(path, name, value)
-    keep_new(frame, params, path, name, value, f"Making parameter {name!r}")
+    kept = shield(value) if IS_MUTABLE[value.__class__] else value
+    keep_new(frame, params, path, name, kept, f"Making parameter {name!r}")
     return value
-
-
-def keep_new(
-    frame: Frame, collection: Collection, path: str, name: str, value: Any, what: str
-) -> None:
-    """Puts a new variable into a collection, unless it would die with an inner trace."""
-    trace_guard.check_strictly(frame.trace_state, what, path)
-    trace_guard.check_outlives_trace(value, frame.trace_state, what, path)
-    collection.values.setdefault(path, {})[name] = value
-    if collection.initial is not None:
-        collection.initial.setdefault(path, {}).setdefault(name, value)
-
-
-def _context(
-    frame: Frame, path: str, name: str, shape: Any, dtype: Any, init: Any
-) -> GetterContext:
-    return GetterContext(
-        variable_path(path, name), frame.scope.module, dtype, shape, init, lift_prefix()
-    )
-
-
-def _run_creators(
-    frame: Frame,
-    hooks: Any,
-    collection: str,
-    path: str,
-    name: str,
-    shape: Any,
-    dtype: Any,
-    init: Any,
-    creating: Any,
-) -> Any:
-    functions = functions_for(("create", collection), hooks) if hooks else None
-    outer = frame.making
-    frame.making = [name, 0]
-    try:
-        if not functions:
-            try:
-                return creating(shape, dtype)
-            except (TypeError, ValueError, AttributeError):
-                check_specification(path, name, shape, dtype, init)
-                raise
-        context = _context(frame, path, name, shape, dtype, init)
-        return run_chain(
-            functions,
-            lambda shape, dtype, init: init(shape, dtype),
-            context,
-            shape,
-            dtype,
-            creating,
-        )
-    finally:
-        frame.making = outer
-
-
-def run_getters(
-    frame: Frame,
-    hooks: Any,
-    collection: str,
-    path: str,
-    name: str,
-    shape: Any,
-    dtype: Any,
-    init: Any,
-    value: Any,
-) -> Any:
-    """Runs the getters that are active around a value that is read."""
-    functions = functions_for(("get", collection), hooks)
-    if not functions:
-        return value
-    return run_chain(
-        functions, lambda value: value, _context(frame, path, name, shape, dtype, init), value
-    )
 
 
 def get_state(
@@ -281,20 +218,35 @@ def get_state(
         path = path_here(frame, frame.scope)
     if collection is None:
         state = frame.collections["state"]
+        labels = frame.ledger.labels
+        if labels and (path, name) in labels and labels[path, name] != "state":
+            raise other_collection(path, name, "state", labels[path, name])
     else:
-        state = collection_for(frame, collection, path, name)
+        state = frame.layout.store(frame, collection, path, name)
     if path in state.values and name in state.values[path]:
         value = state.values[path][name]
+        if IS_MUTABLE[value.__class__]:
+            value = shield(value)
         if config.ever_strict:
-            trace_guard.check_strictly(frame.trace_state, f"`ps.get_state({name!r})`", path)
+            trace_guard.check_strictly(frame.home.trace, f"`ps.get_state({name!r})`", path)
     else:
+        if collection is None:
+            _check_only_here(frame, path, name)
         value = _create_state(frame, hooks, state, path, name, shape, dtype, init)
-    if frame.recorder is not None:
-        collection = frame.labels.get((path, name), state.name)
-        value = frame.recorder.note(frame, collection, path, name, value, init=init)
+    for observer in frame.observers:
+        belongs = frame.layout.collection_of(frame, state.name, path, name)
+        value = observer.read(frame, belongs, path, name, value, init=init)
     if hooks:
         value = run_getters(frame, hooks, "state", path, name, shape, dtype, init, value)
     return value
+
+
+def _check_only_here(frame: Frame, path: str, name: str) -> None:
+    """Raises if plain state is about to get the name of a variable of another collection."""
+    if frame.layout.by_collection:
+        for other, kept in frame.collections.items():
+            if other not in ("params", "state") and name in kept.values.get(path, ()):
+                raise other_collection(path, name, "state", other)
 
 
 def _create_state(
@@ -312,23 +264,24 @@ def _create_state(
     if shape is None or dtype is None:
         raise MissingStateError(
             f"State {name!r} of {path!r} has no value yet, and"
-            f" {'shape' if shape is None else 'dtype'} is None: pass both shape and dtype along"
-            " with init to have it made."
+            f" {'shape' if shape is None else 'dtype'} is None. Pass both shape and dtype along"
+            " with init to create it."
         )
     if not state.creatable:
-        raise (
-            would_begin_anew(state, path, name)
-            if frame.mutable is None
-            else missing_in(state, path, name)
-        )
+        raise cannot_create(frame, state, path, name)
     check_size(path, name, shape)
-    value = _run_creators(frame, hooks, "state", path, name, shape, dtype, init, init)
+    belongs = frame.layout.collection_of(frame, state.name, path, name)
+    creating = Creating(belongs, path, name)
+    value = run_creators(frame, hooks, "state", creating, shape, dtype, init, init)
     if value is not DO_NOT_STORE:
-        if state.anew is not None:
-            state.anew.append(variable_path(path, name))
+        if not frame.running_init:
+            frame.ledger.recreated.append(variable_path(path, name))
         if not hasattr(value, "shape") or isinstance(value, np.ndarray):
             check_arrays(path, name, value, "State")
-        keep_new(frame, state, path, name, value, f"Making state {name!r}")
+            kept = shield(value)
+        else:
+            kept = value
+        keep_new(frame, state, path, name, kept, f"Making state {name!r}")
     return value
 
 
@@ -372,125 +325,23 @@ def set_state(name: str, value: Any, *, collection: str | None = None) -> None:
             value = run_chain(functions, lambda value: value, context, value)
     if value is DO_NOT_STORE:
         return
-    try:
-        value.shape  # noqa: B018 (an array, most of the time)
-    except AttributeError:
+    if IS_MUTABLE[value.__class__]:
         check_arrays(path, name, value, "State")
-    if value.__class__ is np.ndarray:
-        check_arrays(path, name, value, "State")
+        value = shield(value)
     if name.__class__ is not str:
         check_name(path, name)
     if collection is None:
         state = frame.collections["state"]
+        labels = frame.ledger.labels
+        if labels and (path, name) in labels and labels[path, name] != "state":
+            raise other_collection(path, name, "state", labels[path, name])
+        if name not in state.values.get(path, ()):
+            _check_only_here(frame, path, name)
     else:
-        state = collection_for(frame, collection, path, name)
+        state = frame.layout.store(frame, collection, path, name)
     if not state.writable:
         raise immutable(frame, state.name, path, name)
     keep_new(frame, state, path, name, value, f"`ps.set_state({name!r})`")
-    if frame.recorder is not None:
-        frame.recorder.note_set(
-            frame, frame.labels.get((path, name), state.name), path, name, value
-        )
-
-
-def get_params() -> Bundle:
-    """Returns a copy of the parameters that there are so far, of all modules.
-
-    >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> def f(x):
-    ...     y = ps.Linear(1)(x)
-    ...     return y + sum((p**2).sum() for p in jax.tree.leaves(ps.get_params()))
-    >>> ps.transform(f).init(jax.random.key(0), jnp.ones([1, 1])).keys()
-    dict_keys(['linear'])
-
-    Returns:
-      `{module: {name: array}}`.
-
-    Raises:
-      FrameError: used outside a transformed function.
-    """
-    return copy_bundle(get_frame("`ps.get_params`").collections["params"].values)
-
-
-def get_initial_state() -> Bundle:
-    """Returns a copy of the state as it was when `apply` began, or when first made.
-
-    >>> import jax.numpy as jnp, purestate as ps
-    >>> def f():
-    ...     ps.get_state("n", [], init=jnp.zeros)
-    ...     ps.set_state("n", jnp.ones([]))
-    ...     return ps.get_initial_state(), ps.get_current_state()
-    >>> (first, last), _ = ps.transform_with_state(f).apply({}, None, None)
-    >>> float(first["~"]["n"]), float(last["~"]["n"])
-    (0.0, 1.0)
-
-    Returns:
-      `{module: {name: value}}`.
-
-    Raises:
-      FrameError: used outside a transformed function.
-    """
-    initial = get_frame("`ps.get_initial_state`").collections["state"].initial
-    return copy_bundle(initial or {})
-
-
-def get_current_state() -> Bundle:
-    """Returns a copy of the state as it is now; see `get_initial_state`.
-
-    >>> import purestate as ps
-    >>> ps.transform(ps.get_current_state).apply({}, None)
-    {}
-
-    Returns:
-      `{module: {name: value}}`.
-
-    Raises:
-      FrameError: used outside a transformed function.
-    """
-    return copy_bundle(get_frame("`ps.get_current_state`").collections["state"].values)
-
-
-def current_name() -> str:
-    """Returns the path of the module that is running, `"~"` outside any module.
-
-    >>> import purestate as ps
-    >>> ps.transform(ps.current_name).apply({}, None)
-    '~'
-
-    Returns:
-      The path, such as `"mlp/~/linear_0"`.
-
-    Raises:
-      FrameError: used outside a transformed function.
-    """
-    frame = get_frame("`ps.current_name`")
-    return path_here(frame, frame.scope)
-
-
-def running_init() -> bool:
-    """Returns whether it is `init` that runs, and not `apply`.
-
-    >>> import purestate as ps
-    >>> ps.transform(ps.running_init).apply({}, None)
-    False
-
-    Returns:
-      True in `init`.
-
-    Raises:
-      FrameError: used outside a transformed function.
-    """
-    return get_frame("`ps.running_init`").running_init
-
-
-def lift_prefix() -> str | None:
-    """The prefix that lifting modules put before the names of their inner function's parameters."""
-    frames = ambient.get()[0]
-    if not frames[-1].running_init:
-        return None
-    prefixes = [
-        frame.scope.module.prefix_name
-        for frame in frames
-        if getattr(frame.scope.module, "prefix_name", None)
-    ]
-    return "/".join(prefixes) + "/" if prefixes else None
+    for observer in frame.observers:
+        belongs = frame.layout.collection_of(frame, state.name, path, name)
+        observer.wrote(frame, belongs, path, name, value)

@@ -6,11 +6,11 @@ from typing import Any
 
 import jax
 
+from purestate._core.creation import lift_prefix
 from purestate._core.errors import VariableError
 from purestate._core.frame import get_frame, inside_transform
-from purestate._core.hooks import GetterContext, Hook, _ActiveHooks
+from purestate._core.hooks import ActiveHooks, GetterContext, Hook
 from purestate._core.path import variable_path
-from purestate._core.variables import lift_prefix
 from purestate._editing.predicates import as_predicate
 
 
@@ -64,12 +64,11 @@ def freeze(predicate: Callable[[str, str, Any], Any] | str = "*") -> AbstractCon
             )
         if not frozen:
             return next_getter(value)
-        recorder = get_frame("`ps.freeze`").recorder
-        if recorder is not None:
-            recorder.frozen.add((_prefix() + module, name))
+        for observer in get_frame("`ps.freeze`").observers:
+            observer.froze(_prefix() + module, name)
         return next_getter(jax.lax.stop_gradient(value))
 
-    return _ActiveHooks(Hook(("get", "params"), getter))
+    return ActiveHooks(Hook(("get", "params"), getter))
 
 
 def _prefix() -> str:

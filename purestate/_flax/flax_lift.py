@@ -8,11 +8,11 @@ import flax.linen as nn
 
 from purestate._core import trace_guard
 from purestate._core.collection import Bundle
+from purestate._core.current import current_name
 from purestate._core.errors import ArgumentError, kind_of
 from purestate._core.frame import Frame, get_frame
 from purestate._core.module import Module
 from purestate._core.rng import maybe_next_rng_key
-from purestate._core.variables import current_name
 from purestate._flax.flax_collections import (
     FlaxCollection,
     flatten_flax_to_haiku,
@@ -68,7 +68,7 @@ class _LiftedFlaxModule(Module):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         frame = get_frame("A module of flax")
         path = current_name()
-        trace_guard.check_strictly(frame.trace_state, "A module of flax", path)
+        trace_guard.check_strictly(frame.home.trace, "A module of flax", path)
         try:
             if frame.running_init:
                 self._init(frame, path, args, kwargs)

@@ -8,12 +8,8 @@ import flax.linen as nn
 
 from purestate._core.collection import Bundle
 from purestate._core.errors import ArgumentError, kind_of
-from purestate._core.transform import (
-    Transformed,
-    TransformedWithState,
-    transform_with_state,
-    with_empty_state,
-)
+from purestate._core.pairs import Transformed, TransformedWithState
+from purestate._core.transform import transform_with_state, with_empty_state
 from purestate._flax.flax_collections import flatten_flax_to_haiku
 
 

@@ -15,7 +15,7 @@ from purestate._core.hooks import MethodContext, intercept_methods
 from purestate._editing.array_format import format_array
 from purestate._inspection.subprograms import body_of, is_literal, opened
 from purestate._inspection.tracing import function_of_arrays, is_array, traced_anew
-from purestate._lifted.lift_frame import lift_changes, names_here, rewind_names
+from purestate._lifted.lift_frame import Lifted
 
 # Every method call gets a number, and its equations a scope with it, so as to tell calls of one
 # name apart.
@@ -219,14 +219,11 @@ def _without_side_effects(fun: Callable[..., Any]) -> Callable[..., Any]:
     if not frames:
         return fun
     frame = frames[-1]
-    closed = lift_changes(fun, frame)
+    lifted = Lifted(fun, frame)
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        names = names_here(frame)
-        try:
-            return closed(*args, **kwargs)[0]
-        finally:
-            rewind_names(frame, names)
+        with lifted.undone():
+            return lifted.changing(*args, **kwargs)[0]
 
     return run
 

@@ -11,7 +11,8 @@ import jax
 from purestate._core.frame import get_frame
 from purestate._core.hooks import MethodContext, intercept_methods
 from purestate._core.module import Module
-from purestate._core.transform import original_function, transform_with_state
+from purestate._core.pairs import original_function
+from purestate._core.transform import transform_with_state
 from purestate._editing.array_format import format_array
 from purestate._inspection.tracing import AxisEnv, function_of_arrays, is_array, traced_anew
 

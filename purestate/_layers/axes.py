@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jax import lax
 
+from purestate._core.current import current_name
 from purestate._core.errors import PurestateError
-from purestate._core.variables import current_name
 from purestate._layers.errors import LayerError
 
 _CHANNELS_FIRST = re.compile(r"channels_first|NC[^C]*")

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from purestate._core.current import current_name
 from purestate._core.errors import PurestateError
 from purestate._core.rng import next_rng_key
-from purestate._core.variables import Initializer, current_name
+from purestate._core.variables import Initializer
 
 __all__ = [
     "Constant",

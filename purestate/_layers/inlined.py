@@ -23,7 +23,7 @@ def is_staged() -> bool:
     transposition become one sum in another order.
     """
     frames = ambient.get()[0]
-    return bool(frames) and frames[-1].staging
+    return bool(frames) and frames[-1].home.staged
 
 
 def inlined(*, static: int | tuple[int, ...] = ()) -> Callable[[_F], _F]:
@@ -47,7 +47,7 @@ def inlined(*, static: int | tuple[int, ...] = ()) -> Callable[[_F], _F]:
         @functools.wraps(f)
         def run(*args: Any) -> Any:
             frames = ambient.get()[0]  # is_staged, without a call
-            if frames and frames[-1].staging:
+            if frames and frames[-1].home.staged:
                 return remembered(*args)
             return f(*args)
 

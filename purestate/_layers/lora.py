@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.collection import Bundle
+from purestate._core.current import current_name
 from purestate._core.hooks import MethodContext, intercept_methods
 from purestate._core.rng import (
     maybe_get_rng_sequence_state,
@@ -16,7 +17,7 @@ from purestate._core.rng import (
     replace_rng_sequence_state,
     with_rng,
 )
-from purestate._core.variables import Initializer, current_name
+from purestate._core.variables import Initializer
 from purestate._layers.errors import LayerError
 from purestate._layers.initializers import truncated_fan_in
 from purestate._layers.linear import Linear

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 
 from purestate._core.frame import get_frame
-from purestate._lifted.lift_frame import lift_changes, restore
+from purestate._lifted.lift_frame import Lifted
+from purestate._lifted.snapshot import keep
 
 
 def value_and_grad(
@@ -46,18 +47,18 @@ def value_and_grad(
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         frame = get_frame("A function made by `ps.value_and_grad`")
-        closed = lift_changes(fun, frame)
+        lifted = Lifted(fun, frame)
 
         def with_changes(*args: Any, **kwargs: Any) -> Any:
-            out, changed = closed(*args, **kwargs)
+            out, changed, sown = lifted.changing(*args, **kwargs)
             value, aux = out if has_aux else (out, None)
-            return value, (aux, changed)
+            return value, (aux, changed, sown)
 
         differentiate = jax.value_and_grad(
             with_changes, argnums, has_aux=True, holomorphic=holomorphic, **options
         )
-        (value, (aux, changed)), grads = differentiate(*args, **kwargs)
-        restore(frame, changed)
+        (value, (aux, changed, sown)), grads = differentiate(*args, **kwargs)
+        keep(frame, changed, sown)
         return ((value, aux) if has_aux else value), grads
 
     return wrapped

@@ -1,30 +1,18 @@
 """`cond`, `switch`, `while_loop` and `fori_loop` with functions that use the frame."""
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from purestate._core.collection import AllBut
 from purestate._core.errors import BranchError, LoopError
 from purestate._core.frame import Frame, get_frame
-from purestate._lifted.collection_modes import keep_values, sown, with_values
-from purestate._lifted.lift_frame import (
-    Lifted,
-    Snapshot,
-    Values,
-    fill_keys,
-    lift_frame,
-    names_here,
-    new_names,
-    restore,
-    rewind_names,
-    take_snapshot,
-)
-from purestate._lifted.scan import carried, lift_step
-from purestate._state.intermediates import captured
+from purestate._core.sown import SownValues, carried_on, filled, shapes_of_any, start_of_loop
+from purestate._lifted.lift_frame import Lifted, fill_keys, names_here, rewind_names
+from purestate._lifted.scan import carried_by, carry_on
+from purestate._lifted.snapshot import Snapshot, changes, keep, new_names, take_snapshot
 
 _MISSING: Any = object()
 
@@ -160,43 +148,42 @@ def switch(
 def _run_branches(
     frame: Frame, run: Callable[..., Any], branches: list[Callable[..., Any]], operands: Any
 ) -> Any:
-    """Runs a JAX conditional over branches, which all have to leave the frame with the same variables.
+    """Runs a JAX conditional over branches, which have to leave the frame with the same variables.
 
-    A branch that makes variables of its own is found out when JAX traces it. All branches are then
-    run once for good, one after the other, to make theirs, and the conditional is set up again.
+    A branch that creates variables of its own is found out when JAX traces it. All branches are
+    then run once for good, one after the other, to create theirs, and the conditional is set up
+    again.
     """
     fill_keys(frame)
-    # The same function at two places is one branch, traced once, as in JAX.
+    # The same function in two places is one branch, traced once, as in JAX.
     unique = {id(branch): branch for branch in branches}
-    lifted = {key: lift_frame(branch, frame, fill=True) for key, branch in unique.items()}
-    if getattr(jax.config, "jax_disable_jit"):  # noqa: B009 (not in its type)
-        # JAX then runs the taken branch alone. Look at all, so that each still has the names it
-        # would have.
-        for pure in lifted.values():
-            jax.eval_shape(pure, take_snapshot(frame), *operands)
-    made = False
-    sown_in_any = _sown_in_any(frame, lifted.values(), operands)
+    lifted = {key: Lifted(branch, frame, fills=True) for key, branch in unique.items()}
+    sown_in_any: SownValues = {}
+    without_jit = getattr(jax.config, "jax_disable_jit")  # noqa: B009 (not in its type)
+    if frame.sown is not None or without_jit:
+        # Each branch has to return what any of them sows. And without jit JAX runs the taken
+        # branch only: look at all, so that each still gets the names that it would have.
+        looks = [each.look(*operands, keeps_names=True) for each in lifted.values()]
+        sown_in_any = shapes_of_any([sown for _, sown in looks])
+    creates = False
 
     def pure_branch(key: int) -> Callable[..., Any]:
         @functools.wraps(unique[key])
         def run_branch(*operands: Any) -> Any:
-            nonlocal made
+            nonlocal creates
             before = take_snapshot(frame)
-            before = with_values(frame, before, sown(frame, before.state), only=True)
-            out, after = lifted[key](before, *operands)
-            put_aside = sown(frame, after.state)
-            after = with_values(frame, after, put_aside, only=True)
-            made = made or bool(
-                new_names(before.params, after.params) or new_names(before.state, after.state)
-            )
+            out, after, sown = lifted[key].run(before, *operands)
+            creates = creates or bool(new_names(before.values, after.values))
             # Of the variables that were there before, only state can have changed.
             state = {
-                module: {name: after.state[module][name] for name in bundle}
-                for module, bundle in before.state.items()
+                store: {
+                    module: {name: after.values[store][module][name] for name in bundle}
+                    for module, bundle in modules.items()
+                }
+                for store, modules in before.values.items()
+                if frame.collections[store].writable
             }
-            return (out, _with_zeros(put_aside, sown_in_any)), Snapshot(
-                None, state, None, after.keys
-            )
+            return (out, filled(sown, sown_in_any)), Snapshot(state, {}, after.keys)
 
         return run_branch
 
@@ -204,71 +191,25 @@ def _run_branches(
         wrapped = {key: pure_branch(key) for key in unique}
         return run([wrapped[id(branch)] for branch in branches])
 
-    (out, put_aside), after = attempt()
-    if made:
+    (out, sown), after = attempt()
+    if creates:
         operands = jax.tree.map(jnp.asarray, operands)  # as JAX gives them to branches
-        for pure in lifted.values():
-            before = take_snapshot(frame)
-            _, kept = pure(before, *operands)
-            # A branch keeps the variables it makes, with their first values; the state that was
-            # there stays as it was.
-            restore(frame, kept._replace(state=new_names(before.state, kept.initial)))
-        (out, put_aside), after = attempt()
-    restore(frame, after)
-    keep_values(frame, put_aside)
+        for each in lifted.values():
+            _keep_created(frame, each, operands)
+        (out, sown), after = attempt()
+    keep(frame, after, sown)
     return out
 
 
-def _may_sow(frame: Frame) -> bool:
-    """Whether anyone may have asked for what is sown."""
-    asked = captured(frame)
-    return isinstance(asked, AllBut) or any(name not in ("params", "state") for name in asked)
+def _keep_created(frame: Frame, branch: Lifted, operands: Any) -> None:
+    """Runs a branch, and keeps the variables that it creates, with their initial values.
 
-
-def _sown_in_any(frame: Frame, branches: Iterable[Lifted], operands: Any) -> Values:
-    """Returns the shapes of what any of the branches sows; where nobody asks for it, nothing is run."""
-    if not _may_sow(frame):
-        return {}
-    shapes: Values = {}
-    for pure in branches:
-
-        def look(*operands: Any, pure: Lifted = pure) -> Values:
-            before = take_snapshot(frame)
-            _, after = pure(
-                with_values(frame, before, sown(frame, before.state), only=True), *operands
-            )
-            return sown(frame, after.state)
-
-        for key, bundle in jax.eval_shape(look, *operands).items():
-            for name, value in bundle.items():
-                into = shapes.setdefault(key, {})
-                # A tuple is as long as the longest.
-                if not (
-                    name in into and isinstance(value, tuple) and len(value) <= len(into[name])
-                ):
-                    into[name] = value
-    return shapes
-
-
-def _with_zeros(values: Values, shapes: Values) -> Values:
-    """Returns values with zeros for what another branch has sown."""
-
-    def filled(key: Any, name: str, shape: Any) -> Any:
-        value = values.get(key, {}).get(name, ())
-        if isinstance(shape, tuple):
-            return (
-                *value,
-                *(
-                    jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), part)
-                    for part in shape[len(value) :]
-                ),
-            )
-        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape) if value == () else value
-
-    return {
-        key: {name: filled(key, name, shape) for name, shape in bundle.items()}
-        for key, bundle in shapes.items()
-    }
+    The state that was there stays as it was.
+    """
+    before = take_snapshot(frame)
+    _, after, _ = branch.run(before, *operands)
+    created = new_names(before.values, {**after.values, **after.initial})
+    keep(frame, Snapshot(created, new_names(before.initial, after.initial), after.keys))
 
 
 def while_loop(
@@ -302,42 +243,69 @@ def while_loop(
       LoopError: used in `init`, or `cond_fun` changes state or draws keys.
       NewVariableError: the body makes a variable.
     """
-    frame = get_frame("`ps.while_loop` (outside, `jax.lax.while_loop` does)")
+    frame = get_frame("`ps.while_loop` (outside, use `jax.lax.while_loop`)")
     if frame.running_init:
         raise LoopError(
-            "`ps.while_loop` cannot make variables, since it may run no step at all. In `init`, run"
-            " the body once instead: `val = body(val) if ps.running_init() else ps.while_loop(cond,"
-            " body, val)`."
+            "`ps.while_loop` cannot create variables, since it may run no step at all. In `init`,"
+            " run the body once instead: `val = body(val) if ps.running_init() else"
+            " ps.while_loop(cond, body, val)`."
         )
-    step = lift_step(body_fun, frame)
-    condition = lift_frame(cond_fun, frame)
+    loop = _Loop(body_fun, frame)
+    condition = Lifted(cond_fun, frame)
 
     def pure_condition(carry: Any) -> Any:
-        value, snapshot = carry
-        out, after = condition(snapshot, value)
-        if not _is_same(snapshot, after):
+        value, snapshot, _ = carry
+        before = loop.start(snapshot)
+        out, after, _ = condition.run(before, value)
+        changed = changes(before, after)
+        if any(changed.values.values()) or changed.keys is not None:
             raise LoopError(
                 "The condition of `ps.while_loop` sets state or draws random keys. It runs once"
                 " more often than the body, and what it changes is lost: do that in the body."
             )
         return out
 
-    def pure_body(carry: Any) -> Any:
-        value, snapshot = carry
-        return step(snapshot, value)
-
-    value, snapshot = jax.lax.while_loop(pure_condition, pure_body, (init_val, carried(frame)))
-    restore(frame, snapshot)
-    return value
+    start = loop.carry(init_val, init_val)
+    return loop.keep(jax.lax.while_loop(pure_condition, loop.step, start))
 
 
-def _is_same(before: Snapshot, after: Snapshot) -> bool:
-    parts = ((before.state, after.state), (before.keys, after.keys))
-    return all(
-        jax.tree.structure(old) == jax.tree.structure(new)
-        and all(a is b for a, b in zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True))
-        for old, new in parts
-    )
+class _Loop:
+    """The body of a loop with a number of steps that only the device knows.
+
+    It carries the value, the state and keys, and what the steps have sown.
+    """
+
+    def __init__(self, body: Callable[..., Any], frame: Frame):
+        self._frame = frame
+        self._lifted = Lifted(body, frame, fills=True)
+
+    def carry(self, value: Any, *args: Any) -> Any:
+        """Returns what the first step is given: `value`, for a body that is called with `args`."""
+        sown: SownValues = {}
+        if self._frame.sown is not None:
+            _, shapes = self._lifted.look(*args)
+            sown = start_of_loop(self._frame.sown.reducers, shapes)
+        return value, carried_by(self._frame), sown
+
+    def start(self, carried: Snapshot) -> Snapshot:
+        """Returns the snapshot that a step begins with."""
+        before = take_snapshot(self._frame)
+        return Snapshot({**before.values, **carried.values}, before.initial, carried.keys)
+
+    def step(self, carry: Any, *first: Any) -> Any:
+        """Runs one step."""
+        value, carried, sown = carry
+        before = self.start(carried)
+        out, after, new = self._lifted.run(before, *first, value)
+        if self._frame.sown is not None:
+            sown = carried_on(self._frame.sown.reducers, sown, new)
+        return out, carry_on(carried, changes(before, after), after), sown
+
+    def keep(self, carry: Any) -> Any:
+        """Puts what is carried in the end into the frame, and returns the value."""
+        value, carried, sown = carry
+        keep(self._frame, carried, sown)
+        return value
 
 
 def fori_loop(
@@ -381,12 +349,7 @@ def fori_loop(
         except jax.errors.ConcretizationTypeError:
             pass
         rewind_names(frame, names)
-    step = lift_step(body_fun, frame)
-
-    def body(i: Any, carry: Any) -> Any:
-        value, snapshot = carry
-        return step(snapshot, i, value)
-
-    value, snapshot = jax.lax.fori_loop(lower, upper, body, (init_val, carried(frame)), **options)
-    restore(frame, snapshot)
-    return value
+    loop = _Loop(body_fun, frame)
+    start = loop.carry(init_val, lower, init_val)
+    body = lambda i, carry: loop.step(carry, i)  # noqa: E731
+    return loop.keep(jax.lax.fori_loop(lower, upper, body, start, **options))

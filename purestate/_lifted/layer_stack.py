@@ -12,13 +12,14 @@ import jax.numpy as jnp
 from purestate._core.collection import Bundle
 from purestate._core.errors import LoopError
 from purestate._core.frame import Frame, get_frame
+from purestate._core.observer import observe
 from purestate._core.path import is_inside
-from purestate._core.rng import maybe_next_rng_key
+from purestate._core.rng import key_for_layers, keys_of_layers
+from purestate._core.sown import SownValues, stacked
 from purestate._core.transform import transform_with_state
-from purestate._lifted.collection_modes import keep_values
 from purestate._lifted.lift import lift_with_state, transparent_lift_with_state
-from purestate._lifted.lift_frame import Values, new_values
-from purestate._state.intermediates import captured, capturing, has_perturbations
+from purestate._lifted.snapshot import new_values
+from purestate._state.intermediates import Capture
 
 
 class LayerStackTransparencyMapping(Protocol):
@@ -223,18 +224,17 @@ def _run_stack(
         x, y = f(put_together(arrays), *per_layer, **kwargs, **told)
         return _split_static(x)[0], y
 
-    init, apply = transform_with_state(layer)
+    init, apply = transform_with_state(layer, rng_mode=frame.keys.mode)
+    inner_labels = frame.ledger.inner_labels
 
     def init_stack(arrays: list[Any], rng: Any) -> tuple[Bundle, Bundle]:
         def init_layer(carry: Any, per_layer: Any) -> Any:
             arrays, rng = carry
-            rng, next_rng, apply_rng = (
-                (None, None, None) if rng is None else jax.random.split(rng, 3)
-            )
-            with capturing((), perturbed=has_perturbations(frame)):
+            rng, next_rng, apply_rng = _split_three(rng)
+            with observe(Capture((), perturbed=frame.perturbed)):
                 params, state = init(rng, arrays, *per_layer)
-            with capturing((), perturbed=has_perturbations(frame)):
-                (arrays, _), state = apply(params, state, apply_rng, arrays, *per_layer)
+            with observe(Capture((), perturbed=frame.perturbed)):
+                (arrays, _), _ = apply(params, state, apply_rng, arrays, *per_layer)
             return (arrays, next_rng), (params, state)
 
         _, (params, state) = jax.lax.scan(init_layer, (arrays, rng), per_layer, length=count)
@@ -243,36 +243,36 @@ def _run_stack(
             return _split_layers(params, count, mapping), _split_layers(state, count, mapping)
         return params, state
 
-    rng = maybe_next_rng_key()
-    labels_before = len(frame.inner_labels)
     if mapping is not None:
         variables, updater = transparent_lift_with_state(init_stack, allow_reuse=True)
     else:
         variables, updater = lift_with_state(init_stack, allow_reuse=True, name=name)
+    labels_before = len(inner_labels)
     try:
-        params, state = variables(arrays, rng)
-    except BaseException:
-        updater.ignore_update()
-        raise
-    labels_before = len(frame.inner_labels)
-    rng = maybe_next_rng_key()
-    rngs = None if rng is None else jax.random.split(rng, count)
-    if mapping is not None:
-        params, state = _stack_layers(params, count, mapping), _stack_layers(state, count, mapping)
-
-    prefix = "" if mapping is not None else updater.prefix
-
-    def run_layer(arrays: list[Any], given: _Layer) -> Any:
-        with capturing(captured(frame), perturbed=has_perturbations(frame)) as frames:
-            (arrays, y), state = apply(
-                given.params, given.state, given.rng, arrays, *given.per_layer, **told
+        params, state = variables(arrays, key_for_layers(f"{updater.prefix}{name}"))
+        labels_before = len(inner_labels)
+        rngs = keys_of_layers(count)
+        if mapping is not None:
+            params, state = (
+                _stack_layers(params, count, mapping),
+                _stack_layers(state, count, mapping),
             )
-        # What a layer does not set stays out of the loop: it need not be mutable.
-        return arrays, (y, new_values(given.state, state), _sown_by(frame, frames, prefix))
 
-    given = _Layer(params, rngs, state, per_layer)
-    try:
-        arrays, (ys, state, put_aside) = jax.lax.scan(
+        prefix = "" if mapping is not None else updater.prefix
+
+        def run_layer(arrays: list[Any], given: _Layer) -> Any:
+            names = () if frame.sown is None else frame.sown.names
+            capture = Capture(names, perturbed=frame.perturbed)
+            with observe(capture):
+                (arrays, y), state = apply(
+                    given.params, given.state, given.rng, arrays, *given.per_layer, **told
+                )
+            # What a layer does not set stays out of the loop: it need not be mutable.
+            written = new_values({"": given.state}, {"": state}).get("", {})
+            return arrays, (y, written, _sown_by(frame, capture.frame, prefix))
+
+        given = _Layer(params, rngs, state, per_layer)
+        arrays, (ys, state, sown) = jax.lax.scan(
             run_layer, arrays, given, length=count, unroll=unroll, reverse=reverse
         )
     except BaseException:
@@ -281,33 +281,42 @@ def _run_stack(
     if mapping is not None:
         _label_layers(frame, count, mapping, labels_before)
     updater.update(state if mapping is None else _split_layers(state, count, mapping))
-    keep_values(frame, put_aside)
+    if frame.sown is not None:
+        frame.sown.join(stacked(sown))
     return put_together(arrays), ys
+
+
+def _split_three(rng: Any) -> tuple[Any, Any, Any]:
+    """Splits a key, or each key of a dict of streams, into three."""
+    keys = jax.tree.map(lambda key: jax.random.split(key, 3), rng)
+    first, second, third = (jax.tree.map(lambda key, i=i: key[i], keys) for i in range(3))
+    return first, second, third
 
 
 def _label_layers(
     frame: Frame, count: int, mapping: LayerStackTransparencyMapping, start: int
 ) -> None:
     """Has the variables of each layer belong to the collections that the layer function said."""
-    frame.inner_labels.append(
+    frame.ledger.inner_labels.append(
         {
             (mapping.stacked_to_flat(module, index), name): collection
-            for labels in frame.inner_labels[start:]
+            for labels in frame.ledger.inner_labels[start:]
             for (module, name), collection in labels.items()
             for index in range(count)
         }
     )
 
 
-def _sown_by(frame: Frame, inner: list[Frame], prefix: str) -> Values:
-    """Returns what was sown in the frame of a layer, under the names that it gets in the frame around it."""
-    found: Values = {}
-    for collection, path, name in inner[0].reducers if inner else ():
-        found.setdefault((collection, prefix + path), {})[name] = (
-            inner[0].collections[collection].values[path][name]
-        )
-        frame.reducers[collection, prefix + path, name] = inner[0].reducers[collection, path, name]
-    return found
+def _sown_by(frame: Frame, inner: Frame | None, prefix: str) -> SownValues:
+    """Returns what was sown in the frame of a layer, under the names of the frame around it."""
+    if inner is None or inner.sown is None or frame.sown is None:
+        return {}
+    for (collection, path, name), reduce in inner.sown.reducers.items():
+        frame.sown.reducers[collection, prefix + path, name] = reduce
+    return {
+        collection: {prefix + path: bundle for path, bundle in modules.items()}
+        for collection, modules in inner.sown.values.items()
+    }
 
 
 def _split_layers(stacked: Bundle, count: int, mapping: LayerStackTransparencyMapping) -> Bundle:

@@ -6,7 +6,7 @@ from typing import Any
 from purestate._core import trace_guard
 from purestate._core.collection import Bundle, Collection
 from purestate._core.errors import LiftError, NonEmptyStateError, kind_of
-from purestate._core.frame import Frame, collection_for, get_frame
+from purestate._core.frame import Frame, get_frame
 from purestate._core.module import Module
 from purestate._core.path import outer_path
 from purestate._core.variable_checks import immutable
@@ -67,8 +67,9 @@ def _state_below(frame: Frame, prefix: str) -> Bundle:
 
 def _label_of(frame: Frame, path: str, name: str) -> str:
     """The collection that a variable of an inner function said it belongs to."""
+    inner = frame.ledger.inner_labels
     return next(
-        (labels[path, name] for labels in reversed(frame.inner_labels) if (path, name) in labels),
+        (labels[path, name] for labels in reversed(inner) if (path, name) in labels),
         "state",
     )
 
@@ -99,11 +100,11 @@ def keep_variables(
                 f" returned {kind_of(variables)}."
             )
         what = f"Keeping the variables of a lifted function in {collection.name}"
-        trace_guard.check_outlives_trace(variables, frame.trace_state, what, prefix + path)
+        trace_guard.check_outlives_trace(variables, frame.home.trace, what, prefix + path)
         for name, value in variables.items():
             kept = collection
             if collection.name == "state":
-                kept = collection_for(frame, _label_of(frame, path, name), prefix + path, name)
+                kept = frame.layout.store(frame, _label_of(frame, path, name), prefix + path, name)
             if not (kept.writable or kept.creatable):
                 if kept.values.get(prefix + path, {}).get(name) is value:
                     continue
@@ -124,14 +125,14 @@ class LiftWithStateUpdater:
       name: the path that the inner function's modules are kept under; None for the top.
     """
 
-    __slots__ = ("_frame", "_name", "_used")
+    __slots__ = ("_frame", "_name")
 
     def __init__(self, name: str | None):
         frame = get_frame("`LiftWithStateUpdater`")
-        self._used = False
         self._name = name
         self._frame = frame
-        frame.at_end.append(self.assert_used)
+        # In the ledger, since a function that is only looked at does not use it up.
+        frame.ledger.updaters[id(self)] = self
 
     @property
     def prefix(self) -> str:
@@ -144,7 +145,7 @@ class LiftWithStateUpdater:
         Raises:
           LiftError: neither was.
         """
-        if not self._used:
+        if id(self) in self._frame.ledger.updaters:
             raise LiftError(
                 f"The state of the function lifted as {self._name!r} was not taken back. Call"
                 " `updater.update(state)` with the state that its `apply` returned, or"
@@ -152,7 +153,8 @@ class LiftWithStateUpdater:
             )
 
     def _use(self) -> Frame:
-        if self._used:
+        updaters = self._frame.ledger.updaters
+        if id(self) not in updaters:
             raise LiftError(
                 f"The updater of the function lifted as {self._name!r} was used already; it can be"
                 " used once."
@@ -163,7 +165,7 @@ class LiftWithStateUpdater:
                 f"The updater of the function lifted as {self._name!r} belongs to another run of"
                 " init or apply. Call `lift_with_state` and its updater in the same one."
             )
-        self._used = True
+        del updaters[id(self)]
         return frame
 
     def ignore_update(self) -> None:

@@ -1,177 +1,31 @@
 """A function with side effects on the frame, as a pure function of what the frame holds.
 
-    snapshot  ->  pure function  ->  restore
+    snapshot  ->  pure function  ->  keep what it changed
 
-JAX transforms want pure functions. `lift_frame(f)` gives `pure(snapshot, ...) -> (out, snapshot)`:
-it puts the snapshot's values into the frame, runs `f`, takes a new snapshot, and puts back what
-was there. Whoever called JAX with it then restores from the snapshot that came out.
+JAX transforms want pure functions. `Lifted(f, frame).run(snapshot, ...)` returns `(out, snapshot,
+sown)`: it puts the snapshot's values into the frame, runs `f`, takes a new snapshot, and puts back
+what was there. Whoever called JAX with it then keeps what came out, with `keep`.
 
-JAX may trace `pure` as often as it likes. Each run hands out module names from the same start,
-so that it finds the same parameters; and leaves them taken, so that what comes after is named as if
-`f` had been called plainly.
+What `f` can change is either a value, which is in the snapshot, or a fact in Python: a name that is
+taken, an entry in the frame's ledger. JAX may trace `run` as often as it likes. Each run hands out
+names from the same start, so that it finds the same variables, and leaves them taken, so that what
+comes after is named as if `f` had been called plainly. `look` runs `f` on shapes only, and undoes
+the facts as well.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import contextlib
+from collections.abc import Callable, Generator
+from typing import Any
 
 import jax
 
-from purestate._core.collection import Bundle, Collection, copy_bundle
-from purestate._core.frame import ActiveFrame, Frame, Names, Scope, ambient
-from purestate._core.path import ROOT, variable_path
-from purestate._core.trace_guard import (
-    check_draw,
-    check_outlives_trace,
-    current_trace_state,
-    is_staging,
-    warn_of_shared_key,
-)
-
-Key = tuple[str, str]
-"""Of a module's variables in a snapshot: collection and module."""
-
-Values = dict[Key, dict[str, Any]]
-
-
-class Snapshot(NamedTuple):
-    """What a frame holds, as a pytree. None stands for what is left as it is in the frame.
-
-    Attributes:
-      params: all parameters where they can be made, but not set, as in `init`; None where they are
-        only read.
-      state: what can be set, in all collections, as it is now.
-      initial: the same, as it was first.
-      keys: the state of the source of keys; None where there is none.
-    """
-
-    params: Bundle | None
-    state: Values
-    initial: Values | None
-    keys: Any
-
-
-def take_snapshot(frame: Frame) -> Snapshot:
-    """Returns what the frame holds now. Later changes to the frame do not reach it."""
-    params = frame.collections["params"]
-    state: Values = {}
-    initial: Values = {}
-    for name, collection in frame.collections.items():
-        if collection.writable:
-            for module, bundle in collection.values.items():
-                state[name, module] = dict(bundle)
-            for module, bundle in (collection.initial or {}).items():
-                initial[name, module] = dict(bundle)
-    return Snapshot(
-        copy_bundle(params.values) if params.creatable and not params.writable else None,
-        state,
-        initial,
-        None if frame.keys is None else frame.keys.internal_state,
-    )
-
-
-def restore(frame: Frame, snapshot: Snapshot) -> None:
-    """Puts the values of a snapshot into the frame; what the snapshot does not have, stays."""
-    check_outlives(
-        frame, {("params", module): bundle for module, bundle in (snapshot.params or {}).items()}
-    )
-    check_outlives(frame, snapshot.state)
-    check_outlives(frame, snapshot.initial or {})
-    home = frame.trace_state if frame.key_trace is None else frame.key_trace
-    if snapshot.keys is not None and current_trace_state() != home:
-        what, where = "A random key drawn inside a transform of purestate", frame.scope.path or ROOT
-        check_draw(snapshot.keys, home, what, where)
-        if not frame.running_init:  # first values are to be the same for all rows
-            warn_of_shared_key(home, what, where)
-    if snapshot.params:
-        _merge_into(frame.collections["params"].values, snapshot.params)
-    for (name, module), bundle in snapshot.state.items():
-        _merge_into(writable(frame, name).values, {module: bundle})
-    for (name, module), bundle in (snapshot.initial or {}).items():
-        _merge_into(writable(frame, name).initial, {module: bundle}, only_new=True)
-    if snapshot.keys is not None:
-        frame.keys.replace_internal_state(snapshot.keys)
-
-
-def check_outlives(frame: Frame, values: Values) -> None:
-    """Raises where a plain JAX transform that runs inside the frame would take values with it when it ends."""
-    if current_trace_state() == frame.trace_state:
-        return
-    for (_, module), bundle in values.items():
-        for name, value in bundle.items():
-            check_outlives_trace(
-                value, frame.trace_state, f"Setting {name!r}, in a transform of purestate,", module
-            )
-
-
-def writable(frame: Frame, name: str) -> Any:
-    """Returns a collection of the frame; makes one that can be set where there is none."""
-    if name not in frame.collections:
-        frame.collections[name] = Collection(name, {}, {}, creatable=True, writable=True)
-    return frame.collections[name]
-
-
-def _merge_into(into: Any, new: Any, *, only_new: bool = False) -> None:
-    for module, bundle in new.items():
-        target = into.setdefault(module, {})
-        for name, value in bundle.items():
-            if not (only_new and name in target):
-                target[name] = value
-
-
-def changes(before: Snapshot, after: Snapshot) -> Snapshot:
-    """Keeps of `after` what is not the very same array in `before`."""
-    return Snapshot(
-        _new_or_none(before.params, after.params),
-        new_values(before.state, after.state),
-        _new_or_none(before.initial, after.initial),
-        None if _same_keys(before.keys, after.keys) else after.keys,
-    )
-
-
-def _same_keys(before: Any, after: Any) -> bool:
-    if before is None or after is None:
-        return False
-    old, new = jax.tree.leaves(before), jax.tree.leaves(after)
-    return len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True))
-
-
-def _new_or_none(before: Any, after: Any) -> Any:
-    return after if before is None or after is None else new_values(before, after)
-
-
-def new_values(before: Any, after: Any) -> Any:
-    """Keeps of `after`, `{module or key: {name: value}}`, what is not the very same in `before`."""
-    changed: Any = {}
-    for module, bundle in after.items():
-        old = before.get(module, {})
-        new = {
-            name: value
-            for name, value in bundle.items()
-            if name not in old or old[name] is not value
-        }
-        if new:
-            changed[module] = new
-    return changed
-
-
-def new_names(old: Any, new: Any) -> Any:
-    """Keeps of `new`, `{module or key: {name: value}}`, the variables that `old` does not have."""
-    if old is None or new is None:
-        return {}
-    kept = {
-        module: {name: value for name, value in bundle.items() if name not in old.get(module, {})}
-        for module, bundle in new.items()
-    }
-    return {module: bundle for module, bundle in kept.items() if bundle}
-
-
-def paths_of(values: Any) -> list[str]:
-    """Returns the full names of variables in a part of a snapshot."""
-    return [
-        variable_path(key if isinstance(key, str) else key[1], name)
-        for key, bundle in values.items()
-        for name in bundle
-    ]
+from purestate._core.collection import Collection, copy_bundle
+from purestate._core.config import get_config
+from purestate._core.frame import ActiveFrame, Frame, FrameKeys, ambient, current_home
+from purestate._core.observer import Observer
+from purestate._core.scope import Names, Scope, after_lifting, joined
+from purestate._core.sown import SownValues
+from purestate._lifted.snapshot import Snapshot, changes, collection_in, take_snapshot
 
 
 def names_here(frame: Frame) -> Names | None:
@@ -185,122 +39,172 @@ def rewind_names(frame: Frame, names: Names | None) -> None:
     frame.scope.names = None if names is None else names.copy()
 
 
-def _join_names(a: Names | None, b: Names | None) -> Names | None:
-    if a is None or b is None:
-        return a or b
-    counts = {
-        base: max(a.counts.get(base, 0), b.counts.get(base, 0)) for base in {**a.counts, **b.counts}
-    }
-    return Names(a.prefix, {**a.used, **b.used}, counts)
+def fill_keys(frame: Frame) -> None:
+    """Brings the reserve of keys to its full size, as it has to be when a loop or branch begins."""
+    if frame.keys.source is not None:
+        frame.keys.source.reserve_up_to_full()
 
 
 class Lifted:
-    """The pure form of `f` in `frame`: `pure(snapshot, *args, **kwargs) -> (out, snapshot)`."""
+    """The pure form of a function in a frame.
 
-    def __init__(self, f: Callable[..., Any], frame: Frame, *, fill: bool = False):
+    Args:
+      f: the function.
+      frame: the frame.
+      fills: whether the reserve of keys is full when it ends. Loops and branches need this: each
+        step and branch has to leave as many keys.
+      names_stay: whether dm-haiku, too, keeps the names of modules made inside taken afterwards.
+    """
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        frame: Frame,
+        *,
+        fills: bool = False,
+        names_stay: bool = False,
+    ):
         self._f = f
         self._frame = frame
-        self._fill = fill
-        self._start: tuple[Scope, Names | None] | None = None
+        self.fills = fills
+        self._names_stay = names_stay
+        self._start: tuple[Scope, Names | None, dict[Any, int]] | None = None
 
-    def __call__(self, snapshot: Snapshot, /, *args: Any, **kwargs: Any) -> tuple[Any, Snapshot]:
+    def run(
+        self, snapshot: Snapshot, /, *args: Any, **kwargs: Any
+    ) -> tuple[Any, Snapshot, SownValues]:
+        """Runs the function on a snapshot; returns its result, a new snapshot, and what it sowed."""
         frame = self._frame
         if self._start is None:
-            # The first run tells where the names begin; any later one is the same run, traced
-            # again.
-            self._start = (frame.scope, names_here(frame))
-        scope, names = self._start
-        params = frame.collections["params"]
-        outside = [
-            (collection, collection.values, collection.initial)
-            for collection in frame.collections.values()
-        ]
-        keys, trace_state, staging, scope_outside = (
-            frame.keys,
-            frame.trace_state,
-            frame.staging,
-            frame.scope,
-        )
-        key_trace, names_outside = frame.key_trace, scope.names
+            # The first run says where names begin. Any later one is the same run, traced again.
+            self._start = (frame.scope, names_here(frame), frame.ledger.draws.copy())
+        scope, names, draws = self._start
+        # What is swapped here is what `finally` puts back. It is the same frame inside: a copy would
+        # end the names that go on, and the handles of variables.
+        outside = (frame.collections, frame.keys, frame.home, frame.scope, frame.sown)
+        names_outside, draws_outside = scope.names, frame.ledger.draws
         try:
-            if snapshot.params is not None:
-                params.values = copy_bundle(snapshot.params)
-            elif params.creatable and not params.writable:
-                params.values = copy_bundle(params.values)  # what is made in here stays in here
-            for collection, _, initial in outside:
-                if collection.writable:
-                    collection.values = {}
-                    collection.initial = (
-                        copy_bundle(initial or {}) if snapshot.initial is None else {}
-                    )
-            for name in {name for name, _ in snapshot.state}:
-                if not writable(frame, name).writable:  # other values of what can only be read
-                    frame.collections[name].values = copy_bundle(frame.collections[name].values)
-            for (name, module), bundle in snapshot.state.items():
-                frame.collections[name].values.setdefault(module, {}).update(bundle)
-            for (name, module), bundle in (snapshot.initial or {}).items():
-                writable(frame, name).initial[module] = dict(bundle)
-            if frame.keys is not None:
-                frame.keys = frame.keys.again(
-                    frame.keys.internal_state if snapshot.keys is None else snapshot.keys
-                )
-            frame.trace_state = current_trace_state()
-            frame.staging = is_staging(frame.trace_state)
-            frame.key_trace = None
+            frame.collections = _collections(frame, snapshot)
+            frame.keys = _keys(frame.keys, snapshot.keys)
+            frame.home = current_home()
             frame.scope = scope
+            frame.sown = None if frame.sown is None else frame.sown.nested()
             scope.names = None if names is None else names.copy()
+            frame.ledger.draws = draws.copy()
             if ambient.get()[0][-1:] == (frame,):
                 out = self._f(*args, **kwargs)
-            else:  # called later, by a JAX transform that runs when the frame no longer does
+            else:  # called by a JAX transform that runs after the frame has ended
                 with ActiveFrame(frame):
                     out = self._f(*args, **kwargs)
-            if self._fill:
+            if self.fills:
                 fill_keys(frame)
-            return out, take_snapshot(frame)
+            return out, take_snapshot(frame), {} if frame.sown is None else frame.sown.values
         finally:
-            frame.keys, frame.trace_state, frame.staging, frame.scope = (
-                keys,
-                trace_state,
-                staging,
-                scope_outside,
-            )
-            frame.key_trace = key_trace
-            for (
-                collection
-            ) in frame.collections.values():  # those that were not there before end up empty
-                if collection.writable:
-                    collection.values, collection.initial = {}, {}
-            for collection, values, initial in outside:
-                collection.values, collection.initial = values, initial
-            scope.names = _join_names(names_outside, scope.names)
+            frame.collections, frame.keys, frame.home, frame.scope, frame.sown = outside
+            scope.names = self._names_after(names_outside, scope.names)
+            for where, count in draws_outside.items():
+                frame.ledger.draws[where] = max(count, frame.ledger.draws.get(where, 0))
+
+    def _names_after(self, before: Names | None, inside: Names | None) -> Names | None:
+        if self._names_stay:
+            return joined(before, inside)
+        if get_config().lifted_names == "haiku":
+            return before
+        return after_lifting(before, inside)
+
+    def changing(self, *args: Any, **kwargs: Any) -> tuple[Any, Snapshot, SownValues]:
+        """Runs the function on what the frame holds; returns its result, what it changed, and sowed.
+
+        What it reads comes by closure. A transform that runs the function once needs no more, and
+        variables that the function does not touch cost nothing.
+        """
+        before = take_snapshot(self._frame)
+        out, after, sown = self.run(before, *args, **kwargs)
+        return out, changes(before, after), sown
+
+    def look(
+        self,
+        *args: Any,
+        observer: Observer | None = None,
+        through: Callable[..., Any] | None = None,
+        keeps_names: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Runs the function on shapes only, and leaves the frame as it was: the only abstract run.
+
+        Args:
+          *args: for the function.
+          observer: sees the variables that it reads and sets.
+          through: `through(run)(snapshot, *args)` runs it under a JAX transform; `run` has the same
+            arguments. None runs it plainly, on what the frame holds.
+          keeps_names: whether the names that it makes stay taken, for a branch after which JAX
+            traces another one.
+          **kwargs: for the function.
+
+        Returns:
+          The shapes of `(out, sown)`.
+        """
+        before = take_snapshot(self._frame)
+
+        def run(before: Snapshot, /, *args: Any, **kwargs: Any) -> Any:
+            out, _, sown = self.run(before, *args, **kwargs)
+            return out, sown
+
+        with self.undone(observer, keeps_names=keeps_names):
+            if through is None:
+                return jax.eval_shape(lambda *a, **k: run(before, *a, **k), *args, **kwargs)
+            return jax.eval_shape(through(run), before, *args, **kwargs)
+
+    @contextlib.contextmanager
+    def undone(
+        self, observer: Observer | None = None, *, keeps_names: bool = False
+    ) -> Generator[None]:
+        """Undoes what runs inside a `with` block leave: names, and facts in the ledger.
+
+        Args:
+          observer: sees the variables that they read and set.
+          keeps_names: see `look`.
+
+        Yields:
+          None.
+        """
+        frame, start = self._frame, self._start
+        ledger, observers, names = frame.ledger, frame.observers, names_here(frame)
+        frame.ledger = ledger.copy()
+        frame.observers = observers if observer is None else (*observers, observer)
+        try:
+            yield
+        finally:
+            if keeps_names:
+                ledger.draws = frame.ledger.draws
+            else:
+                self._start = start
+                rewind_names(frame, names)
+            frame.ledger, frame.observers = ledger, observers
 
 
-def lift_frame(f: Callable[..., Any], frame: Frame, *, fill: bool = False) -> Lifted:
-    """Returns the pure form of `f`, a function of a snapshot of `frame` and of `f`'s arguments.
-
-    With `fill`, the reserve of keys is full when it ends, as loops and branches need it, whose
-    every step and branch has to leave as many keys.
-    """
-    return Lifted(f, frame, fill=fill)
-
-
-def lift_changes(f: Callable[..., Any], frame: Frame) -> Callable[..., tuple[Any, Snapshot]]:
-    """Returns `f` as `(out, what it changed in the frame)`.
-
-    What it reads comes by closure, from the frame as it is when it runs. That is all that a
-    transform needs which runs `f` once, and costs nothing for variables that `f` does not touch.
-    """
-    pure = lift_frame(f, frame)
-
-    def closed(*args: Any, **kwargs: Any) -> tuple[Any, Snapshot]:
-        before = take_snapshot(frame)
-        out, after = pure(before, *args, **kwargs)
-        return out, changes(before, after)
-
-    return closed
+def _collections(frame: Frame, snapshot: Snapshot) -> dict[str, Collection]:
+    """Returns the collections for a run: those of the snapshot, and of the frame for what is absent."""
+    inside: dict[str, Collection] = {}
+    for name in {**frame.collections, **snapshot.values}:
+        kept = collection_in(frame, name)
+        if name not in snapshot.values and not kept.changes:
+            inside[name] = kept  # only read
+            continue
+        initial: Any = snapshot.initial.get(name, kept.initial)
+        inside[name] = Collection(
+            name,
+            copy_bundle(snapshot.values.get(name, kept.values)),
+            None if kept.initial is None else copy_bundle(initial or {}),
+            creatable=kept.creatable,
+            writable=kept.writable,
+            given=kept.given,
+        )
+    return inside
 
 
-def fill_keys(frame: Frame) -> None:
-    """Brings the reserve of keys to its full size, as it has to be where a loop or branch begins and ends."""
-    if frame.keys is not None:
-        frame.keys.reserve_up_to_full()
+def _keys(keys: FrameKeys, state: Any) -> FrameKeys:
+    source = keys.source
+    if source is not None:
+        source = source.again(source.internal_state if state is None else state)
+    return FrameKeys(source, keys.mode)

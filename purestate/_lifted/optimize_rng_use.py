@@ -4,11 +4,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax
-
 from purestate._core.frame import get_frame
 from purestate._core.keys import PRNGSequence
-from purestate._lifted.lift_frame import lift_changes, names_here, rewind_names
+from purestate._core.observer import Observer
+from purestate._lifted.lift_frame import Lifted
 
 
 def optimize_rng_use(fun: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,19 +36,22 @@ def optimize_rng_use(fun: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         frame = get_frame("A function made by `ps.experimental.optimize_rng_use`")
-        if isinstance(frame.keys, PRNGSequence):
-            counts: list[int] = []
-
-            def count(*args: Any, **kwargs: Any) -> None:
-                before = frame.num_drawn
-                fun(*args, **kwargs)
-                counts.append(frame.num_drawn - before)
-
-            names = names_here(frame)
-            closed = lift_changes(count, frame)
-            jax.eval_shape(lambda *args, **kwargs: closed(*args, **kwargs)[0], *args, **kwargs)
-            rewind_names(frame, names)
-            frame.keys.reserve(counts[-1])
+        source = frame.keys.source
+        if isinstance(source, PRNGSequence):
+            drawn = _Draws()
+            Lifted(fun, frame).look(*args, observer=drawn, **kwargs)
+            source.reserve(drawn.count)
         return fun(*args, **kwargs)
 
     return wrapped
+
+
+class _Draws(Observer):
+    """Counts the keys that are drawn one by one, in frames within too."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def drew(self) -> None:
+        """Counts one."""
+        self.count += 1

@@ -5,19 +5,23 @@ from collections.abc import Callable
 from typing import Any
 
 from purestate._core.collection import Bundle, copy_bundle
-from purestate._core.frame import Frame, get_frame
-from purestate._core.keys import keys_like
-from purestate._lifted.lift_frame import Snapshot, lift_frame, restore
+from purestate._core.frame import Frame, FrameKeys, get_frame
+from purestate._core.keys import keys_for
+from purestate._lifted.lift_frame import Lifted
+from purestate._lifted.snapshot import Snapshot, Values, keep, take_snapshot
 
 Variables = dict[str, Bundle]
 """`{collection: {module: {name: array}}}`."""
+
+_INITIAL = "initial"
 
 
 def get_variables() -> Variables:
     """Returns a copy of all variables that there are so far, for a function made by `purify`.
 
-    In `init` the first values of the state come along as "initial", since those are what `init`
-    returns.
+    In `init` the initial values of the state come along as "initial", since `init` returns those:
+    `{module: {name: array}}`, or one such dict for each collection under
+    `transform_with_collections`.
 
     >>> import purestate as ps
     >>> ps.transform(ps.get_variables).apply({}, None)
@@ -30,11 +34,9 @@ def get_variables() -> Variables:
       FrameError: used outside a transformed function.
     """
     frame = get_frame("`ps.get_variables`")
-    variables = {
-        name: copy_bundle(collection.values) for name, collection in frame.collections.items()
-    }
+    variables = {name: copy_bundle(kept.values) for name, kept in frame.collections.items()}
     if frame.running_init:
-        variables["initial"] = copy_bundle(frame.collections["state"].initial or {})
+        variables["initial"] = _from_initial(frame, take_snapshot(frame).initial)
     return variables
 
 
@@ -59,31 +61,34 @@ def set_variables(variables: Variables) -> None:
       FrameError: used outside a transformed function.
     """
     frame = get_frame("`ps.set_variables`")
-    restore(frame, _snapshot(frame, variables, initial_from_state=True))
-
-
-def _snapshot(frame: Frame, variables: Variables, *, initial_from_state: bool = False) -> Snapshot:
-    """What of `variables` the frame can take over."""
-    params = frame.collections["params"]
-    state = {
-        (name, module): bundle
-        for name, bundles in variables.items()
-        if name != "initial" and (name != "params" or params.writable)
-        for module, bundle in bundles.items()
+    values, initial = _split(frame, variables)
+    collections = frame.collections
+    may_change = {
+        name: bundle
+        for name, bundle in values.items()
+        if name not in collections or collections[name].changes
     }
-    initial: Any = {}
-    if "initial" in variables:
-        initial = {("state", module): bundle for module, bundle in variables["initial"].items()}
-    elif initial_from_state:
-        initial = state
-    given = variables.get("params") if params.creatable and not params.writable else None
-    return Snapshot(given, state, initial, None)
+    keep(frame, Snapshot(may_change, initial or may_change, None))
+
+
+def _split(frame: Frame, variables: Variables) -> tuple[Values, Values]:
+    """Returns the values and the initial values of variables, in the form of a snapshot."""
+    values = {name: bundle for name, bundle in variables.items() if name != _INITIAL}
+    initial: Any = variables.get(_INITIAL, {})
+    if initial and not frame.layout.by_collection:
+        initial = {"state": initial}
+    return values, initial
+
+
+def _from_initial(frame: Frame, initial: Values) -> Any:
+    """Returns initial values in the form that users see, the inverse of what `_split` does."""
+    return initial if frame.layout.by_collection else initial.get("state", {})
 
 
 def purify(fun: Callable[..., Any]) -> Callable[..., tuple[Any, Variables]]:
     """Returns `fun` as a pure function of variables and a key, for any transform of JAX or of others.
 
-    It reads and changes only the variables it is given. Each call finds the same parameters: the
+    It reads and changes only the variables it is given, and keeps nothing of what is sown inside. Each call finds the same parameters: the
     names in it begin where they stood when it was first called.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -111,27 +116,26 @@ def purify(fun: Callable[..., Any]) -> Callable[..., tuple[Any, Variables]]:
       FrameError: used outside a transformed function.
     """
     frame = get_frame("`ps.purify`")
-    pure = lift_frame(fun, frame)
+    lifted = Lifted(fun, frame)
 
     @functools.wraps(fun)
     def run(variables: Variables, rng: Any, /, *args: Any, **kwargs: Any) -> tuple[Any, Variables]:
-        keys_outside = frame.keys
-        frame.keys = None if rng is None else keys_like(keys_outside, rng)
+        values, initial = _split(frame, variables)
+        # Nothing comes by closure: what is not given is not there.
+        values = {**{name: {} for name in frame.collections}, **values}
+        outside, mode = frame.keys, frame.keys.mode
+        frame.keys = FrameKeys(None if rng is None else keys_for(rng, mode), mode)
         try:
-            snapshot = _snapshot(frame, variables)._replace(params=variables.get("params", {}))
-            out, after = pure(snapshot, *args, **kwargs)
+            out, after, _ = lifted.run(Snapshot(values, initial, None), *args, **kwargs)
         finally:
-            frame.keys = keys_outside
-        found: Variables = {name: {} for name in variables}
-        found["params"] = variables.get("params", {}) if after.params is None else after.params
-        for (name, module), bundle in after.state.items():
-            found.setdefault(name, {})[module] = bundle
-        if "initial" in variables:
-            found["initial"] = {
-                module: bundle
-                for (name, module), bundle in (after.initial or {}).items()
-                if name == "state"
-            }
+            frame.keys = outside
+        found: Variables = {
+            name: after.values.get(name, bundle)
+            for name, bundle in {**values, **after.values}.items()
+            if name in variables or name == "params" or after.values.get(name)
+        }
+        if _INITIAL in variables:
+            found[_INITIAL] = _from_initial(frame, after.initial)
         return out, found
 
     return run

@@ -8,16 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.frame import get_frame
-from purestate._lifted.lift_frame import (
-    Snapshot,
-    changes,
-    lift_changes,
-    lift_frame,
-    names_here,
-    restore,
-    rewind_names,
-    take_snapshot,
-)
+from purestate._lifted.lift_frame import Lifted
+from purestate._lifted.snapshot import Snapshot, changes, keep, take_snapshot, whole_snapshot
 
 
 class Deprecated:
@@ -74,21 +66,21 @@ def remat(
                 *(arg if i in numbers else next(rest) for i, arg in enumerate(args)), **kwargs
             )
 
-        # Static arguments by closure: JAX would keep the frame in a cache. Anew for each call, so
-        # that its cache never answers.
-        again = jax.checkpoint(
-            lift_changes(of_traced, frame), prevent_cse=prevent_cse, policy=policy
-        )
-        out, changed = again(*(arg for i, arg in enumerate(args) if i not in numbers), **kwargs)
-        # Out of an eager checkpoint constants come as numbers of a private type of JAX, not as
-        # arrays.
-        restore(
-            frame,
-            jax.tree.map(lambda v: v if isinstance(v, jax.Array) else jnp.asarray(v), changed),
-        )
+        # Static arguments come by closure: JAX would keep the frame in a cache. And for each call
+        # there is a new function, so that this cache never answers.
+        lifted = Lifted(of_traced, frame, names_stay=True)
+        again = jax.checkpoint(lifted.changing, prevent_cse=prevent_cse, policy=policy)
+        traced = (arg for i, arg in enumerate(args) if i not in numbers)
+        out, changed, sown = again(*traced, **kwargs)
+        # Constants leave an eager checkpoint as numbers of a private type of JAX, not as arrays.
+        keep(frame, *jax.tree.map(_as_array, (changed, sown)))
         return out
 
     return wrapped
+
+
+def _as_array(value: Any) -> Any:
+    return value if isinstance(value, jax.Array) else jnp.asarray(value)
 
 
 def jit(fun: Callable[..., Any], **options: Any) -> Callable[..., Any]:
@@ -117,19 +109,17 @@ def jit(fun: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         frame = get_frame("A function made by `ps.jit`")
-        pure = lift_frame(fun, frame)
-        # Everything goes in as arguments, parameters too: what jit closes over it would compile in
-        # as constants.
-        before = take_snapshot(frame)._replace(params=frame.collections["params"].values)
+        lifted = Lifted(fun, frame, names_stay=True)
+        # Everything goes in as arguments, parameters too: what jit closes over becomes a constant.
+        before = whole_snapshot(frame, take_snapshot(frame))
 
         def with_changes(*args: Any, purestate_snapshot: Snapshot, **kwargs: Any) -> Any:
-            out, after = pure(purestate_snapshot, *args, **kwargs)
-            if not frame.running_init:
-                after = after._replace(params=None)
-            return out, changes(purestate_snapshot, after)
+            out, after, sown = lifted.run(purestate_snapshot, *args, **kwargs)
+            return out, changes(purestate_snapshot, after), sown
 
-        out, changed = jax.jit(with_changes, **options)(*args, purestate_snapshot=before, **kwargs)
-        restore(frame, changed)
+        compiled = jax.jit(with_changes, **options)
+        out, changed, sown = compiled(*args, purestate_snapshot=before, **kwargs)
+        keep(frame, changed, sown)
         return out
 
     return wrapped
@@ -159,10 +149,5 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     Raises:
       FrameError: used outside a transformed function; there `jax.eval_shape` does.
     """
-    frame = get_frame("`ps.eval_shape` (outside, `jax.eval_shape` does)")
-    closed = lift_changes(fun, frame)
-    names = names_here(frame)
-    try:
-        return jax.eval_shape(lambda *args, **kwargs: closed(*args, **kwargs)[0], *args, **kwargs)
-    finally:
-        rewind_names(frame, names)  # nothing was made, so no name is taken
+    frame = get_frame("`ps.eval_shape` (outside, use `jax.eval_shape`)")
+    return Lifted(fun, frame).look(*args, **kwargs)[0]

@@ -3,70 +3,30 @@
 import functools
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from purestate._core.errors import LoopError, NewVariableError, kind_of
 from purestate._core.frame import Frame, get_frame
-from purestate._lifted.collection_modes import (
-    COMBINED,
-    Mode,
-    Modes,
-    all_values,
-    check_not_written,
-    check_sizes,
-    combine,
-    keep_values,
-    sown,
-    values_of_their_own,
-    with_values,
-)
-from purestate._lifted.lift_frame import (
+from purestate._core.path import variable_path
+from purestate._lifted.collection_modes import COMBINED, Modes, combine
+from purestate._lifted.lift_frame import Lifted, fill_keys
+from purestate._lifted.mapped import Own, elements, slices_read, sown_by_runs, start
+from purestate._lifted.snapshot import (
     Snapshot,
     Values,
     changes,
-    fill_keys,
-    lift_frame,
-    names_here,
+    entries,
+    keep,
+    merged,
     new_names,
     paths_of,
-    restore,
-    rewind_names,
+    put,
     take_snapshot,
+    without,
 )
-
-
-def carried(frame: Frame) -> Snapshot:
-    """What a loop carries from step to step: the state and the keys. Parameters it reads by closure."""
-    fill_keys(frame)
-    return take_snapshot(frame)._replace(params=None, initial=None)
-
-
-def lift_step(f: Callable[..., Any], frame: Frame) -> Callable[..., tuple[Any, Snapshot]]:
-    """Returns a step of a loop as a pure function of what the loop carries. It may make nothing new."""
-    pure = lift_frame(f, frame, fill=True)
-
-    def step(snapshot: Snapshot, *args: Any) -> tuple[Any, Snapshot]:
-        out, after = pure(snapshot, *args)
-        made = [
-            path
-            for inside, outside in (
-                (after.params, frame.collections["params"].values),
-                (after.state, snapshot.state),
-            )
-            for path in paths_of(new_names(outside, inside))
-        ]
-        if made:
-            names = ", ".join(repr(path) for path in sorted(made))
-            raise NewVariableError(
-                f"The loop body makes {names}, not made before the loop or in its first step: "
-                "a loop has to carry the same variables from step to step. Make them before it."
-            )
-        return out, after._replace(params=None, initial=None)
-
-    return step
 
 
 def scan(
@@ -83,7 +43,7 @@ def scan(
     """Like `jax.lax.scan`, with a body that uses modules, state or random keys.
 
     The parameters are the same for all steps, the state is carried from step to step, and each step
-    gets keys of its own. In `init` the first step runs outside the loop, to make the variables.
+    gets keys of its own. In `init` the first step runs outside the loop, to create the variables.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(xs):
@@ -98,7 +58,8 @@ def scan(
     Each step with parameters of its own, as layers of a tower:
 
     >>> def tower(x):
-    ...     return ps.scan(lambda x, _: (ps.Linear(2)(x), None), x, None, length=3, collections={"params": 0})[0]
+    ...     layer = lambda x, _: (ps.Linear(2)(x), None)
+    ...     return ps.scan(layer, x, None, length=3, collections={"params": 0})[0]
     >>> ps.transform(tower).init(jax.random.key(0), xs)["linear"]["w"].shape
     (3, 2, 2)
 
@@ -106,71 +67,215 @@ def scan(
       f: `f(carry, x) -> (carry, y)`.
       init: the first carry.
       xs: a pytree of arrays `[T, ...]`, or None.
-      length: T; needed where `xs` is None.
+      length: T; needed if `xs` is None.
       reverse: whether to go from the last x to the first.
       unroll: how many steps to put into one turn of the loop.
       collections: `{collection: mode}`. By default state is carried ("carry"), and parameters are
-        the same for all steps. With "broadcast" it is the same and not to be written; with an axis
-        (an int) each step has variables of its own, slices along that axis; with "mean", "sum" or
-        "first" all steps see the same, and what they write is combined so. What is sown, and
-        perturbations, are stacked along axis 0.
+        the same for all steps. With "broadcast" all steps see the same values, and may not write;
+        with an axis (an int) each step has variables of its own, slices along that axis; with
+        "mean", "sum", "max", "min" or "first" all steps see the same values, and what they write is
+        combined. Sown values and perturbations are stacked along axis 0.
       **options: further keywords of `jax.lax.scan`.
 
     Returns:
       The last carry, and the ys, stacked `[T, ...]`.
 
     Raises:
-      FrameError: used outside a transformed function; there `jax.lax.scan` does.
-      NewVariableError: a later step makes a variable that the first did not make.
-      CollectionModeError: `collections` has a mode that is none, or does not fit what is done.
+      FrameError: used outside a transformed function; use `jax.lax.scan` there.
+      LoopError: `xs` and `length` do not fit together.
+      NewVariableError: a later step creates a variable that the first one did not create.
+      CollectionModeError: `collections` has an unknown mode, or one that does not fit the values.
     """
-    frame = get_frame("`ps.scan` (outside, `jax.lax.scan` does)")
+    frame = get_frame("`ps.scan` (outside, use `jax.lax.scan`)")
     modes = Modes(frame, collections, "ps.scan", ("carry", "broadcast", *COMBINED))
     length = _num_steps(jax.tree.leaves(xs), length)
-    first_y = None
-    first: list[Values] = []
-    names = names_here(frame)
+    step = _Step(f, frame, modes)
+    each = step.inputs(init, xs, length)
+    first: list[_Written] = []
+    first_y: Any = None
     if frame.running_init:
+        # The first step runs outside the loop: it creates the variables, which a loop only carries.
         if not length:
-            _, y = _pair(f(init, jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), xs)))
-            return init, jax.tree.map(lambda y: jnp.zeros((0, *y.shape), y.dtype), y)
+            return init, step.without_steps(init, xs)
         at, rest = (-1, slice(None, -1)) if reverse else (0, slice(1, None))
-        there = take_snapshot(frame)
-        init, first_y = _pair(f(init, jax.tree.map(lambda x: x[at], xs)))
-        first = _take_out_steps(frame, modes, there)
+        init, first_y, written = step.first(init, jax.tree.map(lambda leaf: leaf[at], each))
+        first.append(written)
         first_y = jax.tree.map(lambda y: jnp.expand_dims(y, 0), first_y)
-        xs = jax.tree.map(lambda x: x[rest], xs)
-        length -= 1
-        if not length:
-            _keep_steps(frame, modes, None, first, reverse)
+        if length == 1:
+            step.keep_own(first, reverse)
             return init, first_y
-        rewind_names(frame, names)  # the first step is not another call, but the body's first
-    step = _ScanStep(f, frame, modes)
-    own = step.own(init, xs)
-    check_sizes(own, length, "ps.scan")
-
-    def body(carry: Any, x: Any) -> Any:
-        carry, snapshot = carry
-        x, own = x
-        out, snapshot, written = step(snapshot, own, carry, x)
-        carry, y = _pair(out)
-        return (carry, snapshot), (y, written)
-
-    by_step = {
-        axis: jax.tree.map(lambda leaf, axis=axis: jnp.moveaxis(leaf, axis, 0), v)
-        for axis, v in own.items()
-    }
-    start = (init, step.carried())
-    (carry, snapshot), (ys, written) = jax.lax.scan(
-        body, start, (xs, by_step), length, reverse, unroll, **options
+        each = jax.tree.map(lambda leaf: leaf[rest], each)
+        length -= 1
+    step.lifted.fills = True
+    carried = carried_by(frame, modes)
+    (carry, carried), (ys, written, sown) = jax.lax.scan(
+        step, (init, carried), each, length, reverse, unroll, **options
     )
-    restore(frame, snapshot)
-    _keep_steps(frame, modes, written, first, reverse)
-    if first_y is not None:
-        ys = jax.tree.map(
-            lambda y, ys: jnp.concatenate([ys, y] if reverse else [y, ys]), first_y, ys
-        )
+    keep(frame, carried, sown_by_runs(modes, sown))
+    step.keep_own([*first, written], reverse)
+    if first:
+        both = [ys, first_y] if reverse else [first_y, ys]
+        ys = jax.tree.map(lambda *parts: jnp.concatenate(parts), *both)
     return carry, ys
+
+
+def carried_by(frame: Frame, modes: Modes | None = None) -> Snapshot:
+    """Returns what a loop carries from step to step: the state, and the keys.
+
+    Parameters are read by closure, unless they may be set.
+    """
+    fill_keys(frame)
+    before = take_snapshot(frame)
+    values = {
+        name: part for name, part in before.values.items() if frame.collections[name].writable
+    }
+    if modes is not None:
+        values = {**{name: {} for name in values}, **modes.sort(values).get(None, {})}
+    return Snapshot(values, {}, before.keys)
+
+
+def carry_on(carried: Snapshot, changed: Snapshot, after: Snapshot) -> Snapshot:
+    """Returns what the next step is given; raises if the step has created variables."""
+    made = paths_of(new_names(carried.values, changed.values))
+    if made:
+        raise NewVariableError(
+            f"The loop body creates {', '.join(repr(path) for path in made)}, which neither exists before the"
+            " loop nor is created in its first step: a loop has to carry the same variables from"
+            " step to step. Create it before the loop."
+        )
+    values = {
+        store: {
+            module: {name: after.values[store][module][name] for name in bundle}
+            for module, bundle in modules.items()
+        }
+        for store, modules in carried.values.items()
+    }
+    return Snapshot(values, {}, after.keys)
+
+
+class _Inputs(NamedTuple):
+    """What each step gets, with the steps along the first axis of every array.
+
+    Attributes:
+      x: the element of xs.
+      own: the step's own slices of variables, by the axis that they have in the frame.
+      index: the number of the step, if keys depend on it.
+    """
+
+    x: Any
+    own: Own
+    index: Any
+
+
+class _Written(NamedTuple):
+    """What steps have written that is neither carried nor the same for all.
+
+    Attributes:
+      values: the values.
+      initial: the values as they were when first created.
+    """
+
+    values: Values
+    initial: Values
+
+
+class _Step:
+    """One step, as a pure function of what is carried and of the step's own variables."""
+
+    def __init__(self, f: Callable[..., Any], frame: Frame, modes: Modes):
+        self._frame = frame
+        self._modes = modes
+        self.lifted = Lifted(f, frame)
+
+    def inputs(self, init: Any, xs: Any, length: int) -> _Inputs:
+        """Returns what the steps get."""
+        frame, modes = self._frame, self._modes
+        x = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), xs)
+        own = slices_read(
+            frame, self.lifted, modes, lambda run: lambda before, x: run(before, init, x), x
+        )
+        modes.check_sizes(own, length)
+        by_step = {
+            axis: jax.tree.map(lambda leaf, axis=axis: jnp.moveaxis(leaf, axis, 0), part)
+            for axis, part in own.items()
+        }
+        # Keys by path do not change from step to step, so the number of the step has to.
+        counts = modes.has_own() and frame.keys.mode == "path" and frame.keys.source is not None
+        return _Inputs(xs, by_step, jnp.arange(length) if counts else None)
+
+    def _run(self, carried: Snapshot | None, carry: Any, each: _Inputs) -> Any:
+        before = start(self._frame, each.own)
+        if carried is not None:
+            values = merged(before.values, carried.values)
+            before = before._replace(values=values, keys=carried.keys)
+        index = None if each.index is None else lambda: each.index
+        with elements(self._frame, self._modes, index):
+            out, after, sown = self.lifted.run(before, carry, each.x)
+        carry, y = _pair(out)
+        return carry, y, changes(before, after), after, sown
+
+    def __call__(self, carry: Any, each: _Inputs) -> Any:
+        """Runs one step of the loop."""
+        carry, carried = carry
+        carry, y, changed, after, sown = self._run(carried, carry, each)
+        modes = self._modes
+        by_mode = modes.sort(changed.values)
+        modes.check_not_written(by_mode)
+        shared = changed._replace(values=by_mode.get(None, {}))
+        return (carry, carry_on(carried, shared, after)), (y, self._own(changed), sown)
+
+    def _own(self, changed: Snapshot) -> _Written:
+        """Keeps what is neither carried nor the same for all steps."""
+        parts: list[Values] = [{}, {}]
+        for i, values in enumerate((changed.values, changed.initial)):
+            for mode, part in self._modes.sort(values).items():
+                if mode not in (None, "broadcast"):
+                    parts[i] = merged(parts[i], part)
+        return _Written(parts[0], parts[1])
+
+    def first(self, carry: Any, each: _Inputs) -> tuple[Any, Any, _Written]:
+        """Runs the first step outside the loop; keeps what all steps share in the frame."""
+        carry, y, changed, _, _ = self._run(None, carry, each)
+        own = self._own(changed)
+        shared = [
+            {store: part for store, part in without_own.items() if part}
+            for without_own in (
+                without(changed.values, own.values),
+                without(changed.initial, own.initial),
+            )
+        ]
+        keep(self._frame, Snapshot(shared[0], shared[1], changed.keys))
+        return carry, y, jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], own)
+
+    def without_steps(self, init: Any, xs: Any) -> Any:
+        """Runs one step on zeros, to create the variables of a loop that runs none."""
+        x = jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), xs)
+        index = jnp.zeros([], jnp.int32) if self._frame.keys.mode == "path" else None
+        _, y, own = self.first(init, _Inputs(x, {}, index))
+        self.keep_own([jax.tree.map(lambda leaf: leaf[:0], own)], reverse=False)
+        return jax.tree.map(lambda y: jnp.zeros((0, *y.shape), y.dtype), y)
+
+    def keep_own(self, parts: list[_Written], reverse: bool) -> None:
+        """Puts what the steps have written for themselves into the frame, stacked or combined.
+
+        Args:
+          parts: of the first step, if it ran outside the loop, and of the loop.
+          reverse: whether the first step has the last x.
+        """
+        done: list[Values] = []
+        for i in range(2):
+            values: Values = {}
+            for store, module, name, _ in entries(parts[-1][i]):
+                ones = [part[i][store][module][name] for part in parts]
+                every = jax.tree.map(lambda *x: jnp.concatenate(x[::-1] if reverse else x), *ones)
+                mode = self._modes.of(store, module, name)
+                if isinstance(mode, int):
+                    every = jax.tree.map(lambda x, to=mode: jnp.moveaxis(x, 0, to), every)
+                else:
+                    every = combine(mode, every, variable_path(module, name))
+                put(values, store, module, name, every)
+            done.append(values)
+        keep(self._frame, Snapshot(done[0], done[1], None))
 
 
 def _pair(out: Any) -> Any:
@@ -206,138 +311,6 @@ def _num_steps(xs: list[Any], length: Any) -> int:
             f"{', '.join(str(size) for size in dict.fromkeys(lengths))}{'' if length is None else f', and length={length}'}."
         )
     return steps
-
-
-class _ScanStep:
-    """One step as a pure function of what is carried and of the step's own variables."""
-
-    def __init__(self, f: Callable[..., Any], frame: Frame, modes: Modes):
-        self._frame = frame
-        self._modes = modes
-        self._pure = lift_frame(f, frame, fill=True)
-
-    def own(self, init: Any, xs: Any) -> dict[int, Values]:
-        """Returns the variables of which each step has its own slice."""
-
-        def look(run: Callable[..., None]) -> None:
-            run(init, jax.tree.map(lambda x: x[0], xs))
-
-        return values_of_their_own(self._frame, self._modes, self._pure, look)
-
-    def carried(self) -> Snapshot:
-        """What is carried from step to step: the state that has no other mode, and the keys."""
-        snapshot = carried(self._frame)
-        return snapshot._replace(state=self._modes.split(snapshot.state).get(None, {}))
-
-    def __call__(
-        self, carry: Snapshot, own: dict[int, Values], *args: Any
-    ) -> tuple[Any, Snapshot, Any]:
-        """Returns what the step returns, what it carries on, and what it has written of other modes."""
-        frame, modes = self._frame, self._modes
-        before = take_snapshot(frame)
-        before = with_values(frame, before, sown(frame, before.state), only=True)
-        before = before._replace(
-            state={**before.state, **_joined(before.state, carry.state)}, keys=carry.keys
-        )
-        for part in own.values():
-            before = with_values(frame, before, jax.tree.map(lambda leaf: leaf, part))
-        out, after = self._pure(before, *args)
-        if not self._frame.running_init:
-            after = after._replace(params=None)
-        changed = changes(before, after)
-        state = {**{("params", m): b for m, b in (changed.params or {}).items()}, **changed.state}
-        by_mode = modes.split(state)
-        _check_nothing_new(frame, modes, before, by_mode)
-        kept = modes.split(after.state).get(None, {})
-        initial = modes.split(changed.initial or {})
-        written = {
-            str(mode): part for mode, part in by_mode.items() if mode not in (None, "broadcast")
-        }
-        first = {
-            str(mode): part for mode, part in initial.items() if mode not in (None, "broadcast")
-        }
-        return out, Snapshot(None, kept, None, after.keys), (written, first)
-
-
-def _joined(old: Values, new: Values) -> Values:
-    return {key: {**old.get(key, {}), **bundle} for key, bundle in new.items()}
-
-
-def _check_nothing_new(
-    frame: Frame, modes: Modes, before: Snapshot, written: dict[Mode, Values]
-) -> None:
-    carried_on = written.get(None, {})
-    made = paths_of(new_names(all_values(frame, before), carried_on))
-    if made:
-        names = ", ".join(repr(path) for path in sorted(made))
-        raise NewVariableError(
-            f"The loop body makes {names}, not made before the loop or in its first step: "
-            "a loop has to carry the same variables from step to step. Make them before it."
-        )
-    check_not_written("ps.scan", modes, written, "'carry', 'mean', 'sum', 'first' or an axis")
-
-
-def _take_out_steps(frame: Frame, modes: Modes, there: Snapshot) -> list[Values]:
-    """Takes what the first step, run outside the loop, has made for itself alone out of the frame.
-
-    Returns it, and what it was first, so that it can be put before what the other steps make.
-    """
-    after = take_snapshot(frame)
-    changed = changes(there, after)
-    made = {**{("params", m): b for m, b in (changed.params or {}).items()}, **changed.state}
-    own = [_of_steps(modes, values) for values in (made, changed.initial or {})]
-    for key, bundle in own[0].items():
-        collection = frame.collections[key[0]]
-        for name in bundle:
-            if name in there.state.get(key, {}):  # it was there before: steps begin with that
-                collection.values[key[1]][name] = there.state[key][name]
-                continue
-            for values in (collection.values, collection.initial or {}):
-                values.get(key[1], {}).pop(name, None)
-                if not values.get(key[1], True):
-                    del values[key[1]]
-    return own
-
-
-def _of_steps(modes: Modes, values: Values) -> Values:
-    """Keeps what is neither carried nor the same for all steps."""
-    found: Values = {}
-    for mode, part in modes.split(values).items():
-        if mode not in (None, "broadcast"):
-            found.update(_joined(found, part))
-    return found
-
-
-def _keep_steps(
-    frame: Frame, modes: Modes, written: Any, first: list[Values], reverse: bool
-) -> None:
-    """Puts what the steps have written for themselves, stacked or combined, into the frame."""
-    parts: list[Values] = []
-    for position in range(2):
-        values: Values = {}
-        for part in (written[position] if written else {}).values():
-            values.update(_joined(values, part))
-        alone: Values = first[position] if first else {}
-        stacked: Values = {}
-        for key in {**alone, **values}:
-            for name in {**alone.get(key, {}), **values.get(key, {})}:
-                ones = [
-                    *(
-                        [jax.tree.map(lambda x: jnp.asarray(x)[None], alone[key][name])]
-                        if name in alone.get(key, {})
-                        else []
-                    ),
-                    *([values[key][name]] if name in values.get(key, {}) else []),
-                ]
-                every = jax.tree.map(lambda *x: jnp.concatenate(x[::-1] if reverse else x), *ones)
-                mode = modes.of(key, name)
-                if isinstance(mode, int):
-                    done = jax.tree.map(lambda x, mode=mode: jnp.moveaxis(x, 0, mode), every)
-                else:
-                    done = combine(mode, every, paths_of({key: {name: None}})[0])
-                stacked.setdefault(key, {})[name] = done
-        parts.append(stacked)
-    keep_values(frame, *parts)
 
 
 def map(f: Callable[[Any], Any], xs: Any) -> Any:  # noqa: A001 (JAX's name)

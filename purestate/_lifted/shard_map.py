@@ -10,72 +10,29 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from purestate._core.collection import copy_bundle
-from purestate._core.errors import BatchedStateError
 from purestate._core.frame import Frame, get_frame
 from purestate._core.trace_guard import varying_axes
-from purestate._lifted.collection_modes import (
-    COMBINED,
-    Modes,
-    check_not_written,
-    check_sizes,
-    keep_values,
-    paths_with_collections,
-    sown,
-    values_of_their_own,
-    with_values,
+from purestate._lifted.collection_modes import COMBINED, Modes
+from purestate._lifted.lift_frame import Lifted
+from purestate._lifted.mapped import (
+    MappedAxis,
+    Packed,
+    elements,
+    nothing,
+    pack,
+    slices_read,
+    sown_by_runs,
+    unpack,
+    with_own,
 )
-from purestate._lifted.lift_frame import (
+from purestate._lifted.snapshot import (
     Snapshot,
-    Values,
     changes,
-    lift_frame,
-    restore,
+    keep,
     take_snapshot,
+    whole_snapshot,
+    without,
 )
-
-
-def _mesh(mesh: Any) -> Any:
-    return jax.sharding.get_abstract_mesh() if mesh is None else mesh
-
-
-def _mesh_axes(mesh: Any, axis_names: Any) -> tuple[Any, ...]:
-    if axis_names:
-        return tuple(axis_names)
-    return tuple(_mesh(mesh).axis_names)
-
-
-def _explicit_mesh(mesh: Any) -> Any:
-    mesh = _mesh(mesh)
-    return mesh if any(kind == jax.sharding.AxisType.Explicit for kind in mesh.axis_types) else None
-
-
-def _along(axis: int, names: tuple[Any, ...]) -> PartitionSpec:
-    return PartitionSpec(*(None,) * axis, names)
-
-
-def _combined(mode: str, value: Any, names: tuple[Any, ...]) -> Any:
-    def leaf(x: Any) -> Any:
-        x = jnp.asarray(x)
-        if mode == "mean":
-            return jax.lax.pmean(x, names)
-        if mode == "first":
-            is_first = jnp.all(jnp.array([jax.lax.axis_index(name) == 0 for name in names]))
-            x = jnp.where(is_first, x, jnp.zeros_like(x))
-        return jax.lax.psum(x, names)
-
-    return jax.tree.map(leaf, value)
-
-
-@contextlib.contextmanager
-def _mapping(frame: Frame, names: tuple[Any, ...]) -> Generator[None]:
-    """Has layers know that what becomes of their state along some axes of the mesh is said here."""
-    outside = frame.mapped_axes
-    frame.mapped_axes = (*outside, *names)
-    try:
-        yield
-    finally:
-        frame.mapped_axes = outside
 
 
 def shard_map(
@@ -91,17 +48,15 @@ def shard_map(
     """Like `jax.shard_map`, for functions that use modules, state or random keys.
 
     All shards have the same parameters, state and keys (`next_rng_key(axis_name=...)` gives each
-    another), and what is written has to be the same in all shards, unless `collections` says
-    otherwise.
+    shard another key), and have to write the same values, unless `collections` says otherwise.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> from jax.sharding import AxisType, PartitionSpec as P
     >>> mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
     >>> def forward(x):
     ...     net = lambda x: ps.BatchNorm(True, True, 0.9)(ps.Linear(2)(x), is_training=True)
-    ...     return ps.shard_map(
-    ...         net, mesh=mesh, in_specs=P("data"), out_specs=P("data"), collections={"batch_stats": "mean"}
-    ...     )(x)
+    ...     spec, modes = P("data"), {"batch_stats": "mean"}
+    ...     return ps.shard_map(net, mesh=mesh, in_specs=spec, out_specs=spec, collections=modes)(x)
     >>> f = ps.transform_with_state(forward)
     >>> x = jnp.ones([4, 3])
     >>> params, state = f.init(jax.random.key(0), x)
@@ -114,162 +69,155 @@ def shard_map(
       in_specs: how each argument is sharded, or one spec for all; see `jax.shard_map`.
       out_specs: how each result is.
       mesh: the devices; None for the mesh of `jax.set_mesh`.
-      axis_names: along which of its axes to map; all, where it is empty.
-      check_vma: see `jax.shard_map`. Without it JAX does not know which values differ, so that what
-        is written needs a mode.
-      collections: `{collection: mode}`. With "mean", "sum" or "first" what the shards write is
-        combined so; with an axis (an int) each has variables of its own, slices along that axis;
-        with "broadcast" they may not write. What is sown is stacked along axis 0.
+      axis_names: along which of its axes to map; empty for all.
+      check_vma: see `jax.shard_map`. Without it JAX does not track which values differ, so that
+        state that is written needs a mode.
+      collections: `{collection: mode}`. With "mean", "sum", "max", "min" or "first" the values that
+        the shards write are combined; with an axis (an int) each shard has variables of its own,
+        slices along that axis; with "broadcast" they may not write. Sown values are stacked along
+        axis 0.
 
     Returns:
       A function of whole arrays.
 
     Raises:
-      FrameError: called outside a transformed function; there `jax.shard_map` does.
-      BatchedStateError: what is written differs from shard to shard, or may, and nothing says how
-        to combine it.
-      CollectionModeError: `collections` has a mode that is none.
+      FrameError: called outside a transformed function; use `jax.shard_map` there.
+      BatchedStateError: a written value differs from shard to shard, or may, and nothing says how
+        to combine the values.
+      CollectionModeError: `collections` has an unknown mode.
     """
 
     @functools.wraps(f)
     def mapped(*args: Any) -> Any:
         frame = get_frame("A function made by `ps.shard_map`")
         modes = Modes(frame, collections, "ps.shard_map", ("broadcast", *COMBINED))
-        names = _mesh_axes(mesh, axis_names)
-        pure = lift_frame(f, frame)
-        everywhere = PartitionSpec()
+        names = tuple(axis_names) or tuple(_mesh(mesh).axis_names)
+        axis = _Shards(names, check_vma)
+        lifted = Lifted(f, frame)
         make = functools.partial(
             jax.shard_map, mesh=mesh, axis_names=frozenset(axis_names), check_vma=check_vma
         )
         is_one = isinstance(in_specs, PartitionSpec) or not isinstance(in_specs, (tuple, list))
         specs_of_args = (in_specs,) * len(args) if is_one else tuple(in_specs)
+        everywhere = PartitionSpec()
+        index = functools.partial(jax.lax.axis_index, names)
 
-        def look(run: Callable[..., None]) -> None:
-            with _mapping(frame, names):
-                make(run, in_specs=specs_of_args, out_specs=everywhere)(*args)
-
-        own = values_of_their_own(frame, modes, pure, look)
-        check_sizes(
-            own,
-            math.prod(
-                (jax.sharding.get_abstract_mesh() if mesh is None else mesh).shape[n] for n in names
-            ),
-            "ps.shard_map",
-        )
-        axes = modes.axes()
-        params = frame.collections["params"]
-        before = take_snapshot(frame)
-        before = with_values(frame, before, sown(frame, before.state), only=True)
-        if not params.writable:  # they go in as arguments, as all else
-            before = before._replace(params=copy_bundle(params.values))
-        for part in own.values():
-            before = with_values(frame, before, part, only=True)
-
-        def with_changes(args: Any, before: Snapshot, own: dict[int, Values]) -> Any:
-            for axis, part in own.items():
-                before = with_values(
-                    frame, before, jax.tree.map(lambda leaf, axis=axis: leaf.squeeze(axis), part)
-                )
-            out, after = pure(before, *args)
-            changed = changes(before, after)
-            same: dict[str, Values] = {"state": {}, "initial": {}}
-            by_axis: dict[int, dict[str, Values]] = {
-                axis: {"state": {}, "initial": {}} for axis in axes
-            }
-            state = {
-                **{("params", m): b for m, b in (changed.params or {}).items()},
-                **changed.state,
-            }
-            check_not_written(
-                "ps.shard_map", modes, modes.split(state), "'mean', 'sum', 'first' or an axis"
+        def look(run: Callable[..., Any]) -> Callable[..., Any]:
+            shown = make(
+                lambda before, *args: nothing(run(before, *args)),
+                in_specs=(everywhere, *specs_of_args),
+                out_specs=everywhere,
             )
-            for part, values in (("state", state), ("initial", changed.initial or {})):
-                for mode, found in modes.split(values).items():
-                    if mode is None and part == "state":
-                        _check_same(modes, found, names, check_vma)
-                    for key, bundle in found.items():
-                        for name, value in bundle.items():
-                            into = by_axis[mode][part] if isinstance(mode, int) else same[part]
-                            if isinstance(mode, str) and (not check_vma or _varies(value, names)):
-                                value = _combined(mode, value, names)
-                            elif isinstance(mode, int):
-                                value = jax.tree.map(
-                                    lambda leaf, axis=mode: jnp.expand_dims(leaf, axis), value
-                                )
-                            into.setdefault(key, {})[name] = value
-            return out, same, by_axis, changed.keys
+            return lambda before, *args: shown(whole_snapshot(frame, before), *args)
 
-        explicit = _explicit_mesh(mesh)
-        if (
-            explicit is not None
-        ):  # there arrays say in their type how they are sharded, and have to fit
+        with _mapping(frame, names):
+            own = slices_read(frame, lifted, modes, look, *args)
+        modes.check_sizes(own, math.prod(_mesh(mesh).shape[name] for name in names))
+
+        def body(before: Snapshot, own: Any, *args: Any) -> Any:
             own = {
-                axis: jax.tree.map(
-                    lambda leaf, axis=axis: jax.reshard(
-                        leaf, NamedSharding(explicit, _along(axis, names))
-                    ),
-                    v,
-                )
-                for axis, v in own.items()
+                number: jax.tree.map(functools.partial(jnp.squeeze, axis=number), part)
+                for number, part in own.items()
             }
+            before = with_own(frame, before, own)
+            with elements(frame, modes, index):
+                out, after, sown = lifted.run(before, *args)
+            sown = jax.tree.map(lambda leaf: jnp.expand_dims(leaf, 0), sown)
+            return out, pack(modes, changes(before, after), axis), sown
+
         run = make(
-            with_changes,
-            in_specs=(specs_of_args, everywhere, {axis: _along(axis, names) for axis in own}),
+            body,
+            in_specs=(everywhere, {a: _along(a, names) for a in own}, *specs_of_args),
             out_specs=(
                 out_specs,
-                everywhere,
-                {axis: _along(axis, names) for axis in axes},
-                everywhere,
+                Packed(everywhere, {a: _along(a, names) for a in modes.axes()}, everywhere),
+                _along(0, names),
             ),
         )
-        if not frame.staging:  # run step by step, JAX does not tell which values differ
+        if not frame.home.staged:  # step by step, JAX does not say which values differ
             run = jax.jit(run)
+        # All goes in as arguments: a mesh with explicit axes refuses what is closed over.
+        whole = whole_snapshot(frame, take_snapshot(frame))
+        for part in own.values():
+            whole = whole._replace(values=without(whole.values, part))
         with _mapping(frame, names):
-            out, same, by_axis, keys = run(args, before, own)
-        restore(frame, Snapshot(None, {}, None, keys))
-        keep_values(frame, same["state"], same["initial"])
-        for part in by_axis.values():
-            keep_values(frame, part["state"], part["initial"])
+            out, packed, sown = run(whole, _resharded(own, mesh, names), *args)
+        keep(frame, unpack(packed, combine_all=False), sown_by_runs(modes, sown))
         return out
 
     return mapped
 
 
-def _varies(value: Any, names: tuple[Any, ...]) -> bool:
-    """Whether a value may differ along the mapped axes of the mesh."""
-    return not varying_axes(value).isdisjoint(names)
+def _mesh(mesh: Any) -> Any:
+    return jax.sharding.get_abstract_mesh() if mesh is None else mesh
 
 
-def _check_same(modes: Modes, written: Values, names: tuple[Any, ...], check_vma: bool) -> None:
-    differing = {
-        key: found
-        for key, bundle in written.items()
-        if (
-            found := {
-                name: value
-                for name, value in bundle.items()
-                # New parameters come from keys, which are the same everywhere.
-                if (_varies(value, names) if check_vma else key[0] != "params")
-            }
+def _along(axis: int, names: tuple[Any, ...]) -> PartitionSpec:
+    return PartitionSpec(*(None,) * axis, names)
+
+
+def _resharded(own: Any, mesh: Any, names: tuple[Any, ...]) -> Any:
+    """Shards the slices, on a mesh whose arrays say in their type how they are sharded."""
+    mesh = _mesh(mesh)
+    if not any(kind == jax.sharding.AxisType.Explicit for kind in mesh.axis_types):
+        return own
+    return {
+        axis: jax.tree.map(
+            lambda leaf, axis=axis: jax.reshard(leaf, NamedSharding(mesh, _along(axis, names))),
+            part,
         )
+        for axis, part in own.items()
     }
-    if not differing:
-        return
-    collection = modes.collection_of(
-        *next((key, name) for key, bundle in differing.items() for name in bundle)
-    )
-    why = (
-        f"would get values that differ along {', '.join(map(repr, names))}"
-        if check_vma
-        else (
-            "is written, and with check_vma=False nobody knows whether the values differ from shard"
-            " to shard"
-        )
-    )
-    raise BatchedStateError(
-        f"Inside `ps.shard_map`, {', '.join(paths_with_collections(modes, differing))} {why}, but"
-        f" all shards share one value. Say what is to become of them: collections={{{collection!r}:"
-        " mode}, where the mode is 'mean', 'sum', 'first' (right if they are the same), or an"
-        " axis, along which each shard keeps its own. Or make them the same before the write, with"
-        " `jax.lax.pmean`; ps.BatchNorm does with cross_replica_axis."
-    )
+
+
+class _Shards(MappedAxis):
+    """The shards of a `jax.shard_map`: what differs is combined by collectives, inside."""
+
+    transform = "ps.shard_map"
+    fix = "with `jax.lax.pmean`; ps.BatchNorm does with cross_replica_axis"
+
+    def __init__(self, names: tuple[Any, ...], check_vma: bool):
+        self._names = names
+        self._check_vma = check_vma
+
+    def differs(self, store: str, value: Any) -> bool:
+        if not self._check_vma:  # new parameters come from keys, which are the same everywhere
+            return store != "params"
+        return not varying_axes(value).isdisjoint(self._names)
+
+    def why(self, names: str) -> str:
+        if self._check_vma:
+            why = f"would get values that differ along {', '.join(map(repr, self._names))}"
+        else:
+            why = "is written, and check_vma=False does not track whether shards write the same"
+        return f"Inside `ps.shard_map`, {names} {why}, but all shards share one value."
+
+    def own(self, value: Any, axis: int) -> Any:
+        return jax.tree.map(lambda leaf: jnp.expand_dims(leaf, axis), value)
+
+    def combined(self, mode: str, value: Any) -> Any:
+        return jax.tree.map(lambda leaf: self._combined(mode, jnp.asarray(leaf)), value)
+
+    def _combined(self, mode: str, x: jax.Array) -> jax.Array:
+        names = self._names
+        if mode == "mean":
+            if jnp.issubdtype(x.dtype, jnp.integer):  # a counter, which is the same everywhere
+                return jax.lax.psum(x, names) // jax.lax.axis_size(names)
+            return jax.lax.pmean(x, names)
+        if mode in ("max", "min"):
+            return (jax.lax.pmax if mode == "max" else jax.lax.pmin)(x, names)
+        if mode == "first":
+            is_first = jnp.all(jnp.array([jax.lax.axis_index(name) == 0 for name in names]))
+            x = jnp.where(is_first, x, jnp.zeros_like(x))
+        return jax.lax.psum(x, names)
+
+
+@contextlib.contextmanager
+def _mapping(frame: Frame, names: tuple[Any, ...]) -> Generator[None]:
+    """Marks mesh axes along which this `ps.shard_map` handles the state of layers."""
+    outside = frame.mapped_axes
+    frame.mapped_axes = (*outside, *names)
+    try:
+        yield
+    finally:
+        frame.mapped_axes = outside

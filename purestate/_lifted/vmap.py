@@ -8,50 +8,29 @@ import jax
 
 from purestate._core.errors import ArgumentError, BatchedStateError, MappingError
 from purestate._core.frame import get_frame
-from purestate._core.path import variable_path
-from purestate._core.rng import draw_rows
-from purestate._core.trace_guard import differs_by_row
-from purestate._lifted.collection_modes import (
-    COMBINED,
-    Mode,
-    Modes,
-    check_not_written,
-    check_sizes,
-    combine,
-    keep_values,
-    paths_with_collections,
-    sown,
-    values_of_their_own,
-    with_values,
+from purestate._core.rng import draw_for_elements
+from purestate._core.trace_guard import differs_by_element
+from purestate._lifted.collection_modes import COMBINED, Modes
+from purestate._lifted.lift_frame import Lifted
+from purestate._lifted.mapped import (
+    MappedAxis,
+    Packed,
+    elements,
+    nothing,
+    pack,
+    slices_read,
+    sown_by_runs,
+    start,
+    unpack,
 )
-from purestate._lifted.lift_frame import (
-    Snapshot,
-    Values,
-    changes,
-    lift_frame,
-    restore,
-    take_snapshot,
-)
+from purestate._lifted.snapshot import Snapshot, changes, keep
 
 _REQUIRED: Any = object()
-
-
-def _axis_size(args: Any, in_axes: Any) -> int:
-    def size(axis: int | None, arg: Any) -> list[int]:
-        return [] if axis is None else [leaf.shape[axis] for leaf in jax.tree.leaves(arg)]
-
-    sizes = jax.tree.leaves(jax.tree.map(size, in_axes, args, is_leaf=lambda axis: axis is None))
-    if not sizes:
-        raise MappingError(
-            "`ps.vmap` found no array to map over, so it cannot tell how many rows there are: pass"
-            " axis_size."
-        )
-    if len(set(sizes)) > 1:
-        raise MappingError(
-            "`ps.vmap` was given arrays with different sizes along the mapped axis:"
-            f" {sorted(set(sizes))}."
-        )
-    return sizes[0]
+_KEYS_DIFFER = (
+    "Inside `ps.vmap(..., split_rng=False)`, the number of random keys that are drawn differs from"
+    " element to element (as in a `ps.cond` on data), but all elements draw from one sequence. Write"
+    " `split_rng=True` (outside `init`), or draw the same number of keys in each branch."
+)
 
 
 def vmap(
@@ -67,8 +46,8 @@ def vmap(
 ) -> Callable[..., Any]:
     """Like `jax.vmap`, for functions that use modules, state or random keys.
 
-    All rows have the same parameters and state, and what is written has to be the same for all
-    rows, unless `collections` says otherwise.
+    All elements have the same parameters and state, and have to write the same values, unless
+    `collections` says otherwise.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform(lambda x: ps.vmap(ps.Linear(2), split_rng=False)(x))
@@ -76,51 +55,46 @@ def vmap(
     >>> f.apply(f.init(jax.random.key(0), x), None, x).shape
     (5, 2)
 
-    Each row with parameters of its own, an ensemble:
+    Each element with parameters of its own, an ensemble:
 
-    >>> g = ps.transform(lambda x: ps.vmap(ps.Linear(2), split_rng=True, collections={"params": 0})(x))
-    >>> g.init(jax.random.key(0), x)["linear"]["w"].shape
+    >>> def ensemble(x):
+    ...     return ps.vmap(ps.Linear(2), split_rng=False, collections={"params": 0})(x)
+    >>> ps.transform(ensemble).init(jax.random.key(0), x)["linear"]["w"].shape
     (5, 3, 2)
 
     Args:
-      fun: a module or function of one row.
-      in_axes: which axis of each argument to map over; None for those that all rows share.
+      fun: a module or function of one element.
+      in_axes: which axis of each argument to map over; None for those that all elements share.
       out_axes: where to put the mapped axis in the results.
       axis_name: a name for collectives such as `jax.lax.pmean`.
-      axis_size: the number of rows, where no argument tells it.
-      split_rng: whether each row gets random keys of its own. Parameters are the same for all rows,
-        so where they are made it has to be False: `split_rng=not ps.running_init()`.
+      axis_size: the number of elements, if no argument has the mapped axis.
+      split_rng: whether each element gets random keys of its own. Parameters that all elements
+        share need the same keys, so `init` needs False: `split_rng=not ps.running_init()`. The
+        initial values of variables that each element has for itself differ in any case.
       spmd_axis_name: see `jax.vmap`.
-      collections: `{collection: mode}`. With an axis (an int) each row has variables of its own,
-        slices along that axis. With "mean", "sum" or "first" all rows see the same, and what they
-        write is combined so; with "broadcast" they may not write. What is sown, and perturbations,
-        are stacked along axis 0.
+      collections: `{collection: mode}`. With an axis (an int) each element has variables of its
+        own, slices along that axis. With "mean", "sum", "max", "min" or "first" all elements see
+        the same values, and what they write is combined; with "broadcast" they may not write. Sown
+        values and perturbations are stacked along axis 0.
 
     Returns:
-      A function of arguments with one axis more.
+      A function of arguments with one more axis.
 
     Raises:
-      FrameError: called outside a transformed function; there `jax.vmap` does.
+      FrameError: called outside a transformed function; use `jax.vmap` there.
       ArgumentError: `split_rng` is missing.
       MappingError: there is nothing to map over, or the sizes differ.
-      BatchedStateError: a variable was made or set to a value that differs from row to row, and
-        nothing says how to combine them.
-      CollectionModeError: `collections` has a mode that is none, or does not fit the values.
+      BatchedStateError: a variable was created or set to a value that differs from element to
+        element, and nothing says how to combine the values.
+      CollectionModeError: `collections` has an unknown mode, or one that does not fit the values.
     """
-    if split_rng is _REQUIRED:
-        if getattr(vmap, "require_split_rng", True):
-            raise ArgumentError(
-                "`ps.vmap` needs to be told whether each row gets random keys of its own: pass"
-                " split_rng=True (dropout masks differ) or split_rng=False (all rows share keys;"
-                " needed in `init`). `split_rng=not ps.running_init()` does both."
-            )
-        split_rng = False
+    split_rng = _checked_split(split_rng)
     if isinstance(in_axes, list):  # jax.vmap takes a tuple
         in_axes = tuple(in_axes)
     if not jax.tree.leaves(in_axes) and axis_size is None:
         raise MappingError(
             f"`ps.vmap` of {getattr(fun, '__name__', 'a function')} has in_axes={in_axes}: nothing"
-            " is mapped, so the number of rows is unknown. Map at least one argument, or pass"
+            " is mapped, so the number of elements is unknown. Map at least one argument, or pass"
             " axis_size."
         )
 
@@ -128,152 +102,110 @@ def vmap(
     def mapped(*args: Any) -> Any:
         frame = get_frame("A function made by `ps.vmap`")
         modes = Modes(frame, collections, "ps.vmap", ("broadcast", *COMBINED))
-        pure = lift_frame(fun, frame)
-        keys = None
-        if split_rng:
-            keys = draw_rows(axis_size if axis_size is not None else _axis_size(args, in_axes))
-        map_rows = functools.partial(
-            jax.vmap, axis_name=axis_name, axis_size=axis_size, spmd_axis_name=spmd_axis_name
+        axis = _Elements(split_rng and frame.running_init)
+        lifted = Lifted(fun, frame)
+        size = functools.cache(
+            lambda: _axis_size(args, in_axes) if axis_size is None else axis_size
         )
-        own = values_of_their_own(
-            frame, modes, pure, lambda f: map_rows(f, in_axes=in_axes, out_axes=None)(*args)
+        splits = split_rng and frame.keys.source is not None
+        keys = draw_for_elements(size()) if splits else None
+        # An element can say which one it is only along an axis with a name.
+        name = axis_name
+        if name is None and modes.has_own():
+            name = f"purestate_elements_{len(frame.elements)}"
+        # In a sequence of its own, the keys of an element differ anyway.
+        differ = splits and frame.keys.mode == "sequence"
+        index = None if differ else functools.partial(jax.lax.axis_index, name)
+        map_over = functools.partial(
+            jax.vmap, axis_name=name, axis_size=axis_size, spmd_axis_name=spmd_axis_name
         )
-        size = (
-            None if not own else axis_size if axis_size is not None else _axis_size(args, in_axes)
-        )
-        check_sizes(own, size, "ps.vmap")
-        differing: Values = {}
-        keys_differ = False
 
-        def with_changes(args: Any, key: Any, own: dict[int, Values]) -> Any:
-            nonlocal differing, keys_differ
-            before = take_snapshot(frame)
-            before = with_values(frame, before, sown(frame, before.state), only=True)
-            for part in own.values():
-                before = with_values(frame, before, part)
-            if key is not None:
-                before = before._replace(keys=frame.keys.row(key))
-            out, after = pure(before, *args)
+        def look(run: Callable[..., Any]) -> Callable[..., Any]:
+            def shown(before: Snapshot, *args: Any) -> None:
+                map_over(lambda args: nothing(run(before, *args)), (in_axes,), None)(args)
+
+            return shown
+
+        own = slices_read(frame, lifted, modes, look, *args)
+        if own:
+            modes.check_sizes(own, size())
+
+        def body(args: Any, part: Any, own: Any) -> Any:
+            before = start(frame, own, None if part is None else frame.keys.source.element(part))
+            with elements(frame, modes, index):
+                out, after, sown = lifted.run(before, *args)
             changed = changes(before, after)
-            if key is not None:
-                changed = changed._replace(keys=None)  # each row's keys end with the row
-            keys_differ = differs_by_row(changed.keys)
-            written: dict[str, dict[Mode, Values]] = {}
-            for part, values in (
-                (
-                    "state",
-                    {
-                        **{("params", m): b for m, b in (changed.params or {}).items()},
-                        **changed.state,
-                    },
-                ),
-                ("initial", changed.initial or {}),
-            ):
-                written[part] = {}
-                for mode, by_key in modes.split(values).items():
-                    for k, bundle in by_key.items():
-                        for name, value in bundle.items():
-                            # What is the same for all rows needs no combining: an int counter stays
-                            # one.
-                            where = None if mode in COMBINED and not differs_by_row(value) else mode
-                            written[part].setdefault(where, {}).setdefault(k, {})[name] = value
-            check_not_written(
-                "ps.vmap", modes, written["state"], "'mean', 'sum', 'first' or an axis"
-            )
-            differing = {
-                k: found
-                for k, bundle in written["state"].get(None, {}).items()
-                if (
-                    found := {
-                        name: value for name, value in bundle.items() if differs_by_row(value)
-                    }
-                )
-            }
-            same = {part: by_mode.pop(None, {}) for part, by_mode in written.items()}
-            stacked = {
-                axis: {part: by_mode.get(axis, {}) for part, by_mode in written.items()}
-                for axis in axes
-            }
-            combined = {
-                mode: {part: by_mode.get(mode, {}) for part, by_mode in written.items()}
-                for mode in COMBINED
-            }
-            return out, (same, changed.keys), _Stacked(stacked), combined
+            if part is not None:
+                changed = changed._replace(keys=None)  # the keys of an element end with it
+            if differs_by_element(changed.keys):
+                raise BatchedStateError(_KEYS_DIFFER)
+            return out, pack(modes, changed, axis), sown
 
-        axes = modes.axes()
-        run = map_rows(
-            with_changes,
-            in_axes=(in_axes, None if keys is None else 0, {axis: axis for axis in own}),
-            out_axes=(out_axes, None, _Stacked({axis: axis for axis in axes}), 0),
+        run = map_over(
+            body,
+            (in_axes, None if keys is None else 0, {axis: axis for axis in own}),
+            (out_axes, Packed(None, {axis: axis for axis in modes.axes()}, 0), 0),
         )
-        try:
-            out, (same, new_keys), stacked, combined = run(args, keys, own)
-        except ValueError as error:
-            if "out_axes" in str(error) and differing:
-                raise _batched(modes, differing, split_rng and frame.running_init) from error
-            if "out_axes" in str(error) and keys_differ:
-                raise BatchedStateError(
-                    "Inside `ps.vmap(..., split_rng=False)`, how many random keys are drawn differs"
-                    " from row to row (as in a `ps.cond` on data), but all rows draw from one"
-                    " sequence. Write `split_rng=True` (outside `init`), or draw the same number of"
-                    " keys in each branch."
-                ) from error
-            raise
-        restore(frame, Snapshot(None, {}, None, new_keys))
-        keep_values(frame, same["state"], same["initial"])
-        for part in stacked.by_axis.values():
-            keep_values(frame, part["state"], part["initial"])
-        for mode, part in combined.items():
-            done = {
-                kind: {
-                    k: {
-                        name: combine(mode, value, variable_path(k[1], name))
-                        for name, value in bundle.items()
-                    }
-                    for k, bundle in values.items()
-                }
-                for kind, values in part.items()
-            }
-            keep_values(frame, done["state"], done["initial"])
+        out, packed, sown = run(args, keys, own)
+        keep(frame, unpack(packed), sown_by_runs(modes, sown))
         return out
 
     return mapped
 
 
-@jax.tree_util.register_pytree_node_class
-class _Stacked:
-    """What is stacked, by axis: a pytree whose prefix may say an axis for each."""
-
-    def __init__(self, by_axis: dict[int, Any]):
-        self.by_axis = by_axis
-
-    def tree_flatten(self) -> Any:
-        axes = sorted(self.by_axis)
-        return [self.by_axis[axis] for axis in axes], tuple(axes)
-
-    @classmethod
-    def tree_unflatten(cls, axes: Any, parts: Any) -> "_Stacked":
-        return cls(dict(zip(axes, parts, strict=True)))
-
-
-def _batched(modes: Modes, differing: Values, splits_in_init: bool) -> BatchedStateError:
-    names = ", ".join(paths_with_collections(modes, differing))
-    if splits_in_init:
-        return BatchedStateError(
-            f"`ps.vmap(..., split_rng=True)` makes {names} from keys that differ from row to row,"
-            " but all rows have the same parameters. Write `split_rng=not ps.running_init()`; or"
-            " give each row parameters of its own with collections={'params': 0}."
-        )
-    collection = modes.collection_of(
-        *next((key, name) for key, bundle in differing.items() for name in bundle)
-    )
-    return BatchedStateError(
-        f"Inside `ps.vmap`, {names} would get values that differ from row to row, but all rows"
-        f" share one value. Say what is to become of them: collections={{{collection!r}: mode}},"
-        " where the mode is 'mean', 'sum', 'first', or an axis, along which each row keeps its"
-        " own. Or make them the same with an axis_name and `jax.lax.pmean` (or psum) over it"
-        " before the write."
-    )
-
-
 vmap.require_split_rng = True  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def _checked_split(split_rng: Any) -> bool:
+    if split_rng is _REQUIRED:
+        if getattr(vmap, "require_split_rng", True):
+            raise ArgumentError(
+                "`ps.vmap` needs to know whether each element gets random keys of its own: pass"
+                " split_rng=True (dropout masks differ) or split_rng=False (all elements share"
+                " keys; needed in `init`). `split_rng=not ps.running_init()` does both."
+            )
+        return False
+    return bool(split_rng)
+
+
+def _axis_size(args: Any, in_axes: Any) -> int:
+    def size(axis: int | None, arg: Any) -> list[int]:
+        return [] if axis is None else [leaf.shape[axis] for leaf in jax.tree.leaves(arg)]
+
+    sizes = jax.tree.leaves(jax.tree.map(size, in_axes, args, is_leaf=lambda axis: axis is None))
+    if not sizes:
+        raise MappingError(
+            "`ps.vmap` found no array to map over, so it cannot tell how many elements there are:"
+            " pass axis_size."
+        )
+    if len(set(sizes)) > 1:
+        raise MappingError(
+            "`ps.vmap` was given arrays with different sizes along the mapped axis:"
+            f" {sorted(set(sizes))}."
+        )
+    return sizes[0]
+
+
+class _Elements(MappedAxis):
+    """The elements of a `jax.vmap`: what differs is stacked by it, and combined afterwards."""
+
+    transform = "ps.vmap"
+    fix = "with an axis_name and `jax.lax.pmean` (or psum) over it"
+
+    def __init__(self, splits_in_init: bool):
+        self._splits_in_init = splits_in_init
+
+    def differs(self, store: str, value: Any) -> bool:
+        return differs_by_element(value)
+
+    def why(self, names: str) -> str:
+        if self._splits_in_init:
+            return (
+                f"`ps.vmap(..., split_rng=True)` makes {names} from keys that differ from element"
+                " to element, but all elements share one value. Write `split_rng=not"
+                " ps.running_init()`."
+            )
+        return (
+            f"Inside `ps.vmap`, {names} would get values that differ from element to element, but"
+            " all elements share one value."
+        )

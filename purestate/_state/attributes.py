@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.errors import MissingInitializerError, ModuleError, ShapeMismatchError
-from purestate._core.frame import Scope, get_frame
+from purestate._core.frame import get_frame
 from purestate._core.path import variable_path
+from purestate._core.scope import Scope
 from purestate._core.variables import get_parameter, get_state, set_state
 from purestate._state.named_variables import get_variable, has_variable, set_parameter, variable
 

@@ -1,45 +1,30 @@
-"""Looking into a run: values sown on the way, outputs of modules, and perturbations to differentiate by."""
+"""Looking into a run: sown values, outputs of modules, and perturbations to differentiate by."""
 
-import contextlib
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from purestate._core.collection import AllBut, Bundle, Collection
-from purestate._core.errors import ArgumentError, kind_of
-from purestate._core.frame import Frame, collection_for, get_frame, watching
+from purestate._core import trace_guard
+from purestate._core.collection import AllBut, Bundle
+from purestate._core.creation import keep_new
+from purestate._core.errors import ArgumentError, FrameError, ShapeMismatchError, kind_of
+from purestate._core.frame import Frame, get_frame
 from purestate._core.hooks import intercept_methods
+from purestate._core.layout import ByCollection
 from purestate._core.naming import path_here
-from purestate._core.transform import Transformed, TransformedWithState
+from purestate._core.observer import Observer, observe
+from purestate._core.outlines import outline_argument
+from purestate._core.pairs import Transformed, TransformedWithState
+from purestate._core.path import variable_path
+from purestate._core.sown import Sown, plain_values
 from purestate._core.variable_checks import check_arrays
-from purestate._core.variables import keep_new
 from purestate._state.transform_with_collections import TransformedWithCollections
 
 INTERMEDIATES = "intermediates"
 PERTURBATIONS = "perturbations"
-
-
-def captured(frame: Frame) -> AllBut | tuple[str, ...]:
-    """Returns the names of the collections that what is sown into is asked for."""
-    if frame.running_init:
-        return ()
-    if frame.mutable is None:
-        return frame.captures
-    return (
-        frame.mutable
-        if isinstance(frame.mutable, AllBut)
-        else (*frame.mutable, *tuple(frame.captures))
-    )
-
-
-def _sown_collection(frame: Frame, name: str) -> Collection | None:
-    """Returns the collection to sow into; None where nobody asks."""
-    if name in ("params", "state") or name not in captured(frame):
-        return None
-    return frame.collections.setdefault(name, _new_collection(name))
 
 
 def sow(
@@ -84,25 +69,15 @@ def sow(
       JaxUsageError: used inside a plain JAX transform that `value` would not outlive.
     """
     frame = get_frame("`ps.sow`")
-    kept = _sown_collection(frame, collection)
-    if kept is None:
+    if frame.sown is None or not frame.sown.wants(collection):
         return False
     path = path_here(frame, frame.scope)
     check_arrays(path, name, value, "What is sown as")
-    before = kept.values.get(path, {})
-    if reduce is None:
-        value = (*before.get(name, ()), value)
-    elif name in before:
-        value = reduce(before[name], value)
-    frame.reducers[collection, path, name] = reduce
-    keep_new(frame, kept, path, name, value, f"`ps.sow({name!r})`")
+    what = f"`ps.sow({name!r})`"
+    trace_guard.check_strictly(frame.home.trace, what, path)
+    trace_guard.check_outlives_trace(value, frame.home.trace, what, path)
+    frame.sown.add(collection, path, name, value, reduce)
     return True
-
-
-def join_sown(frame: Frame, collection: str, path: str, name: str, before: Any, new: Any) -> Any:
-    """Joins what was sown before a loop or map with what was sown inside."""
-    reduce = frame.reducers.get((collection, path, name))
-    return (*before, *new) if reduce is None else reduce(before, new)
 
 
 def _outputs_to_sow(keep: Any) -> Any:
@@ -156,24 +131,29 @@ def capture_intermediates(f: Any, filter: Any = None) -> Any:  # noqa: A002
     @functools.wraps(f)
     def captured(*args: Any, **kwargs: Any) -> tuple[Any, Bundle]:
         frame = get_frame("A function made by `ps.capture_intermediates`")
-        outer, captures = frame.collections.get(INTERMEDIATES), frame.captures
-        mine = frame.collections[INTERMEDIATES] = _new_collection(INTERMEDIATES)
-        frame.captures = (INTERMEDIATES,)
+        outer = frame.sown
+        if frame.running_init:
+            return _run(f, filter, args, kwargs), {}
+        # What is sown elsewhere still reaches those who requested it.
+        frame.sown = mine = Sown(_with_name(() if outer is None else outer.names, INTERMEDIATES))
         try:
             out = _run(f, filter, args, kwargs)
         finally:
-            frame.captures = captures
-            if outer is None:
-                del frame.collections[INTERMEDIATES]
-            else:
-                frame.collections[INTERMEDIATES] = outer
-        return out, mine.values
+            frame.sown = outer
+        found = plain_values(mine.values).get(INTERMEDIATES, {})
+        mine.values.pop(INTERMEDIATES, None)
+        if outer is not None:
+            outer.reducers.update(mine.reducers)
+            outer.join(mine.values)
+        return out, found
 
     return captured
 
 
-def _new_collection(name: str) -> Collection:
-    return Collection(name, {}, {}, creatable=True, writable=True)
+def _with_name(names: AllBut | tuple[str, ...], name: str) -> AllBut | tuple[str, ...]:
+    if isinstance(names, AllBut):
+        return AllBut(*(other for other in names.names if other != name))
+    return (*names, name)
 
 
 def _run(f: Callable[..., Any], keep: Any, args: Any, kwargs: Any) -> Any:
@@ -186,48 +166,54 @@ def _run(f: Callable[..., Any], keep: Any, args: Any, kwargs: Any) -> Any:
 def _capture_apply(pair: Any, keep: Any) -> Callable[..., Any]:
     @functools.wraps(pair.apply)
     def apply(*args: Any, **kwargs: Any) -> Any:
-        with capturing((INTERMEDIATES,)) as frames:
+        capture = Capture((INTERMEDIATES,))
+        with observe(capture):
             result = _run(pair.apply, keep, args, kwargs)
-        found = frames[0].collections.get(INTERMEDIATES) if frames else None
-        values = {} if found is None else found.values
-        # With something mutable, or a state, the result is a pair of which the first is what the
-        # function returned.
-        if isinstance(pair, TransformedWithState) or (frames and frames[0].mutable):
+        frame = capture.frame
+        if frame is None or frame.home.trace != trace_guard.current_trace_state():
+            raise FrameError(
+                "`ps.capture_intermediates` was given a compiled `apply`, out of which no"
+                " intermediate can get. Compile what it returns instead:"
+                " `jax.jit(ps.capture_intermediates(f).apply)`."
+            )
+        sown = {} if frame.sown is None else frame.sown.values
+        values = plain_values(sown).get(INTERMEDIATES, {})
+        # With a state, or something mutable, the function's own result is the first of a pair.
+        layout = frame.layout
+        returns_pair = isinstance(layout, ByCollection) and layout.mutable != ()
+        if isinstance(pair, TransformedWithState) or returns_pair:
             return (result[0], values), result[1]
         return result, values
 
     return apply
 
 
-@contextlib.contextmanager
-def capturing(
-    names: AllBut | tuple[str, ...], *, perturbed: bool = False
-) -> Generator[list[Frame]]:
-    """Has the next frame keep what is sown into these collections; yields a list that the frame will be in.
+class Capture(Observer):
+    """Has the next frame keep what is sown into some collections.
 
-    With `perturbed` it also has perturbations, as variables in its state.
+    Attributes:
+      frame: that frame, once it has begun.
     """
-    frames: list[Frame] = []
-    outer = watching.get()
 
-    def watch(frame: Frame) -> None:
-        if outer is not None:
-            outer(frame)
-        if not frames:  # those within it have variables of their own
-            frames.append(frame)
-            frame.captures = names
-            frame.perturbed = perturbed
+    def __init__(self, names: AllBut | tuple[str, ...], *, perturbed: bool = False):
+        self._names = names
+        self._perturbed = perturbed
+        self.frame: Frame | None = None
 
-    token = watching.set(watch)
-    try:
-        yield frames
-    finally:
-        watching.reset(token)
-
-
-def has_perturbations(frame: Frame) -> bool:
-    """Whether `perturb` makes and reads variables."""
-    return frame.mutable is not None or frame.perturbed
+    def began(self, frame: Frame) -> None:
+        """Takes the first frame; those within it have variables of their own."""
+        if self.frame is not None:
+            return
+        self.frame = frame
+        frame.perturbed = frame.perturbed or self._perturbed
+        if self._names == () or frame.running_init:
+            return
+        names = self._names
+        if frame.sown is not None and not isinstance(names, AllBut):
+            for name in names:
+                frame.sown.names = _with_name(frame.sown.names, name)
+        else:
+            frame.sown = Sown(names)
 
 
 def perturb(name: str, x: Any, collection: str = PERTURBATIONS) -> jax.Array:
@@ -257,20 +243,25 @@ def perturb(name: str, x: Any, collection: str = PERTURBATIONS) -> jax.Array:
       FrameError: used outside a transformed function.
     """
     frame = get_frame("`ps.perturb`")
-    if not has_perturbations(frame):
+    if not frame.perturbed:
         return x
     path = path_here(frame, frame.scope)
-    kept = collection_for(frame, collection, path, name)
-    if frame.running_init and name not in kept.values.get(path, {}):
-        keep_new(
-            frame,
-            kept,
-            path,
-            name,
-            jnp.zeros(jnp.shape(x), jnp.result_type(x)),
-            f"`ps.perturb({name!r})`",
-        )
+    kept = frame.layout.store(frame, collection, path, name)
     found = kept.values.get(path, {}).get(name)
-    if found is not None and frame.recorder is not None:
-        found = frame.recorder.note(frame, collection, path, name, found)
-    return x if found is None else x + found
+    if found is None and frame.running_init:
+        found = jnp.zeros(jnp.shape(x), jnp.result_type(x))
+        keep_new(frame, kept, path, name, found, f"`ps.perturb({name!r})`")
+    if found is None:
+        return x
+    for observer in frame.observers:
+        found = observer.read(frame, collection, path, name, found)
+    needed, given = (
+        jax.ShapeDtypeStruct(jnp.shape(value), jnp.result_type(value)) for value in (x, found)
+    )
+    if given != needed:
+        raise ShapeMismatchError(
+            f"The perturbation {variable_path(path, name)!r} is {outline_argument(given)}, but the"
+            f" value that it is added to is {outline_argument(needed)}. Pass perturbations of the"
+            " same shape and dtype, such as those that `init` returns for these inputs."
+        )
+    return x + found

@@ -1,23 +1,27 @@
 """Several functions over one set of parameters, and transforms without a key for `apply`."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 
 from purestate._core.errors import ArgumentError, kind_of
-from purestate._core.transform import (
+from purestate._core.pairs import (
     MutableParams,
     MutableState,
+    PureFunction,
     State,
     Transformed,
     TransformedWithState,
+    model_name,
+    repr_pair,
+)
+from purestate._core.signatures import or_any
+from purestate._core.transform import (
+    ApplyWithoutState,
+    InitWithoutState,
+    check_function,
     no_keyword,
-    no_state,
-    or_any,
-    original_function,
-    tell_signature,
     transform_with_state,
 )
 
@@ -33,6 +37,9 @@ class MultiTransformed(NamedTuple):
     init: Callable[..., MutableParams]
     apply: Any
 
+    def __repr__(self) -> str:
+        return repr_pair(self)
+
 
 class MultiTransformedWithState(NamedTuple):
     """One `init`, and a tree of `apply`; see `multi_transform_with_state`.
@@ -44,6 +51,9 @@ class MultiTransformedWithState(NamedTuple):
 
     init: Callable[..., tuple[MutableParams, MutableState]]
     apply: Any
+
+    def __repr__(self) -> str:
+        return repr_pair(self)
 
 
 def multi_transform_with_state(
@@ -71,21 +81,39 @@ def multi_transform_with_state(
       `init(rng, *args, **kwargs) -> (params, state)`, with the arguments of the first function, and
       the tree with an `apply(params, state, rng, *args, **kwargs) -> (out, state)` for each.
     """
-
-    def run_template(*args: Any, **kwargs: Any) -> Any:
-        return f()[0](*args, **kwargs)
-
-    def run_function(index: int, *args: Any, **kwargs: Any) -> Any:
-        return jax.tree.leaves(f()[1])[index](*args, **kwargs)
-
+    check_function(f, "multi_transform")
     treedef = _structure_of_functions(f)
-    functions = [
-        transform_with_state(functools.partial(run_function, index), strict=strict).apply
+    pairs = [
+        transform_with_state(_Function(f, index), strict=strict)
         for index in range(treedef.num_leaves)
     ]
-    return MultiTransformedWithState(
-        transform_with_state(run_template).init, jax.tree.unflatten(treedef, functions)
-    )
+    init = transform_with_state(_Template(f)).init
+    return MultiTransformedWithState(init, jax.tree.unflatten(treedef, [p.apply for p in pairs]))
+
+
+class _Template:
+    """The function that `init` runs."""
+
+    def __init__(self, f: Callable[[], Any]):
+        self._f = f
+        self.__name__ = model_name(f)
+        self.__doc__ = getattr(f, "__doc__", None)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._f()[0](*args, **kwargs)
+
+
+class _Function:
+    """One of the functions that `apply` runs."""
+
+    def __init__(self, f: Callable[[], Any], index: int):
+        self._f = f
+        self._index = index
+        self.__name__ = f"{model_name(f)}_{index}"
+        self.__doc__ = getattr(f, "__doc__", None)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return jax.tree.leaves(self._f()[1])[self._index](*args, **kwargs)
 
 
 def _structure_of_functions(f: Callable[[], tuple[Any, Any]]) -> Any:
@@ -144,21 +172,9 @@ def multi_transform(
       NonEmptyStateError: from `init` and `apply`, if a function makes state.
     """
     pair = multi_transform_with_state(f, strict=strict)
-
-    def init(rng: Any, *args: Any, **kwargs: Any) -> MutableParams:
-        params, state = pair.init(rng, *args, **kwargs)
-        no_state(state)
-        return params
-
-    def without_state(apply_with_state: Callable[..., Any]) -> Callable[..., Any]:
-        def apply(params: Any, rng: Any, *args: Any, **kwargs: Any) -> Any:
-            out, state = apply_with_state(params, None, rng, *args, **kwargs)
-            no_state(state)
-            return out
-
-        return apply
-
-    return MultiTransformed(init, jax.tree.map(without_state, pair.apply))
+    return MultiTransformed(
+        InitWithoutState(pair.init), jax.tree.map(ApplyWithoutState, pair.apply)
+    )
 
 
 _T = TypeVar(
@@ -190,33 +206,34 @@ def without_apply_rng(f: _T) -> _T:
       MissingRNGError: from `apply`, if the function asks for a key after all.
     """
     if isinstance(f, (TransformedWithState, MultiTransformedWithState)):
-        leading = ("params", "state")
+        without_rng: Any = _StateApplyWithoutRng
     elif isinstance(f, (Transformed, MultiTransformed)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        leading = ("params",)
+        without_rng = _ApplyWithoutRng
     else:
         raise ArgumentError(
             "`without_apply_rng` takes what `ps.transform` and its kin return, but got"
             f" {kind_of(f)}. For a plain function write `ps.without_apply_rng(ps.transform(f))`."
         )
-    count = len(leading)
-
-    def without_rng(apply_with_rng: Callable[..., Any]) -> Callable[..., Any]:
-        def apply(*args: Any, **kwargs: Any) -> Any:
-            no_keyword("rng", kwargs)
-            given = [kwargs.pop(name) for name in leading[len(args) :] if name in kwargs]
-            args = (*args, *given)
-            return apply_with_rng(*args[:count], None, *args[count:], **kwargs)
-
-        return apply
-
     if isinstance(f, (MultiTransformed, MultiTransformedWithState)):
         return f._replace(apply=jax.tree.map(without_rng, f.apply))  # pyright: ignore[reportReturnType]
-    apply = without_rng(f.apply)
-    with_state = isinstance(f, TransformedWithState)
-    tell_signature(
-        apply,
-        leading,
-        original_function(f),
-        lambda out: tuple[or_any(out), State] if with_state else or_any(out),
-    )
-    return f._replace(apply=apply)  # pyright: ignore[reportReturnType]
+    return f._replace(apply=without_rng(f.apply))  # pyright: ignore[reportReturnType]
+
+
+class _ApplyWithoutRng(PureFunction):
+    leading = ("params",)
+    about = "Returns the result of the function."
+    _returns = staticmethod(or_any)
+
+    def _run(self, /, *args: Any, **kwargs: Any) -> Any:
+        no_keyword("rng", kwargs)
+        names = self.leading
+        given = [kwargs.pop(name) for name in names[len(args) :] if name in kwargs]
+        args = (*args, *given)
+        count = len(names)
+        return self._made_from[0](*args[:count], None, *args[count:], **kwargs)
+
+
+class _StateApplyWithoutRng(_ApplyWithoutRng):
+    leading = ("params", "state")
+    about = "Returns (out, state): the result of the function, and the new state."
+    _returns = staticmethod(lambda out: tuple[or_any(out), State])

@@ -7,19 +7,20 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.collection import Collection
-from purestate._core.errors import FrameError, PurestateError, ShapeMismatchError
-from purestate._core.frame import Frame, ambient, collection_for, get_frame
+from purestate._core.creation import keep_new, run_getters, shield
+from purestate._core.errors import FrameError, ShapeMismatchError
+from purestate._core.frame import Creating, Frame, ambient, get_frame
 from purestate._core.naming import path_here
 from purestate._core.path import variable_path
 from purestate._core.variable_checks import (
+    cannot_create,
     check_arrays,
     check_name,
     immutable,
     missing_in,
     missing_parameter,
-    would_begin_anew,
 )
-from purestate._core.variables import get_parameter, get_state, keep_new, run_getters, set_state
+from purestate._core.variables import get_parameter, get_state, set_state
 
 
 class Variable:
@@ -122,18 +123,8 @@ def variable(
 def _values_here(frame: Frame, collection: str, name: str) -> tuple[Collection, str, Any]:
     path = path_here(frame, frame.scope)
     check_name(path, name)
-    kept = collection_for(frame, collection, path, name)
+    kept = frame.layout.store(frame, collection, path, name)
     return kept, path, kept.values.get(path, {})
-
-
-def _cannot_be_made(frame: Frame, kept: Collection, path: str, name: str) -> PurestateError:
-    if kept.name == "params":
-        return missing_parameter(kept, path, name, ())
-    return (
-        would_begin_anew(kept, path, name)
-        if frame.mutable is None
-        else missing_in(kept, path, name)
-    )
 
 
 def _make_tree(
@@ -144,17 +135,17 @@ def _make_tree(
     if name in values:
         return
     if not kept.creatable:
-        raise _cannot_be_made(frame, kept, path, name)
-    outer, frame.making = frame.making, [name, 0]
+        raise cannot_create(frame, kept, path, name)
+    outer, frame.creating = frame.creating, Creating(collection, path, name)
     try:
         value = init()
     finally:
-        frame.making = outer
+        frame.creating = outer
     check_arrays(path, name, value, "Variable")
     value = jax.tree.map(jnp.asarray, value)
     keep_new(frame, kept, path, name, value, f"Making {name!r}")
-    if frame.recorder is not None:
-        frame.recorder.note(
+    for observer in frame.observers:
+        observer.read(
             frame, collection, path, name, value, init=init, trainable=trainable, axes=axes
         )
 
@@ -183,7 +174,7 @@ def get_variable(collection: str, name: str) -> Any:
     """
     frame = get_frame("`ps.get_variable`")
     kept, path, values = _values_here(frame, collection, name)
-    if name not in values:
+    if name not in values or (collection == "params" and values[name] is None):  # a hole
         if collection == "params":
             raise missing_parameter(kept, path, name, ())
         raise missing_in(kept, path, name, collection)
@@ -192,8 +183,9 @@ def get_variable(collection: str, name: str) -> Any:
     value = values[name]
     shape = getattr(value, "shape", None)
     if shape is None:
-        if frame.recorder is not None:
-            value = frame.recorder.note(frame, collection, path, name, value, trainable=None)
+        value = shield(value)
+        for observer in frame.observers:
+            value = observer.read(frame, collection, path, name, value, trainable=None)
         return run_getters(frame, ambient.get()[1], "params", path, name, None, None, None, value)
     return get_parameter(name, shape, value.dtype, trainable=None)
 
@@ -293,15 +285,7 @@ def has_variable(collection: str, name: str) -> bool:
     frame = get_frame("`ps.has_variable`")
     path = path_here(frame, frame.scope)
     check_name(path, name)
-    if frame.mutable is None and collection not in frame.collections:
-        label = frame.labels.get((path, name))
-        kept = frame.collections["state"] if label in (None, collection) else None
-        if frame.running_init and label is None:
-            kept = None
-    else:
-        kept = frame.collections.get(collection)
-        if collection == "state" and frame.labels.get((path, name), "state") != "state":
-            kept = None
+    kept = frame.layout.find(frame, collection, path, name)
     return kept is not None and name in kept.values.get(path, ())
 
 
@@ -363,8 +347,4 @@ def is_mutable(collection: str) -> bool:
       FrameError: used outside a transformed function.
     """
     frame = get_frame("`ps.is_mutable`")
-    if frame.running_init:
-        return True
-    if frame.mutable is None:
-        return collection != "params"
-    return collection in frame.mutable
+    return frame.layout.may_change(frame, collection)

@@ -7,6 +7,7 @@ from types import FunctionType
 from typing import Any
 
 from purestate._core.errors import ModuleError, VariableTypeError, kind_of
+from purestate._core.frame import get_frame
 from purestate._core.module import Module, ModuleMetaclass, name_like
 
 
@@ -36,6 +37,18 @@ class _SetUpMetaclass(ModuleMetaclass):
         return super().__new__(mcs, name, bases, namespace, **kwargs)
 
 
+class _IsSetUp:
+    """Whether `set_up` of a module has run, as the frame's ledger says.
+
+    Not a property, since the methods of modules run in scopes of their own.
+    """
+
+    def __get__(self, module: Any, owner: type) -> Any:
+        if module is None:
+            return self
+        return id(module) in get_frame("A SetUpModule").ledger.set_up
+
+
 class SetUpModule(Module, metaclass=_SetUpMetaclass):
     """A module in two methods: `set_up(x)` runs once, before the first `forward(x, ...)`.
 
@@ -59,7 +72,7 @@ class SetUpModule(Module, metaclass=_SetUpMetaclass):
       is_set_up: whether `set_up` has run.
     """
 
-    is_set_up = False
+    is_set_up: bool = _IsSetUp()  # pyright: ignore[reportAssignmentType]
     _in_set_up = False
 
     def set_up(self, *args: Any, **kwargs: Any) -> None:
@@ -104,7 +117,7 @@ class SetUpModule(Module, metaclass=_SetUpMetaclass):
                 self.set_up(*args[: _num_positional(self.set_up, len(args))])
             finally:
                 self._in_set_up = False
-            self.is_set_up = True
+            get_frame("A SetUpModule").ledger.set_up[id(self)] = self
         return self.forward(*args, **kwargs)
 
 

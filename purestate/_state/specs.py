@@ -8,17 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purestate._core.abstract import eval_shape_of
+from purestate._core.abstract import eval_shape_of, uncompiled
+from purestate._core.creation import lift_prefix
 from purestate._core.errors import ArgumentError, VariableError, kind_of
-from purestate._core.frame import Frame, watching
+from purestate._core.frame import Frame
+from purestate._core.observer import Observer, observe
+from purestate._core.pairs import Transformed, TransformedWithState, original_function
 from purestate._core.path import variable_path
-from purestate._core.transform import (
-    Transformed,
-    TransformedWithState,
-    original_function,
-    transform_with_state,
-)
-from purestate._core.variables import lift_prefix
+from purestate._core.transform import transform_with_state
 from purestate._state.transform_with_collections import TransformedWithCollections
 
 
@@ -52,30 +49,29 @@ class Spec:
         return math.prod(self.shape)
 
 
-class Recorder:
+class Recorder(Observer):
     """Notes down what a run asks of its variables."""
 
     def __init__(self) -> None:
         self.noted: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.frozen: set[tuple[str, str]] = set()
 
-    def watch(self, frame: Frame) -> None:
-        """Has a frame tell this of its variables."""
-        frame.recorder = self
+    def began(self, frame: Frame) -> None:
+        """Observes every frame."""
+        frame.observers = (*frame.observers, self)
 
-    def note(
+    def read(
         self,
         frame: Frame,
         collection: str,
         path: str,
         name: str,
         value: Any,
-        *,
-        init: Any = None,
-        trainable: bool | None = True,
-        axes: Any = None,
+        **known: Any,
     ) -> Any:
         """Notes a variable that is read, and returns its value; raises if it was asked for in another way before."""
+        init, axes = known.get("init"), known.get("axes")
+        trainable: bool | None = known.get("trainable", True)
         path = (lift_prefix() or "") + path
         module = type(frame.scope.module) if frame.scope.module is not None else None
         axes = None if axes is None else tuple(axes)
@@ -112,7 +108,13 @@ class Recorder:
         before["axes"] = before["axes"] or axes
         return value
 
-    note_set = note
+    def wrote(self, frame: Frame, collection: str, path: str, name: str, value: Any) -> None:
+        """Notes a variable that is set."""
+        self.read(frame, collection, path, name, value)
+
+    def froze(self, path: str, name: str) -> None:
+        """Notes a parameter that gets no gradient."""
+        self.frozen.add((path, name))
 
 
 def specs(f: Any) -> Callable[..., Any]:
@@ -140,7 +142,7 @@ def specs(f: Any) -> Callable[..., Any]:
         each other.
     """
     if isinstance(f, (Transformed, TransformedWithState, TransformedWithCollections)):
-        init: Any = f.init
+        init: Any = uncompiled(f.init)
     elif callable(f):
         init = transform_with_state(original_function(f)).init
     else:
@@ -150,11 +152,8 @@ def specs(f: Any) -> Callable[..., Any]:
 
     def run(rng: Any, *args: Any, **kwargs: Any) -> Any:
         recorder = Recorder()
-        token = watching.set(recorder.watch)
-        try:
+        with observe(recorder):
             shapes = eval_shape_of(init, (rng, *args), kwargs)
-        finally:
-            watching.reset(token)
         if isinstance(f, TransformedWithCollections):
             return {name: _with_specs(bundle, recorder, name) for name, bundle in shapes.items()}
         if isinstance(f, Transformed):

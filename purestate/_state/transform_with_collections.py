@@ -5,17 +5,13 @@ from typing import Any, NamedTuple
 
 from purestate._core.collection import AllBut, Bundle, Collection, copy_bundle
 from purestate._core.errors import ArgumentError
-from purestate._core.frame import ActiveFrame, Frame
+from purestate._core.frame import Frame
+from purestate._core.layout import ByCollection
 from purestate._core.outlines import outline
-from purestate._core.transform import (
-    call,
-    check_mapping,
-    check_not_compiled,
-    checked_first,
-    new_keys,
-    or_any,
-    tell_signature,
-)
+from purestate._core.pairs import Program, PureFunction, repr_pair
+from purestate._core.run import check_mapping, new_keys, run
+from purestate._core.signatures import or_any
+from purestate._core.transform import check_first, program_for
 
 Variables = dict[str, Bundle]
 """`{collection: {module: {name: array}}}`."""
@@ -37,6 +33,9 @@ class TransformedWithCollections(NamedTuple):
 
     init: Callable[..., Variables]
     apply: Callable[..., Any]
+
+    def __repr__(self) -> str:
+        return repr_pair(self)
 
 
 def _as_container(mutable: Any) -> AllBut | tuple[str, ...]:
@@ -97,74 +96,96 @@ def transform_with_collections(
       ImmutableCollectionError: from `apply`, if a variable is set in a collection that is not
         mutable.
     """
-    check_not_compiled(f)
+    program = program_for(f, "transform_with_collections", rng_mode, strict)
+    return TransformedWithCollections(_Init(program), _Apply(program))
 
-    def init(rng: Any, *args: Any, **kwargs: Any) -> Variables:
-        frame = Frame(
-            {
-                name: Collection(name, {}, {}, creatable=True, writable=True)
-                for name in ("params", "state")
-            },
-            new_keys(rng, "init(rng, ...)", (rng,), rng_mode),
-            running_init=True,
-            mutable=_ALL,
-        )
-        with ActiveFrame(frame):
-            call(f, args, kwargs)
-            for check in frame.at_end:
-                check()
+
+class _Init(PureFunction):
+    role = "init"
+    leading = ("rng",)
+    about = "Returns variables, {collection: {module: {name: array}}}."
+    _returns = staticmethod(lambda out: Variables)
+
+    def _run(self, /, rng: Any, *args: Any, **kwargs: Any) -> Variables:
+        program = self.program
+        keys = new_keys(rng, "init(rng, ...)", (rng,), program.rng_mode)
+        layout = ByCollection(AllBut())
+        frame = Frame(layout.initialized({}), layout, keys, running_init=True)
+        run(program.body, frame, args, kwargs)
         kept = {name: collection.initial or {} for name, collection in frame.collections.items()}
         return {name: bundle for name, bundle in kept.items() if bundle or name == "params"}
 
-    def apply(variables: Any, rng: Any, *args: Any, mutable: Mutable = False, **kwargs: Any) -> Any:
+
+class _Apply(PureFunction):
+    leading = ("variables", "rng")
+    about = (
+        "Returns the result of the function; with `mutable`, (out, updated) with the collections"
+        " that may change."
+    )
+    _returns = staticmethod(or_any)
+    _keywords = {"mutable": False}
+
+    def _run(
+        self, /, variables: Any, rng: Any, *args: Any, mutable: Mutable = False, **kwargs: Any
+    ) -> Any:
+        program = self.program
+        if program.strict:
+            unchecked = _Apply(Program(program.function, program.body, program.rng_mode))
+            check_first(unchecked, (variables, rng, *args), {**kwargs, "mutable": mutable})
         variables = check_mapping("variables", variables, _APPLY, (variables, rng))
-        for name, bundle in variables.items():
-            if not isinstance(bundle, Mapping):
-                raise ArgumentError(
-                    "`variables` has to be {collection: {module: {name: array}}}, but its"
-                    f" {name!r} is {outline(bundle)}. Are the arguments in this order? {_APPLY}"
-                )
-            inner = next(iter(bundle.values()), {})
-            if not isinstance(inner, Mapping):
-                raise ArgumentError(
-                    "`variables` has to be {collection: {module: {name: array}}}, but it is"
-                    f" one level short: {name!r} holds {outline(inner)}. Were params given without"
-                    " their collection? Write {'params': params, **others}."
-                )
+        _check_levels(variables)
         may_change = _as_container(mutable)
-        collections: dict[str, Collection] = {}
-        for name in {"params": None, "state": None, **variables}:
-            bundle, changes = variables.get(name, {}), name in may_change
-            collections[name] = Collection(
-                name,
-                copy_bundle(bundle) if changes else bundle,
-                copy_bundle(bundle) if changes else None,
-                creatable=changes and name != "params",
-                writable=changes,
-            )
-        frame = Frame(
-            collections,
-            new_keys(rng, _APPLY, (variables, rng), rng_mode),
-            running_init=False,
-            mutable=may_change,
-        )
-        with ActiveFrame(frame):
-            out = call(f, args, kwargs)
-            for check in frame.at_end:
-                check()
+        keys = new_keys(rng, _APPLY, (variables, rng), program.rng_mode)
+        collections = _collections(variables, may_change)
+        frame = Frame(collections, ByCollection(may_change), keys, running_init=False)
+        out = run(program.body, frame, args, kwargs)
         if not may_change and not isinstance(may_change, AllBut):
             return out
-        updated = {
-            name: collection.values
-            for name, collection in collections.items()
-            if name in may_change
-        }
-        return out, {
-            name: bundle for name, bundle in updated.items() if bundle or name in variables
-        }
+        return out, _updated(frame, variables, may_change)
 
-    tell_signature(init, ("rng",), f, lambda _: Variables)
-    if strict:
-        apply = checked_first(apply)
-    tell_signature(apply, ("variables", "rng"), f, or_any, mutable=False)
-    return TransformedWithCollections(init, apply)
+
+def _check_levels(variables: Mapping[str, Any]) -> None:
+    """Raises unless `variables` has three levels: collection, module, name."""
+    for name, bundle in variables.items():
+        if not isinstance(bundle, Mapping):
+            raise ArgumentError(
+                "`variables` has to be {collection: {module: {name: array}}}, but its"
+                f" {name!r} is {outline(bundle)}. Are the arguments in this order? {_APPLY}"
+            )
+        inner = next(iter(bundle.values()), {})
+        if not isinstance(inner, Mapping):
+            raise ArgumentError(
+                "`variables` has to be {collection: {module: {name: array}}}, but it is"
+                f" one level short: {name!r} holds {outline(inner)}. Were params given"
+                " without their collection? Write {'params': params, **others}."
+            )
+
+
+def _collections(variables: Mapping[str, Any], may_change: Any) -> dict[str, Collection]:
+    """Returns the collections that `apply` begins with. Those that may change are copied."""
+    collections: dict[str, Collection] = {}
+    for name in {"params": None, "state": None, **variables}:
+        bundle, changes = variables.get(name, {}), name in may_change
+        collections[name] = Collection(
+            name,
+            copy_bundle(bundle) if changes else bundle,
+            copy_bundle(bundle) if changes else None,
+            creatable=changes and name != "params",
+            writable=changes,
+            given=name in variables,
+        )
+    return collections
+
+
+def _updated(frame: Frame, variables: Mapping[str, Any], may_change: Any) -> Variables:
+    """Returns the collections that could change, with what was sown."""
+    updated = {
+        name: collection.values
+        for name, collection in frame.collections.items()
+        if name in may_change
+    }
+    if frame.sown is not None:
+        for name in frame.sown.values:
+            if name in may_change:
+                frame.sown.put_into(name, updated.setdefault(name, {}))
+    return {name: bundle for name, bundle in updated.items() if bundle or name in variables}

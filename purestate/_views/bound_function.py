@@ -12,12 +12,8 @@ from typing import Any
 import jax
 
 from purestate._core.module import Module
-from purestate._core.transform import (
-    Transformed,
-    TransformedWithState,
-    original_function,
-    transform_with_state,
-)
+from purestate._core.pairs import Transformed, TransformedWithState, original_function
+from purestate._core.transform import transform_with_state
 from purestate._state.set_up_module import SetUpModule
 from purestate._state.transform_with_collections import TransformedWithCollections
 from purestate._views.errors import ViewTypeError

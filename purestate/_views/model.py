@@ -18,7 +18,8 @@ from purestate._core.collection import Bundle
 from purestate._core.errors import JaxUsageError, MissingRNGError
 from purestate._core.module import Module
 from purestate._core.outlines import outline
-from purestate._core.transform import Transformed, TransformedWithState, transform_with_state
+from purestate._core.pairs import Transformed, TransformedWithState
+from purestate._core.transform import transform_with_state
 from purestate._editing import holes
 from purestate._editing.paths import difference, is_hole
 from purestate._editing.predicates import as_predicate

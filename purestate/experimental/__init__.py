@@ -2,6 +2,7 @@
 
 from purestate._core.collection import DO_NOT_STORE
 from purestate._core.config import check_jax_usage, module_auto_repr, rng_reserve_size
+from purestate._core.current import current_name, get_current_state, get_initial_state, get_params
 from purestate._core.hooks import (
     GetterContext,
     MethodContext,
@@ -10,9 +11,9 @@ from purestate._core.hooks import (
     intercept_methods,
 )
 from purestate._core.hooks import GetterContext as ParamContext
-from purestate._core.module import force_name, name_like, name_scope
+from purestate._core.module import force_name, name_like
+from purestate._core.name_scope import name_scope
 from purestate._core.rng import maybe_get_rng_sequence_state, replace_rng_sequence_state
-from purestate._core.variables import current_name, get_current_state, get_initial_state, get_params
 from purestate._inspection.dot import abstract_to_dot, to_dot
 from purestate._inspection.summary import ArraySpec, MethodInvocation, ModuleDetails, eval_summary
 from purestate._inspection.tabulate import tabulate

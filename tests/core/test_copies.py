@@ -23,6 +23,15 @@ def net(x, is_training=True):
     return x + jax.random.normal(ps.next_rng_key(), x.shape)
 
 
+def linear(x):
+    return ps.Linear(2)(x)
+
+
+class Net(ps.Module):
+    def __call__(self, x):
+        return linear(x)
+
+
 def multi():
     def encode(x):
         return net(x)
@@ -31,7 +40,7 @@ def multi():
 
 
 PAIR = ps.transform_with_state(net)
-STATELESS = ps.transform(lambda x: ps.Linear(2)(x))
+STATELESS = ps.transform(linear)
 COLLECTIONS = ps.transform_with_collections(net)
 MULTI = ps.multi_transform_with_state(multi)
 
@@ -183,13 +192,33 @@ def test_a_pair_goes_to_another_process_with_cloudpickle(name):
     assert_same(other.init(KEY, X), PAIRS[name].init(KEY, X))
 
 
-@pytest.mark.parametrize("name", PAIRS)
-def test_a_plain_pickle_of_a_pair_says_that_it_cannot(name):
-    # The functions in it are made where `transform` is called, so that no name leads to them.
-    with pytest.raises(
-        (pickle.PicklingError, AttributeError), match="[Cc]an't (pickle|get) local object"
-    ):
-        pickle.dumps(PAIRS[name])
+MADE_OF_PAIRS = {
+    **PAIRS,
+    "without_state": ps.without_state(ps.transform_with_state(linear)),
+    "with_empty_state": ps.with_empty_state(ps.transform(linear)),
+    "without_apply_rng": ps.without_apply_rng(ps.transform_with_state(net)),
+    "multi_without_rng": ps.without_apply_rng(ps.multi_transform_with_state(multi)),
+    "by_path": ps.transform(linear, rng_mode="path", strict=True),
+    "class": ps.transform(Net),
+}
+
+
+@pytest.mark.parametrize("name", MADE_OF_PAIRS)
+def test_a_pair_goes_through_plain_pickle(name):
+    """As process pools and Ray need it (dm-haiku issue 59)."""
+    pair = MADE_OF_PAIRS[name]
+    other = pickle.loads(pickle.dumps(pair))
+    assert type(other) is type(pair)
+    assert_same(other.init(KEY, X), pair.init(KEY, X))
+    for a, b in zip(jax.tree.leaves(other.apply), jax.tree.leaves(pair.apply), strict=True):
+        assert (a.__name__, repr(a), a.__doc__) == (b.__name__, repr(b), b.__doc__)
+    init = pickle.loads(pickle.dumps(pair.init))
+    assert_same(init(KEY, X), pair.init(KEY, X))
+
+
+def test_a_pair_of_a_lambda_says_what_cannot_be_pickled():
+    with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
+        pickle.dumps(ps.transform(lambda x: x))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from jax.sharding import AxisType, PartitionSpec
 
 import purestate as ps
 from purestate._core.config import get_config
-from purestate._core.frame import Frame, ambient, watching
+from purestate._core.frame import Frame, ambient
+from purestate._core.observer import observing
 
 X = jnp.linspace(-1.0, 1.0, 6).reshape(2, 3)
 KEY = jax.random.key(0)
@@ -49,7 +50,7 @@ def nothing_left_behind():
     settings = get_config()
     yield
     assert ambient.get() == ((), ())
-    assert watching.get() is None
+    assert observing.get() == ()
     assert get_config() is settings
 
 
@@ -418,7 +419,7 @@ def standing():
         hooks,
         [getattr(frame, name) for name in passing],
         values,
-        watching.get(),
+        observing.get(),
         get_config(),
     )
 
@@ -436,7 +437,7 @@ def interrupted(run, expected, times):
             run()
         assert raised.value is error
         assert ambient.get() == ((), ()), (error_class, time)
-        assert watching.get() is None, (error_class, time)
+        assert observing.get() == (), (error_class, time)
     reach.arm(None, None)
     assert_same(run(), expected)
 

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import purestate as ps
-from purestate._core.frame import ambient, watching
+from purestate._core.frame import ambient
+from purestate._core.observer import observing
 
 X = jnp.linspace(-1.0, 1.0, 12).reshape(4, 3)
 THREADS = 16
@@ -26,7 +27,7 @@ THREADS = 16
 def nothing_left_behind():
     yield
     assert ambient.get() == ((), ())
-    assert watching.get() is None
+    assert observing.get() == ()
 
 
 def in_a_context_of_its_own(test):

@@ -1,0 +1,149 @@
+"""Creating variables, and what hooks do to those that are created or read."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from purestate._core import trace_guard
+from purestate._core.collection import Bundle, Collection
+from purestate._core.frame import Creating, Frame, ambient
+from purestate._core.hooks import GetterContext, functions_for, run_chain
+from purestate._core.path import variable_path
+from purestate._core.variable_checks import check_specification
+
+Initializer = Callable[[Sequence[int], Any], jax.Array]
+"""`init(shape, dtype) -> array`."""
+
+
+def keep_new(
+    frame: Frame, collection: Collection, path: str, name: str, value: Any, what: str
+) -> None:
+    """Puts a new value into a collection, unless it would die with an inner trace."""
+    trace_guard.check_strictly(frame.home.trace, what, path)
+    trace_guard.check_outlives_trace(value, frame.home.trace, what, path)
+    collection.values.setdefault(path, {})[name] = value
+    if collection.initial is not None:
+        collection.initial.setdefault(path, {}).setdefault(name, value)
+
+
+def run_creators(
+    frame: Frame,
+    hooks: Any,
+    kind: str,
+    creating: Creating,
+    shape: Any,
+    dtype: Any,
+    init: Any,
+    make: Callable[..., Any],
+) -> Any:
+    """Returns the initial value of a variable: what its initializer and all active creators make.
+
+    Args:
+      frame: the running frame.
+      hooks: the active hooks.
+      kind: "params" or "state", for which creators listen.
+      creating: the variable.
+      shape: the requested shape.
+      dtype: the requested dtype.
+      init: the given initializer, or None.
+      make: the initializer to run.
+
+    Returns:
+      A value, or `DO_NOT_STORE`.
+    """
+    functions = functions_for(("create", kind), hooks) if hooks else None
+    path, name = creating.path, creating.name
+    outer, frame.creating = frame.creating, creating
+    try:
+        if not functions:
+            try:
+                return make(shape, dtype)
+            except (TypeError, ValueError, AttributeError):
+                check_specification(path, name, shape, dtype, init)
+                raise
+        context = _context(frame, path, name, shape, dtype, init)
+        return run_chain(functions, _run_initializer, context, shape, dtype, make)
+    finally:
+        frame.creating = outer
+
+
+def _run_initializer(shape: Any, dtype: Any, init: Callable[..., Any]) -> Any:
+    return init(shape, dtype)
+
+
+def run_getters(
+    frame: Frame,
+    hooks: Any,
+    kind: str,
+    path: str,
+    name: str,
+    shape: Any,
+    dtype: Any,
+    init: Any,
+    value: Any,
+) -> Any:
+    """Runs the active getters around a variable that is read."""
+    functions = functions_for(("get", kind), hooks)
+    if not functions:
+        return value
+    context = _context(frame, path, name, shape, dtype, init)
+    return run_chain(functions, _unchanged, context, value)
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def _context(
+    frame: Frame, path: str, name: str, shape: Any, dtype: Any, init: Any
+) -> GetterContext:
+    return GetterContext(
+        variable_path(path, name), frame.scope.module, dtype, shape, init, lift_prefix()
+    )
+
+
+def lift_prefix() -> str | None:
+    """The prefix that lifting modules put before the names of their inner function's parameters."""
+    frames = ambient.get()[0]
+    if not frames[-1].running_init:
+        return None
+    prefixes = [getattr(frame.scope.module, "prefix_name", None) for frame in frames]
+    named = [prefix for prefix in prefixes if prefix]
+    return "/".join(named) + "/" if named else None
+
+
+# Values that can be changed in place
+
+
+class _IsMutable(dict[type, bool]):
+    """Whether values of a class can be changed in place: a hit is a dict lookup, not a call."""
+
+    def __missing__(self, kind: type) -> bool:
+        is_array = hasattr(kind, "shape") and hasattr(kind, "dtype")
+        fixed = issubclass(kind, (bool, int, float, complex, str, bytes, type(None)))
+        value = self[kind] = issubclass(kind, np.ndarray) or not (is_array or fixed)
+        return value
+
+
+IS_MUTABLE = _IsMutable()
+
+
+def shield(value: Any) -> Any:
+    """Returns a copy of a value that can be changed in place: a numpy array, a dict, a list.
+
+    A reader that changes its copy does not change the frame's value, nor what `apply` was given.
+    """
+    return jax.tree.map(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, value)
+
+
+def shielded(bundle: Mapping[str, Any]) -> Bundle:
+    """Returns a copy of a bundle that can be changed in place without changing the frame."""
+    return {
+        module: {
+            name: shield(value) if IS_MUTABLE[value.__class__] else value
+            for name, value in variables.items()
+        }
+        for module, variables in bundle.items()
+    }

@@ -1,0 +1,160 @@
+"""Pairs of pure functions, `init` and `apply`, and the record of what they were made from."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
+
+import jax
+
+from purestate._core.collection import Bundle
+from purestate._core.frame import ambient
+from purestate._core.signatures import signature_of, signature_with
+from purestate._core.tracebacks import without_our_frames
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Params = Mapping[str, Mapping[str, jax.Array]]
+State = Mapping[str, Mapping[str, jax.Array]]
+MutableParams = Bundle
+MutableState = Bundle
+Rng = Any  # jax.Array | int | None, and whatever stands for a key under a JAX transform
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """What a pair was made from.
+
+    Attributes:
+      function: the user's function, or class of modules.
+      body: the function that a frame runs. It is `function`, unless that is a class.
+      rng_mode: "sequence" or "path".
+      strict: whether `apply` checks its arguments first.
+    """
+
+    function: Any
+    body: Callable[..., Any]
+    rng_mode: str = "sequence"
+    strict: bool = False
+
+
+class PureFunction:
+    """`init` or `apply` of a transformed function: pure, and pickled if the function can be.
+
+    Attributes:
+      program: what it was made from.
+      original_function: the user's function.
+    """
+
+    program: Program
+    role = "apply"
+    leading: tuple[str, ...] = ()
+    about = ""
+
+    def __init__(self, *made_from: Any):
+        # One that wraps another function was made from the same program.
+        self._made_from = made_from
+        given: Any = made_from[0]
+        program = given if isinstance(given, Program) else getattr(given, "program", None)
+        self.program = program if program is not None else Program(given, given)
+        function = self.program.function
+        self.__name__ = self.__qualname__ = f"{model_name(function)}_{self.role}"
+        self.__module__ = getattr(function, "__module__", None) or __name__
+        # JAX shows where the wrapped function is defined, in logs of what it traces again.
+        self.__wrapped__ = function
+        self.__doc__ = self._help()
+
+    def _help(self) -> str:
+        arguments = ", ".join((*self.leading, "*args", "**kwargs"))
+        own = getattr(self.program.function, "__doc__", None)
+        lines = (
+            f"{self.role}({arguments}) of {model_name(self.program.function)!r}.\n\n{self.about}"
+        )
+        return f"{lines}\n\n{own}" if isinstance(own, str) and own.strip() else lines
+
+    @property
+    def original_function(self) -> Any:
+        """The user's function."""
+        return self.program.function
+
+    @property
+    def __signature__(self) -> Any:
+        return signature_with(self.leading, self.program.body, self._returns, self._keywords)
+
+    _returns: Callable[[Any], Any] = staticmethod(lambda out: out)
+    _keywords: Mapping[str, Any] = {}
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self._run(*args, **kwargs)
+        except Exception as error:
+            if ambient.get()[0]:  # the outermost run does it for all
+                raise
+            raise without_our_frames(error)  # noqa: B904 (the same error)
+
+    def _run(self, /, *args: Any, **kwargs: Any) -> Any:
+        raise AttributeError(f"{type(self).__name__} has nothing to run.")
+
+    def __reduce__(self) -> Any:
+        return type(self), self._made_from
+
+    def __repr__(self) -> str:
+        return f"<{self.__name__}({', '.join(signature_of(self).parameters)})>"
+
+
+def model_name(function: Any) -> str:
+    """Returns a name for a function that is also an identifier, for programs made from it."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__name__", None) or type(function).__name__
+    return "lambda" if name == "<lambda>" else str(name)
+
+
+class Transformed(NamedTuple, Generic[P, R]):
+    """A pure pair without state; see `transform`.
+
+    Attributes:
+      init: `init(rng, *args, **kwargs) -> params`.
+      apply: `apply(params, rng, *args, **kwargs) -> out`.
+    """
+
+    init: Callable[Concatenate[Rng, P], MutableParams]
+    apply: Callable[Concatenate[Params, Rng, P], R]
+
+    def __repr__(self) -> str:
+        return repr_pair(self)
+
+
+class TransformedWithState(NamedTuple, Generic[P, R]):
+    """A pure pair with state; see `transform_with_state`.
+
+    Attributes:
+      init: `init(rng, *args, **kwargs) -> (params, state)`.
+      apply: `apply(params, state, rng, *args, **kwargs) -> (out, state)`.
+    """
+
+    init: Callable[Concatenate[Rng, P], tuple[MutableParams, MutableState]]
+    apply: Callable[Concatenate[Params, State, Rng, P], tuple[R, MutableState]]
+
+    def __repr__(self) -> str:
+        return repr_pair(self)
+
+
+def repr_pair(pair: Any) -> str:
+    """Shows a pair by the names of its functions."""
+    names = {name: getattr(f, "__name__", f) for name, f in pair._asdict().items()}
+    return f"{type(pair).__name__}({', '.join(f'{name}={f}' for name, f in names.items())})"
+
+
+def program_of(f: Any) -> Program | None:
+    """Returns what a pair, or one of its functions, was made from; None if it is not ours."""
+    if hasattr(f, "init") and hasattr(f, "apply"):
+        f = f.init
+    return getattr(f, "program", None)
+
+
+def original_function(f: Any) -> Any:
+    """Returns the function that a pair, or one of its functions, was made from."""
+    program = program_of(f)
+    return f if program is None else program.function

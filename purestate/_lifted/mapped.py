@@ -1,0 +1,247 @@
+"""What `vmap`, `shard_map` and `scan` have in common: they run a function many times.
+
+own = slices_read(...)                 # only if a mode is an axis
+body: start -> run -> sort what has changed by mode
+keep what the transform has combined
+"""
+
+import abc
+import contextlib
+import functools
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from purestate._core.errors import BatchedStateError
+from purestate._core.frame import Elements, Frame
+from purestate._core.observer import Observer
+from purestate._core.path import variable_path
+from purestate._core.sown import SownValues, map_entries, stacked
+from purestate._lifted.collection_modes import Modes, combine
+from purestate._lifted.lift_frame import Lifted
+from purestate._lifted.snapshot import Snapshot, Values, entries, merged, put, take_snapshot
+
+Own = dict[int, Values]
+"""The variables of which each run has its own slice, by axis."""
+
+
+class _Looker(Observer):
+    """Finds out which of the variables that exist are read, and have an axis as their mode."""
+
+    def __init__(self, frame: Frame, modes: Modes):
+        self._modes = modes
+        self._there = {name: kept.values for name, kept in frame.collections.items()}
+        self._set: set[tuple[str, str, str]] = set()
+        self.found: Own = {}
+
+    def read(
+        self, frame: Frame, collection: str, path: str, name: str, value: Any, **known: Any
+    ) -> Any:
+        """Returns a slice of a variable of which each run has its own."""
+        store = frame.layout.store_of(frame, collection)
+        there = self._there.get(store, {}).get(path, {})
+        if name not in there or (store, path, name) in self._set:
+            return value
+        mode = self._modes.of_collection(collection)
+        if not isinstance(mode, int):
+            return value
+        put(self.found.setdefault(mode, {}), store, path, name, there[name])
+        return jax.tree.map(lambda leaf: _first_slice(leaf, mode), value)
+
+    def wrote(self, frame: Frame, collection: str, path: str, name: str, value: Any) -> None:
+        """Notes that from here on a run reads what it has set itself."""
+        self._set.add((frame.layout.store_of(frame, collection), path, name))
+
+
+def _first_slice(leaf: Any, axis: int) -> Any:
+    has_axis = -jnp.ndim(leaf) <= axis < jnp.ndim(leaf)
+    return jax.lax.index_in_dim(leaf, 0, axis, keepdims=False) if has_axis else leaf
+
+
+def slices_read(
+    frame: Frame, lifted: Lifted, modes: Modes, through: Callable[..., Any] | None, *args: Any
+) -> Own:
+    """Returns the variables of which each run has its own slice: those it reads that have an axis.
+
+    Args:
+      frame: the running frame.
+      lifted: the function.
+      modes: the modes.
+      through: the JAX transform to look through; see `Lifted.look`.
+      *args: for the function.
+
+    Returns:
+      Whole variables, by axis.
+    """
+    if not modes.may_slice():
+        return {}
+    looker = _Looker(frame, modes)
+    lifted.look(*args, observer=looker, through=through)
+    return looker.found
+
+
+def nothing(result: Any) -> None:
+    """Drops a result, of which a look needs only the way to it."""
+    del result
+
+
+def with_own(frame: Frame, before: Snapshot, own: Own) -> Snapshot:
+    """Returns a snapshot with the slices of a run in the place of whole variables."""
+    values = dict(before.values)
+    for part in own.values():
+        for store, modules in part.items():
+            there: Any = values.get(store, frame.collections[store].values)
+            values[store] = merged({store: there}, {store: modules})[store]
+    return before._replace(values=values)
+
+
+def start(frame: Frame, own: Own, keys: Any = None) -> Snapshot:
+    """Returns the snapshot that a run begins with: what the frame holds, and its own slices."""
+    before = with_own(frame, take_snapshot(frame), own)
+    return before if keys is None else before._replace(keys=keys)
+
+
+@contextlib.contextmanager
+def elements(frame: Frame, modes: Modes, index: Callable[[], Any] | None) -> Generator[None]:
+    """Gives each run keys of its own for the initial values of its own variables.
+
+    Args:
+      frame: the running frame.
+      modes: says which variables each run has for itself.
+      index: returns the index of the running element; None if its keys differ anyway.
+
+    Yields:
+      None.
+    """
+    outside = frame.elements
+    if index is not None and modes.has_own():
+        frame.elements = (*outside, Elements(modes.own, index))
+    try:
+        yield
+    finally:
+        frame.elements = outside
+
+
+class MappedAxis(abc.ABC):
+    """What `pack` needs to know of a mapped transform.
+
+    Attributes:
+      transform: its name, for errors.
+      fix: how values are made the same for all runs, for errors.
+    """
+
+    transform: str
+    fix: str
+
+    @abc.abstractmethod
+    def differs(self, store: str, value: Any) -> bool:
+        """Whether a value may differ from run to run."""
+
+    @abc.abstractmethod
+    def why(self, names: str) -> str:
+        """Says that some variables cannot get values that differ."""
+
+    def own(self, value: Any, axis: int) -> Any:
+        """Prepares a value that each run has for itself."""
+        return value
+
+    def combined(self, mode: str, value: Any) -> Any:
+        """Prepares a value that is to be combined."""
+        return value
+
+
+class Packed(NamedTuple):
+    """What the runs have changed, as outputs of a JAX transform.
+
+    Attributes:
+      same: a Snapshot of what is the same for all runs.
+      by_axis: {axis: (values, initial)} of what each run has for itself.
+      by_mode: ({mode: values}, {mode: initial}) of what is combined.
+    """
+
+    same: Any
+    by_axis: Any
+    by_mode: Any
+
+
+def pack(modes: Modes, changed: Snapshot, axis: MappedAxis) -> Packed:
+    """Sorts what a run has changed by how it leaves the transform."""
+    by_axis: dict[int, list[Values]] = {number: [{}, {}] for number in modes.axes()}
+    by_mode: list[dict[str, Values]] = [{}, {}]
+    same: list[Values] = [{}, {}]
+    modes.check_not_written(modes.sort(changed.values))
+    for i, values in enumerate((changed.values, changed.initial)):
+        for mode, part in modes.sort(values).items():
+            differing: Values = {}
+            for store, module, name, value in entries(part):
+                if isinstance(mode, int):
+                    put(by_axis[mode][i], store, module, name, axis.own(value, mode))
+                elif not axis.differs(store, value):
+                    # It needs no combining: an int counter stays one.
+                    put(same[i], store, module, name, value)
+                elif mode is None:
+                    put(differing, store, module, name, value)
+                else:
+                    value = axis.combined(str(mode), value)
+                    put(by_mode[i].setdefault(str(mode), {}), store, module, name, value)
+            if differing:
+                raise _batched(modes, differing, axis)
+    return Packed(Snapshot(same[0], same[1], changed.keys), by_axis, by_mode)
+
+
+def _batched(modes: Modes, differing: Values, axis: MappedAxis) -> BatchedStateError:
+    return BatchedStateError(
+        f"{axis.why(', '.join(modes.names(differing)))} Say how to keep the values:"
+        f" collections={{{modes.first(differing)!r}: mode}}, with one of the modes 'mean', 'sum',"
+        " 'first' (right if they are the same), 'max', 'min', or an axis, along which each keeps its"
+        f" own. Or make them the same before the write, {axis.fix}."
+    )
+
+
+def unpack(packed: Packed, combine_all: bool = True) -> Snapshot:
+    """Returns what all runs have changed together.
+
+    Args:
+      packed: what came out of the transform.
+      combine_all: whether the values of `by_mode` are still stacked along the first axis.
+
+    Returns:
+      Values for the frame.
+    """
+    done: list[Values] = []
+    for i, by_mode in enumerate(packed.by_mode):
+        values: Values = {}
+        for mode, part in by_mode.items():
+            for store, module, name, value in entries(part):
+                if combine_all:
+                    value = combine(mode, value, variable_path(module, name))
+                put(values, store, module, name, value)
+        done.append(functools.reduce(merged, (part[i] for part in packed.by_axis.values()), values))
+    same = packed.same
+    return Snapshot(merged(same.values, done[0]), merged(same.initial, done[1]), same.keys)
+
+
+def sown_by_runs(modes: Modes, sown: SownValues) -> SownValues:
+    """Returns what the runs have sown, stacked along the first axis, as one.
+
+    It stays stacked, unless the user gave its collection a mode that combines.
+    """
+    done: SownValues = {}
+    for collection, modules in stacked(sown).items():
+        mode = modes.of_collection(collection)
+        part = {collection: modules}
+        if isinstance(mode, str) and mode != "broadcast":
+            part = _combined_sown(mode, part)
+        done.update(part)
+    return done
+
+
+def _combined_sown(mode: str, sown: SownValues) -> SownValues:
+    def one(entry: Any) -> Any:
+        if isinstance(entry, tuple):
+            return combine(mode, entry, "What is sown")
+        return type(entry)(combine(mode, entry.value, "What is sown"), None, entry.stacked - 1)
+
+    return map_entries(one, sown)
