@@ -15,7 +15,7 @@ from purestate import surgery
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "abilities.md").read_text()
 
-# The rows of a survey of 212 features, in its groups C, D, E and K, where one of the three says yes.
+# The numbers of the features on the page; each one exists in Treex, MLAX or Flax.
 ROWS = [
     *(37, 38, 42, 43, 44, 46, 48, 49, 50, 51, 54),  # parameters
     *(55, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 72, 73, 75),  # state and collections

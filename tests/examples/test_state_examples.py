@@ -1,4 +1,4 @@
-"""Each example of state prints the numbers that ../shared/spec/state.md gives for the text it comes from."""
+"""Each example of state prints the numbers that Treex, MLAX or Flax prints for the example it comes from."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""Metrics: the numbers of T1, sums by hand, masks, reset, replicas."""
+"""Metrics: the numbers of treex 0.6.12, sums by hand, masks, reset, replicas."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,8 @@ import pytest
 import purestate as ps
 
 m = ps.metrics
-T1 = [
+# Input, mean, count and total, as treex 0.6.12 prints them.
+CALLS = [
     (jnp.array([[1.0, 2.0], [3.0, 4.0]]), 2.5, 4, 10.0),
     (jnp.array([10.0, 20.0]), 6.6666665, 6, 40.0),
     (jnp.array(5.0), 6.428571, 7, 45.0),
@@ -16,7 +17,7 @@ T1 = [
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
-def test_mean_has_the_numbers_of_t1(compiled):
+def test_mean_has_the_numbers_of_treex(compiled):
     f = ps.transform_with_state(lambda x: m.Mean()(x))
     params, state = f.init(None, jnp.full([3], 7.0))
     assert params == {}
@@ -24,7 +25,7 @@ def test_mean_has_the_numbers_of_t1(compiled):
     assert state == first
     apply = jax.jit(f.apply) if compiled else f.apply
     given = state
-    for x, mean, count, total in T1:
+    for x, mean, count, total in CALLS:
         out, state = apply({}, state, None, x)
         np.testing.assert_allclose(out, mean, rtol=1e-6)
         assert state["mean"]["count"] == count
@@ -32,7 +33,7 @@ def test_mean_has_the_numbers_of_t1(compiled):
         assert state["mean"]["count"].dtype == jnp.int32
         assert state["mean"]["total"].dtype == jnp.float32
     assert given == first
-    assert float(apply({}, given, None, T1[0][0])[0]) == 2.5
+    assert float(apply({}, given, None, CALLS[0][0])[0]) == 2.5
 
 
 def test_sum_and_accuracy_by_hand():

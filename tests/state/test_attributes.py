@@ -1,4 +1,4 @@
-"""Variables as attributes, `SetUpModule` and `Container`: the first two seed texts, with their numbers."""
+"""Variables as attributes, `SetUpModule` and `Container`: two examples of Treex and MLAX, with their numbers."""
 
 import dataclasses
 from typing import Any
@@ -21,7 +21,7 @@ class Average(ps.Module):
         return self.total / self.count
 
 
-# Input, result, count and total, from ../shared/spec/state.md (treex 0.6.12).
+# Input, result, count and total, as treex 0.6.12 prints them.
 CALLS = [
     ([[1.0, 2], [3, 4]], 2.5, 4, 10.0),
     ([10.0, 20], 6.6666665, 6, 40.0),
@@ -172,7 +172,7 @@ class Foo(ps.Module):
     pass
 
 
-# What MLAX's document says of each kind of field, and its letter there (../shared/spec/state.md, M1).
+# The kinds of fields that MLAX's manual refuses; the ids are the letters of its example.
 @pytest.mark.parametrize(
     ("attribute", "words"),
     [

@@ -1,4 +1,4 @@
-"""Collections by name: the third seed text (Flax's `BiasAdderWithRunningMean`) and what follows from it."""
+"""Collections by name: `BiasAdderWithRunningMean` of Flax's manual and what follows from it."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import purestate as ps
 
 X = jnp.array([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0], [5.0, 6.0, 10.0]])
 
-# Losses, biases and means of ten steps, from ../shared/spec/state.md: linen, and a float64 reference.
+# Losses, biases and means of ten steps, of linen and of a float64 reference.
 LOSSES = (
     190.23,
     132.183132,
@@ -53,7 +53,7 @@ f = ps.transform_with_collections(lambda x: BiasAdder()(x))
 
 
 def train(apply, variables, x, jit, steps=10):
-    """The training loop of the seed text."""
+    """The training loop of Flax's manual."""
     state, params = ps.data_structures.pop(variables, "params")
     tx = optax.sgd(0.02)
     opt_state = tx.init(params)

@@ -1,4 +1,4 @@
-"""`ps.Optimizer`, inside a transformed function and outside, against the numbers of state.md and against optax itself."""
+"""`ps.Optimizer`, inside a transformed function and outside, against written numbers and against optax itself."""
 
 import copy
 
@@ -14,7 +14,7 @@ import purestate as ps
 PARAMS = {"w": jnp.array([1.0, 2.0]), "b": jnp.array([0.5])}
 GRADS = {"w": jnp.array([0.1, -0.2]), "b": jnp.array([1.0])}
 
-# Parameters after one, two and three steps (../shared/spec/state.md, T3).
+# Parameters after one, two and three steps.
 STEPS = {
     "sgd": (optax.sgd(0.1), [([0.99, 2.02], 0.4), ([0.98, 2.04], 0.3), ([0.97, 2.06], 0.2)]),
     "momentum": (
