@@ -81,12 +81,12 @@ class Elements(NamedTuple):
 
     Attributes:
       own: `own(collection, path, name)` says whether each element has a variable of its own.
-      index: the index of the running element, an int32 scalar. It makes the keys of such a variable
-        differ from element to element. None if all keys differ anyway.
+      index: `index()` returns the index of the running element, an int32 scalar. It makes the keys
+        of such a variable differ from element to element.
     """
 
     own: Callable[[str, str, str], bool]
-    index: Any
+    index: Callable[[], Any]
 
 
 class Frame:

@@ -124,7 +124,7 @@ class ByCollection:
         asked = [str(name) for name in self.mutable] if isinstance(self.mutable, tuple) else []
         near = difflib.get_close_matches(collection, asked, n=1)
         given = self.mutable if isinstance(self.mutable, AllBut) else (asked or False)
-        hint = f" Did you mean {collection!r} instead of {near[0]!r}?" if near else ""
+        hint = f" Did you mean {collection!r} where you wrote {near[0]!r}?" if near else ""
         return ImmutableCollectionError(
             f"{where} was set, but `apply` was called with mutable={given}.{hint} To change and"
             f" return it, call `apply(variables, rng, ..., mutable=[{collection!r}])`."
@@ -152,7 +152,7 @@ class ByCollection:
 def other_collection(path: str, name: str, asked: str, label: Any) -> CollectionError:
     """The error for a variable that is requested in a collection that it does not belong to."""
     return CollectionError(
-        f"{name!r} of {path!r} is in the collection {label!r}, and was requested in {asked!r}. A"
+        f"{name!r} of {path!r} is in the collection {label!r}, and was asked for in {asked!r}. A"
         " module has one variable of a name: use the same collection in both places"
         f" (`ps.get_state({name!r}, collection={label!r})`), or give one of them another name."
     )

@@ -77,7 +77,10 @@ def _number_in_given(names: Names, plain: Names, base: str, number: int, frame: 
     params lack the numbered module and have the other. Without this it could only be an error.
     """
     shared = plain.counts.get(base, 0)
-    if frame.given is None or shared == number or f"{base}_{number}" in frame.given:
+    if frame.given is None or shared == number or base in names.apart:
+        return number
+    if f"{base}_{number}" in frame.given:
+        names.apart.add(base)  # params in which modules of this name are shared lack it
         return number
     return shared if (f"{base}_{shared}" if shared else base) in frame.given else number
 

@@ -110,7 +110,7 @@ def _for_element(frame: Frame, drawn: Any) -> Any:
         return drawn
     for elements in frame.elements:
         if elements.own(creating.collection, creating.path, creating.name):
-            drawn = _fold_in(drawn, elements.index)
+            drawn = _fold_in(drawn, elements.index())
     return drawn
 
 

@@ -15,9 +15,11 @@ class Names:
       counts: path without number -> next free number.
       plain: the names that would be taken if JAX transforms inside left no names behind, as in
         dm-haiku; None while that is the same.
+      apart: the paths without number of which `apply` has found a module apart, so that none of
+        that name is meant to be shared.
     """
 
-    __slots__ = ("counts", "plain", "prefix", "used")
+    __slots__ = ("apart", "counts", "plain", "prefix", "used")
 
     def __init__(
         self,
@@ -30,10 +32,13 @@ class Names:
         self.used = {} if used is None else used
         self.counts = {} if counts is None else counts
         self.plain = plain
+        self.apart: set[str] = set()
 
     def copy(self) -> "Names":
         plain = None if self.plain is None else self.plain.copy()
-        return Names(self.prefix, self.used.copy(), self.counts.copy(), plain)
+        new = Names(self.prefix, self.used.copy(), self.counts.copy(), plain)
+        new.apart = self.apart.copy()
+        return new
 
     def take(self, path: str, base: str, number: int) -> None:
         """Marks a path as taken."""
@@ -52,7 +57,9 @@ def joined(a: Names | None, b: Names | None) -> Names | None:
     plain = None
     if a.plain is not None or b.plain is not None:
         plain = joined(a.plain or a, b.plain or b)
-    return Names(a.prefix, {**a.used, **b.used}, counts, plain)
+    both = Names(a.prefix, {**a.used, **b.used}, counts, plain)
+    both.apart = a.apart | b.apart
+    return both
 
 
 def after_lifting(before: Names | None, inside: Names | None) -> Names | None:
@@ -70,7 +77,8 @@ def after_lifting(before: Names | None, inside: Names | None) -> Names | None:
     plain = Names(inside.prefix) if before is None else (before.plain or before).copy()
     both = joined(before, inside)
     assert both is not None
-    return Names(both.prefix, both.used, both.counts, plain)
+    both.plain = plain
+    return both
 
 
 class Scope:

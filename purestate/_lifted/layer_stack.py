@@ -22,6 +22,10 @@ from purestate._lifted.snapshot import new_values
 from purestate._state.intermediates import Capture
 
 
+_HAIKU_COLLECTIONS = ("state", "batch_stats")
+"""Where the state of dm-haiku's layers is, and that of modules that name no collection."""
+
+
 class LayerStackTransparencyMapping(Protocol):
     """How the names of stacked modules and those of the single layers belong together."""
 
@@ -135,7 +139,8 @@ def layer_stack(
     default = (
         "__layer_stack_with_per_layer" if with_per_layer_inputs else "__layer_stack_no_per_layer"
     )
-    stack = functools.partial(_run_stack, num_layers, unroll, mapping, name or default)
+    is_haiku = layers is None
+    stack = functools.partial(_run_stack, num_layers, unroll, mapping, name or default, is_haiku)
 
     def decorate(f: Callable[..., Any]) -> Callable[..., Any]:
         if with_per_layer_inputs:
@@ -209,6 +214,7 @@ def _run_stack(
     unroll: int,
     mapping: LayerStackTransparencyMapping | None,
     name: str,
+    is_haiku: bool,
     f: Callable[..., Any],
     x: Any,
     per_layer: Any,
@@ -234,10 +240,13 @@ def _run_stack(
             with observe(Capture((), perturbed=frame.perturbed)):
                 params, state = init(rng, arrays, *per_layer)
             with observe(Capture((), perturbed=frame.perturbed)):
-                (arrays, _), _ = apply(params, state, apply_rng, arrays, *per_layer)
-            return (arrays, next_rng), (params, state)
+                (arrays, _), after = apply(params, state, apply_rng, arrays, *per_layer)
+            return (arrays, next_rng), (params, state, after)
 
-        _, (params, state) = jax.lax.scan(init_layer, (arrays, rng), per_layer, length=count)
+        carry = (arrays, rng)
+        _, (params, state, after) = jax.lax.scan(init_layer, carry, per_layer, length=count)
+        if is_haiku and not frame.layout.by_collection:
+            state = _as_in_haiku(state, after, inner_labels[labels_before:])
         if mapping is not None:
             _label_layers(frame, count, mapping, labels_before)
             return _split_layers(params, count, mapping), _split_layers(state, count, mapping)
@@ -284,6 +293,26 @@ def _run_stack(
     if frame.sown is not None:
         frame.sown.join(stacked(sown))
     return put_together(arrays), ys
+
+
+def _as_in_haiku(state: Bundle, after: Bundle, labels: list[dict[Any, str]]) -> Bundle:
+    """Returns the state that `init` returns: initial values, or what dm-haiku returns.
+
+    dm-haiku returns the state after one run of the layers. Variables of collections that it does
+    not have, such as a "cache", keep their initial values.
+    """
+    collections = {variable: label for each in labels for variable, label in each.items()}
+
+    def is_known(module: str, name: str) -> bool:
+        return collections.get((module, name), "state") in _HAIKU_COLLECTIONS
+
+    return {
+        module: {
+            name: after[module][name] if is_known(module, name) else value
+            for name, value in bundle.items()
+        }
+        for module, bundle in state.items()
+    }
 
 
 def _split_three(rng: Any) -> tuple[Any, Any, Any]:
