@@ -30,14 +30,17 @@ def test_an_initializer_that_fails_leaves_nothing(kind):
         ps.next_rng_key()
         raise KeyError("mine")
 
+    drawn = []
+
     def f():
         with pytest.raises(KeyError, match="mine"):
             get("w", init=fails)
-        return get("w", init=jnp.zeros), ps.next_rng_key()
+        drawn.append(ps.next_rng_key())  # not one of those for initial values
+        return get("w", init=jnp.zeros)
 
-    pair = ps.transform_with_state(f)
-    params, state = pair.init({"params": A, "default": B})
-    assert jax.tree.map(np.asarray, {**params, **state})["~"]["w"].tolist() == [0, 0]
+    params, state = ps.transform_with_state(f).init({"params": A, "default": B})
+    assert {**params, **state}["~"]["w"].tolist() == [0, 0]
+    assert drawn[0] == next(ps.PRNGSequence(B))
 
 
 @pytest.mark.parametrize("kind", GETS)
