@@ -24,7 +24,7 @@ import re
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from tests.house import limits, words
@@ -105,7 +105,7 @@ def words_of(house: House) -> Table:
 
 
 @contextlib.contextmanager
-def tree_of(where: str, root: Path) -> Iterator[Path]:
+def tree_of(where: str, root: Path) -> Generator[Path]:
     """Gives the folder of a tree: `where` is that folder, or a revision of the repository in `root`."""
     if Path(where).is_dir():
         yield Path(where).resolve()
@@ -216,7 +216,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> None:
         print(json.dumps({"now": now, **({"before": before} if before else {})}, indent=2))
         return
     for name in tables:
-        rows = _beside(now[name], before and before[name])
+        rows = _beside(now[name], before[name] if before else None)
         if name in ("limits", "words"):
             _with_limits(rows, now[name], name)
         _print(name, rows, markdown=options.markdown)
