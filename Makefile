@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: train test test-all lint types docs bench bench-check conformance clean
+.PHONY: train test test-all lint types docs bench bench-check house conformance clean
 
 train: $(VENV)/train.stamp
 	$(BIN)/python examples/digits.py
@@ -19,12 +19,16 @@ test-all: $(VENV)/test.stamp $(VENV)/train.stamp
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 
 types: $(VENV)/test.stamp $(VENV)/train.stamp
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 docs: $(VENV)/docs.stamp
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+house: $(VENV)/test.stamp
+	$(BIN)/python -m tests.house
 
 bench: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/trace.py

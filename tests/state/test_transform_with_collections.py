@@ -137,30 +137,6 @@ def test_init_gives_first_values_whether_guarded_or_not():
     assert f.init(None, X)["batch_stats"]["bias_adder"]["mean"].tolist() == [0, 0, 0]
 
 
-def test_has_variable():
-    seen = []
-
-    def look(x):
-        def all_four():
-            return [
-                ps.has_variable("batch_stats", "mean"),
-                ps.has_state("mean", collection="batch_stats"),
-                ps.has_variable("params", "w"),
-                ps.has_parameter("w"),
-            ]
-
-        before = all_four()
-        ps.variable("batch_stats", "mean", [], init=jnp.zeros)
-        ps.get_parameter("w", [], init=jnp.zeros)
-        seen.append((before, all_four()))
-
-    for transform in (ps.transform_with_collections, ps.transform_with_state):
-        g = transform(look)
-        given = g.init(None, X)
-        g.apply(*(given if isinstance(given, tuple) else (given,)), None, X)
-    assert seen == [([False] * 4, [True] * 4), ([True] * 4, [True] * 4)] * 2
-
-
 @pytest.mark.parametrize(
     ("mutable", "collections"),
     [
@@ -265,40 +241,6 @@ def test_state_that_becomes_part_of_a_collection():
         ps.transform_with_state(twice).init(None)
 
 
-def test_set_parameter():
-    def g():
-        w = ps.get_parameter("w", [2], init=jnp.ones)
-        ps.set_parameter("w", 2 * w)
-        return ps.get_parameter("w", [2])
-
-    h = ps.transform_with_collections(g)
-    variables = h.init(None)
-    assert variables["params"]["~"]["w"].tolist() == [1, 1]
-    out, updated = h.apply(variables, None, mutable="params")
-    assert out.tolist() == updated["params"]["~"]["w"].tolist() == [2, 2]
-    with pytest.raises(ps.errors.ImmutableCollectionError, match="'params'"):
-        h.apply(variables, None)
-    with pytest.raises(ps.errors.ImmutableCollectionError, match="transform_with_collections"):
-        ps.transform(g).init(None)
-
-    def wrong_shape():
-        ps.get_parameter("w", [2], init=jnp.ones)
-        ps.set_parameter("w", jnp.ones([3]))
-
-    with pytest.raises(ps.errors.ShapeMismatchError, match=r"\(2,\).*\(3,\)"):
-        ps.transform_with_collections(wrong_shape).init(None)
-
-
-def test_is_mutable():
-    def look():
-        return ps.is_mutable("params"), ps.is_mutable("cache")
-
-    g = ps.transform_with_collections(look)
-    assert g.apply({}, None) == (False, False)
-    assert g.apply({}, None, mutable="cache")[0] == (False, True)
-    assert ps.transform_with_state(look).apply({}, None, None)[0] == (False, True)
-
-
 def test_batch_norm_is_in_batch_stats_and_its_bits_do_not_change():
     def forward(x):
         return ps.BatchNorm(True, True, 0.9)(x, is_training=True)
@@ -329,47 +271,3 @@ def test_batch_norm_is_in_batch_stats_and_its_bits_do_not_change():
 def test_variables_in_another_form(variables, words):
     with pytest.raises(ps.errors.ArgumentError, match=words):
         f.apply(variables, None, X)
-
-
-def test_values_that_are_no_arrays():
-    for value in ("abc", [object()]):
-        with pytest.raises(TypeError, match="'~/x'"):
-            ps.transform_with_state(lambda value=value: ps.set_state("x", value)).init(None)
-    with pytest.raises(TypeError, match="contains a Module"):
-        ps.transform_with_state(lambda: ps.set_state("x", ps.Linear(1))).init(None)
-
-
-def test_handles_stay_at_home():
-    class Owner(ps.Module):
-        def __call__(self):
-            return ps.variable("cache", "n", [], init=jnp.zeros)
-
-    class Other(ps.Module):
-        def __call__(self, handle):
-            handle.value += 1
-            return handle.value
-
-    g = ps.transform_with_collections(lambda: Other()(Owner()()))
-    out, updated = g.apply(g.init(None), None, mutable="cache")
-    assert float(out) == 1
-    assert list(updated["cache"]) == ["owner"]
-
-
-def test_a_handle_is_good_for_one_run():
-    kept = []
-
-    def f():
-        kept.append(ps.variable("cache", "n", [], init=jnp.zeros))
-        return kept[0].value
-
-    g = ps.transform_with_collections(f)
-    variables = g.init(None)
-    with pytest.raises(ps.errors.FrameError, match=r"'~/n'.*another run"):
-        g.apply(variables, None)
-
-
-def test_parameters_set_in_init_are_made():
-    f = ps.transform_with_collections(lambda: ps.set_variable("params", "w", jnp.ones([2])))
-    assert f.init(None)["params"]["~"]["w"].tolist() == [1, 1]
-    with pytest.raises(ps.errors.MissingParameterError, match="'w' of '~'"):
-        f.apply({}, None, mutable="params")

@@ -11,6 +11,7 @@ import pytest
 
 import purestate as ps
 from purestate._core.frame import ambient
+from tests.core.raises import raises
 
 
 class Stop(BaseException):
@@ -210,3 +211,22 @@ def test_a_generator_keeps_to_its_own_frame():
         return list(numbers())
 
     assert sorted(ps.transform(f).init(None)["~"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ps.Linear(1),
+        lambda: ps.get_parameter("w", []),
+        lambda: ps.get_state("w"),
+        lambda: ps.set_state("w", X),
+        lambda: ps.next_rng_key(),
+        lambda: ps.scan(lambda c, x: (c, x), 0, X),
+        lambda: ps.purify(lambda: 0),
+        lambda: ps.custom_getter(lambda n, v, c: n(v)),
+        lambda: ps.name_scope("a"),
+        lambda: ps.running_init(),
+    ],
+)
+def test_outside_a_transform(call):
+    raises(ps.errors.FrameError, "ps.transform", call=call)
