@@ -155,7 +155,7 @@ class _Run(Observer):
             outer = ambient.set(((), ()))
             try:
                 notes = ActiveHooks(Hook(CALL, self._note_module), tells_jax=False)
-                with observe(self), notes:
+                with observe(self, alone=True), notes:
                     apply(*args, **kwargs)
                 self.at_end = True
             finally:

@@ -53,9 +53,17 @@ observing: ContextVar[tuple[Observer, ...]] = ContextVar("purestate_observing", 
 
 
 @contextlib.contextmanager
-def observe(observer: Observer) -> Generator[None]:
-    """Notifies an observer of the frames that begin inside a `with` block."""
-    token = observing.set((*observing.get(), observer))
+def observe(observer: Observer, *, alone: bool = False) -> Generator[None]:
+    """Notifies an observer of the frames that begin inside a `with` block.
+
+    Args:
+      observer: the observer.
+      alone: whether those around it do not see these frames.
+
+    Yields:
+      None.
+    """
+    token = observing.set((observer,) if alone else (*observing.get(), observer))
     try:
         yield
     finally:

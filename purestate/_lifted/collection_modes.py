@@ -88,12 +88,18 @@ class Modes:
         """Whether the user said that runs have variables of their own."""
         return any(isinstance(mode, int) for mode in self._given.values())
 
-    def may_slice(self) -> bool:
-        """Whether any variable that exists may turn out to have an axis as its mode."""
+    def needs_look(self) -> bool:
+        """Whether only a look at what runs read tells how variables go through.
+
+        So it is if any that exists may have an axis as its mode; and if one state holds all
+        collections, since the first read says which a variable belongs to.
+        """
+        frame = self._frame
+        if not frame.layout.by_collection and not self._given.keys() <= {"params", "state"}:
+            return any(frame.collections["state"].values.values())
         sliced = [
             name for name, mode in {**_DEFAULTS, **self._given}.items() if isinstance(mode, int)
         ]
-        frame = self._frame
         for name in sliced:
             store = frame.layout.store_of(frame, name)
             kept = frame.collections.get(store)
@@ -128,21 +134,31 @@ class Modes:
         store, module, name, _ = entries(values)[0]
         return self._frame.layout.collection_of(self._frame, store, module, name)
 
+    def check_axis(self, collection: str, module: str, name: str, value: Any, axis: int) -> None:
+        """Raises unless all arrays in a value have an axis."""
+        if all(-jnp.ndim(leaf) <= axis < jnp.ndim(leaf) for leaf in jax.tree.leaves(value)):
+            return
+        shapes = jax.tree.map(jnp.shape, value)
+        raise VariableError(
+            f"{variable_path(module, name)!r} of the collection {collection!r} goes through"
+            f" `{self._transform}` along axis {axis} (collections={{{collection!r}: {axis}}}), but"
+            f" it has shape {shapes}. Choose an axis that all variables of the collection have, such"
+            " as 0."
+        )
+
     def check_sizes(self, own: dict[int, Values], size: int | None) -> None:
         """Raises unless all values have `size` slices along their axes."""
         for axis, part in own.items():
             for store, module, name, value in entries(part):
+                belongs = self._frame.layout.collection_of(self._frame, store, module, name)
+                self.check_axis(belongs, module, name, value, axis)
                 for leaf in jax.tree.leaves(value):
-                    if -jnp.ndim(leaf) <= axis < jnp.ndim(leaf) and leaf.shape[axis] == size:
-                        continue
-                    belongs = self._frame.layout.collection_of(self._frame, store, module, name)
-                    raise VariableError(
-                        f"{variable_path(module, name)!r} of the collection {belongs!r} goes"
-                        f" through `{self._transform}` along axis {axis}, which needs {size} slices"
-                        f" (collections={{{belongs!r}: {axis}}}), but it has shape"
-                        f" {jnp.shape(leaf)}. Choose an axis that all variables of the collection"
-                        " have, such as 0."
-                    )
+                    if leaf.shape[axis] != size:
+                        raise VariableError(
+                            f"{variable_path(module, name)!r} of the collection {belongs!r} goes"
+                            f" through `{self._transform}` along axis {axis}, which needs {size}"
+                            f" slices, but it has shape {jnp.shape(leaf)}."
+                        )
 
 
 def combine(mode: Mode, stacked: Any, path: str) -> Any:

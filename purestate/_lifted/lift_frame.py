@@ -128,6 +128,7 @@ class Lifted:
         observer: Observer | None = None,
         through: Callable[..., Any] | None = None,
         keeps_names: bool = False,
+        keeps_labels: bool = False,
         **kwargs: Any,
     ) -> Any:
         """Runs the function on shapes only, and leaves the frame as it was: the only abstract run.
@@ -139,6 +140,8 @@ class Lifted:
             arguments. None runs it plainly, on what the frame holds.
           keeps_names: whether the names that it makes stay taken, for a branch after which JAX
             traces another one.
+          keeps_labels: whether it stays known which collections the variables belong to that it
+            reads, for a run that follows.
           **kwargs: for the function.
 
         Returns:
@@ -150,20 +153,25 @@ class Lifted:
             out, _, sown = self.run(before, *args, **kwargs)
             return out, sown
 
-        with self.undone(observer, keeps_names=keeps_names):
+        with self.undone(observer, keeps_names=keeps_names, keeps_labels=keeps_labels):
             if through is None:
                 return jax.eval_shape(lambda *a, **k: run(before, *a, **k), *args, **kwargs)
             return jax.eval_shape(through(run), before, *args, **kwargs)
 
     @contextlib.contextmanager
     def undone(
-        self, observer: Observer | None = None, *, keeps_names: bool = False
+        self,
+        observer: Observer | None = None,
+        *,
+        keeps_names: bool = False,
+        keeps_labels: bool = False,
     ) -> Generator[None]:
         """Undoes what runs inside a `with` block leave: names, and facts in the ledger.
 
         Args:
           observer: sees the variables that they read and set.
           keeps_names: see `look`.
+          keeps_labels: see `look`.
 
         Yields:
           None.
@@ -180,6 +188,11 @@ class Lifted:
             else:
                 self._start = start
                 rewind_names(frame, names)
+            if keeps_labels:
+                state = frame.collections["state"].values
+                for (module, name), label in frame.ledger.labels.items():
+                    if name in state.get(module, ()):
+                        ledger.labels[module, name] = label
             frame.ledger, frame.observers = ledger, observers
 
 

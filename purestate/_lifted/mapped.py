@@ -48,7 +48,19 @@ class _Looker(Observer):
         if not isinstance(mode, int):
             return value
         put(self.found.setdefault(mode, {}), store, path, name, there[name])
+        self._modes.check_axis(collection, path, name, value, mode)
         return jax.tree.map(lambda leaf: _first_slice(leaf, mode), value)
+
+    @contextlib.contextmanager
+    def passing(self, own: Own) -> Generator[None]:
+        """Leaves variables as they are that a map within this one has sliced already."""
+        outside = self._set
+        inside = {entry[:3] for part in own.values() for entry in entries(part)}
+        self._set = outside | inside
+        try:
+            yield
+        finally:
+            self._set = (self._set - inside) | outside
 
     def wrote(self, frame: Frame, collection: str, path: str, name: str, value: Any) -> None:
         """Notes that from here on a run reads what it has set itself."""
@@ -56,8 +68,11 @@ class _Looker(Observer):
 
 
 def _first_slice(leaf: Any, axis: int) -> Any:
-    has_axis = -jnp.ndim(leaf) <= axis < jnp.ndim(leaf)
-    return jax.lax.index_in_dim(leaf, 0, axis, keepdims=False) if has_axis else leaf
+    if jnp.shape(leaf)[axis] == 0:  # a loop without steps
+        shape = list(jnp.shape(leaf))
+        del shape[axis]
+        return jnp.zeros(shape, jnp.result_type(leaf))
+    return jax.lax.index_in_dim(leaf, 0, axis, keepdims=False)
 
 
 def slices_read(
@@ -75,11 +90,19 @@ def slices_read(
     Returns:
       Whole variables, by axis.
     """
-    if not modes.may_slice():
+    if not modes.needs_look():
         return {}
     looker = _Looker(frame, modes)
-    lifted.look(*args, observer=looker, through=through)
-    return looker.found
+    lifted.look(*args, observer=looker, through=through, keeps_labels=True)
+    own: Own = {}
+    for axis, part in looker.found.items():
+        for store, module, name, value in entries(part):
+            # In a look of a map around this one, its looker gives the slice.
+            belongs = frame.layout.collection_of(frame, store, module, name)
+            for observer in frame.observers:
+                value = observer.read(frame, belongs, module, name, value)
+            put(own.setdefault(axis, {}), store, module, name, value)
+    return own
 
 
 def nothing(result: Any) -> None:
@@ -104,12 +127,15 @@ def start(frame: Frame, own: Own, keys: Any = None) -> Snapshot:
 
 
 @contextlib.contextmanager
-def elements(frame: Frame, modes: Modes, index: Callable[[], Any] | None) -> Generator[None]:
+def elements(
+    frame: Frame, modes: Modes, own: Own, index: Callable[[], Any] | None
+) -> Generator[None]:
     """Gives each run keys of its own for the initial values of its own variables.
 
     Args:
       frame: the running frame.
       modes: says which variables each run has for itself.
+      own: those that exist.
       index: returns the index of the running element; None if its keys differ anyway.
 
     Yields:
@@ -118,10 +144,12 @@ def elements(frame: Frame, modes: Modes, index: Callable[[], Any] | None) -> Gen
     outside = frame.elements
     if index is not None and modes.has_own():
         frame.elements = (*outside, Elements(modes.own, index))
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(setattr, frame, "elements", outside)
+        for observer in frame.observers:
+            if isinstance(observer, _Looker):
+                stack.enter_context(observer.passing(own))
         yield
-    finally:
-        frame.elements = outside
 
 
 class MappedAxis(abc.ABC):

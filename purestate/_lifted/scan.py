@@ -13,7 +13,7 @@ from purestate._core.frame import Frame, get_frame
 from purestate._core.path import variable_path
 from purestate._lifted.collection_modes import COMBINED, Modes, combine
 from purestate._lifted.lift_frame import Lifted, fill_keys
-from purestate._lifted.mapped import Own, elements, slices_read, sown_by_runs, start
+from purestate._lifted.mapped import Own, elements, slices_read, sown_by_runs, with_own
 from purestate._lifted.snapshot import (
     Snapshot,
     Values,
@@ -204,12 +204,13 @@ class _Step:
         return _Inputs(xs, by_step, jnp.arange(length) if counts else None)
 
     def _run(self, carried: Snapshot | None, carry: Any, each: _Inputs) -> Any:
-        before = start(self._frame, each.own)
+        before = take_snapshot(self._frame)
         if carried is not None:
             values = merged(before.values, carried.values)
             before = before._replace(values=values, keys=carried.keys)
+        before = with_own(self._frame, before, each.own)
         index = None if each.index is None else lambda: each.index
-        with elements(self._frame, self._modes, index):
+        with elements(self._frame, self._modes, each.own, index):
             out, after, sown = self.lifted.run(before, carry, each.x)
         carry, y = _pair(out)
         return carry, y, changes(before, after), after, sown

@@ -120,7 +120,7 @@ def shard_map(
                 for number, part in own.items()
             }
             before = with_own(frame, before, own)
-            with elements(frame, modes, index):
+            with elements(frame, modes, own, index):
                 out, after, sown = lifted.run(before, *args)
             sown = jax.tree.map(lambda leaf: jnp.expand_dims(leaf, 0), sown)
             return out, pack(modes, changes(before, after), axis), sown

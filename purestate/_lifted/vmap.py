@@ -132,7 +132,7 @@ def vmap(
 
         def body(args: Any, part: Any, own: Any) -> Any:
             before = start(frame, own, None if part is None else frame.keys.source.element(part))
-            with elements(frame, modes, index):
+            with elements(frame, modes, own, index):
                 out, after, sown = lifted.run(before, *args)
             changed = changes(before, after)
             if part is not None:
