@@ -72,10 +72,9 @@ def with_purify(net, x):
 LOOKS = {
     "nothing": lambda body, net, x: None,
     "eval_shape": lambda body, net, x: ps.eval_shape(lambda x: body(net, x), x),
-    "eval_shape_twice": lambda body, net, x: [ps.eval_shape(net, x) for _ in range(2)],
-    "eval_shape_in_remat": lambda body, net, x: ps.remat(
-        lambda x: (ps.eval_shape(lambda x: body(net, x), x), x)[1]
-    )(x),
+    "eval_shape_twice": lambda body, net, x: [
+        ps.eval_shape(lambda x: body(net, x), x) for _ in range(2)
+    ],
     "to_dot": lambda body, net, x: ps.experimental.to_dot(lambda x: body(net, x))(x),
 }
 
