@@ -50,15 +50,18 @@ def sow(
     >>> jax.tree.map(jnp.shape, updated)
     {'intermediates': {'~': {'hidden': ((1, 2),)}}}
 
-    Inside `ps.scan` and `ps.vmap` the values of all steps and rows are stacked, along a new first
-    axis. In a branch of `ps.cond` that is not taken they are zeros.
+    Inside `ps.scan` and `ps.vmap` the values of all steps and elements are stacked along a new first
+    axis. With `reduce` they stay stacked only as long as nothing else is sown under their name. A
+    branch of `ps.cond` that is not taken sows nothing; without `reduce`, zeros. `ps.fori_loop` and
+    `ps.while_loop` keep the value of the last step, or with `reduce` of all steps; zeros if no step
+    runs.
 
     Args:
-      name: what to call it within the module.
+      name: the name within the module.
       value: an array, or a pytree of arrays.
       collection: where to put it.
-      reduce: `reduce(before, value)`, where several values get one name; by default they become a
-        tuple.
+      reduce: `reduce(before, value)` joins several values that get one name. It has to be
+        associative, as a sum or a maximum is. By default they become a tuple.
 
     Returns:
       Whether anyone asked.

@@ -1,0 +1,185 @@
+"""Blocks around compiled functions: as if the function were not compiled, whatever was called before."""
+
+import contextlib
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import purestate as ps
+
+X = jnp.linspace(-1.0, 1.0, 6).reshape(2, 3)
+KEY = jax.random.key(0)
+
+
+def forward(x):
+    x = ps.Linear(4, name="first")(x)
+    x = x * jax.random.normal(ps.next_rng_key(), x.shape)
+    ps.next_rng_key()
+    return ps.Linear(2, name="second")(x)
+
+
+def doubled(next_method, args, kwargs, context):
+    out = next_method(*args, **kwargs)
+    return 2 * out if context.method_name == "__call__" else out
+
+
+def ones(next_creator, shape, dtype, init, context):
+    return next_creator(shape, dtype, jnp.ones)
+
+
+POLICY = ps.mixed_precision.get_named_policy("params=float32,compute=bfloat16,output=float32")
+
+
+@contextlib.contextmanager
+def policy_set():
+    ps.mixed_precision.set_policy(ps.Linear, POLICY)
+    try:
+        yield
+    finally:
+        ps.mixed_precision.clear_policy(ps.Linear)
+
+
+@contextlib.contextmanager
+def config_set():
+    ps.config.set(rng_reserve_size=5)
+    try:
+        yield
+    finally:
+        ps.config.set(rng_reserve_size=1)
+
+
+BLOCKS = {
+    "freeze": lambda: ps.freeze("first/*"),
+    "freeze_predicate": lambda: ps.freeze(lambda module, name, value: name == "b"),
+    "intercept_methods": lambda: ps.intercept_methods(doubled),
+    "intercept_lambda": lambda: ps.intercept_methods(lambda f, a, k, c: f(*a, **k) * 1.5
+                                                     if c.method_name == "__call__" else f(*a, **k)),
+    "config": lambda: ps.config.context(rng_reserve_size=4),
+    "config_set": config_set,
+    "push_policy": lambda: ps.mixed_precision.push_policy(ps.Linear, POLICY),
+    "set_policy": policy_set,
+    "lora": lambda: ps.lora(rank=2),
+    "two": lambda: both(ps.freeze("first/*"), ps.intercept_methods(doubled)),
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def both(first, second):
+    with first, second:
+        yield
+
+
+F = ps.transform(forward)
+with ps.lora(rank=2):
+    PARAMS = F.init(KEY, X)
+PARAMS["first"]["lora_b"] = PARAMS["first"]["lora_b"] + 0.3
+
+
+def loss(params, x):
+    return (F.apply(params, KEY, x) ** 2).sum()
+
+
+CALLS = {
+    "grad": (jax.grad(loss), lambda: jax.jit(jax.grad(loss))),
+    "apply": (lambda p, x: F.apply(p, KEY, x), lambda: jax.jit(lambda p, x: F.apply(p, KEY, x))),
+    "grad_of_jit": (jax.grad(loss), lambda: jax.grad(jax.jit(loss))),
+    "vmap_of_jit": (
+        jax.vmap(lambda p, x: F.apply(p, KEY, x), (None, 0)),
+        lambda: jax.vmap(jax.jit(lambda p, x: F.apply(p, KEY, x)), (None, 0)),
+    ),
+    "scan": (
+        lambda p, x: jax.lax.scan(lambda c, x: (c, F.apply(p, KEY, x)), 0, x)[1],
+        lambda: jax.jit(lambda p, x: jax.lax.scan(lambda c, x: (c, F.apply(p, KEY, x)), 0, x)[1]),
+    ),
+}
+
+
+def same(a, b):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-2, atol=1e-5), a, b)
+
+
+def differs(a, b):
+    return any(
+        not np.allclose(x, y, rtol=1e-3)
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("block", BLOCKS)
+def test_inside_and_outside(block, call):
+    plain, make = CALLS[call]
+    compiled = make()
+    outside = plain(PARAMS, X)
+    with BLOCKS[block]():
+        inside = plain(PARAMS, X)
+    expect_change = not (block.startswith("freeze") and "grad" not in call)
+    assert differs(inside, outside) == expect_change
+    for _ in range(2):  # in either order, and again
+        same(compiled(PARAMS, X), outside)
+        with BLOCKS[block]():
+            same(compiled(PARAMS, X), inside)
+    same(compiled(PARAMS, X), outside)
+
+
+@pytest.mark.parametrize("block", ["freeze", "intercept_methods", "config", "lora", "push_policy"])
+def test_the_same_block_again_does_not_trace_again(block):
+    traces = []
+
+    @jax.jit
+    def apply(params, x):
+        traces.append(1)
+        return F.apply(params, KEY, x)
+
+    for _ in range(4):
+        with BLOCKS[block]():
+            apply(PARAMS, X)
+        apply(PARAMS, X)
+    assert len(traces) == 2
+
+
+def test_blocks_that_end_in_any_order():
+    @jax.jit
+    def apply(x):
+        return F.apply(PARAMS, KEY, x)
+
+    def block(factor):
+        def interceptor(next_method, args, kwargs, context):
+            out = next_method(*args, **kwargs)
+            return factor * out if context.method_name == "__call__" else out
+
+        with ps.intercept_methods(interceptor):
+            yield
+
+    base = apply(X)
+    first, second = block(2.0), block(3.0)
+    next(first)
+    next(second)
+    next(first, None)  # ends before the second, which began later
+    assert differs(apply(X), base)
+    next(second, None)
+    same(apply(X), base)
+
+
+def test_a_thread_with_the_blocks_of_another_is_an_error():
+    """JAX keeps what a function was compiled for by thread, so that it would answer for other blocks."""
+    import contextvars
+
+    errors = []
+
+    def run():
+        try:
+            jax.jit(lambda x: F.apply(PARAMS, KEY, x))(X)
+        except ps.errors.FrameError as error:
+            errors.append(error)
+
+    with ps.freeze("first/*"):
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=lambda: context.run(run))
+        thread.start()
+        thread.join()
+    assert len(errors) == 1
+    assert "Enter the blocks in the thread" in str(errors[0])
