@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from purestate._core.module import Module
 from purestate._core.variables import get_state, set_state
@@ -161,7 +162,7 @@ class Mean(Metric):
         Returns:
           A scalar.
         """
-        return self.read("total") / self.read("count")
+        return self.read("total") / lax.convert_element_type(self.read("count"), jnp.float32)
 
 
 class Sum(Metric):
@@ -266,7 +267,11 @@ class Accuracy(Metric):
         Returns:
           A scalar.
         """
-        return self.read("correct") / self.read("count")
+        correct, count = self.read("correct"), self.read("count")
+        # Integers over integers would be float64 under `jax_enable_x64`.
+        return lax.convert_element_type(correct, jnp.float32) / lax.convert_element_type(
+            count, jnp.float32
+        )
 
 
 class MultiMetric(Module):

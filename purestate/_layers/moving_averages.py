@@ -14,6 +14,7 @@ from purestate._core.module import Module, transparent
 from purestate._core.variables import get_state, set_state
 from purestate._layers.errors import LayerError
 from purestate._layers.initializers import Constant
+from purestate._layers.promotion import with_standard_promotion
 
 
 class ExponentialMovingAverage(Module):
@@ -115,7 +116,11 @@ class ExponentialMovingAverage(Module):
         hidden = hidden * decay + value * (one - decay)
         average = hidden
         if self.zero_debias:
-            average /= one - jnp.power(decay, counter)
+            try:
+                kept = jnp.power(decay, counter)
+            except ValueError:  # strict promotion, although an integer exponent is not promoted
+                kept = with_standard_promotion(jnp.power, decay, counter)
+            average /= one - kept
         if update_stats:
             set_state("counter", counter, collection=self._collection)
             set_state("hidden", hidden, collection=self._collection)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from purestate._core.errors import kind_of
 from purestate._layers.errors import LayerError
-from purestate._layers.recurrent.core import RecurrentError, RNNCore
+from purestate._layers.recurrent.core import RecurrentError, RNNCore, initial_state_of
 
 
 def _is_none(x: Any) -> bool:
@@ -98,17 +98,20 @@ class _DeepRNN(RNNCore):
             )
         return jax.tree.map(jnp.add, outputs, inputs)
 
-    def initial_state(self, batch_size: int | None) -> Any:
+    def initial_state(self, batch_size: int | None, dtype: Any = None) -> Any:
         """Returns the initial states of the cores.
 
         Args:
           batch_size: B, or None for inputs without a batch.
+          dtype: of the state's floating point arrays; None for that of each core.
 
         Returns:
           A tuple with one state for each core.
         """
         return tuple(
-            layer.initial_state(batch_size) for layer in self.layers if isinstance(layer, RNNCore)
+            initial_state_of(layer, batch_size, dtype)
+            for layer in self.layers
+            if isinstance(layer, RNNCore)
         )
 
 

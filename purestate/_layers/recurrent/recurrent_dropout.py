@@ -9,7 +9,7 @@ from purestate._core.errors import kind_of
 from purestate._core.rng import next_rng_key
 from purestate._layers.dropout import dropout
 from purestate._layers.errors import LayerError
-from purestate._layers.recurrent.core import RecurrentError, RNNCore, as_array
+from purestate._layers.recurrent.core import RecurrentError, RNNCore, as_array, initial_state_of
 from purestate._layers.recurrent.gru import GRU
 from purestate._layers.recurrent.lstm import LSTMState
 
@@ -142,11 +142,12 @@ class RecurrentDropout(RNNCore):
             outputs, state = self.core(inputs, seen)
         return outputs, RecurrentDropoutState(state, mask)
 
-    def initial_state(self, batch_size: int | None) -> RecurrentDropoutState:
+    def initial_state(self, batch_size: int | None, dtype: Any = None) -> RecurrentDropoutState:
         """Returns the initial state of the core, and a new mask, drawn with `ps.next_rng_key()`.
 
         Args:
           batch_size: B, or None for inputs without a batch.
+          dtype: of the state's floating point arrays; None for that of the core.
 
         Returns:
           The state before the first step.
@@ -154,7 +155,7 @@ class RecurrentDropout(RNNCore):
         Raises:
           MissingRNGError: `init` or `apply` was given no key, and one is needed.
         """
-        state = self.core.initial_state(batch_size)
+        state = initial_state_of(self.core, batch_size, dtype)
         if not self._drops:
             return RecurrentDropoutState(state, None)
 
