@@ -10,7 +10,7 @@ from jax import lax
 from purestate._core.module import Module, transparent
 from purestate._core.variables import Initializer, get_state, set_state
 from purestate._layers.attention_masks import causal_mask, combine_masks
-from purestate._layers.errors import LayerError, not_an_array
+from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.linear import Linear
 from purestate._layers.promotion import with_standard_promotion
 from purestate._layers.rotary_embedding import rotary_embedding
@@ -81,6 +81,8 @@ class GroupedQueryAttention(Module):
         param_dtype: Any = None,
     ):
         super().__init__(name=name)
+        if with_bias.__class__ is not bool:
+            check_bool(self, "with_bias", with_bias)
         self.num_heads = num_heads
         self.key_size = key_size
         self.num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
@@ -138,6 +140,8 @@ class GroupedQueryAttention(Module):
         Raises:
           LayerError: the shapes do not fit, or the cache is too small.
         """
+        if is_causal.__class__ is not bool:
+            check_bool(self, "is_causal", is_causal)
         self._check_inputs(inputs, positions)
         *leading, length, input_size = inputs.shape
         query = self._heads(inputs, self.num_heads, "query")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.module import Module
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.recurrent.core import RecurrentError, RNNCore, initial_state_of
 from purestate._layers.recurrent.unroll import dynamic_unroll
 
@@ -101,6 +101,8 @@ class Bidirectional(Module):
         Raises:
           RecurrentError: there are no arrays to tell the batch from, or see `dynamic_unroll`.
         """
+        if time_major.__class__ is not bool:
+            check_bool(self, "time_major", time_major)
         if initial_state is None:
             batch_size = self._batch_size(input_sequence, time_major)
             initial_state = self.initial_state(batch_size, _state_dtype(input_sequence))

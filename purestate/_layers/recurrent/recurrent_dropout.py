@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from purestate._core.errors import kind_of
 from purestate._core.rng import next_rng_key
 from purestate._layers.dropout import dropout
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.recurrent.core import RecurrentError, RNNCore, as_array, initial_state_of
 from purestate._layers.recurrent.gru import GRU
 from purestate._layers.recurrent.lstm import LSTMState
@@ -93,14 +93,9 @@ class RecurrentDropout(RNNCore):
                 )
         except jax.errors.ConcretizationTypeError:
             never_drops = False  # a traced rate cannot be looked at
-        try:
-            self._drops = bool(is_training) and not never_drops
-        except jax.errors.ConcretizationTypeError:
-            raise LayerError(
-                f"RecurrentDropout {self.module_name!r}: is_training is traced, but it decides"
-                " which code runs. Under jax.jit, name it in static_argnames, or bind it first"
-                " with functools.partial."
-            ) from None
+        if is_training.__class__ is not bool:
+            check_bool(self, "is_training", is_training)
+        self._drops = bool(is_training) and not never_drops
 
     def __call__(
         self, inputs: Any, prev_state: RecurrentDropoutState

@@ -11,6 +11,7 @@ from jax import lax
 
 from purestate._core.errors import kind_of
 from purestate._core.frame import inside_transform
+from purestate._layers.errors import check_bool
 from purestate._layers.recurrent.core import RecurrentError, as_array
 from purestate._lifted.scan import scan
 
@@ -135,6 +136,8 @@ def static_unroll(
     Raises:
       RecurrentError: there are no steps, or `sequence_length` does not fit.
     """
+    if time_major.__class__ is not bool:
+        check_bool("static_unroll", "time_major", time_major)
     time_axis = 0 if time_major else 1
     arrays, treedef = jax.tree.flatten(input_sequence)
     try:
@@ -223,6 +226,12 @@ def dynamic_unroll(
       RecurrentError: `sequence_length` does not fit the inputs, the outputs or the states.
       NewVariableError: a later step makes a variable that the first did not make.
     """
+    if time_major.__class__ is not bool:
+        check_bool("dynamic_unroll", "time_major", time_major)
+    if reverse.__class__ is not bool:
+        check_bool("dynamic_unroll", "reverse", reverse)
+    if return_all_states.__class__ is not bool:
+        check_bool("dynamic_unroll", "return_all_states", return_all_states)
     if sequence_length is not None:
         time_axis = 0 if time_major else 1
         core, input_sequence = _until_the_end(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from purestate._layers.errors import check_bool
 from purestate._layers.linear import Linear
 from purestate._layers.recurrent.core import RNNCore, as_array, with_batch_size
 
@@ -41,6 +42,8 @@ class VanillaRNN(RNNCore):
         activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
     ):
         super().__init__(name=name)
+        if double_bias.__class__ is not bool:
+            check_bool(self, "double_bias", double_bias)
         self.hidden_size = hidden_size
         self.double_bias = double_bias
         self.activation = activation

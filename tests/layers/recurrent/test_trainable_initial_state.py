@@ -162,7 +162,10 @@ def numbered(tree):
 STATES = {
     "no two alike": ({"a": 0, "b": {"c": 0}}, ["a", "b_c"]),
     "one level and two": ({"a_b": 0, "a": {"b": 0}}, ["a_b", "a_b_1"]),
-    "three ways": ({"a": {"b": {"c": 0}, "b_c": 0}, "a_b": {"c": 0}}, ["a_b_c", "a_b_c_1", "a_b_c_2"]),
+    "three ways": (
+        {"a": {"b": {"c": 0}, "b_c": 0}, "a_b": {"c": 0}},
+        ["a_b_c", "a_b_c_1", "a_b_c_2"],
+    ),
     "the number is taken": ({"a": {"b": 0}, "a_b": 0, "a_b_1": 0}, ["a_b", "a_b_2", "a_b_1"]),
     "a list": ([{"1": 0}, 0, {"0": {"1": 0}}, {"0_1": 0}], ["0_1", "1", "2_0_1", "3_0_1"]),
     "an index and a key": ({"x": [0, 0], "x_1": 0}, ["x_0", "x_1", "x_1_1"]),
