@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from purestate._core.errors import PurestateError, PurestateWarning, kind_of
+from purestate._core.errors import ArgumentError, PurestateError, PurestateWarning, kind_of
 
 
 class LayerError(PurestateError, ValueError):
@@ -33,6 +33,17 @@ def check_bool(layer: Any, argument: str, value: Any) -> None:
             f"{name}: {argument} is traced, but it decides which code runs. Under jax.jit, name it"
             " in static_argnames, or bind it first with functools.partial."
         ) from None
+
+
+def is_a_class(taker: str, what: str, given: Any) -> ArgumentError:
+    """The error for a class of modules where a module is needed.
+
+    Callers ask `given.__class__ is ModuleMetaclass`, which costs no call.
+    """
+    return ArgumentError(
+        f"{taker} needs a module or a function as {what}, but was given {kind_of(given)}. Make an"
+        f" instance of it: {given.__name__}(...)."
+    )
 
 
 def not_an_array(layer: Any, given: Any, what: str = "its input") -> LayerError:

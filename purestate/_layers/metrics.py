@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from purestate._core.module import Module
+from purestate._core.module import Module, ModuleMetaclass
 from purestate._core.variables import get_state, set_state
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, is_a_class
+from purestate._layers.promotion import with_standard_promotion
 
 _COLLECTION = "metrics"
 
@@ -162,7 +163,11 @@ class Mean(Metric):
         Returns:
           A scalar.
         """
-        return self.read("total") / lax.convert_element_type(self.read("count"), jnp.float32)
+        total, count = self.read("total"), self.read("count")
+        try:
+            return total / count
+        except ValueError:  # strict promotion does not divide by integers
+            return with_standard_promotion(jnp.divide, total, count)
 
 
 class Sum(Metric):
@@ -289,11 +294,17 @@ class MultiMetric(Module):
 
     Args:
       **metrics: metrics by name.
+
+    Raises:
+      ArgumentError: a metric is a class.
     """
 
     def __init__(self, **metrics: Any):
         super().__init__(name=None)
         self.metrics = metrics
+        for name, metric in metrics.items():
+            if metric.__class__ is ModuleMetaclass:
+                raise is_a_class(f"MultiMetric {self.module_name!r}", repr(name), metric)
 
     def __call__(self, **values: Any) -> dict[str, jax.Array]:
         """Takes values in.

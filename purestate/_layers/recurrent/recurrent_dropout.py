@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.errors import kind_of
+from purestate._core.module import ModuleMetaclass
 from purestate._core.rng import next_rng_key
 from purestate._layers.dropout import dropout
-from purestate._layers.errors import LayerError, check_bool
+from purestate._layers.errors import LayerError, check_bool, is_a_class
 from purestate._layers.recurrent.core import RecurrentError, RNNCore, as_array, initial_state_of
 from purestate._layers.recurrent.gru import GRU
 from purestate._layers.recurrent.lstm import LSTMState
@@ -62,10 +63,13 @@ class RecurrentDropout(RNNCore):
     Raises:
       LayerError: `core` is no core, or has others in it; `rate` is outside its range; `is_training`
         is traced.
+      ArgumentError: `core` is a class.
     """
 
     def __init__(self, core: RNNCore, rate: Any, is_training: bool, name: str | None = None):
         super().__init__(name=name)
+        if core.__class__ is ModuleMetaclass:
+            raise is_a_class(f"RecurrentDropout {self.module_name!r}", "its core", core)
         if not isinstance(core, RNNCore):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise LayerError(
                 f"RecurrentDropout {self.module_name!r} takes a core (RNNCore), got"

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from purestate._layers.errors import LayerError
+from purestate._core.module import ModuleMetaclass
+from purestate._layers.errors import LayerError, is_a_class
 from purestate._layers.recurrent.core import RNNCore, as_array, initial_state_of
 
 
@@ -42,10 +43,15 @@ class ResetCore(RNNCore):
     Args:
       core: the core to put back.
       name: the name of the module.
+
+    Raises:
+      ArgumentError: `core` is a class.
     """
 
     def __init__(self, core: RNNCore, name: str | None = None):
         super().__init__(name=name)
+        if core.__class__ is ModuleMetaclass:
+            raise is_a_class(f"ResetCore {self.module_name!r}", "its core", core)
         self.core = core
 
     def __call__(self, inputs: tuple[Any, Any], state: Any) -> tuple[Any, Any]:

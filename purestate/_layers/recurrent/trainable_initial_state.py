@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.errors import kind_of
+from purestate._core.module import ModuleMetaclass
 from purestate._core.variables import Initializer, get_parameter
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, is_a_class
 from purestate._layers.recurrent.core import RecurrentError, RNNCore, initial_state_of
 from purestate._layers.recurrent.recurrent_dropout import RecurrentDropoutState
 
@@ -63,11 +64,14 @@ class TrainableInitialState(RNNCore):
       name: the name of the module.
 
     Raises:
-      LayerError: `core` is no core.
+      LayerError: `core` is not a core.
+      ArgumentError: `core` is a class.
     """
 
     def __init__(self, core: RNNCore, init: Initializer | None = None, name: str | None = None):
         super().__init__(name=name)
+        if core.__class__ is ModuleMetaclass:
+            raise is_a_class(f"TrainableInitialState {self.module_name!r}", "its core", core)
         if not isinstance(core, RNNCore):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise LayerError(
                 f"TrainableInitialState {self.module_name!r} takes a core (RNNCore), which has an"

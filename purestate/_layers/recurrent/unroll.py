@@ -11,7 +11,8 @@ from jax import lax
 
 from purestate._core.errors import kind_of
 from purestate._core.frame import inside_transform
-from purestate._layers.errors import check_bool
+from purestate._core.module import ModuleMetaclass
+from purestate._layers.errors import check_bool, is_a_class
 from purestate._layers.recurrent.core import RecurrentError, as_array
 from purestate._lifted.scan import scan
 
@@ -135,7 +136,10 @@ def static_unroll(
 
     Raises:
       RecurrentError: there are no steps, or `sequence_length` does not fit.
+      ArgumentError: `core` is a class.
     """
+    if core.__class__ is ModuleMetaclass:
+        raise is_a_class("static_unroll", "its core", core)
     if time_major.__class__ is not bool:
         check_bool("static_unroll", "time_major", time_major)
     time_axis = 0 if time_major else 1
@@ -224,8 +228,11 @@ def dynamic_unroll(
 
     Raises:
       RecurrentError: `sequence_length` does not fit the inputs, the outputs or the states.
+      ArgumentError: `core` is a class.
       NewVariableError: a later step makes a variable that the first did not make.
     """
+    if core.__class__ is ModuleMetaclass:
+        raise is_a_class("dynamic_unroll", "its core", core)
     if time_major.__class__ is not bool:
         check_bool("dynamic_unroll", "time_major", time_major)
     if reverse.__class__ is not bool:
