@@ -43,8 +43,9 @@
     ├── LayerError                    (ValueError)  a layer was given options or an input that do
       not fit
     │   ├── LookupStyleError          (AttributeError)  `Embed` has no such style
-    │   └── RecurrentError            (TypeError, IndexError)  a state or a sequence that does not
+    │   ├── RecurrentError            (TypeError, IndexError)  a state or a sequence that does not
       fit
+    │   └── TracedBoolError           (TypeError)  a Python bool of a layer is traced
     ├── AxesError                     (TypeError)  neither one value for all axes nor one for each
     ├── InitializerError              (ValueError)  set up wrongly, or asked for a shape that it
       cannot fill
@@ -69,7 +70,8 @@
     PurestateWarning                  (UserWarning)
     ├── SharedKeyWarning              one random key for all rows of a plain jax.vmap
     ├── EmptyStateWarning             state begins anew, since `apply` was given an empty one
-    └── JaxUsageWarning               a JaxUsageError, where a warning is asked for
+    ├── JaxUsageWarning               a JaxUsageError, where a warning is asked for
+    └── LoraWarning                   `ps.lora` passed over modules that it cannot adapt
 
 Each class also derives from the builtin, in brackets, that programs written for dm-haiku catch.
 """
@@ -116,7 +118,7 @@ from purestate._inspection.tabulate import MissingPackageError, TableError
 from purestate._layers.axes import AxesError
 from purestate._layers.deferred import DeferredAttributeError
 from purestate._layers.embed import LookupStyleError
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, LoraWarning, TracedBoolError
 from purestate._layers.initializers import InitializerError
 from purestate._layers.recurrent.core import RecurrentError
 from purestate._precision.errors import PolicyError
@@ -148,6 +150,7 @@ __all__ = [
     "LiftError",
     "LookupStyleError",
     "LoopError",
+    "LoraWarning",
     "MappingError",
     "MissingInitializerError",
     "MissingPackageError",
@@ -168,6 +171,7 @@ __all__ = [
     "ShapeMismatchError",
     "SharedKeyWarning",
     "TableError",
+    "TracedBoolError",
     "VariableError",
     "VariableTypeError",
     "ViewAttributeError",

@@ -10,11 +10,13 @@ from purestate._core import trace_guard
 from purestate._core.collection import Bundle, Collection
 from purestate._core.frame import Creating, Frame, ambient
 from purestate._core.hooks import GetterContext, functions_for, run_chain
+from purestate._core.keyed_initializers import KEY_NAMES, as_initializer, takes_key, with_key
 from purestate._core.path import variable_path
 from purestate._core.variable_checks import check_specification
 
-Initializer = Callable[[Sequence[int], Any], jax.Array]
-"""`init(shape, dtype) -> array`."""
+# `Any` where pyright would take a lambda of two arguments for the beginning of one of three.
+Initializer = Callable[[Sequence[int], Any], jax.Array] | Callable[[Any, Any, Any], jax.Array]
+"""`init(shape, dtype) -> array`, or `init(key, shape, dtype) -> array` as in `jax.nn.initializers`."""
 
 
 def keep_new(
@@ -56,13 +58,21 @@ def run_creators(
     functions = functions_for(("create", kind), hooks) if hooks else None
     path, name = creating.path, creating.name
     outer, frame.creating = frame.creating, creating
+    try:  # a plain function says in its code what it takes; no call is needed to look there
+        code = make.__code__
+        if code.co_argcount > 2 and code.co_varnames[0] in KEY_NAMES:
+            make = with_key(make)
+    except AttributeError:
+        pass
     try:
         if not functions:
             try:
                 return make(shape, dtype)
             except (TypeError, ValueError, AttributeError):
-                check_specification(path, name, shape, dtype, init)
-                raise
+                if not takes_key(make):
+                    check_specification(path, name, shape, dtype, init)
+                    raise
+            return with_key(make)(shape, dtype)
         context = _context(frame, path, name, shape, dtype, init)
         return run_chain(functions, _run_initializer, context, shape, dtype, make)
     finally:
@@ -70,7 +80,7 @@ def run_creators(
 
 
 def _run_initializer(shape: Any, dtype: Any, init: Callable[..., Any]) -> Any:
-    return init(shape, dtype)
+    return as_initializer(init)(shape, dtype)
 
 
 def run_getters(

@@ -41,7 +41,7 @@ def check_arrays(path: str, name: str, value: Any, what: str) -> None:
                 + (
                     " Keep a module as an attribute; its variables are stored under its own path."
                     if modules
-                    else ""
+                    else _call_it_first(leaf)
                 )
             )
         if _is_unknown_to_jax(leaf):
@@ -116,6 +116,11 @@ def check_specification(path: str, name: str, shape: Any, dtype: Any, init: Any)
             f"The initializer of {what!r} has to be a function, `init(shape, dtype) -> array`, such"
             f" as jnp.zeros or ps.initializers.Constant(1.0), but it is {outline_argument(init)}."
         )
+    if isinstance(init, type):
+        raise VariableTypeError(
+            f"The initializer of {what!r} is {kind_of(init)} itself. Make an instance of it:"
+            f" {init.__name__}(...)."
+        )
     if not isinstance(shape, (tuple, list)):
         if not hasattr(shape, "__iter__") or isinstance(shape, (str, bytes, dict)):
             raise VariableTypeError(
@@ -167,7 +172,17 @@ def made_no_array(path: str, name: str, value: Any) -> VariableTypeError:
     """The error for a parameter that was created as something else than an array."""
     return VariableTypeError(
         f"Parameter {name!r} of {path!r} has to be an array, but its initializer, creator or getter"
-        f" returned {kind_of(value)}."
+        f" returned {kind_of(value)}.{_call_it_first(value)}"
+    )
+
+
+def _call_it_first(value: Any) -> str:
+    """What to say if an initializer returned an initializer."""
+    if not callable(value) or hasattr(value, "module_name"):
+        return ""
+    return (
+        " Is the given initializer one that makes initializers? Then call it first, with"
+        " parentheses: jax.nn.initializers.glorot_uniform(), ps.initializers.RandomNormal()."
     )
 
 

@@ -10,7 +10,7 @@ from jax import lax
 
 from purestate._core.module import Module, transparent
 from purestate._core.variables import Initializer
-from purestate._layers.errors import LayerError, not_an_array
+from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.initializers import VarianceScaling
 from purestate._layers.inlined import inlined, is_staged
 from purestate._layers.linear import Linear
@@ -106,6 +106,8 @@ class MultiHeadAttention(Module):
         param_dtype: Any = None,
     ):
         super().__init__(name=name)
+        if with_bias.__class__ is not bool:
+            check_bool(self, "with_bias", with_bias)
         self.param_dtype = param_dtype
         # Left out where it says nothing, so that the projections look as they do in dm-haiku.
         self._kept = {} if param_dtype is None else {"param_dtype": param_dtype}

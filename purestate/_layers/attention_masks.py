@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, check_bool
 
 
 def _distance(what: str, q_len: int, kv_len: int | None, offset: Any) -> jax.Array:
@@ -82,6 +82,8 @@ def sliding_window_mask(
     Raises:
       LayerError: `window` is less than 1; or see `causal_mask`.
     """
+    if causal.__class__ is not bool:
+        check_bool("sliding_window_mask", "causal", causal)
     if window < 1:
         raise LayerError(
             "sliding_window_mask: a query sees at least its own key, window=1; got"

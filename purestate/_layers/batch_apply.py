@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purestate._layers.errors import LayerError
+from purestate._core.module import ModuleMetaclass
+from purestate._layers.errors import LayerError, is_a_class
 
 
 class BatchApply:
@@ -24,9 +25,14 @@ class BatchApply:
     Args:
       f: a function or module.
       num_dims: how many leading axes to make one.
+
+    Raises:
+      ArgumentError: `f` is a class of modules.
     """
 
     def __init__(self, f: Callable[..., Any], num_dims: int = 2):
+        if f.__class__ is ModuleMetaclass:
+            raise is_a_class("BatchApply", "its first argument", f)
         self._f = f
         self.num_dims = num_dims
 
@@ -84,7 +90,10 @@ def expand_apply(f: Callable[..., Any], axis: int = 0) -> Callable[..., Any]:
 
     Raises:
       LayerError: `axis` is neither 0 nor -1.
+      ArgumentError: `f` is a class of modules.
     """
+    if f.__class__ is ModuleMetaclass:
+        raise is_a_class("expand_apply", "its first argument", f)
     if axis not in (0, -1):
         raise LayerError(f"expand_apply: the axis has to be 0 or -1, got {axis}.")
 

@@ -11,7 +11,7 @@ from purestate._core.module import Module
 from purestate._core.trace_guard import device_axes
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.axes import channel_index_of
-from purestate._layers.errors import LayerError, not_an_array
+from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.moving_averages import ExponentialMovingAverage
 from purestate._layers.replicas import check_synchronized, over_replicas
 
@@ -69,6 +69,12 @@ class BatchNorm(Module):
         sync: bool | None = None,
     ):
         super().__init__(name=name)
+        if create_scale.__class__ is not bool:
+            check_bool(self, "create_scale", create_scale)
+        if create_offset.__class__ is not bool:
+            check_bool(self, "create_offset", create_offset)
+        if sync.__class__ is not bool and sync is not None:
+            check_bool(self, "sync", sync)
         if not create_scale and scale_init is not None:
             raise LayerError(
                 "BatchNorm: scale_init is given, but create_scale=False makes no scale."
@@ -130,6 +136,10 @@ class BatchNorm(Module):
           BatchedStateError: the averages would be those of one shard of a `jax.shard_map`.
           MissingStateError: there are no averages yet, because it never ran with `is_training`.
         """
+        if is_training.__class__ is not bool:
+            check_bool(self, "is_training", is_training)
+        if test_local_stats.__class__ is not bool:
+            check_bool(self, "test_local_stats", test_local_stats)
         if self.create_scale and scale is not None:
             raise LayerError(
                 f"BatchNorm {self.module_name!r} has a scale of its own (create_scale=True) and was"

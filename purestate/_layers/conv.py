@@ -11,7 +11,7 @@ from purestate._core.module import Module
 from purestate._core.variables import Initializer
 from purestate._layers import padding as pad
 from purestate._layers.axes import channel_index_of, sizes_of_axes
-from purestate._layers.errors import LayerError, not_an_array
+from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.initializers import truncated_fan_in
 from purestate._layers.linear import add_bias
 from purestate._layers.param_dtype import get_parameter_kept_in
@@ -134,6 +134,8 @@ class ConvND(Module):
         param_dtype: Any = None,
     ):
         super().__init__(name=name)
+        if with_bias.__class__ is not bool:
+            check_bool(self, "with_bias", with_bias)
         self.param_dtype = param_dtype
         if num_spatial_dims <= 0:
             raise LayerError(

@@ -13,7 +13,7 @@ from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.axes import channel_index_of, replicate, sizes_of_axes
 from purestate._layers.conv import check_mask, conv_bias, conv_dimension_numbers, with_batch
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.initializers import TruncatedNormal
 from purestate._layers.padding import is_padfn
 
@@ -93,6 +93,8 @@ class ConvNDTranspose(Module):
         name: str | None = None,
     ):
         super().__init__(name=name)
+        if with_bias.__class__ is not bool:
+            check_bool(self, "with_bias", with_bias)
         if num_spatial_dims <= 0:
             raise LayerError(
                 "A convolution needs at least one spatial axis, got"

@@ -1,7 +1,7 @@
 """`DenseGeneral`: a linear layer over any axes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,13 +11,13 @@ from jax import lax
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.initializers import TruncatedNormal
 from purestate._layers.linear import add_bias
 from purestate._layers.param_dtype import get_parameter_kept_in
 
 
-def truncated_normal_for(fan_in: int) -> Initializer:
+def truncated_normal_for(fan_in: int) -> Callable[[Sequence[int], Any], jax.Array]:
     """The default of weights of which one output takes `fan_in`: a truncated normal of stddev `1 / sqrt(fan_in)`."""
     return lambda shape, dtype: TruncatedNormal(stddev=1.0 / np.sqrt(fan_in))(shape, dtype)
 
@@ -65,6 +65,8 @@ class DenseGeneral(Module):
         param_dtype: Any = None,
     ):
         super().__init__(name=name)
+        if with_bias.__class__ is not bool:
+            check_bool(self, "with_bias", with_bias)
         self.features = _as_tuple(features)
         self.axis = _as_tuple(axis)
         self.batch_axes = _as_tuple(batch_axes)

@@ -18,6 +18,7 @@ from purestate._layers.conv import (
     conv_dimension_numbers,
     with_batch,
 )
+from purestate._layers.errors import check_bool
 from purestate._layers.initializers import truncated_fan_in
 
 
@@ -64,6 +65,8 @@ class DepthwiseConvND(Module):
         name: str | None = None,
     ):
         super().__init__(name=name)
+        if with_bias.__class__ is not bool:
+            check_bool(self, "with_bias", with_bias)
         self.num_spatial_dims = num_spatial_dims
         self.kernel_shape = sizes_of_axes(kernel_shape, num_spatial_dims, "kernel_shape")
         self.lhs_dilation = (1,) * num_spatial_dims

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purestate._layers.errors import LayerError, not_an_array
+from purestate._layers.promotion import with_standard_promotion
 
 
 def dropout(
@@ -52,4 +53,9 @@ def dropout(
         shape[axis] = 1
     keep_rate = 1.0 - rate
     keep = jax.random.bernoulli(rng, keep_rate, shape=shape)
-    return jnp.broadcast_to(keep, x.shape) * x / keep_rate
+    keep = jnp.broadcast_to(keep, x.shape)
+    try:
+        kept = keep * x
+    except ValueError:  # strict promotion does not multiply with booleans
+        kept = with_standard_promotion(jnp.multiply, keep, x)
+    return kept / keep_rate

@@ -8,7 +8,7 @@ import jax
 from purestate._core.module import Module
 from purestate._core.rng import next_rng_key
 from purestate._layers.dropout import dropout
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, check_bool
 
 
 class Dropout(Module):
@@ -64,15 +64,9 @@ class Dropout(Module):
           LayerError: `is_training` is traced, or an axis of `broadcast_dims` is not there.
           MissingRNGError: `init` or `apply` was given no key, and one is needed.
         """
-        try:
-            drops = bool(is_training) and not self.never_drops
-        except jax.errors.ConcretizationTypeError:
-            raise LayerError(
-                f"Dropout {self.module_name!r}: is_training is traced, but it decides which code"
-                " runs. Under jax.jit, name it in static_argnames, or bind it first with"
-                " functools.partial."
-            ) from None
-        if not drops:
+        if is_training.__class__ is not bool:
+            check_bool(self, "is_training", is_training)
+        if not is_training or self.never_drops:
             return x
         return dropout(
             next_rng_key("dropout") if rng is None else rng, self.rate, x, self.broadcast_dims

@@ -3,11 +3,47 @@
 from collections.abc import Mapping
 from typing import Any
 
-from purestate._core.errors import PurestateError, kind_of
+import jax
+
+from purestate._core.errors import ArgumentError, PurestateError, PurestateWarning, kind_of
 
 
 class LayerError(PurestateError, ValueError):
     """A layer was given options or an input that do not fit."""
+
+
+class TracedBoolError(LayerError, TypeError):
+    """A layer was given a traced value for a Python bool, which decides which code runs."""
+
+
+class LoraWarning(PurestateWarning):
+    """`ps.lora` passed over modules that it was asked to adapt, since it adapts Linear layers only."""
+
+
+def check_bool(layer: Any, argument: str, value: Any) -> None:
+    """Raises if a Python bool is traced; `layer` is a module, or the name of a function.
+
+    Callers first ask `value.__class__ is not bool`, which costs no call.
+    """
+    try:
+        bool(value)
+    except jax.errors.ConcretizationTypeError:
+        name = layer if isinstance(layer, str) else f"{type(layer).__name__} {layer.module_name!r}"
+        raise TracedBoolError(
+            f"{name}: {argument} is traced, but it decides which code runs. Under jax.jit, name it"
+            " in static_argnames, or bind it first with functools.partial."
+        ) from None
+
+
+def is_a_class(taker: str, what: str, given: Any) -> ArgumentError:
+    """The error for a class of modules where a module is needed.
+
+    Callers ask `given.__class__ is ModuleMetaclass`, which costs no call.
+    """
+    return ArgumentError(
+        f"{taker} needs a module or a function as {what}, but was given {kind_of(given)}. Make an"
+        f" instance of it: {given.__name__}(...)."
+    )
 
 
 def not_an_array(layer: Any, given: Any, what: str = "its input") -> LayerError:

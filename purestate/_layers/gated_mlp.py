@@ -7,6 +7,7 @@ import jax
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer
+from purestate._layers.errors import check_bool
 from purestate._layers.linear import Linear
 
 
@@ -46,6 +47,8 @@ class GatedMLP(Module):
         param_dtype: Any = None,
     ):
         super().__init__(name=name)
+        if with_bias.__class__ is not bool:
+            check_bool(self, "with_bias", with_bias)
         self.hidden_size = hidden_size
         self.output_size = output_size
         self.activation = activation

@@ -10,8 +10,9 @@ from jax import lax
 from purestate._core.module import Module, transparent
 from purestate._core.variables import Initializer, get_state, set_state
 from purestate._layers.attention_masks import causal_mask, combine_masks
-from purestate._layers.errors import LayerError, not_an_array
+from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.linear import Linear
+from purestate._layers.promotion import with_standard_promotion
 from purestate._layers.rotary_embedding import rotary_embedding
 
 
@@ -80,6 +81,8 @@ class GroupedQueryAttention(Module):
         param_dtype: Any = None,
     ):
         super().__init__(name=name)
+        if with_bias.__class__ is not bool:
+            check_bool(self, "with_bias", with_bias)
         self.num_heads = num_heads
         self.key_size = key_size
         self.num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
@@ -137,6 +140,8 @@ class GroupedQueryAttention(Module):
         Raises:
           LayerError: the shapes do not fit, or the cache is too small.
         """
+        if is_causal.__class__ is not bool:
+            check_bool(self, "is_causal", is_causal)
         self._check_inputs(inputs, positions)
         *leading, length, input_size = inputs.shape
         query = self._heads(inputs, self.num_heads, "query")
@@ -160,8 +165,15 @@ class GroupedQueryAttention(Module):
             set_state("position", start + length)
             is_causal, seen = False, causal_mask(length, self.cache_size, start)
             mask = combine_masks(seen if leading else seen[0], mask)
-        out = jax.nn.dot_product_attention(
-            query, key, value, mask=mask, is_causal=is_causal, implementation=self.implementation
+        # JAX's function mixes bfloat16 with float32 inside.
+        out = with_standard_promotion(
+            jax.nn.dot_product_attention,
+            query,
+            key,
+            value,
+            mask=mask,
+            is_causal=is_causal,
+            implementation=self.implementation,
         )
         if self.cache_size is not None:
             out = jnp.where(start + length > self.cache_size, jnp.nan, out)

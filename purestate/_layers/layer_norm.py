@@ -17,7 +17,7 @@ from purestate._layers.axes import (
     parameter_shape,
     with_rank,
 )
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, check_bool
 
 
 def check_scale_and_offset_init(
@@ -32,6 +32,8 @@ def check_scale_and_offset_init(
         ("scale", create_scale, scale_init),
         ("offset", create_offset, offset_init),
     ):
+        if create.__class__ is not bool:
+            check_bool(layer, f"create_{name}", create)
         if init is not None and not create:
             raise LayerError(
                 f"{type(layer).__name__}: {name}_init is given, but create_{name}=False makes no"
@@ -94,6 +96,8 @@ class LayerNorm(Module):
         param_axis: Axes | None = None,
     ):
         super().__init__(name=name)
+        if use_fast_variance.__class__ is not bool:
+            check_bool(self, "use_fast_variance", use_fast_variance)
         check_scale_and_offset_init(self, create_scale, create_offset, scale_init, offset_init)
         self.axis = axes_or_slice(axis, f"{type(self).__name__}: axis")
         self.eps = eps

@@ -10,7 +10,7 @@ from jax import lax
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
-from purestate._layers.errors import LayerError, not_an_array
+from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.initializers import truncated_fan_in
 from purestate._layers.inlined import inlined, is_staged
 from purestate._layers.param_dtype import get_parameter_kept_in
@@ -73,6 +73,8 @@ class Linear(Module):
         param_dtype: Any = None,
     ):
         super().__init__(name=name)
+        if with_bias.__class__ is not bool:
+            check_bool(self, "with_bias", with_bias)
         self.param_dtype = param_dtype
         self.input_size: int | None = None
         self.output_size = output_size

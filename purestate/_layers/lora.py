@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from purestate._core.collection import Bundle
 from purestate._core.current import current_name
 from purestate._core.hooks import MethodContext, intercept_methods
+from purestate._core.keyed_initializers import as_initializer
 from purestate._core.rng import (
     maybe_get_rng_sequence_state,
     next_rng_key,
@@ -26,8 +27,12 @@ from purestate._layers.param_dtype import get_parameter_kept_in
 _ACTIVE = "_has_lora"
 
 
-def _drawn_aside(init: Initializer) -> Initializer:
-    """Has `init` draw from a key of its own, so that all other parameters get the values they get without it."""
+def _drawn_aside(init: Any) -> Initializer:
+    """Has `init` draw from a key of its own.
+
+    All other parameters get the values that they get without it.
+    """
+    init = as_initializer(init)
 
     def draw(shape: Sequence[int], dtype: Any) -> jax.Array:
         before = maybe_get_rng_sequence_state()

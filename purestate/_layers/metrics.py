@@ -4,10 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from purestate._core.module import Module
+from purestate._core.module import Module, ModuleMetaclass
 from purestate._core.variables import get_state, set_state
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, is_a_class
+from purestate._layers.promotion import with_standard_promotion
 
 _COLLECTION = "metrics"
 
@@ -161,7 +163,11 @@ class Mean(Metric):
         Returns:
           A scalar.
         """
-        return self.read("total") / self.read("count")
+        total, count = self.read("total"), self.read("count")
+        try:
+            return total / count
+        except ValueError:  # strict promotion does not divide by integers
+            return with_standard_promotion(jnp.divide, total, count)
 
 
 class Sum(Metric):
@@ -266,7 +272,11 @@ class Accuracy(Metric):
         Returns:
           A scalar.
         """
-        return self.read("correct") / self.read("count")
+        correct, count = self.read("correct"), self.read("count")
+        # Integers over integers would be float64 under `jax_enable_x64`.
+        return lax.convert_element_type(correct, jnp.float32) / lax.convert_element_type(
+            count, jnp.float32
+        )
 
 
 class MultiMetric(Module):
@@ -284,11 +294,17 @@ class MultiMetric(Module):
 
     Args:
       **metrics: metrics by name.
+
+    Raises:
+      ArgumentError: a metric is a class.
     """
 
     def __init__(self, **metrics: Any):
         super().__init__(name=None)
         self.metrics = metrics
+        for name, metric in metrics.items():
+            if metric.__class__ is ModuleMetaclass:
+                raise is_a_class(f"MultiMetric {self.module_name!r}", repr(name), metric)
 
     def __call__(self, **values: Any) -> dict[str, jax.Array]:
         """Takes values in.

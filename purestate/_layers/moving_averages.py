@@ -12,8 +12,9 @@ import numpy as np
 from purestate._core.collection import Bundle
 from purestate._core.module import Module, transparent
 from purestate._core.variables import get_state, set_state
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.initializers import Constant
+from purestate._layers.promotion import with_standard_promotion
 
 
 class ExponentialMovingAverage(Module):
@@ -47,6 +48,8 @@ class ExponentialMovingAverage(Module):
         self, decay: Any, zero_debias: bool = True, warmup_length: int = 0, name: str | None = None
     ):
         super().__init__(name=name)
+        if zero_debias.__class__ is not bool:
+            check_bool(self, "zero_debias", zero_debias)
         self.decay = decay
         self.warmup_length = warmup_length
         self.zero_debias = zero_debias
@@ -90,6 +93,8 @@ class ExponentialMovingAverage(Module):
           LayerError: `decay` is no share, from 0 to 1, or 1 where the start at zero is to be made
             up for.
         """
+        if update_stats.__class__ is not bool:
+            check_bool(self, "update_stats", update_stats)
         if self.decay.__class__ is not float or not 0 <= self.decay < 1:
             self._check_decay()
         if not isinstance(value, jax.Array):
@@ -115,7 +120,11 @@ class ExponentialMovingAverage(Module):
         hidden = hidden * decay + value * (one - decay)
         average = hidden
         if self.zero_debias:
-            average /= one - jnp.power(decay, counter)
+            try:
+                kept = jnp.power(decay, counter)
+            except ValueError:  # strict promotion, although an integer exponent is not promoted
+                kept = with_standard_promotion(jnp.power, decay, counter)
+            average /= one - kept
         if update_stats:
             set_state("counter", counter, collection=self._collection)
             set_state("hidden", hidden, collection=self._collection)
@@ -179,6 +188,8 @@ class EMAParamsTree(Module):
         name: str | None = None,
     ):
         super().__init__(name=name)
+        if zero_debias.__class__ is not bool:
+            check_bool(self, "zero_debias", zero_debias)
         self.decay = decay
         self.zero_debias = zero_debias
         self.warmup_length = warmup_length
@@ -194,6 +205,8 @@ class EMAParamsTree(Module):
         Returns:
           A tree of the same structure.
         """
+        if update_stats.__class__ is not bool:
+            check_bool(self, "update_stats", update_stats)
 
         def average(full_name: str, value: Any) -> Any:
             if self.ignore_regex and re.match(self.ignore_regex, full_name):

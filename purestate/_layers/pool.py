@@ -1,5 +1,6 @@
 """Pooling: the maximum or mean of each window."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -120,7 +121,7 @@ def avg_pool(
     value, window, step = _prepare("avg_pool", value, window_shape, strides, padding, channel_axis)
     total = lax.reduce_window(value, 0.0, lax.add, window, step, padding)
     if padding == "VALID":
-        return total / np.prod(window)
+        return total / math.prod(window)
     # How many inputs each window has; where the window is 1 wide, one count serves all.
     shape = [size if width != 1 else 1 for size, width in zip(value.shape, window, strict=True)]
     return total / lax.reduce_window(

@@ -10,7 +10,7 @@ from jax import lax
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.axes import Axes, absolute_axes, axes_or_slice, parameter_shape
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, check_bool
 
 
 class RMSNorm(Module):
@@ -48,6 +48,8 @@ class RMSNorm(Module):
         param_axis: Axes | None = None,
     ):
         super().__init__(name=name)
+        if create_scale.__class__ is not bool:
+            check_bool(self, "create_scale", create_scale)
         if not create_scale and scale_init is not None:
             raise LayerError("RMSNorm: scale_init is given, but create_scale=False makes no scale.")
         self.axis = axes_or_slice(axis, "RMSNorm: axis")

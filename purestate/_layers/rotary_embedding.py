@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 
 from purestate._layers.axes import with_rank
-from purestate._layers.errors import LayerError, not_an_array
+from purestate._layers.errors import LayerError, check_bool, not_an_array
 
 
 def rotary_embedding(
@@ -38,6 +38,8 @@ def rotary_embedding(
     Raises:
       LayerError: K is odd, `x` is not floating, or `positions` do not fit.
     """
+    if interleaved.__class__ is not bool:
+        check_bool("rotary_embedding", "interleaved", interleaved)
     try:
         shape = x.shape
     except AttributeError:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from purestate._core.errors import ArgumentError, kind_of
-from purestate._core.module import Module
+from purestate._core.module import Module, ModuleMetaclass
+from purestate._layers.errors import is_a_class
 
 
 class Sequential(Module):
@@ -21,7 +22,7 @@ class Sequential(Module):
       name: the name of the module.
 
     Raises:
-      ArgumentError: `layers` is one function, and not several in a list.
+      ArgumentError: `layers` is one function, and not several in a list, or a layer is a class.
     """
 
     def __init__(self, layers: Iterable[Callable[..., Any]], name: str | None = None):
@@ -32,6 +33,9 @@ class Sequential(Module):
             )
         super().__init__(name=name)
         self.layers = tuple(layers)
+        for layer in self.layers:
+            if layer.__class__ is ModuleMetaclass:
+                raise is_a_class(f"Sequential {self.module_name!r}", "each layer", layer)
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns what the last layer returns.
@@ -68,8 +72,12 @@ def to_module(f: Callable[..., Any]) -> type[Module]:
       A class whose instances, made with an optional name, call `f`.
 
     Raises:
-      ArgumentError: from the class, if it is called with something else than a name.
+      ArgumentError: `f` is a class of modules. The class that is returned raises it too, if it is
+        called with something else than a name.
     """
+
+    if f.__class__ is ModuleMetaclass:
+        raise is_a_class("`ps.to_module`", "its argument", f)
 
     class FunctionModule(Module):
         def __init__(self, name: str | None = None):

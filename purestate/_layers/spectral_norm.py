@@ -11,7 +11,7 @@ from jax import lax
 from purestate._core.collection import Bundle
 from purestate._core.module import Module
 from purestate._core.variables import get_state, set_state
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.initializers import RandomNormal
 
 
@@ -68,6 +68,10 @@ class SpectralNorm(Module):
         Raises:
           LayerError: `value` has less than two axes, or more than two where these are an error.
         """
+        if update_stats.__class__ is not bool:
+            check_bool(self, "update_stats", update_stats)
+        if error_on_non_matrix.__class__ is not bool:
+            check_bool(self, "error_on_non_matrix", error_on_non_matrix)
         if not isinstance(value, jax.Array):
             value = jnp.asarray(value)
         if value.ndim < 2 or (value.ndim > 2 and error_on_non_matrix):
@@ -138,6 +142,8 @@ class SNParamsTree(Module):
         Raises:
           LayerError: one has less than two axes and is not ignored.
         """
+        if update_stats.__class__ is not bool:
+            check_bool(self, "update_stats", update_stats)
 
         def normalize(full_name: str, value: Any) -> Any:
             if self.ignore_regex and re.match(self.ignore_regex, full_name):

@@ -9,7 +9,7 @@ from purestate._core.keys import PRNGSequence
 from purestate._core.module import Module
 from purestate._core.variables import Initializer
 from purestate._layers.dropout import dropout
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.linear import Linear
 
 
@@ -45,9 +45,13 @@ class MLP(Module):
         activate_final: bool = False,
         name: str | None = None,
     ):
+        if with_bias.__class__ is not bool:
+            check_bool("MLP", "with_bias", with_bias)
         if not with_bias and b_init is not None:
             raise LayerError("MLP: b_init is given, but with_bias=False makes no biases.")
         super().__init__(name=name)
+        if activate_final.__class__ is not bool:
+            check_bool(self, "activate_final", activate_final)
         self.with_bias = with_bias
         self.w_init = w_init
         self.b_init = b_init
@@ -113,6 +117,8 @@ class MLP(Module):
         Raises:
           LayerError: this one was not called yet, so that its input size is unknown.
         """
+        if activate_final.__class__ is not bool and activate_final is not None:
+            check_bool(self, "activate_final", activate_final)
         sizes = [
             layer.input_size for layer in reversed(self.layers) if layer.input_size is not None
         ]

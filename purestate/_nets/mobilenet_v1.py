@@ -9,7 +9,7 @@ from purestate._core.module import Module
 from purestate._layers.batch_norm import BatchNorm
 from purestate._layers.conv import Conv2D
 from purestate._layers.depthwise_conv import DepthwiseConv2D
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.linear import Linear
 from purestate._layers.reshape import Flatten
 
@@ -39,6 +39,8 @@ class MobileNetV1Block(Module):
 
     def __init__(self, channels: int, stride: int, use_bn: bool = True, name: str | None = None):
         super().__init__(name=name)
+        if use_bn.__class__ is not bool:
+            check_bool(self, "use_bn", use_bn)
         self.channels = channels
         self.stride = stride
         self.use_bn = use_bn
@@ -112,6 +114,8 @@ class MobileNetV1(Module):
         name: str | None = None,
     ):
         super().__init__(name=name)
+        if use_bn.__class__ is not bool:
+            check_bool(self, "use_bn", use_bn)
         if len(strides) != len(channels):
             raise LayerError(
                 f"MobileNetV1 {self.module_name!r} has a block for each of {len(strides)} strides"

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from purestate._core.module import Module
 from purestate._layers.batch_norm import BatchNorm
 from purestate._layers.conv import Conv2D
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.linear import Linear
 from purestate._layers.pool import max_pool
 
@@ -60,6 +60,10 @@ class BlockV1(Module):
         name: str | None = None,
     ):
         super().__init__(name=name)
+        if use_projection.__class__ is not bool:
+            check_bool(self, "use_projection", use_projection)
+        if bottleneck.__class__ is not bool:
+            check_bool(self, "bottleneck", bottleneck)
         self.use_projection = use_projection
         bn_config = {"create_scale": True, "create_offset": True, "decay_rate": 0.999, **bn_config}
         if use_projection:
@@ -126,6 +130,10 @@ class BlockV2(Module):
         name: str | None = None,
     ):
         super().__init__(name=name)
+        if use_projection.__class__ is not bool:
+            check_bool(self, "use_projection", use_projection)
+        if bottleneck.__class__ is not bool:
+            check_bool(self, "bottleneck", bottleneck)
         self.use_projection = use_projection
         bn_config = {"create_scale": True, "create_offset": True, **bn_config}
         if use_projection:
@@ -191,6 +199,12 @@ class BlockGroup(Module):
         name: str | None = None,
     ):
         super().__init__(name=name)
+        if resnet_v2.__class__ is not bool:
+            check_bool(self, "resnet_v2", resnet_v2)
+        if bottleneck.__class__ is not bool:
+            check_bool(self, "bottleneck", bottleneck)
+        if use_projection.__class__ is not bool:
+            check_bool(self, "use_projection", use_projection)
         block = BlockV2 if resnet_v2 else BlockV1
         self.blocks = [
             block(
@@ -302,6 +316,10 @@ class ResNet(Module):
         strides: Sequence[int] = (1, 2, 2, 2),
     ):
         super().__init__(name=name)
+        if resnet_v2.__class__ is not bool:
+            check_bool(self, "resnet_v2", resnet_v2)
+        if bottleneck.__class__ is not bool:
+            check_bool(self, "bottleneck", bottleneck)
         for option, values in (
             ("blocks_per_group", blocks_per_group),
             ("channels_per_group", channels_per_group),

@@ -8,7 +8,7 @@ from jax import lax
 
 from purestate._core.module import Module
 from purestate._core.variables import get_parameter, get_state, set_state
-from purestate._layers.errors import LayerError, not_an_array
+from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.initializers import VarianceScaling
 from purestate._layers.moving_averages import ExponentialMovingAverage
 from purestate._layers.replicas import check_synchronized, over_replicas
@@ -233,6 +233,8 @@ class VectorQuantizerEMA(Module):
         Raises:
           LayerError: the last axis is not `embedding_dim`.
         """
+        if is_training.__class__ is not bool:
+            check_bool(self, "is_training", is_training)
         vectors = _flat(self, inputs)
         distances = _squared_distances(vectors, self.embeddings)
         indices = jnp.argmin(distances, 1)

@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purestate._core.module import Module
-from purestate._layers.errors import LayerError
-from purestate._layers.recurrent.core import RecurrentError, RNNCore
+from purestate._core.module import Module, ModuleMetaclass
+from purestate._layers.errors import LayerError, check_bool, is_a_class
+from purestate._layers.recurrent.core import RecurrentError, RNNCore, initial_state_of
 from purestate._layers.recurrent.unroll import dynamic_unroll
 
 
@@ -18,6 +18,16 @@ def _concat(forward: Any, backward: Any) -> Any:
 
 def _sum(forward: Any, backward: Any) -> Any:
     return jax.tree.map(jnp.add, forward, backward)
+
+
+def _state_dtype(input_sequence: Any) -> Any:
+    """Returns float32 for a state that goes with floats of up to 32 bits; None for JAX's default.
+
+    The default would be float64 under `jax_enable_x64`, and so would the outputs.
+    """
+    dtype = jnp.result_type(jax.tree.leaves(input_sequence)[0])
+    narrow = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits <= 32
+    return jnp.float32 if narrow else None
 
 
 class Bidirectional(Module):
@@ -45,6 +55,7 @@ class Bidirectional(Module):
 
     Raises:
       LayerError: `merge` is something else.
+      ArgumentError: a core is a class.
     """
 
     def __init__(
@@ -55,6 +66,9 @@ class Bidirectional(Module):
         name: str | None = None,
     ):
         super().__init__(name=name)
+        for core in (forward_core, backward_core):
+            if core.__class__ is ModuleMetaclass:
+                raise is_a_class(f"Bidirectional {self.module_name!r}", "each core", core)
         self.forward_core = forward_core
         self.backward_core = backward_core
         self.merge = merge
@@ -91,8 +105,11 @@ class Bidirectional(Module):
         Raises:
           RecurrentError: there are no arrays to tell the batch from, or see `dynamic_unroll`.
         """
+        if time_major.__class__ is not bool:
+            check_bool(self, "time_major", time_major)
         if initial_state is None:
-            initial_state = self.initial_state(self._batch_size(input_sequence, time_major))
+            batch_size = self._batch_size(input_sequence, time_major)
+            initial_state = self.initial_state(batch_size, _state_dtype(input_sequence))
         options: Any = {
             "time_major": time_major,
             "unroll": unroll,
@@ -114,17 +131,19 @@ class Bidirectional(Module):
         )
         return merge(forward, backward), states
 
-    def initial_state(self, batch_size: int | None) -> tuple[Any, Any]:
+    def initial_state(self, batch_size: int | None, dtype: Any = None) -> tuple[Any, Any]:
         """Returns the initial states of both cores.
 
         Args:
           batch_size: B, or None for inputs without a batch.
+          dtype: of the state's floating point arrays; None for those of the cores.
 
         Returns:
           A pair of states for `__call__`.
         """
-        return self.forward_core.initial_state(batch_size), self.backward_core.initial_state(
-            batch_size
+        return (
+            initial_state_of(self.forward_core, batch_size, dtype),
+            initial_state_of(self.backward_core, batch_size, dtype),
         )
 
     def _batch_size(self, input_sequence: Any, time_major: bool) -> int | None:

@@ -1,6 +1,7 @@
 """Long short-term memory over images, with convolutions in place of linear layers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -69,17 +70,18 @@ class ConvNDLSTM(RNNCore):
         )
         return state.hidden, state
 
-    def initial_state(self, batch_size: int | None) -> LSTMState:
+    def initial_state(self, batch_size: int | None, dtype: Any = None) -> LSTMState:
         """Returns zeros, `[B, *input_shape, output_channels]` or without B.
 
         Args:
           batch_size: B, or None for inputs without a batch.
+          dtype: of the state; None for JAX's default, float32, or float64 under `jax_enable_x64`.
 
         Returns:
           The state before the first step.
         """
         shape = with_batch_size((*self.input_shape, self.output_channels), batch_size)
-        return LSTMState(hidden=jnp.zeros(shape), cell=jnp.zeros(shape))
+        return LSTMState(hidden=jnp.zeros(shape, dtype), cell=jnp.zeros(shape, dtype))
 
 
 class Conv1DLSTM(ConvNDLSTM):

@@ -1,6 +1,7 @@
 """`RNNCore`: one step of a recurrent network."""
 
 import abc
+import inspect
 from typing import Any
 
 import jax
@@ -24,11 +25,28 @@ def with_batch_size(shape: tuple[int, ...], batch_size: int | None) -> tuple[int
     return shape if batch_size is None else (batch_size, *shape)
 
 
+def initial_state_of(core: Any, batch_size: int | None, dtype: Any) -> Any:
+    """Returns the initial state of a core, its floating point arrays in `dtype` unless that is None.
+
+    A core of the user's own need not know of `dtype`: its state is cast.
+    """
+    if dtype is None:
+        return core.initial_state(batch_size)
+    parameters = inspect.signature(core.initial_state).parameters.values()
+    if any(p.name == "dtype" or p.kind is p.VAR_KEYWORD for p in parameters):
+        return core.initial_state(batch_size, dtype=dtype)
+
+    def cast(x: Any) -> Any:
+        return jnp.asarray(x, dtype) if jnp.issubdtype(jnp.result_type(x), jnp.floating) else x
+
+    return jax.tree.map(cast, core.initial_state(batch_size))
+
+
 class RNNCore(Module, abc.ABC):
     """The base of recurrent cores: `core(inputs, state) -> (outputs, state)`.
 
     Inputs, outputs and states may be any pytrees. `static_unroll` and `dynamic_unroll` run a core
-    over a sequence.
+    over a sequence. The cores of purestate also take `initial_state(batch_size, dtype=...)`.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> class Sum(ps.RNNCore):

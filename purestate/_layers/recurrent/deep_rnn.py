@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.errors import kind_of
-from purestate._layers.errors import LayerError
-from purestate._layers.recurrent.core import RecurrentError, RNNCore
+from purestate._core.module import ModuleMetaclass
+from purestate._layers.errors import LayerError, is_a_class
+from purestate._layers.recurrent.core import RecurrentError, RNNCore, initial_state_of
 
 
 def _is_none(x: Any) -> bool:
@@ -33,6 +34,9 @@ class _DeepRNN(RNNCore):
     ):
         super().__init__(name=name)
         self.layers = layers
+        for layer in layers:
+            if layer.__class__ is ModuleMetaclass:
+                raise is_a_class(f"DeepRNN {self.module_name!r}", "each layer", layer)
         self.skip_connections = skip_connections
         self.residual_connections = residual_connections
         if skip_connections or residual_connections:
@@ -98,17 +102,20 @@ class _DeepRNN(RNNCore):
             )
         return jax.tree.map(jnp.add, outputs, inputs)
 
-    def initial_state(self, batch_size: int | None) -> Any:
+    def initial_state(self, batch_size: int | None, dtype: Any = None) -> Any:
         """Returns the initial states of the cores.
 
         Args:
           batch_size: B, or None for inputs without a batch.
+          dtype: of the state's floating point arrays; None for that of each core.
 
         Returns:
           A tuple with one state for each core.
         """
         return tuple(
-            layer.initial_state(batch_size) for layer in self.layers if isinstance(layer, RNNCore)
+            initial_state_of(layer, batch_size, dtype)
+            for layer in self.layers
+            if isinstance(layer, RNNCore)
         )
 
 
@@ -128,6 +135,9 @@ class DeepRNN(_DeepRNN):
     Args:
       layers: cores and functions of one argument.
       name: the name of the module.
+
+    Raises:
+      ArgumentError: a layer is a class.
     """
 
     def __init__(self, layers: Sequence[Any], name: str | None = None):
@@ -157,7 +167,8 @@ def deep_rnn_with_skip_connections(layers: Sequence[RNNCore], name: str | None =
       A core.
 
     Raises:
-      LayerError: a layer is no core.
+      LayerError: a layer is not a core.
+      ArgumentError: a layer is a class.
     """
     return _DeepRNN(layers, skip_connections=True, name=name)
 
@@ -187,7 +198,8 @@ def deep_rnn_with_residual_connections(
       A core.
 
     Raises:
-      LayerError: a layer is no core.
+      LayerError: a layer is not a core.
+      ArgumentError: a layer is a class.
     """
     return _DeepRNN(
         layers, skip_connections=False, name=name or "deep_rnn", residual_connections=True

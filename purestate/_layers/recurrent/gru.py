@@ -116,13 +116,14 @@ class GRU(RNNCore):
         state = add(mul(lax.sub(one, z), state), mul(z, a))
         return state, state
 
-    def initial_state(self, batch_size: int | None) -> jax.Array:
+    def initial_state(self, batch_size: int | None, dtype: Any = None) -> jax.Array:
         """Returns zeros, `[B, hidden_size]` or `[hidden_size]`.
 
         Args:
           batch_size: B, or None for inputs without a batch.
+          dtype: of the state; None for JAX's default, float32, or float64 under `jax_enable_x64`.
 
         Returns:
           The state before the first step.
         """
-        return jnp.zeros(with_batch_size((self.hidden_size,), batch_size))
+        return jnp.zeros(with_batch_size((self.hidden_size,), batch_size), dtype)

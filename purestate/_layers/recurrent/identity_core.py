@@ -34,14 +34,15 @@ class IdentityCore(RNNCore):
         """
         return inputs, state
 
-    def initial_state(self, batch_size: int | None) -> Any:
+    def initial_state(self, batch_size: int | None, dtype: Any = None) -> Any:
         """Returns no state.
 
         Args:
           batch_size: not used.
+          dtype: not used.
 
         Returns:
           `()`.
         """
-        del batch_size
+        del batch_size, dtype
         return ()

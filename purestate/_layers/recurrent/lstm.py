@@ -141,15 +141,16 @@ class LSTM(RNNCore):
             state = LSTMState(project(state.hidden), state.cell)
         return state.hidden, state
 
-    def initial_state(self, batch_size: int | None) -> LSTMState:
+    def initial_state(self, batch_size: int | None, dtype: Any = None) -> LSTMState:
         """Returns zeros, `[B, hidden_size]` or `[hidden_size]`; with a projection see `__call__`.
 
         Args:
           batch_size: B, or None for inputs without a batch.
+          dtype: of the state; None for JAX's default, float32, or float64 under `jax_enable_x64`.
 
         Returns:
           The state before the first step.
         """
         shape = with_batch_size((self.hidden_size,), batch_size)
         hidden_shape = with_batch_size((self.projection_size or self.hidden_size,), batch_size)
-        return LSTMState(hidden=jnp.zeros(hidden_shape), cell=jnp.zeros(shape))
+        return LSTMState(hidden=jnp.zeros(hidden_shape, dtype), cell=jnp.zeros(shape, dtype))

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.errors import kind_of
+from purestate._core.module import ModuleMetaclass
 from purestate._core.rng import next_rng_key
 from purestate._layers.dropout import dropout
-from purestate._layers.errors import LayerError
-from purestate._layers.recurrent.core import RecurrentError, RNNCore, as_array
+from purestate._layers.errors import LayerError, check_bool, is_a_class
+from purestate._layers.recurrent.core import RecurrentError, RNNCore, as_array, initial_state_of
 from purestate._layers.recurrent.gru import GRU
 from purestate._layers.recurrent.lstm import LSTMState
 
@@ -62,10 +63,13 @@ class RecurrentDropout(RNNCore):
     Raises:
       LayerError: `core` is no core, or has others in it; `rate` is outside its range; `is_training`
         is traced.
+      ArgumentError: `core` is a class.
     """
 
     def __init__(self, core: RNNCore, rate: Any, is_training: bool, name: str | None = None):
         super().__init__(name=name)
+        if core.__class__ is ModuleMetaclass:
+            raise is_a_class(f"RecurrentDropout {self.module_name!r}", "its core", core)
         if not isinstance(core, RNNCore):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise LayerError(
                 f"RecurrentDropout {self.module_name!r} takes a core (RNNCore), got"
@@ -93,14 +97,9 @@ class RecurrentDropout(RNNCore):
                 )
         except jax.errors.ConcretizationTypeError:
             never_drops = False  # a traced rate cannot be looked at
-        try:
-            self._drops = bool(is_training) and not never_drops
-        except jax.errors.ConcretizationTypeError:
-            raise LayerError(
-                f"RecurrentDropout {self.module_name!r}: is_training is traced, but it decides"
-                " which code runs. Under jax.jit, name it in static_argnames, or bind it first"
-                " with functools.partial."
-            ) from None
+        if is_training.__class__ is not bool:
+            check_bool(self, "is_training", is_training)
+        self._drops = bool(is_training) and not never_drops
 
     def __call__(
         self, inputs: Any, prev_state: RecurrentDropoutState
@@ -142,11 +141,12 @@ class RecurrentDropout(RNNCore):
             outputs, state = self.core(inputs, seen)
         return outputs, RecurrentDropoutState(state, mask)
 
-    def initial_state(self, batch_size: int | None) -> RecurrentDropoutState:
+    def initial_state(self, batch_size: int | None, dtype: Any = None) -> RecurrentDropoutState:
         """Returns the initial state of the core, and a new mask, drawn with `ps.next_rng_key()`.
 
         Args:
           batch_size: B, or None for inputs without a batch.
+          dtype: of the state's floating point arrays; None for that of the core.
 
         Returns:
           The state before the first step.
@@ -154,7 +154,7 @@ class RecurrentDropout(RNNCore):
         Raises:
           MissingRNGError: `init` or `apply` was given no key, and one is needed.
         """
-        state = self.core.initial_state(batch_size)
+        state = initial_state_of(self.core, batch_size, dtype)
         if not self._drops:
             return RecurrentDropoutState(state, None)
 

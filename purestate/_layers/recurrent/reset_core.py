@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from purestate._layers.errors import LayerError
-from purestate._layers.recurrent.core import RNNCore, as_array
+from purestate._core.module import ModuleMetaclass
+from purestate._layers.errors import LayerError, is_a_class
+from purestate._layers.recurrent.core import RNNCore, as_array, initial_state_of
 
 
 def _conform(should_reset: jax.Array, state: jax.Array) -> jax.Array:
@@ -42,10 +43,15 @@ class ResetCore(RNNCore):
     Args:
       core: the core to put back.
       name: the name of the module.
+
+    Raises:
+      ArgumentError: `core` is a class.
     """
 
     def __init__(self, core: RNNCore, name: str | None = None):
         super().__init__(name=name)
+        if core.__class__ is ModuleMetaclass:
+            raise is_a_class(f"ResetCore {self.module_name!r}", "its core", core)
         self.core = core
 
     def __call__(self, inputs: tuple[Any, Any], state: Any) -> tuple[Any, Any]:
@@ -78,16 +84,17 @@ class ResetCore(RNNCore):
         state = jax.tree.map(jnp.where, should_reset, initial_state, state)
         return self.core(inputs, state)
 
-    def initial_state(self, batch_size: int | None) -> Any:
+    def initial_state(self, batch_size: int | None, dtype: Any = None) -> Any:
         """Returns the initial state of the core.
 
         Args:
           batch_size: B, or None for inputs without a batch.
+          dtype: of the state's floating point arrays; None for that of the core.
 
         Returns:
           The state before the first step.
         """
-        return self.core.initial_state(batch_size)
+        return initial_state_of(self.core, batch_size, dtype)
 
     def _is_batched(self, state: Any) -> bool:
         leaves = jax.tree.leaves(state)

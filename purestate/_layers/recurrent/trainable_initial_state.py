@@ -1,19 +1,47 @@
 """Learning the state to start from."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from purestate._core.errors import kind_of
+from purestate._core.module import ModuleMetaclass
 from purestate._core.variables import Initializer, get_parameter
-from purestate._layers.errors import LayerError
-from purestate._layers.recurrent.core import RecurrentError, RNNCore
+from purestate._layers.errors import LayerError, is_a_class
+from purestate._layers.recurrent.core import RecurrentError, RNNCore, initial_state_of
 from purestate._layers.recurrent.recurrent_dropout import RecurrentDropoutState
 
 
 def _is_dropout_state(x: Any) -> bool:
     return isinstance(x, RecurrentDropoutState)
+
+
+def _is_learned(value: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(value), jnp.inexact)
+
+
+def _learned_paths(state: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yields where in the state the arrays are that become parameters."""
+    for path, value in jax.tree_util.tree_leaves_with_path(state, is_leaf=_is_dropout_state):
+        if _is_dropout_state(value):
+            yield from _learned_paths(value.state, (*before, *path))
+        elif _is_learned(value):
+            yield (*before, *path)
+
+
+def _names_of(paths: Iterable[tuple[Any, ...]]) -> Iterator[str]:
+    """Yields a name for each path, no two the same: `a_b` for `a/b`, and `a_b_1` for `a_b` beside it."""
+    names = [jax.tree_util.keystr(path, simple=True, separator="_") or "state" for path in paths]
+    taken, used = set(names), set[str]()
+    for name in names:
+        unique, number = name, 0
+        while unique in used or (number and unique in taken):
+            number += 1
+            unique = f"{name}_{number}"
+        used.add(unique)
+        yield unique
 
 
 class TrainableInitialState(RNNCore):
@@ -36,11 +64,14 @@ class TrainableInitialState(RNNCore):
       name: the name of the module.
 
     Raises:
-      LayerError: `core` is no core.
+      LayerError: `core` is not a core.
+      ArgumentError: `core` is a class.
     """
 
     def __init__(self, core: RNNCore, init: Initializer | None = None, name: str | None = None):
         super().__init__(name=name)
+        if core.__class__ is ModuleMetaclass:
+            raise is_a_class(f"TrainableInitialState {self.module_name!r}", "its core", core)
         if not isinstance(core, RNNCore):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise LayerError(
                 f"TrainableInitialState {self.module_name!r} takes a core (RNNCore), which has an"
@@ -61,7 +92,7 @@ class TrainableInitialState(RNNCore):
         """
         return self.core(inputs, prev_state)
 
-    def initial_state(self, batch_size: int | None) -> Any:
+    def initial_state(self, batch_size: int | None, dtype: Any = None) -> Any:
         """Returns a state like the core's, of parameters.
 
         Integers, booleans and random keys, which cannot be learned, stay as the core has them, and
@@ -70,6 +101,7 @@ class TrainableInitialState(RNNCore):
         Args:
           batch_size: B, or None for inputs without a batch. With B the parameters are repeated
             along the first axis.
+          dtype: of the parameters; None for that of the core's state.
 
         Returns:
           The state before the first step.
@@ -78,23 +110,21 @@ class TrainableInitialState(RNNCore):
           RecurrentError: an array of the core's state does not begin with B.
         """
 
-        def train(path: tuple[Any, ...], value: Any) -> Any:
+        def train(value: Any) -> Any:
             if _is_dropout_state(value):
-                inner = jax.tree_util.tree_map_with_path(
-                    lambda rest, x: train((*path, *rest), x), value.state
-                )
-                return value._replace(state=inner)
-            if not jnp.issubdtype(jnp.result_type(value), jnp.inexact):
+                return value._replace(state=jax.tree.map(train, value.state))
+            if not _is_learned(value):
                 return value
-            name = jax.tree_util.keystr(path, simple=True, separator="_") or "state"
+            name = next(names)
             first = self._without_batch(name, jnp.asarray(value), batch_size)
             init = self.init or (lambda shape, dtype: first)
             return jnp.broadcast_to(
                 get_parameter(name, first.shape, first.dtype, init), jnp.shape(value)
             )
 
-        state = self.core.initial_state(batch_size)
-        return jax.tree_util.tree_map_with_path(train, state, is_leaf=_is_dropout_state)
+        state = initial_state_of(self.core, batch_size, dtype)
+        names = _names_of(_learned_paths(state))
+        return jax.tree.map(train, state, is_leaf=_is_dropout_state)
 
     def _without_batch(self, name: str, value: jax.Array, batch_size: int | None) -> jax.Array:
         if batch_size is None:

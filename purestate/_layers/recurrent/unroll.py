@@ -11,6 +11,8 @@ from jax import lax
 
 from purestate._core.errors import kind_of
 from purestate._core.frame import inside_transform
+from purestate._core.module import ModuleMetaclass
+from purestate._layers.errors import check_bool, is_a_class
 from purestate._layers.recurrent.core import RecurrentError, as_array
 from purestate._lifted.scan import scan
 
@@ -134,7 +136,12 @@ def static_unroll(
 
     Raises:
       RecurrentError: there are no steps, or `sequence_length` does not fit.
+      ArgumentError: `core` is a class.
     """
+    if core.__class__ is ModuleMetaclass:
+        raise is_a_class("static_unroll", "its core", core)
+    if time_major.__class__ is not bool:
+        check_bool("static_unroll", "time_major", time_major)
     time_axis = 0 if time_major else 1
     arrays, treedef = jax.tree.flatten(input_sequence)
     try:
@@ -221,8 +228,17 @@ def dynamic_unroll(
 
     Raises:
       RecurrentError: `sequence_length` does not fit the inputs, the outputs or the states.
+      ArgumentError: `core` is a class.
       NewVariableError: a later step makes a variable that the first did not make.
     """
+    if core.__class__ is ModuleMetaclass:
+        raise is_a_class("dynamic_unroll", "its core", core)
+    if time_major.__class__ is not bool:
+        check_bool("dynamic_unroll", "time_major", time_major)
+    if reverse.__class__ is not bool:
+        check_bool("dynamic_unroll", "reverse", reverse)
+    if return_all_states.__class__ is not bool:
+        check_bool("dynamic_unroll", "return_all_states", return_all_states)
     if sequence_length is not None:
         time_axis = 0 if time_major else 1
         core, input_sequence = _until_the_end(

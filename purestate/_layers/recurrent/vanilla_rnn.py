@@ -1,11 +1,13 @@
 """The plain recurrent network."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from purestate._layers.errors import check_bool
 from purestate._layers.linear import Linear
 from purestate._layers.recurrent.core import RNNCore, as_array, with_batch_size
 
@@ -40,6 +42,8 @@ class VanillaRNN(RNNCore):
         activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
     ):
         super().__init__(name=name)
+        if double_bias.__class__ is not bool:
+            check_bool(self, "double_bias", double_bias)
         self.hidden_size = hidden_size
         self.double_bias = double_bias
         self.activation = activation
@@ -60,13 +64,14 @@ class VanillaRNN(RNNCore):
         out = self.activation(lax.add(a, b) if a.dtype == b.dtype and a.shape == b.shape else a + b)
         return out, out
 
-    def initial_state(self, batch_size: int | None) -> jax.Array:
+    def initial_state(self, batch_size: int | None, dtype: Any = None) -> jax.Array:
         """Returns zeros, `[B, hidden_size]` or `[hidden_size]`.
 
         Args:
           batch_size: B, or None for inputs without a batch.
+          dtype: of the state; None for JAX's default, float32, or float64 under `jax_enable_x64`.
 
         Returns:
           The state before the first step.
         """
-        return jnp.zeros(with_batch_size((self.hidden_size,), batch_size))
+        return jnp.zeros(with_batch_size((self.hidden_size,), batch_size), dtype)

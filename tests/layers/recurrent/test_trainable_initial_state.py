@@ -137,3 +137,77 @@ def test_what_does_not_fit():
         ps.transform(lambda: ps.TrainableInitialState(Scalar()).initial_state(3)).init(None)
     with pytest.raises(ps.errors.LayerError, match="'trainable_initial_state' takes a core"):
         ps.transform(lambda: ps.TrainableInitialState(jnp.tanh)).init(None)
+
+
+class Holding(ps.RNNCore):
+    """A core whose state is any pytree of names, each array with a value of its own."""
+
+    def __init__(self, state):
+        super().__init__()
+        self.state = state
+
+    def __call__(self, inputs, prev_state):
+        return inputs, prev_state
+
+    def initial_state(self, batch_size):
+        return self.state
+
+
+def numbered(tree):
+    """Replaces the leaves by different numbers."""
+    leaves, treedef = jax.tree.flatten(tree)
+    return treedef.unflatten([jnp.full([2], float(i)) for i in range(len(leaves))])
+
+
+STATES = {
+    "no two alike": ({"a": 0, "b": {"c": 0}}, ["a", "b_c"]),
+    "one level and two": ({"a_b": 0, "a": {"b": 0}}, ["a_b", "a_b_1"]),
+    "three ways": (
+        {"a": {"b": {"c": 0}, "b_c": 0}, "a_b": {"c": 0}},
+        ["a_b_c", "a_b_c_1", "a_b_c_2"],
+    ),
+    "the number is taken": ({"a": {"b": 0}, "a_b": 0, "a_b_1": 0}, ["a_b", "a_b_2", "a_b_1"]),
+    "a list": ([{"1": 0}, 0, {"0": {"1": 0}}, {"0_1": 0}], ["0_1", "1", "2_0_1", "3_0_1"]),
+    "an index and a key": ({"x": [0, 0], "x_1": 0}, ["x_0", "x_1", "x_1_1"]),
+    "one array": (0, ["state"]),
+    "a name like the default": ({"state": 0, "s": (0,)}, ["s_0", "state"]),
+    "inside dropout": (
+        {"a": ps.RecurrentDropoutState({"b": 0}, 0), "a_b": 0},
+        ["a_b", "a_b_1"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STATES)
+def test_each_array_is_a_parameter_of_its_own(case):
+    tree, names = STATES[case]
+    state = numbered(tree)
+    f = ps.transform(lambda: ps.TrainableInitialState(Holding(state)).initial_state(None))
+    params = f.init(None)
+    assert sorted(params["trainable_initial_state"]) == sorted(names)
+    jax.tree.map(np.testing.assert_array_equal, f.apply(params, None), state)
+    changed = jax.tree.map(lambda x: x + 10, params)
+    learned = ps.RecurrentDropoutState if case == "inside dropout" else None
+    found = f.apply(changed, None)
+    if learned:  # the mask is no parameter
+        found, state = ({"a": t["a"].state, "a_b": t["a_b"]} for t in (found, state))
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b + 10), found, state)
+
+
+def test_a_tree_of_random_names():
+    draw = np.random.RandomState(0)
+
+    def tree(depth):
+        parts = [draw.choice(["a", "b", "a_b", "a_b_1", "1"]) for _ in range(3)]
+        return {part: tree(depth - 1) if draw.rand() < 0.6 and depth else 0 for part in parts}
+
+    for _ in range(40):
+        state = numbered(tree(3))
+        paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(state)]
+        joined = ["_".join(str(key.key) for key in path) for path in paths]
+        f = ps.transform(lambda s=state: ps.TrainableInitialState(Holding(s)).initial_state(None))
+        params = f.init(None)["trainable_initial_state"]
+        assert len(params) == len(joined)
+        for name, leaf in zip(joined, jax.tree.leaves(state), strict=True):
+            if joined.count(name) == 1:  # these keep the names that they have always had
+                np.testing.assert_array_equal(params[name], leaf)
