@@ -108,9 +108,13 @@ from purestate._core.errors import (
     VariableError,
     VariableTypeError,
 )
-from purestate._editing.errors import BundleError, BundleTypeError, PartError
-from purestate._editing.paths import PathError
-from purestate._editing.predicates import PredicateError
+from purestate._editing.errors import (
+    BundleError,
+    BundleTypeError,
+    PartError,
+    PathError,
+    PredicateError,
+)
 from purestate._flax.errors import FlaxNotInstalledError
 from purestate._inspection.tabulate import MissingPackageError, TableError
 from purestate._layers.axes import AxesError

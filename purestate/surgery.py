@@ -9,8 +9,8 @@ from purestate._editing.holes import (
     partition_with_path,
 )
 from purestate._editing.place import Place, at
+from purestate._editing.predicate import Predicate
 from purestate._editing.predicates import (
-    Predicate,
     glob,
     has_dtype,
     has_ndim,

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from purestate._core.errors import kind_of
 from purestate._core.path import is_inside
+from purestate._editing.errors import PathError
 from purestate._editing.paths import (
     Path,
-    PathError,
     children,
     find,
     full_name,

@@ -4,16 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from purestate._core.errors import kind_of
 from purestate._core.path import variable_path
-from purestate._editing.errors import BundleError
-
-
-class PathError(BundleError, LookupError):
-    """There is nothing at a path, or something is there already."""
-
+from purestate._editing.errors import PathError
 
 Path = str | Sequence[Any]
 """`"module/name"`, or the keys one by one."""
@@ -173,26 +167,3 @@ def with_heads(names: Iterable[str]) -> list[str]:
     """Returns names, and those of the modules that they are in."""
     names = list(names)
     return [*names, *dict.fromkeys(head for name in names if (head := name.rpartition("/")[0]))]
-
-
-def difference(one: Any, other: Any, names: tuple[str, str]) -> str | None:
-    """Says where two trees differ in structure, holes being leaves; None if they do not."""
-    a, b = (jax.tree.structure(tree, is_leaf=is_hole) for tree in (one, other))
-    if a == b:
-        return None
-    here, there = ([name for name, _ in named_leaves(tree, holes=True)] for tree in (one, other))
-    parts = [
-        f"{whose} alone has"
-        f" {', '.join(map(repr, only[:4]))}{f' and {len(only) - 4} more' if len(only) > 4 else ''}"
-        for whose, only in (
-            (names[0], [name for name in here if name not in there]),
-            (names[1], [name for name in there if name not in here]),
-        )
-        if only
-    ]
-    return "; ".join(parts) or f"their containers are of other kinds ({a} and {b})"
-
-
-def shape_of(leaf: Any) -> tuple[int, ...]:
-    """Returns the shape of an array, a number, or a spec."""
-    return tuple(leaf.shape) if hasattr(leaf, "shape") else np.shape(leaf)

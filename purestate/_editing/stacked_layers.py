@@ -9,16 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from purestate._core.path import is_inside
-from purestate._editing.errors import BundleError
-from purestate._editing.paths import (
-    PathError,
-    difference,
-    join,
-    named_leaves,
-    near,
-    shape_of,
-    with_heads,
-)
+from purestate._editing.differences import difference, shape_of
+from purestate._editing.errors import BundleError, PathError
+from purestate._editing.paths import join, named_leaves, near, with_heads
 
 DEFAULT_LAYERS = "block_{}"
 

@@ -9,7 +9,8 @@ from purestate._core.errors import ShapeMismatchError
 from purestate._core.path import is_inside
 from purestate._editing.array_format import format_array
 from purestate._editing.edits import Edited
-from purestate._editing.paths import PathError, is_hole, named_leaves, near, with_heads
+from purestate._editing.errors import PathError
+from purestate._editing.paths import is_hole, named_leaves, near, with_heads
 from purestate._editing.predicates import glob
 
 

@@ -275,7 +275,7 @@ def test_refusals():
     with pytest.raises(ps.errors.BundleError, match="'a/w' is to be trained, and has no gradient"):
         tx.update({"a": {"w": None, "b": None}, "b": {"w": None}}, state, PARAMS)
     with pytest.raises(
-        ps.errors.BundleError, match="grads and params differ in structure: params alone has 'b/w'"
+        ps.errors.BundleError, match="grads and params differ in structure: only params has 'b/w'"
     ):
         tx.update({"a": grads_at(0)["a"]}, state, PARAMS)
     with pytest.raises(
@@ -293,7 +293,7 @@ def test_refusals():
     wrong = ps.trainable_only(optax.adam(0.1), ALL)
     with pytest.raises(
         ps.errors.BundleError,
-        match=r"'0/mu/a/w' in the state has shape \(2, 3\), and has to have \(2, 1\)",
+        match=r"'0/mu/a/w' in the state has shape \(2, 3\), but the new mask needs \(2, 1\)",
     ):
         wrong.update(smaller, state, smaller)
 
