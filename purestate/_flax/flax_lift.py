@@ -24,6 +24,9 @@ from purestate._lifted.lift import keep_variables
 class FlaxRngsError(ArgumentError, flax.errors.InvalidRngError):
     """`rngs` is not a dict of keys by name."""
 
+    def __reduce__(self) -> Any:  # flax's makes a FlaxError of it
+        return type(self), self.args
+
 
 def lift(mod: nn.Module, *, name: str) -> Callable[..., Any]:
     """Makes a module of flax one of purestate, which can be called in a transformed function.
