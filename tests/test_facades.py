@@ -86,7 +86,9 @@ def test_an_error_is_found_by_that_name(cls):
 
 
 def test_all_errors_are_listed():
-    assert {cls.__name__ for cls in PUBLIC} - set(ps.errors.__all__) == {"FlaxRngsError"}  # needs flax
+    assert {cls.__name__ for cls in PUBLIC} - set(ps.errors.__all__) == {
+        "FlaxRngsError"
+    }  # needs flax
 
 
 @pytest.mark.parametrize("cls", [*PUBLIC, *CALL_ERRORS], ids=lambda cls: cls.__name__)

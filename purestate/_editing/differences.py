@@ -1,4 +1,4 @@
-"""Where two trees differ: in structure, or in the shapes and dtypes of their leaves."""
+"""How two trees differ: in structure, or in the shapes and dtypes of their leaves."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def shape_of(leaf: Any) -> tuple[int, ...]:
 
 
 def difference(one: Any, other: Any, names: tuple[str, str]) -> str | None:
-    """Says how the structures of two trees differ, holes being leaves; None if they are equal."""
+    """Says how two trees differ in structure; None if they do not. Holes count as leaves."""
     a, b = (jax.tree.structure(tree, is_leaf=is_hole) for tree in (one, other))
     if a == b:
         return None
@@ -38,7 +38,7 @@ def difference(one: Any, other: Any, names: tuple[str, str]) -> str | None:
 def mismatch(
     one: Any, other: Any, names: tuple[str, str], *, exact_dtype: bool = False
 ) -> str | None:
-    """Says which leaves of two trees of one structure differ in shape or dtype; None if none does.
+    """Says which leaves of two trees of one structure do not fit; None if all do.
 
     Holes fit anything, and so does `float0`, JAX's gradient of an integer. Dtypes fit if both are
     of one kind (floating, integer, complex, bool), or, with `exact_dtype`, if they are equal.
@@ -78,7 +78,7 @@ def same_dtype(a: Any, b: Any) -> bool:
 
 
 def dtype_of(leaf: Any) -> Any:
-    """Returns the dtype that JAX gives a leaf: numpy's float64 is float32, unless x64 is enabled."""
+    """Returns the dtype that a leaf has in JAX: without x64, numpy's float64 is float32."""
     try:
         return jnp.result_type(leaf)
     except TypeError:  # an array of strings

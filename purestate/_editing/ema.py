@@ -73,10 +73,14 @@ class Average:
         leaves, treedef = jax.tree.flatten(self.hidden)
         # Averages that start at zero have no values to correct before their first update.
         scale = jnp.where(self.weight < 1, 1 - self.weight, 1)
-        return treedef.unflatten([
-            (leaf / scale.astype(leaf.dtype) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf).astype(dtype)
-            for leaf, dtype in zip(leaves, self.dtypes, strict=True)
-        ])  # fmt: skip
+
+        def corrected(leaf: jax.Array) -> jax.Array:
+            averaged = jnp.issubdtype(leaf.dtype, jnp.inexact)
+            return leaf / scale.astype(leaf.dtype) if averaged else leaf
+
+        return treedef.unflatten(
+            [corrected(x).astype(dtype) for x, dtype in zip(leaves, self.dtypes, strict=True)]
+        )
 
 
 def ema(params: Any, *, zero_debias: bool = False) -> Average:

@@ -1,4 +1,4 @@
-"""Parts of trees that keep the structure of the whole. A leaf that is left out is a hole: `None`."""
+"""Parts of trees with the structure of the whole. A leaf that is left out is a hole: `None`."""
 
 from collections.abc import Callable
 from typing import Any

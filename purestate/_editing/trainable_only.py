@@ -128,8 +128,8 @@ class _TrainableOnly:
             return state
         if not has_params:
             raise BundleError(
-                "trainable_only: the state is that of another mask. To make what is missing in"
-                " it, `update` needs the params: tx.update(grads, state, params)."
+                "trainable_only: the state belongs to another mask. To initialize what it lacks,"
+                " `update` needs the params: tx.update(grads, state, params)."
             )
         names = [name for name, _ in named_leaves(jax.eval_shape(self._tx.init, whole))]
         return _refitted(state, self._tx.init(held), names)
@@ -143,7 +143,7 @@ def _check_grads(grads: Any, params: Any, chosen: list[bool]) -> None:
         named_leaves(grads, holes=True), named_leaves(params, holes=True), chosen, strict=True
     ):
         if train and grad is None and param is not None:
-            raise BundleError(f"trainable_only: {name!r} is to be trained, and has no gradient.")
+            raise BundleError(f"trainable_only: {name!r} is trained, but has no gradient.")
     where = mismatch(_selected(grads, chosen), params, ("grads", "params"))
     if where is not None:
         raise ShapeMismatchError(
@@ -226,12 +226,12 @@ class _WithFrozen:
 
 
 def _refitted(state: Any, fresh: Any, names: list[str]) -> Any:
-    """Returns a fresh state with all that an old one, of another mask, has for the same places."""
+    """Returns a fresh state with the values of an old one, of another mask, in the same places."""
     old = dict(named_leaves(state))
     other = [name for name in old if name not in names]
     if other and not any(name in old for name, _ in named_leaves(fresh)):
         raise BundleError(
-            f"trainable_only: the state has {other[0]!r}, so it is that of another optimizer. Start"
+            f"trainable_only: the state has {other[0]!r}, so it belongs to another optimizer. Start"
             " with tx.init(params)."
         )
     if other:
@@ -267,7 +267,7 @@ def _filled(updates: Any, whole: Any, chosen: list[bool]) -> Any:
 
 
 def _no_update(leaf: Any) -> Any:
-    """Returns what changes no bit of an array that it is added to: -0. (+0 turns -0 into +0.)"""
+    """Returns -0, which changes no bit of an array that it is added to. +0 turns -0 into +0."""
     if leaf is None:
         return None
     dtype = jnp.result_type(leaf)

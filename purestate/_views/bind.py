@@ -7,9 +7,10 @@ import jax
 
 from purestate._core.outlines import outline
 from purestate._core.transform_with_collections import TransformedWithCollections
+from purestate._editing.differences import difference
 from purestate._editing.trainable import trainable_mask
 from purestate._views.bound_function import PAIRS, Look, bound_function
-from purestate._views.errors import ViewTypeError
+from purestate._views.errors import ViewError, ViewTypeError
 from purestate._views.model import Model, Static, as_bundle, unhashable
 
 
@@ -60,6 +61,7 @@ def bind(
       A `Model`.
 
     Raises:
+      ViewError: `specs` are of another function than `params`.
       ViewTypeError: `f` is not a function, `params` or `state` is not a dict, or the module keeps
         an array as a plain attribute.
     """
@@ -78,7 +80,7 @@ def bind(
     bound = bound_function(f, params, state, rng)
     if bound.makes_module:
         _check_attributes(bound.look(params, state, rng), strict)
-    return Model(Static(bound, untrainable=_untrainable(specs)), params, state, rng)
+    return Model(Static(bound, untrainable=_untrainable(specs, params)), params, state, rng)
 
 
 def _bundles(f: Any, params: Any, state: Any) -> tuple[Any, Any]:
@@ -105,13 +107,20 @@ def _check_attributes(looked: Look, strict: bool) -> None:
             raise unhashable(owner, name, kind)
 
 
-def _untrainable(specs: Any) -> frozenset[tuple[str, str]]:
+def _untrainable(specs: Any, params: Any) -> frozenset[tuple[str, str]]:
     """Returns module and name of the parameters that specs say not to train."""
     if specs is None:
         return frozenset()
+    mask = trainable_mask(specs)
+    where = difference(params, mask, ("params", "specs"))
+    if where is not None:
+        raise ViewError(
+            f"`ps.bind`: params and specs are not of one function: {where}. Pass what the same"
+            " function gives: f.init(rng, *args) and ps.specs(f)(rng, *args)."
+        )
     return frozenset(
         (module, name)
-        for module, bundle in trainable_mask(specs).items()
+        for module, bundle in mask.items()
         for name, trained in bundle.items()
         if not all(jax.tree.leaves(trained))
     )

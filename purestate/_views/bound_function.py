@@ -19,7 +19,7 @@ from purestate._core.transform import (
     transform_with_state,
 )
 from purestate._core.transform_with_collections import TransformedWithCollections
-from purestate._views.calls import Call, call_function, call_module
+from purestate._views.calls import Call, call_function, call_module, is_hashable
 from purestate._views.errors import ViewTypeError
 from purestate._views.modes import mode_argument, with_mode
 from purestate._views.skeleton import Skeleton, skeleton_of
@@ -31,12 +31,14 @@ class Look(NamedTuple):
     """What one run of a function without arguments tells about the module that it makes.
 
     Attributes:
+      name: the name of the function, or of the class of the module if it is a lambda.
       module_class: the class of the module.
       skeleton: what can be called in it.
       arrays: the names of plain attributes with arrays.
       unhashable: name and type of plain attributes that cannot be hashed.
     """
 
+    name: str
     module_class: type[Module]
     skeleton: Skeleton
     arrays: list[str]
@@ -50,13 +52,15 @@ class BoundFunction:
 
     Attributes:
       source: the function, pair or module class.
+      name: what to show it as: the name of the function, or of the class of its module.
       has_collections: whether it is what `transform_with_collections` returned.
       makes_module: whether it is a module class, or a function that makes a module.
       looked: what a run of it told, if there was one.
     """
 
-    def __init__(self, source: Any, makes_module: bool):
+    def __init__(self, source: Any, makes_module: bool, name: str | None = None):
         self.source = source
+        self.name: str = name or getattr(original(source), "__name__", type(source).__name__)
         self.makes_module = makes_module
         self.has_collections = isinstance(source, TransformedWithCollections)
         self.looked: Look | None = None
@@ -75,7 +79,7 @@ class BoundFunction:
     def look(self, params: Any, state: Any, rng: Any) -> Look:
         """Returns what a run of the function tells about its module. It runs once, on shapes."""
         if self.looked is None:
-            self.looked, error = _look(self.source, params, state, rng)
+            self.looked, error, _ = _look(self.source, params, state, rng)
             if self.looked is None:
                 raise error or ViewTypeError(f"{self.source!r} makes no module any more.")
         return self.looked
@@ -83,7 +87,7 @@ class BoundFunction:
     def see(self, module: Module) -> None:
         """Takes note of the module that a run made."""
         if self.looked is None:
-            self.looked = _look_at(module)
+            self.looked = _look_at(self.source, module)
 
     def has_mode(self, params: Any, state: Any, rng: Any) -> bool:
         """Whether the function, or a method of its module, has an argument for the mode."""
@@ -101,7 +105,10 @@ class BoundFunction:
         return self
 
     def __reduce__(self) -> Any:
-        return _bound_again, (self.source, self.makes_module)
+        return _bound_again, (self.source, self.makes_module, self.name)
+
+    def __repr__(self) -> str:
+        return self.name
 
 
 # Models, and JAX's caches for them, keep these alive.
@@ -137,22 +144,23 @@ def bound_function(source: Any, params: Any, state: Any, rng: Any) -> BoundFunct
             f" {', '.join(map(repr, needed))}. Write `ps.bind(lambda: {source.__name__}(...),"
             " ...)`."
         )
-    looked = error = None
+    looked = None
     if is_class or needed == []:
-        looked, error = _look(source, params, state, rng)
-    if error is not None and (is_class or looked is not None):
-        raise error  # the variables do not fit the module
-    bound = _bound_again(source, looked is not None)
+        looked, error, runs = _look(source, params, state, rng)
+        # Either the variables do not fit the module, or the function fails whatever it is.
+        if error is not None and (is_class or looked or (not runs and not _takes_any(source))):
+            raise error
+    bound = _bound_again(source, looked is not None, None if looked is None else looked.name)
     bound.looked = looked
     return bound
 
 
-def _bound_again(source: Any, makes_module: bool) -> BoundFunction:
+def _bound_again(source: Any, makes_module: bool, name: str | None) -> BoundFunction:
     if not isinstance(source, Hashable):
-        return BoundFunction(source, makes_module)
+        return BoundFunction(source, makes_module, name)
     found = _known.get(source)
     if found is None:
-        found = _known[source] = BoundFunction(source, makes_module)
+        found = _known[source] = BoundFunction(source, makes_module, name)
     return found
 
 
@@ -168,17 +176,18 @@ def original(source: Any) -> Any:
 
 def _look(
     make: Callable[[], Any], params: Any, state: Any, rng: Any
-) -> tuple[Look | None, Exception | None]:
-    """Returns what a run of a function tells about its module, and the error of `apply`.
+) -> tuple[Look | None, Exception | None, bool]:
+    """Runs a function on shapes, to find out whether it makes a module.
 
-    Without a `Look`, it is a function like any other.
+    Returns what the run told about the module, or None if it makes none; the error that `apply`
+    raised with these variables; and whether the function runs at all.
     """
     found: list[Look] = []
 
     def run() -> None:
         out = make()
         if isinstance(out, Module):
-            found.append(_look_at(out))
+            found.append(_look_at(make, out))
 
     init, apply = transform_with_state(run)
     failed: Exception | None = None
@@ -190,11 +199,11 @@ def _look(
         try:
             jax.eval_shape(init, jax.random.key(0))
         except Exception:
-            return None, failed
-    return (found[-1] if found else None), failed
+            return None, failed, False
+    return (found[-1] if found else None), failed, True
 
 
-def _look_at(module: Module) -> Look:
+def _look_at(make: Callable[[], Any], module: Module) -> Look:
     skeleton = skeleton_of(module)
     assert skeleton is not None
     plain = {
@@ -202,7 +211,9 @@ def _look_at(module: Module) -> Look:
         for name, value in vars(module).items()
         if not name.startswith("_") and not isinstance(value, Module)
     }
+    name = getattr(make, "__name__", "<lambda>")
     return Look(
+        type(module).__name__ if name == "<lambda>" else name,
         type(module),
         skeleton,
         [name for name, value in plain.items() if _has_arrays(value)],
@@ -212,15 +223,6 @@ def _look_at(module: Module) -> Look:
 
 def _has_arrays(value: Any) -> bool:
     return any(isinstance(leaf, (jax.Array, np.ndarray)) for leaf in jax.tree.leaves(value))
-
-
-def is_hashable(value: Any) -> bool:
-    """Whether a value, with all that is in it, can be hashed."""
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
 
 
 # How each kind is applied
@@ -265,6 +267,14 @@ def _takes_key(pair: Any) -> bool:
         return True
     given, own = (len(inspect.signature(f).parameters) for f in (pair.apply, pair.init))
     return given - own != (1 if isinstance(pair, TransformedWithState) else 0)
+
+
+def _takes_any(f: Any) -> bool:
+    """Whether `f` can be called with arguments."""
+    try:
+        return bool(inspect.signature(f).parameters)
+    except (TypeError, ValueError):
+        return True
 
 
 def _needed_arguments(f: Any) -> list[str] | None:

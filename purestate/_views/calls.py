@@ -43,7 +43,7 @@ def call_function(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def call_module(make: Callable[[], Any]) -> Callable[..., Any]:
-    """Returns a function of a `Call` and arguments, which makes a module and runs the call on it."""
+    """Returns a function of a `Call` and arguments: it makes a module and runs the call on it."""
 
     def run(call: Call, *args: Any, **kwargs: Any) -> Any:
         module = make()
@@ -120,3 +120,12 @@ def items_of(value: Any) -> Any:
 def holds_modules(value: Any) -> bool:
     """Whether a value is a list, tuple or dict with modules in it."""
     return any(isinstance(item, Module) or holds_modules(item) for _, item in items_of(value))
+
+
+def is_hashable(value: Any) -> bool:
+    """Whether a value, with all that is in it, can be hashed."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True

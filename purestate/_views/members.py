@@ -1,10 +1,12 @@
 """Methods and submodules of a model that is made of a module: `model.encoder(x)`."""
 
+import inspect
 from typing import Any
 
 from purestate._core.set_up_module import Container
 from purestate._views.calls import Call, Path, holds_modules, path_text
 from purestate._views.errors import ViewAttributeError
+from purestate._views.help import InstanceDoc, help_text, signature_of, target_of
 from purestate._views.skeleton import is_callable_part
 
 
@@ -28,11 +30,27 @@ class Member:
     def __getitem__(self, key: Any) -> Any:
         return member(self._model, (*self._path, (key,)))
 
+    @property
+    def __signature__(self) -> inspect.Signature:
+        target = target_of(self._model._static.f, self._path)
+        if target is None:
+            raise AttributeError("__signature__")
+        return signature_of(target)
+
     def __reduce__(self) -> Any:
         return Member, (self._model, self._path)
 
     def __repr__(self) -> str:
         return f"<{path_text(self._path)} of {self._model!r}>"
+
+
+def _help(part: Member) -> str:
+    text = path_text(part._path)
+    about = f"A call runs it with the parameters, state and key of {part._model!r}."
+    return help_text(target_of(part._model._static.f, part._path), text, about)
+
+
+Member.__doc__ = InstanceDoc(str(Member.__doc__), _help)
 
 
 def member(model: Any, path: Path) -> Any:

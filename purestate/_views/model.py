@@ -18,9 +18,10 @@ from purestate._core.collection import Bundle
 from purestate._core.errors import JaxUsageError, MissingRNGError
 from purestate._core.outlines import outline
 from purestate._editing.predicates import as_predicate
-from purestate._views.bound_function import BoundFunction, is_hashable, original
-from purestate._views.calls import Call, Path, path_text
+from purestate._views.bound_function import BoundFunction
+from purestate._views.calls import Call, Path, is_hashable, path_text
 from purestate._views.errors import ViewError, ViewTypeError
+from purestate._views.help import InstanceDoc, help_text, signature_of, target_of
 from purestate._views.members import member
 from purestate._views.modes import MODE_ARGUMENTS
 from purestate._views.parts import (
@@ -44,6 +45,12 @@ class Static:
     frozen: tuple[Any, ...] = ()
     untrainable: frozenset[tuple[str, str]] = frozenset()
     attributes: frozenset[tuple[Path, Any]] = frozenset()
+
+    def __repr__(self) -> str:  # shown in the structure of a pytree with models
+        names = [field.name for field in dataclasses.fields(self)[1:]]
+        values = [(name, getattr(self, name)) for name in names]
+        said = [f"{name}={value!r}" for name, value in values if value not in (None, (), set())]
+        return ", ".join([self.f.name, *said])
 
 
 class Model:
@@ -160,7 +167,10 @@ class Model:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        return inspect.signature(original(self._static.f.source))
+        target = target_of(self._static.f, ())
+        if target is None:
+            raise AttributeError("__signature__")
+        return signature_of(target)
 
     # Parts
 
@@ -322,12 +332,21 @@ class Model:
     def __repr__(self) -> str:
         count = sum(x.size for x in jax.tree.leaves(self.params) if hasattr(x, "size"))
         bound = self._static.f
-        source = bound.looked.module_class if bound.looked else original(bound.source)
-        text = f"{getattr(source, '__name__', type(source).__name__)}, {count:,} parameters"
+        text = f"{bound.name}, {count:,} parameters"
         if self.state:
             what = "collection" if bound.has_collections else "module"
             text += f", state of {len(self.state)} {what}{'s' if len(self.state) > 1 else ''}"
         return f"Model({text})"
+
+
+def _help(model: Model) -> str:
+    about = (
+        f"{model!r} is a purestate.Model: a call keeps the new state and key. See help(ps.Model)."
+    )
+    return help_text(target_of(model._static.f, ()), model._static.f.name, about)
+
+
+Model.__doc__ = InstanceDoc(str(Model.__doc__), _help)
 
 
 def unhashable(owner: str, name: str, kind: str) -> ViewTypeError:

@@ -28,7 +28,7 @@ def with_mode(f: Any, training: bool | None, args: Any, kwargs: dict[str, Any]) 
 
 
 def mode_argument(f: Any) -> tuple[str, float] | None:
-    """Returns name and position of the argument that says whether a call trains; None without one."""
+    """Returns name and position of the mode argument of a function; None without one."""
     if isinstance(f, SetUpModule) and type(f).__call__ is SetUpModule.__call__:
         f = f.forward  # `__call__` passes its arguments on to it
     try:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from purestate._core.module import Module
 from purestate._core.set_up_module import Container
-from purestate._views.calls import Path, Step, holds_modules, items_of
+from purestate._views.calls import Path, Step, holds_modules, is_hashable, items_of
 
 
 class Skeleton(NamedTuple):
@@ -52,12 +52,22 @@ def is_callable_part(skeleton: Skeleton, path: Path) -> bool:
     for number, step in enumerate(path):
         if found is None:
             return False
+        if not is_hashable(step):  # a slice
+            return False
         if step in found.parts:
             found = found.parts[step]
             continue
         is_last = number == len(path) - 1
         return is_last and isinstance(step, str) and _is_method(found.cls, step)
     return found is not None
+
+
+def class_at(skeleton: Skeleton, path: Path) -> type | None:
+    """Returns the class of the module, or the container, at a path; None if it is not known."""
+    found: Skeleton | None = skeleton
+    for step in path:
+        found = found.parts.get(step) if found is not None and is_hashable(step) else None
+    return None if found is None else found.cls
 
 
 def _is_method(cls: type | None, name: str) -> bool:
