@@ -1,4 +1,4 @@
-"""Optimizers in the form of Flax's old `optim`."""
+"""Optimizers with the interface of Flax's old `optim`."""
 
 from purestate._views.gradient_descent import GradientDescent, GradientDescentOptimizer
 

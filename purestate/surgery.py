@@ -1,4 +1,4 @@
-"""Taking trees of variables apart by predicates, and changing single places of them."""
+"""Splits trees of variables by predicates, and edits single places of them."""
 
 from purestate._editing.edits import Edited, delete, insert, rename
 from purestate._editing.holes import (

@@ -1,4 +1,4 @@
-"""Importing what few programs use when it is first asked for, so that `import purestate` stays quick."""
+"""Imports what few programs use on first use, so that `import purestate` stays quick."""
 
 import importlib
 import sys

@@ -78,8 +78,9 @@ def bind(
     params, state = _bundles(f, params, state)
     rng = jax.tree.map(lambda key: jax.random.key(key) if isinstance(key, int) else key, rng)
     bound = bound_function(f, params, state, rng)
-    if bound.makes_module:
-        _check_attributes(bound.look(params, state, rng), strict)
+    looked = bound.look(params, state, rng) if bound.makes_module else None
+    if looked is not None:
+        _check_attributes(looked, strict)
     return Model(Static(bound, untrainable=_untrainable(specs, params)), params, state, rng)
 
 

@@ -76,12 +76,10 @@ class BoundFunction:
         """Returns all bundles of a model, each `{module: {name: value}}`."""
         return [params, *(state.values() if self.has_collections else (state,))]
 
-    def look(self, params: Any, state: Any, rng: Any) -> Look:
+    def look(self, params: Any, state: Any, rng: Any) -> Look | None:
         """Returns what a run of the function tells about its module. It runs once, on shapes."""
         if self.looked is None:
-            self.looked, error, _ = _look(self.source, params, state, rng)
-            if self.looked is None:
-                raise error or ViewTypeError(f"{self.source!r} makes no module any more.")
+            self.looked, *_ = _look(self.source, params, state, rng)
         return self.looked
 
     def see(self, module: Module) -> None:
@@ -91,9 +89,10 @@ class BoundFunction:
 
     def has_mode(self, params: Any, state: Any, rng: Any) -> bool:
         """Whether the function, or a method of its module, has an argument for the mode."""
-        if not self.makes_module:
+        looked = self.look(params, state, rng) if self.makes_module else None
+        if looked is None:
             return mode_argument(original(self.source)) is not None
-        cls = self.look(params, state, rng).module_class
+        cls = looked.module_class
         methods = (getattr(cls, name) for name in dir(cls) if not name.startswith("_"))
         return any(
             mode_argument(method) is not None
