@@ -13,11 +13,11 @@ import numpy as np
 
 from purestate._core.errors import kind_of
 from purestate._core.outlines import outline_argument
-from purestate._core.specs import Spec
 from purestate._editing.differences import shape_of
 from purestate._editing.errors import PredicateError
 from purestate._editing.paths import path_string
 from purestate._editing.predicate import Predicate
+from purestate._state.specs import Spec
 
 
 def glob(pattern: str) -> Predicate:

@@ -7,10 +7,10 @@ import jax
 
 from purestate._core.errors import kind_of
 from purestate._core.path import variable_path
-from purestate._core.specs import Spec
 from purestate._editing.differences import difference
 from purestate._editing.errors import BundleError
 from purestate._editing.paths import key_string
+from purestate._state.specs import Spec
 
 
 def has_specs(tree: Any) -> bool:

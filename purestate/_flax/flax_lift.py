@@ -71,7 +71,7 @@ class _LiftedFlaxModule(Module):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         frame = get_frame("A flax module")
         path = current_name()
-        trace_guard.check_strictly(frame.trace_state, "A flax module", path)
+        trace_guard.check_strictly(frame.home.trace, "A flax module", path)
         try:
             if frame.running_init:
                 self._init(frame, path, args, kwargs)

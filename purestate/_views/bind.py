@@ -6,9 +6,9 @@ from typing import Any
 import jax
 
 from purestate._core.outlines import outline
-from purestate._core.transform_with_collections import TransformedWithCollections
 from purestate._editing.differences import difference
 from purestate._editing.trainable import trainable_mask
+from purestate._state.transform_with_collections import TransformedWithCollections
 from purestate._views.bound_function import PAIRS, Look, bound_function
 from purestate._views.errors import ViewError, ViewTypeError
 from purestate._views.model import Model, Static, as_bundle, unhashable

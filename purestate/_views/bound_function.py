@@ -12,13 +12,9 @@ import jax
 import numpy as np
 
 from purestate._core.module import Module
-from purestate._core.transform import (
-    Transformed,
-    TransformedWithState,
-    original_function,
-    transform_with_state,
-)
-from purestate._core.transform_with_collections import TransformedWithCollections
+from purestate._core.pairs import Transformed, TransformedWithState, original_function
+from purestate._core.transform import transform_with_state
+from purestate._state.transform_with_collections import TransformedWithCollections
 from purestate._views.calls import Call, call_function, call_module, is_hashable
 from purestate._views.errors import ViewTypeError
 from purestate._views.modes import mode_argument, with_mode

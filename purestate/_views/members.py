@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from purestate._core.set_up_module import Container
+from purestate._state.set_up_module import Container
 from purestate._views.calls import Call, Path, holds_modules, path_text
 from purestate._views.errors import ViewAttributeError
 from purestate._views.help import InstanceDoc, help_text, signature_of, target_of

@@ -4,7 +4,7 @@ import inspect
 import math
 from typing import Any
 
-from purestate._core.set_up_module import SetUpModule
+from purestate._state.set_up_module import SetUpModule
 
 MODE_ARGUMENTS = {
     "is_training": True,

@@ -5,7 +5,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from purestate._core.module import Module
-from purestate._core.set_up_module import Container
+from purestate._state.set_up_module import Container
 from purestate._views.calls import Path, Step, holds_modules, is_hashable, items_of
 
 
