@@ -7,6 +7,7 @@ import jax
 from purestate._core.frame import inside_transform
 from purestate._core.module import Module
 from purestate._core.variables import get_state, set_state
+from purestate._state.named_variables import has_state
 from purestate._views.errors import ViewError
 from purestate._views.optimizer_step import (
     check_grads,
