@@ -98,7 +98,7 @@ def load_data() -> Digits:
 
 
 def augment(rng: jax.Array, images: jax.Array) -> jax.Array:
-    """Returns `images` `[B, H, W, 1]`, each turned, zoomed and shifted a little, as another hand might write them."""
+    """Returns `images` `[B, H, W, 1]`, each rotated, zoomed and shifted a little."""
     angle_rng, zoom_rng, shift_rng = jax.random.split(rng, 3)
     batch, height, width, _ = images.shape
     angles = jax.random.uniform(angle_rng, [batch], minval=-0.2, maxval=0.2)  # radians
@@ -124,7 +124,7 @@ def augment(rng: jax.Array, images: jax.Array) -> jax.Array:
 
 
 class DigitNet(ps.Module):
-    """Blocks of two convolutions, each block at half the resolution of the one before; then a linear layer."""
+    """Blocks of two convolutions, each at half the resolution of the last, and a linear layer."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ network = ps.transform_with_state(lambda images, is_training: DigitNet()(images,
 
 @jax.jit
 def predict(params: ps.Params, state: ps.State, images: jax.Array) -> jax.Array:
-    """Returns the logits of `images`. There is no random key: outside training nothing is dropped."""
+    """Returns the logits of `images`. It needs no random key: dropout is for training only."""
     logits, _ = network.apply(params, state, None, images, is_training=False)
     return logits
 
@@ -197,7 +197,7 @@ class Metrics(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Everything a run needs to go on. Random keys are not in it: they follow from the seed and the epoch."""
+    """All that a run needs to continue. Random keys follow from the seed and the epoch."""
 
     epochs_done: np.ndarray
     train_states: tuple[TrainState, ...]  # one for each seed
@@ -205,12 +205,12 @@ class Run(NamedTuple):
 
 
 def make_rng(seed: int, epoch: int) -> jax.Array:
-    """Returns the random key for an epoch; epoch 0 is before training, where the network is made."""
+    """Returns the random key of an epoch. Epoch 0 is before training, and makes the network."""
     return jax.random.fold_in(jax.random.key(seed), epoch)
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:
-    """Returns AdamW. Its learning rate rises for a fifth of the steps, then falls to almost nothing."""
+    """Returns AdamW. Its learning rate rises for a fifth of the steps, then falls to almost 0."""
     num_steps = config.epochs * (NUM_TRAIN // config.batch_size)
     schedule = optax.cosine_onecycle_schedule(
         num_steps, peak_value=config.learning_rate, pct_start=0.2
@@ -236,7 +236,7 @@ def new_run(config: Config) -> Run:
 
 
 def loss_and_accuracy(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the cross-entropy of `logits` `[B, 10]` with `labels` `[B]`, and the share that is right."""
+    """Returns cross-entropy and accuracy of `logits` `[B, 10]` for `labels` `[B]`."""
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
     return loss, (logits.argmax(axis=-1) == labels).mean()
 
@@ -279,7 +279,7 @@ def train_epoch(
     batch_size: int,
     data: Digits,
 ) -> tuple[TrainState, Metrics]:
-    """Shows a network every training digit once. The few left over after the last whole batch are others each time."""
+    """Trains a network on every digit once, but for the last few that do not fill a batch."""
     order_rng, steps_rng = jax.random.split(rng)
     order = np.asarray(jax.random.permutation(order_rng, NUM_TRAIN))
     batches = order[: NUM_TRAIN // batch_size * batch_size].reshape(-1, batch_size)
@@ -353,7 +353,7 @@ FORMAT = "purestate examples/digits.py, version 1"
 
 
 def named_arrays(run: Run) -> dict[str, np.ndarray]:
-    """Returns the arrays of `run` by their path, such as `train_states/0/params/digit_net/linear/w`."""
+    """Returns the arrays of `run` by path: `train_states/0/params/digit_net/linear/w`."""
     leaves, _ = jax.tree.flatten_with_path(run)
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
@@ -473,7 +473,7 @@ def as_flags(config: Config) -> str:
 
 @contextlib.contextmanager
 def progress(config: Config, epochs_done: int, console: Console) -> Generator[Callable[..., None]]:
-    """Shows how far the training is: as a bar in a terminal, elsewhere (in a log) as a line for each epoch.
+    """Shows the progress: a bar in a terminal, elsewhere (in a log) a line for each epoch.
 
     Yields:
       The `report` function for `train`.
@@ -547,7 +547,7 @@ def draw_learning_curve(path: Path, config: Config, history: Metrics) -> None:
 
 
 def draw_mistakes(path: Path, predictions: np.ndarray, data: Digits) -> None:
-    """Draws the held-out digits that any network reads wrongly, with what was seen and what is right.
+    """Draws the held-out digits that any network gets wrong, with prediction and label.
 
     Args:
       path: the file to write.
@@ -593,7 +593,7 @@ def draw_mistakes(path: Path, predictions: np.ndarray, data: Digits) -> None:
 
 
 def report_result(config: Config, predictions: np.ndarray, data: Digits, console: Console) -> None:
-    """Prints how many of the held-out digits each network reads rightly, and the mean and the spread."""
+    """Prints the accuracy of each network on held-out digits, the mean and the spread."""
     right = predictions == data.test_labels
     accuracies = right.mean(axis=1)
     console.print(

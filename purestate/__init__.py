@@ -181,7 +181,8 @@ if TYPE_CHECKING:  # imported when first asked for; see `__getattr__`
     from purestate._editing.trainable import partition_trainable, trainable_mask
     from purestate._editing.trainable_only import trainable_only
     from purestate._inspection.dot import to_dot
-    from purestate._views.model import Model, bind
+    from purestate._views.bind import bind
+    from purestate._views.model import Model
     from purestate._views.optimizer import Optimizer
 
 __version__ = "0.1.0"
@@ -191,7 +192,7 @@ __getattr__ = on_first_use(
     {
         "Model": "purestate._views.model",
         "Optimizer": "purestate._views.optimizer",
-        "bind": "purestate._views.model",
+        "bind": "purestate._views.bind",
         "ema": "purestate._editing.ema",
         "errors": "purestate.errors",
         "experimental": "purestate.experimental",

@@ -1,4 +1,4 @@
-"""Tools for bundles of variables, `{module: {name: array}}`, and other trees."""
+"""Tools for bundles, nested dicts `{module: {name: array}}`, and other trees."""
 
 from purestate._editing.bundles import (
     filter,  # noqa: A004

@@ -1,79 +1,60 @@
-"""Every error that purestate raises, drawn once.
+"""Every error that purestate raises.
 
     PurestateError
-    ├── FrameError                    (ValueError)  used outside a transformed function, or a
-      misused frame
-    ├── ArgumentError                 (TypeError)  init/apply was given something in the wrong place
-    ├── CallError                     (the builtin that it is)  JAX or Python could not use what was
-      given
-    ├── CheckError                    (ValueError)  all that `ps.check` found wrong with what
-      `apply` was given
-    ├── ConfigError                   (ValueError)  a setting that has no meaning
-    ├── ModuleError                   (ValueError)  a module was built wrongly
-    │   └── ModuleNameError           a name that is not an identifier, or is taken
-    ├── VariableError                 (ValueError)  a variable was asked for in a way that cannot be
-      met
-    │   ├── MissingParameterError     `apply` was given no such parameter
-    │   ├── MissingStateError         no such state, and no way to make it
-    │   ├── MissingInitializerError   a variable must be made, and nothing says how
-    │   ├── ShapeMismatchError        what is there has another shape than what was asked
-    │   ├── DtypeMismatchError        one name asked for as numbers of two kinds
-    │   └── CollectionError           a name in two collections, or a collection used as what it is
-      not
-    │       └── ImmutableCollectionError  a write to a collection that `apply` was not told may
-      change
-    ├── VariableTypeError             (TypeError, ValueError)  the value is not an array, or the
-      name no string
-    ├── NonEmptyStateError            (ValueError)  state was made under a transform that has no
-      place for it
-    ├── MissingRNGError               (ValueError)  random numbers were asked for, and no key was
-      given
-    ├── InvalidRNGError               (ValueError)  the key is not a key, or so many there cannot be
-    ├── JaxUsageError                 (ValueError)  a side effect inside a plain JAX transform
-    ├── MappingError                  (ValueError)  `vmap` cannot tell what to map over
-    │   ├── BatchedStateError         a value written under `vmap` differs from row to row
-    │   └── CollectionModeError       a mode that is none, or does not fit the values
-    ├── LiftError                     (ValueError)  a lifted function that would mix up variables,
-      or lose state
-    ├── BranchError                   (ValueError)  `cond` or `switch` was called in two ways at
-      once
-    ├── LoopError                     (ValueError)  a loop body or condition that did what it must
-      not
-    │   └── NewVariableError          (AssertionError)  a variable first made inside a loop body
-    ├── LayerError                    (ValueError)  a layer was given options or an input that do
-      not fit
-    │   ├── LookupStyleError          (AttributeError)  `Embed` has no such style
-    │   ├── RecurrentError            (TypeError, IndexError)  a state or a sequence that does not
-      fit
-    │   └── TracedBoolError           (TypeError)  a Python bool of a layer is traced
-    ├── AxesError                     (TypeError)  neither one value for all axes nor one for each
-    ├── InitializerError              (ValueError)  set up wrongly, or asked for a shape that it
-      cannot fill
-    ├── DeferredAttributeError        (AttributeError)  of a module that is not made yet
-    ├── PolicyError                   (ValueError, AssertionError)  a policy that is none, or cannot
-      apply there
-    ├── BundleError                   (ValueError)  bundles that do not go together
-    │   └── PathError                 (LookupError)  nothing at a path, or something already
-    ├── BundleTypeError               (TypeError)  not {module: {name: value}}
-    ├── PartError                     (AssertionError, ValueError)  a part that there is not
-    ├── PredicateError                (TypeError)  a predicate called, or combined, in a way that
-      has no meaning
-    ├── ViewError                     (ValueError, RuntimeError)  a model or optimizer that would
-      lose what it holds
-    ├── ViewTypeError                 (TypeError)  a model or optimizer of something that it cannot
-      hold
-    ├── ViewAttributeError            (AttributeError)  a model has no such attribute
-    ├── TableError                    (ValueError)  a column or filter that there is not
-    ├── MissingPackageError           (ImportError)  needed for this alone, and not installed
-    └── FlaxNotInstalledError         (ImportError)  needed for `ps.experimental.flax`
+    ├── FrameError (ValueError): used outside a transformed function, or a misused frame
+    ├── ArgumentError (TypeError): an argument of `init` or `apply` is in the wrong place
+    ├── CallError (the builtin error): JAX or Python failed on a value passed to purestate
+    ├── CheckError (ValueError): all problems that `ps.check` found
+    ├── ConfigError (ValueError): a setting with an invalid value
+    ├── ModuleError (ValueError): a module was constructed in the wrong way
+    │   └── ModuleNameError: a name that is not an identifier, or is taken
+    ├── VariableError (ValueError): a variable cannot be made, read or written as requested
+    │   ├── MissingParameterError: the params passed to `apply` lack a parameter
+    │   ├── MissingStateError: a state that does not exist, without a way to make it
+    │   ├── MissingInitializerError: a variable has to be made, without an initializer
+    │   ├── ShapeMismatchError: an array has another shape than requested
+    │   ├── DtypeMismatchError: one name with two kinds of dtype
+    │   └── CollectionError: a name in two collections, or a collection in the wrong role
+    │       └── ImmutableCollectionError: a write to a collection that is not mutable
+    ├── VariableTypeError (TypeError, ValueError): the value of a variable is not an array
+    ├── NonEmptyStateError (ValueError): the transform has no place for state
+    ├── MissingRNGError (ValueError): a random key is needed, and there is none
+    ├── InvalidRNGError (ValueError): not a random key, or an invalid number of keys
+    ├── JaxUsageError (ValueError): a side effect inside a plain JAX transform
+    ├── MappingError (ValueError): `vmap` cannot tell the size of the mapped axis
+    │   ├── BatchedStateError: a value written under `vmap` differs between mapped elements
+    │   └── CollectionModeError: a mode that is not one, or does not fit the values
+    ├── LiftError (ValueError): a lifted function whose variables clash, or whose state is lost
+    ├── BranchError (ValueError): `cond` or `switch` got its operands in two ways
+    ├── LoopError (ValueError): a loop does what a loop of JAX cannot do
+    │   └── NewVariableError (AssertionError): a variable first made inside a loop body
+    ├── LayerError (ValueError): options or inputs that do not fit a layer
+    │   ├── LookupStyleError (AttributeError): `Embed` has no such style
+    │   ├── RecurrentError (TypeError, IndexError): a state or sequence that does not fit
+    │   └── TracedBoolError (TypeError): a Python bool of a layer is traced
+    ├── AxesError (TypeError): neither one value for all axes nor one for each
+    ├── InitializerError (ValueError): an initializer with invalid options, or for another shape
+    ├── DeferredAttributeError (AttributeError): an attribute of a module that is not made yet
+    ├── PolicyError (ValueError, AssertionError): not a policy, or one that cannot apply there
+    ├── BundleError (ValueError): bundles that do not belong together
+    │   └── PathError (LookupError): nothing at a path, or something already
+    ├── BundleTypeError (TypeError): not {module: {name: value}}
+    ├── PartError (AssertionError, ValueError): the number of a part that does not exist
+    ├── PredicateError (TypeError): a predicate called, or combined, in the wrong way
+    ├── ViewError (ValueError, RuntimeError): a model or optimizer and arrays that do not fit
+    ├── ViewTypeError (TypeError): a model or optimizer of something that it cannot hold
+    ├── ViewAttributeError (AttributeError): a model has no such attribute
+    ├── TableError (ValueError): a column or filter that does not exist
+    ├── MissingPackageError (ImportError): a package that only this function needs
+    └── FlaxNotInstalledError (ImportError): `ps.experimental.flax` needs flax
 
-    PurestateWarning                  (UserWarning)
-    ├── SharedKeyWarning              one random key for all rows of a plain jax.vmap
-    ├── EmptyStateWarning             state begins anew, since `apply` was given an empty one
-    ├── JaxUsageWarning               a JaxUsageError, where a warning is asked for
-    └── LoraWarning                   `ps.lora` passed over modules that it cannot adapt
+    PurestateWarning (UserWarning)
+    ├── SharedKeyWarning: one random key for all mapped elements of a plain `jax.vmap`
+    ├── EmptyStateWarning: `apply` got an empty state, and re-initialized it
+    ├── JaxUsageWarning: a JaxUsageError that `ps.config` turned into a warning
+    └── LoraWarning: `ps.lora` passed over modules that it cannot adapt
 
-Each class also derives from the builtin, in brackets, that programs written for dm-haiku catch.
+Each class also derives from the builtin in parentheses, which programs written for dm-haiku catch.
 """
 
 from purestate._core.errors import (
@@ -110,9 +91,14 @@ from purestate._core.errors import (
     VariableError,
     VariableTypeError,
 )
-from purestate._editing.errors import BundleError, BundleTypeError, PartError
-from purestate._editing.paths import PathError
-from purestate._editing.predicates import PredicateError
+from purestate._core.first_use import on_first_use
+from purestate._editing.errors import (
+    BundleError,
+    BundleTypeError,
+    PartError,
+    PathError,
+    PredicateError,
+)
 from purestate._flax.errors import FlaxNotInstalledError
 from purestate._inspection.tabulate import MissingPackageError, TableError
 from purestate._layers.axes import AxesError
@@ -123,6 +109,9 @@ from purestate._layers.initializers import InitializerError
 from purestate._layers.recurrent.core import RecurrentError
 from purestate._precision.errors import PolicyError
 from purestate._views.errors import ViewAttributeError, ViewError, ViewTypeError
+
+# An error of flax too, so it is imported on first use.
+__getattr__ = on_first_use(__name__, {"FlaxRngsError": "purestate._flax.flax_lift"})
 
 __all__ = [
     "ArgumentError",

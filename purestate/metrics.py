@@ -1,4 +1,4 @@
-"""Metrics that go along in the state."""
+"""Metrics that accumulate in the state."""
 
 from purestate._layers.metrics import Accuracy, Mean, Metric, MultiMetric, Sum
 

@@ -1,4 +1,4 @@
-"""Keeping, computing and returning in different floating point types."""
+"""Parameters, computation and outputs in different floating point types."""
 
 from purestate._precision.casting import current_policy
 from purestate._precision.class_policies import clear_policy, get_policy, push_policy, set_policy

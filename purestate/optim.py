@@ -1,5 +1,5 @@
-"""Optimizers in the form of Flax's old `optim`."""
+"""Optimizers with the interface of Flax's old `optim`."""
 
-from purestate._views.optimizer import GradientDescent, GradientDescentOptimizer
+from purestate._views.gradient_descent import GradientDescent, GradientDescentOptimizer
 
 __all__ = ["GradientDescent", "GradientDescentOptimizer"]

@@ -1,4 +1,4 @@
-"""How much to pad the inputs of convolutions."""
+"""Padding for convolutions."""
 
 from purestate._layers.padding import (
     PadFn,

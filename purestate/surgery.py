@@ -1,4 +1,4 @@
-"""Taking trees of variables apart by predicates, and changing single places of them."""
+"""Splits trees of variables by predicates, and edits single places of them."""
 
 from purestate._editing.edits import Edited, delete, insert, rename
 from purestate._editing.holes import (
@@ -9,8 +9,8 @@ from purestate._editing.holes import (
     partition_with_path,
 )
 from purestate._editing.place import Place, at
+from purestate._editing.predicate import Predicate
 from purestate._editing.predicates import (
-    Predicate,
     glob,
     has_dtype,
     has_ndim,

@@ -1,10 +1,10 @@
-"""The errors of the core, and what all errors come from; `purestate/errors.py` draws the whole tree."""
+"""The errors of the core, and the roots of all errors; `purestate/errors.py` draws the tree."""
 
 from typing import Any
 
 
 def kind_of(value: Any) -> str:
-    """What to call a wrong value in a message: `None`, `the class Linear`, `a list`."""
+    """Returns what a message calls a wrong value: `None`, `the class Linear`, `a list`."""
     if value is None:
         return "None"
     if isinstance(value, type):
@@ -13,8 +13,23 @@ def kind_of(value: Any) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
+PUBLIC_MODULE = "purestate.errors"
+"""Where users find all errors, and so the module that tracebacks and pickles name."""
+
+
+def _make_public(cls: type) -> None:
+    if cls.__module__.startswith("purestate._"):  # and not a user's own subclass
+        cls.__module__ = PUBLIC_MODULE
+
+
 class PurestateError(Exception):
     """The root of all errors that purestate raises on purpose."""
+
+    __module__ = PUBLIC_MODULE
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _make_public(cls)
 
 
 class FrameError(PurestateError, ValueError):
@@ -22,22 +37,22 @@ class FrameError(PurestateError, ValueError):
 
 
 class CallError(PurestateError):
-    """JAX or Python could not do with what purestate was given what was asked for.
+    """JAX or Python failed on a value passed to purestate.
 
-    It also is the builtin error that they raised, and has its message, with the module and the line
-    of the call.
+    It is also the builtin error that they raised. It has their message, and the module and line of
+    the call.
     """
 
-    __str__ = (
-        Exception.__str__
-    )  # and not that of KeyError, which shows the message as Python would write it
+    __str__ = Exception.__str__  # KeyError would show the `repr` of the message
 
     def __reduce__(self) -> Any:
+        if type(self) is CallError:
+            return CallError, (str(self),)
         return _call_error, (type(self).__bases__[1], str(self))
 
 
 def call_error_class(kind: type[Exception]) -> type[CallError]:
-    """Makes the class that is a `CallError` and another error too."""
+    """Makes the class that is both a `CallError` and another error."""
     return type(
         "CallError",
         (CallError, kind),
@@ -62,7 +77,7 @@ CALL_ERRORS: dict[type[Exception], type[CallError]] = {
         NotImplementedError,
     )
 }
-"""The class for each error of Python; all others stay as they are."""
+"""The class for each builtin error. Other errors are raised as they are."""
 
 
 def _call_error(kind: type[Exception], message: str) -> CallError:
@@ -70,11 +85,11 @@ def _call_error(kind: type[Exception], message: str) -> CallError:
 
 
 class ArgumentError(PurestateError, TypeError):
-    """`init` or `apply` was given an argument that cannot be what its place says."""
+    """An argument of `init` or `apply` is not what it has to be."""
 
 
 class ModuleError(PurestateError, ValueError):
-    """A module was constructed in a way that leaves it without a name or a place."""
+    """A module was constructed in the wrong way, or in the wrong place."""
 
 
 class ModuleNameError(ModuleError):
@@ -82,42 +97,42 @@ class ModuleNameError(ModuleError):
 
 
 class VariableError(PurestateError, ValueError):
-    """A parameter or a state was asked for in a way that cannot be met."""
+    """A parameter or state cannot be made, read or written as requested."""
 
 
 class MissingParameterError(VariableError):
-    """`apply` asked for a parameter that the given params do not have."""
+    """The params passed to `apply` lack a parameter."""
 
 
 class MissingStateError(VariableError):
-    """A state was read that does not exist, and nothing said how to make it."""
+    """A state was read that does not exist, without a way to make it."""
 
 
 class MissingInitializerError(VariableError):
-    """A variable has to be created, but no initializer was given."""
+    """A variable has to be made, and there is no initializer for it."""
 
 
 class ShapeMismatchError(VariableError):
-    """A variable has another shape than the one that was asked for."""
+    """An array has another shape than requested."""
 
 
 class DtypeMismatchError(VariableError):
-    """A parameter was asked for twice in one run, as numbers of two kinds: float, integer, bool, complex."""
+    """One run requested a parameter with two kinds of dtype: float, integer, bool, complex."""
 
 
 class CollectionError(VariableError):
-    """A variable was asked for in a collection that it is not in, or that cannot hold it."""
+    """A variable is in another collection, or a collection cannot hold it."""
 
 
 class ImmutableCollectionError(CollectionError):
-    """A variable was written in a collection that `apply` was not told may change."""
+    """A variable was written in a collection that is not mutable."""
 
 
 class CheckError(PurestateError, ValueError):
-    """What `apply` was given does not fit its function; says all that is wrong at once.
+    """The arguments of `apply` do not fit its function; the message has all problems.
 
     Attributes:
-      problems: what is wrong, one `Problem` for each variable.
+      problems: one `Problem` for each variable that is wrong.
     """
 
     def __init__(self, message: str, problems: tuple[Any, ...] = ()):
@@ -129,19 +144,19 @@ class CheckError(PurestateError, ValueError):
 
 
 class VariableTypeError(PurestateError, TypeError, ValueError):
-    """A value that is to become a variable is not an array, or its name is not a string."""
+    """The value of a variable is not an array, or its name is not a string."""
 
 
 class NonEmptyStateError(PurestateError, ValueError):
-    """A function transformed without state has made some."""
+    """The function makes state, and its transform has no place for state."""
 
 
 class MissingRNGError(PurestateError, ValueError):
-    """A random key was asked for, and `init` or `apply` was given none."""
+    """The function needs a random key, and `init` or `apply` got none."""
 
 
 class InvalidRNGError(PurestateError, ValueError):
-    """What was given as a random key is not one, or as many keys cannot be."""
+    """The given value is not a random key, or the number of keys is invalid."""
 
     hint = ""
 
@@ -151,27 +166,27 @@ class JaxUsageError(PurestateError, ValueError):
 
 
 class MappingError(PurestateError, ValueError):
-    """`vmap` was not told, or was told in two ways, how many rows there are."""
+    """`vmap` cannot tell the size of the mapped axis, or its arguments disagree on it."""
 
 
 class BatchedStateError(MappingError):
-    """A value written under `vmap` is different for each row, and nothing says how to combine them."""
+    """A value written under `vmap` differs between mapped elements, and nothing combines them."""
 
 
 class CollectionModeError(MappingError):
-    """How a collection is to go through `vmap`, `scan` or `shard_map` was said in a way that does not fit."""
+    """The mode of a collection under `vmap`, `scan` or `shard_map` is not one, or does not fit."""
 
 
 class LiftError(PurestateError, ValueError):
-    """Variables of a lifted function meet others of the same name, or its state is dropped."""
+    """A lifted function has variables of a name that is taken, or its state is dropped."""
 
 
 class BranchError(PurestateError, ValueError):
-    """`cond` or `switch` was given its operands in two ways at once."""
+    """`cond` or `switch` got its operands in two ways at once."""
 
 
 class LoopError(PurestateError, ValueError):
-    """A loop was used in a way that its JAX counterpart cannot express."""
+    """A loop does what a loop of JAX cannot do."""
 
 
 class NewVariableError(LoopError, AssertionError):
@@ -179,20 +194,26 @@ class NewVariableError(LoopError, AssertionError):
 
 
 class ConfigError(PurestateError, ValueError):
-    """A setting was given a value that has no meaning."""
+    """A setting has an invalid value."""
 
 
 class PurestateWarning(UserWarning):
     """The root of all warnings of purestate."""
 
+    __module__ = PUBLIC_MODULE
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _make_public(cls)
+
 
 class SharedKeyWarning(PurestateWarning):
-    """A random key was drawn inside a plain `jax.vmap`, so that all rows share it."""
+    """A random key was drawn inside a plain `jax.vmap`: all mapped elements share it."""
 
 
 class EmptyStateWarning(PurestateWarning):
-    """`apply` was given an empty state, and made anew what it needed."""
+    """`apply` got an empty state, and re-initialized what it needed."""
 
 
 class JaxUsageWarning(PurestateWarning):
-    """What would be a `JaxUsageError`, where `ps.config` asks for a warning only."""
+    """A `JaxUsageError` that `ps.config` turned into a warning."""

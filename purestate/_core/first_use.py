@@ -1,4 +1,4 @@
-"""Importing what few programs use when it is first asked for, so that `import purestate` stays quick."""
+"""Imports what few programs use on first use, so that `import purestate` stays quick."""
 
 import importlib
 import sys
@@ -14,7 +14,10 @@ def on_first_use(package: str, names: dict[str, str]) -> Callable[[str], Any]:
       names: the module that each name comes from. A module that ends in the name is meant itself.
     """
     namespace = vars(sys.modules[package])
-    namespace["__dir__"] = lambda: sorted({*namespace, *names})  # for completion
+    # For completion: public names, and those that Python has in every module.
+    namespace["__dir__"] = lambda: sorted(
+        {name for name in namespace if name.startswith("__")} | {*namespace["__all__"]}
+    )
 
     def __getattr__(name: str) -> Any:  # noqa: N807
         if name not in names:

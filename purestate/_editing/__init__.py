@@ -1,1 +1,1 @@
-"""Tools on plain dicts of variables; they need no frame and no modules."""
+"""Tools for plain dicts of variables. They need neither a frame nor modules."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-# XLA's short names, by what numpy's begin with; the first that fits.
+# XLA's short names by the beginnings of numpy's names; the first match counts.
 _SHORT = (("complex", "c"), ("bfloat", "bf"), ("float", "f"), ("uint", "u"), ("int", "s"))
 
 
@@ -19,12 +19,12 @@ def format_dtype(dtype: Any) -> str:
 
 
 def format_array(x: Any) -> str:
-    """Returns dtype and shape of anything that has them: `f32[2,3]`."""
+    """Returns dtype and shape of an array, spec or tracer: `f32[2,3]`."""
     return f"{format_dtype(x.dtype)}[{','.join(map(str, x.shape))}]"
 
 
 def format_bytes(count: int) -> str:
-    """Returns a number of bytes with two decimals and its unit, in steps of a thousand: `1.50 KB`."""
+    """Returns a number of bytes with two decimals and a decimal unit: `1.50 KB`."""
     size = Decimal(count)  # a float would round 1.015 down
     for unit in ("B", "KB", "MB", "GB"):
         if size < 1000:

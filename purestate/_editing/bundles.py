@@ -1,6 +1,6 @@
-"""Taking bundles, `{module: {name: value}}`, apart and putting them together.
+"""Splits and merges bundles: nested dicts `{module: {name: value}}`.
 
-The names are dm-haiku's, and meant to be used as `ps.data_structures.filter`.
+The names are dm-haiku's, and are meant to be used as `ps.data_structures.filter`.
 """
 
 import operator
@@ -20,7 +20,7 @@ _MOST_PARTS = 1_000_000  # each is a dict: more would fill the memory
 
 
 def traverse(structure: AnyBundle) -> Iterator[tuple[str, str, Any]]:
-    """Goes through a bundle by the alphabet.
+    """Iterates over a bundle in alphabetical order.
 
     >>> import purestate as ps
     >>> list(ps.data_structures.traverse({"b": {"w": 1}, "a": {"x": 2, "w": 3}}))
@@ -35,9 +35,7 @@ def traverse(structure: AnyBundle) -> Iterator[tuple[str, str, Any]]:
     Raises:
       BundleTypeError: `structure` is not two mappings deep.
     """
-    if not hasattr(
-        structure, "keys"
-    ):  # and not isinstance: some containers of TensorFlow are no Mapping
+    if not hasattr(structure, "keys"):  # some containers of TensorFlow are not a Mapping
         raise _not_a_bundle(structure, "")
     for module in sorted(structure):
         values = structure[module]
@@ -51,7 +49,7 @@ def _not_a_bundle(value: Any, where: str) -> BundleTypeError:
     what = format_array(value) if _is_array(value) else kind_of(value)
     return BundleTypeError(
         f"`structure{where}` has to be a dict, since a structure is {{module: {{name: value}}}},"
-        f" but it is {what}. To go through any other tree, use jax.tree."
+        f" but it is {what}. For any other tree use jax.tree."
     )
 
 
@@ -62,7 +60,7 @@ def _is_array(value: Any) -> bool:
 def partition(
     predicate: Callable[[str, str, Any], bool], structure: AnyBundle
 ) -> tuple[Bundle, Bundle]:
-    """Takes a bundle apart into what a predicate holds for, and the rest.
+    """Splits a bundle into the values that a predicate accepts, and the rest.
 
     >>> import purestate as ps
     >>> params = {"linear": {"w": 1, "b": 2}}
@@ -74,7 +72,7 @@ def partition(
       structure: `{module: {name: value}}`.
 
     Returns:
-      Two bundles; `merge` puts them together again.
+      Two bundles; `merge` is the inverse.
 
     Raises:
       BundleTypeError: `structure` is not two mappings deep.
@@ -87,7 +85,7 @@ def partition(
 def partition_n(
     fn: Callable[[str, str, Any], int], structure: AnyBundle, n: int
 ) -> tuple[Bundle, ...]:
-    """Takes a bundle apart into `n` parts.
+    """Splits a bundle into `n` parts.
 
     >>> import purestate as ps
     >>> params = {"linear": {"w": 1, "b": 2}, "norm": {"scale": 3}}
@@ -95,22 +93,22 @@ def partition_n(
     ({}, {'linear': {'b': 2, 'w': 1}}, {'norm': {'scale': 3}})
 
     Args:
-      fn: a function of module, name and value, which returns the number of the part, from 0.
+      fn: a function of module, name and value; returns the number of the part, from 0.
       structure: `{module: {name: value}}`.
       n: the number of parts.
 
     Returns:
-      `n` bundles; `merge` puts them together again.
+      `n` bundles; `merge` is the inverse.
 
     Raises:
-      PartError: `fn` returned no number from 0 to n - 1.
-      BundleError: `n` is less than 1, or absurd.
+      PartError: `fn` returned something else than a number from 0 to n - 1.
+      BundleError: `n` is less than 1, or far too large.
       BundleTypeError: `structure` is not two mappings deep.
     """
     check_function("partition_n", fn)
     if not _is_from(1, n, _MOST_PARTS):
         raise BundleError(
-            f"partition_n takes a bundle apart into n parts, from 1 to {_MOST_PARTS}; got"
+            f"partition_n splits a bundle into n parts, from 1 to {_MOST_PARTS}, but got"
             f" n={outline_argument(n)}."
         )
     parts: list[Bundle] = [{} for _ in range(n)]
@@ -133,7 +131,7 @@ def _is_from(least: int, value: Any, most: int) -> bool:
 
 
 def filter(predicate: Callable[[str, str, Any], bool], structure: AnyBundle) -> Bundle:  # noqa: A001 (dm-haiku's name)
-    """Returns what a predicate holds for.
+    """Returns the part of a bundle that a predicate accepts.
 
     >>> import purestate as ps
     >>> params = {"linear": {"w": 1, "b": 2}}
@@ -155,7 +153,7 @@ def filter(predicate: Callable[[str, str, Any], bool], structure: AnyBundle) -> 
 
 
 def map(fn: Callable[[str, str, Any], Any], structure: AnyBundle) -> Bundle:  # noqa: A001 (dm-haiku's name)
-    """Returns a bundle with a function of each value in its place.
+    """Returns a bundle with `fn(module, name, value)` for each value.
 
     >>> import purestate as ps
     >>> params = {"linear": {"w": 1, "b": 2}}
@@ -180,7 +178,7 @@ def map(fn: Callable[[str, str, Any], Any], structure: AnyBundle) -> Bundle:  # 
 
 
 def merge(*structures: AnyBundle, check_duplicates: bool = False) -> Bundle:
-    """Puts bundles together. Where several have a value, the last one's is taken.
+    """Merges bundles. If several have a value for one place, the last one counts.
 
     >>> import purestate as ps
     >>> ps.data_structures.merge({"a": {"w": 1}}, {"a": {"b": 2}}, {"a": {"w": 3}})
@@ -188,13 +186,13 @@ def merge(*structures: AnyBundle, check_duplicates: bool = False) -> Bundle:
 
     Args:
       *structures: `{module: {name: value}}`.
-      check_duplicates: whether to raise where two values for one place differ in shape or dtype.
+      check_duplicates: whether to raise if two values for one place differ in shape or dtype.
 
     Returns:
       A bundle.
 
     Raises:
-      BundleError: they differ.
+      BundleError: two values differ, with `check_duplicates`.
       BundleTypeError: a structure is not two mappings deep.
     """
     out: Bundle = {}
@@ -204,8 +202,8 @@ def merge(*structures: AnyBundle, check_duplicates: bool = False) -> Bundle:
             if check_duplicates and name in values and _kind(values[name]) != _kind(value):
                 raise BundleError(
                     f"merge: {name!r} of {module!r} is there twice, as {_outline(values[name])} and"
-                    f" as {_outline(value)}. Take one of them out with ps.data_structures.filter,"
-                    " or leave out check_duplicates to take the last."
+                    f" as {_outline(value)}. Remove one of them with ps.data_structures.filter, or"
+                    " leave out check_duplicates to keep the last."
                 )
             values[name] = value
     return to_haiku_dict(out)
@@ -220,7 +218,7 @@ def _outline(value: Any) -> str:
 
 
 def is_subset(*, subset: AnyBundle, superset: AnyBundle) -> bool:
-    """Returns whether one bundle has all places that another one has, whatever the values.
+    """Returns whether one bundle has all names of another one, whatever the values.
 
     >>> import purestate as ps
     >>> ps.data_structures.is_subset(subset={"a": {"w": 1}}, superset={"a": {"w": 2, "b": 3}})
@@ -241,7 +239,7 @@ def is_subset(*, subset: AnyBundle, superset: AnyBundle) -> bool:
 
 
 def pop(variables: Mapping[str, Any], name: str) -> tuple[dict[str, Any], Any]:
-    """Takes one collection out of variables, which stay as they are.
+    """Splits one collection off from variables, which do not change.
 
     >>> import purestate as ps
     >>> variables = {"params": {"linear": {"w": 1}}, "batch_stats": {"norm": {"mean": 2}}}
@@ -251,19 +249,18 @@ def pop(variables: Mapping[str, Any], name: str) -> tuple[dict[str, Any], Any]:
 
     Args:
       variables: `{collection: bundle}`, or any mapping.
-      name: of the collection.
+      name: the name of the collection.
 
     Returns:
-      The rest, and what was taken out. `{name: popped, **rest}` puts them together again.
+      The rest, and the collection. `{name: popped, **rest}` is the inverse.
 
     Raises:
-      BundleError: there is none of that name.
-      BundleTypeError: `variables` is no mapping.
+      BundleError: there is no collection of that name.
+      BundleTypeError: `variables` is not a mapping.
     """
     if not isinstance(variables, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise BundleTypeError(
-            "`pop` takes {collection: bundle} and a name, but was given"
-            f" {outline_argument(variables)}."
+            f"`pop` takes {{collection: bundle}} and a name, but got {outline_argument(variables)}."
         )
     if not isinstance(name, str) or name not in variables:  # pyright: ignore[reportUnnecessaryIsInstance]
         import difflib  # here, since only errors need it

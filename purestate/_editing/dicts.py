@@ -1,4 +1,4 @@
-"""Plain dicts from other mappings, and mappings that cannot be changed."""
+"""Plain dicts from other mappings, and immutable mappings."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,10 +11,10 @@ from purestate._editing.errors import BundleTypeError
 
 
 class FlatMap(Mapping[str, Any]):
-    """A mapping that cannot be changed, and can be hashed if its values can; a pytree.
+    """An immutable mapping, which is a pytree and can be hashed if its values can.
 
-    It stands for a class of dm-haiku. A pickle of it loads as a dict, unless
-    `config.restore_flatmap` says otherwise.
+    It replaces a class of dm-haiku. A pickle of it loads as a dict, unless
+    `config.restore_flatmap` is set.
     """
 
     __slots__ = ("_mapping",)
@@ -58,25 +58,25 @@ jax.tree_util.register_pytree_with_keys(
 
 
 def load_flat_map(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a pickled `FlatMap` is loaded by."""
+    """Loads a pickled `FlatMap`."""
     return to_immutable_dict(mapping) if get_config().restore_flatmap else to_haiku_dict(mapping)
 
 
 def to_haiku_dict(structure: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a copy in which all mappings are plain dicts; only the arrays themselves are shared.
+    """Returns a copy in which all mappings are plain dicts. It shares only the arrays.
 
     >>> import types, purestate as ps
     >>> ps.data_structures.to_haiku_dict(types.MappingProxyType({"linear": {"w": [1, 2]}}))
     {'linear': {'w': [1, 2]}}
 
     Args:
-      structure: a mapping, mostly `{module: {name: array}}`.
+      structure: a mapping, usually `{module: {name: array}}`.
 
     Returns:
       A dict.
 
     Raises:
-      BundleTypeError: it is no mapping.
+      BundleTypeError: it is not a mapping.
     """
     return {key: _copy(value) for key, value in _items(structure, "to_haiku_dict")}
 
@@ -86,8 +86,8 @@ def _items(mapping: Any, what: str) -> Any:
         return mapping.items()
     except (AttributeError, TypeError):  # a class has no `self`
         raise BundleTypeError(
-            f"{what} copies a dict, such as {{module: {{name: array}}}}, but was given"
-            f" {kind_of(mapping)}. For any other tree there is jax.tree.map."
+            f"{what} copies a dict, such as {{module: {{name: array}}}}, but got"
+            f" {kind_of(mapping)}. For any other tree use jax.tree.map."
         ) from None
 
 
@@ -98,7 +98,7 @@ def _copy(value: Any) -> Any:
 
 
 def to_mutable_dict(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a copy in which all mappings are plain dicts; other values are shared.
+    """Returns a copy in which all mappings are plain dicts. It shares all other values.
 
     >>> import purestate as ps
     >>> params = ps.data_structures.to_immutable_dict({"linear": {"w": 1}})
@@ -108,13 +108,13 @@ def to_mutable_dict(mapping: Mapping[str, Any]) -> dict[str, Any]:
     {'linear': {'w': 2}}
 
     Args:
-      mapping: a mapping, mostly `{module: {name: array}}`.
+      mapping: a mapping, usually `{module: {name: array}}`.
 
     Returns:
       A dict.
 
     Raises:
-      BundleTypeError: it is no mapping.
+      BundleTypeError: it is not a mapping.
     """
     return {
         key: to_mutable_dict(value) if isinstance(value, Mapping) else value
@@ -123,7 +123,7 @@ def to_mutable_dict(mapping: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_immutable_dict(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns a copy that cannot be changed, nor can the mappings in it.
+    """Returns an immutable copy; mappings in it are immutable too.
 
     >>> import purestate as ps
     >>> params = ps.data_structures.to_immutable_dict({"linear": {"w": 1}})
@@ -133,13 +133,13 @@ def to_immutable_dict(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     TypeError: 'FlatMap' object does not support item assignment
 
     Args:
-      mapping: a mapping, mostly `{module: {name: array}}`.
+      mapping: a mapping, usually `{module: {name: array}}`.
 
     Returns:
-      A mapping, which JAX takes as a pytree.
+      A mapping, which is a pytree.
 
     Raises:
-      BundleTypeError: it is no mapping.
+      BundleTypeError: it is not a mapping.
     """
     if isinstance(mapping, FlatMap):
         return mapping

@@ -1,13 +1,13 @@
-"""Edits of trees that say which paths changed: rename, insert, delete."""
+"""Edits of trees that report the paths they changed: rename, insert, delete."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from purestate._core.errors import kind_of
 from purestate._core.path import is_inside
+from purestate._editing.errors import PathError
 from purestate._editing.paths import (
     Path,
-    PathError,
     children,
     find,
     full_name,
@@ -22,12 +22,12 @@ from purestate._editing.paths import (
 
 
 class Edited(NamedTuple):
-    """What an edit gives: a new tree, and which paths changed.
+    """The result of an edit: a new tree, and the paths that changed.
 
     Attributes:
-      tree: the new tree; what it was made from is as it was.
-      changed: the names of the leaves that are new or have moved, in the new tree; of `delete`,
-        those that are gone.
+      tree: the new tree; the old one does not change.
+      changed: the names of new and of moved leaves, in the new tree; for `delete`, the names of
+        deleted leaves.
     """
 
     tree: Any
@@ -39,7 +39,7 @@ def _names_below(here: str, value: Any) -> list[str]:
 
 
 def _module_of_variable(tree: Mapping[str, Any], path: str) -> tuple[str, str] | None:
-    """Returns module and name, if `path` is a variable of a bundle."""
+    """Returns module and name of a variable of a bundle; None if `path` is not one."""
     for module, values in tree.items():
         name = rest_of(path, str(module))
         if name and isinstance(values, Mapping) and name in values:
@@ -48,7 +48,7 @@ def _module_of_variable(tree: Mapping[str, Any], path: str) -> tuple[str, str] |
 
 
 def _without(tree: Mapping[str, Any], module: str, name: str) -> dict[str, Any]:
-    """Returns a bundle without one variable, and without its module if that has no other."""
+    """Returns a bundle without one variable. A module whose last variable it is goes with it."""
     left = {key: value for key, value in tree[module].items() if key != name}
     return {
         key: left if key == module else value
@@ -58,7 +58,7 @@ def _without(tree: Mapping[str, Any], module: str, name: str) -> dict[str, Any]:
 
 
 def rename(tree: Any, old: str, new: str) -> Edited:
-    """Gives modules, or a variable, another name, in every bundle of a tree.
+    """Renames modules, or a variable, in every bundle of a tree.
 
     >>> import purestate as ps
     >>> params = {"mlp": {"scale": 0}, "mlp/~/linear_0": {"w": 1, "b": 2}}
@@ -70,16 +70,16 @@ def rename(tree: Any, old: str, new: str) -> Edited:
 
     Args:
       tree: a bundle, or any pytree with bundles in it: variables, an optimizer's state.
-      old: a module, which goes along with all modules inside it; or a variable, "module/name". It
-        is renamed in every bundle that has it; with a collection in front of both names
-        ("params/mlp"), in that one alone.
-      new: its new name.
+      old: a module, with all modules inside it; or a variable, "module/name". It is renamed in
+        every bundle that has it. With a collection in front of both names, "params/mlp", it is
+        renamed in that collection only.
+      new: the new name.
 
     Returns:
-      The new tree, and the new names of the variables that have one.
+      The new tree, and the new names of all variables that have one.
 
     Raises:
-      PathError: there is nothing of that name, or there is something already under the new one.
+      PathError: nothing has the old name, or something has the new one.
     """
     changed: list[str] = []
     _check_path(old)
@@ -91,7 +91,7 @@ def rename(tree: Any, old: str, new: str) -> Edited:
 
 
 def _renamed(tree: Any, old: str, new: str, here: str, changed: list[str]) -> Any:
-    """Returns the new tree; None if there was nothing to rename."""
+    """Returns the new tree; None if nothing has the old name."""
     if isinstance(tree, Mapping):
         if any(isinstance(key, str) and is_inside(key, old) for key in tree):
             return _with_renamed_modules(tree, old, new, here, changed)
@@ -126,7 +126,7 @@ def _with_renamed_modules(
             )
             if taken:
                 raise PathError(
-                    f"rename: {old!r} cannot become {new!r}, since {join(here, name)!r} is there"
+                    f"rename: {old!r} cannot become {new!r}, since {join(here, name)!r} exists"
                     " already. Rename or delete that first."
                 )
             result[name] = {**both[0], **both[1]}
@@ -142,12 +142,12 @@ def _with_renamed_variable(
     to, _, to_name = (module, "", str(inside)) if inside else new.rpartition("/")
     if not to or not to_name:
         raise PathError(
-            f"rename: {full_name(module, name)!r} is a variable, so its new name has to be one too,"
-            f" 'module/name', not {new!r}."
+            f"rename: {full_name(module, name)!r} is a variable, so its new name has to be that of"
+            f" a variable too, 'module/name', but it is {new!r}."
         )
     if to_name in tree.get(to, {}):
         raise PathError(
-            f"rename: {full_name(module, name)!r} cannot become {new!r}, since that is there"
+            f"rename: {full_name(module, name)!r} cannot become {new!r}, since that exists"
             " already. Rename or delete that first."
         )
     value = tree[module][name]
@@ -161,7 +161,7 @@ def _with_renamed_variable(
 
 
 def insert(tree: Any, path: Path, value: Any) -> Edited:
-    """Puts a new variable, or a module with its variables, into a tree.
+    """Inserts a new variable, or a module with its variables, into a tree.
 
     >>> import purestate as ps
     >>> ps.surgery.insert({"linear": {"w": 1}}, "linear/b", 2)
@@ -170,29 +170,29 @@ def insert(tree: Any, path: Path, value: Any) -> Edited:
     ['norm/scale']
 
     Args:
-      tree: a bundle, variables, or any pytree with dicts where the new thing goes.
+      tree: a bundle, variables, or any pytree with a dict at the place.
       path: "module/name" in a bundle, "collection/module/name" in variables. If `value` is a dict,
-        the path is that of a module. A sequence of keys, `("params", "linear", "b")`, is taken as
-        it is.
+        it is the path of a module. A sequence of keys, `("params", "linear", "b")`, is used as it
+        is.
       value: an array; or a dict, the variables of a module.
 
     Returns:
-      The new tree, and the names of what is new.
+      The new tree, and the names of the new leaves.
 
     Raises:
-      PathError: there is something already, or no place for it.
+      PathError: the path exists already, or the tree has no place for it.
     """
     if find(tree, path):
         raise PathError(
-            f"insert: {path_string(path)!r} is there already. To have another value there, use"
-            " ps.surgery.at(tree, path).set."
+            f"insert: {path_string(path)!r} exists already. To replace its value, use"
+            " ps.surgery.at(tree, path).set(value)."
         )
     result, keys = _inserted(tree, path, value)
     return Edited(result, _names_below(path_string(keys), value))
 
 
 def _inserted(tree: Any, path: Path, value: Any) -> tuple[Any, list[Any]]:
-    """Returns the new tree, and the keys of what is new."""
+    """Returns the new tree, and the keys of the new part."""
     if isinstance(tree, Mapping) and isinstance(path, str) and is_bundle(tree):
         module, name = _place_in_bundle(tree, path, value)
         if name is None:
@@ -224,19 +224,19 @@ def _place_in_bundle(tree: Mapping[str, Any], path: str, value: Any) -> tuple[st
     module, _, name = path.rpartition("/")
     if not module:
         raise PathError(
-            f"insert: the value for {path!r} is one variable, so the path has to be 'module/name'"
+            f"insert: the value for {path!r} is one variable, so its path has to be 'module/name'"
             " ('~/name' outside any module). For a module, pass a dict of its variables."
         )
     if "/" in module and any(rest_of(path, key) and node == {} for key, node in tree.items()):
         raise PathError(
-            f"insert: {path!r} begins with the name of an empty dict, which may be a collection or"
-            " a module. Give the keys one by one, as in ('params', 'linear', 'w')."
+            f"insert: {path!r} starts with the name of an empty dict, which may be a collection or"
+            " a module. Pass the keys one by one, as in ('params', 'linear', 'w')."
         )
     return module, name
 
 
 def delete(tree: Any, path: str) -> Edited:
-    """Takes modules, or a variable, out of every bundle of a tree.
+    """Deletes modules, or a variable, from every bundle of a tree.
 
     >>> import purestate as ps
     >>> params = {"mlp": {"scale": 0}, "mlp/~/linear_0": {"w": 1, "b": 2}, "head": {"w": 3}}
@@ -247,14 +247,13 @@ def delete(tree: Any, path: str) -> Edited:
 
     Args:
       tree: a bundle, or any pytree with bundles in it: variables, an optimizer's state.
-      path: a module, which goes with all modules inside it; or a variable, "module/name"; see
-        `rename`.
+      path: a module, with all modules inside it; or a variable, "module/name"; see `rename`.
 
     Returns:
-      The new tree, and the names of what is gone. A module that has no variable left is gone too.
+      The new tree, and the names of the deleted leaves. A module without variables is deleted too.
 
     Raises:
-      PathError: there is nothing of that name.
+      PathError: nothing has that name.
     """
     _check_path(path)
     gone: list[str] = []
@@ -270,7 +269,7 @@ def _check_path(path: Any) -> None:
 
 
 def _deleted(tree: Any, path: str, here: str, gone: list[str]) -> Any:
-    """Returns the new tree; None if there was nothing to take out."""
+    """Returns the new tree; None if nothing has the name."""
     if isinstance(tree, Mapping):
         modules = [key for key in tree if isinstance(key, str) and is_inside(key, path)]
         if modules:

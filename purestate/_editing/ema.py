@@ -1,4 +1,4 @@
-"""`ema`: moving averages of parameters, beside the training and not in the model."""
+"""`ema`: moving averages of parameters, kept beside the training and not in the model."""
 
 import dataclasses
 from typing import Any
@@ -6,19 +6,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from purestate._core.errors import ShapeMismatchError
+from purestate._editing.differences import difference, mismatch
 from purestate._editing.errors import BundleError
-from purestate._editing.paths import difference
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Average:
-    """Moving averages of a tree; see `ema`. A pytree, to be given to and returned from `jax.jit`.
+    """Moving averages of a tree; see `ema`. It is a pytree, so `jax.jit` takes and returns it.
 
     Attributes:
-      hidden: the averages, in float32 at least.
-      weight: how much of the start at zero is left in them; 0 where they began at the parameters.
-      dtypes: of the parameters.
+      hidden: the averages, in float32 or a wider dtype.
+      weight: how much of the zeros that they started from is left in them; 0 if they started from
+        the parameters.
+      dtypes: the dtypes of the parameters.
     """
 
     hidden: Any
@@ -26,22 +28,29 @@ class Average:
     dtypes: tuple[Any, ...] = dataclasses.field(metadata={"static": True})
 
     def update(self, params: Any, decay: Any = 0.999) -> "Average":
-        """Returns the averages with new parameters taken in: `decay * average + (1 - decay) * params`.
+        """Returns the averages after one more step: `decay * average + (1 - decay) * params`.
 
         Args:
-          params: of the same structure as before.
-          decay: how much of the averages is kept; it may change from step to step, and be traced.
+          params: the parameters, with the structure and shapes of those that `ema` was given.
+          decay: the weight of the averages so far. It may change from step to step, and be traced.
 
         Returns:
           A new `Average`.
 
         Raises:
-          BundleError: the structure is another.
+          BundleError: the params have another structure.
+          ShapeMismatchError: they have another shape, or a dtype of another kind.
         """
-        where = difference(self.hidden, params, ("the averages", "params"))
+        where = difference(self.hidden, params, ("averages", "params"))
         if where is not None:
             raise BundleError(
                 f"ema: the params differ in structure from those averaged so far: {where}."
+            )
+        where = mismatch(params, self.hidden, ("params", "the averages"))
+        if where is not None:
+            raise ShapeMismatchError(
+                f"ema: the params do not fit the averages: {where}. Pass params of the shapes that"
+                " `ps.ema(params)` started from, or start new averages with `ps.ema(params)`."
             )
 
         def average(hidden: jax.Array, param: Any) -> jax.Array:
@@ -62,16 +71,20 @@ class Average:
     def params(self) -> Any:
         """The averages, in the dtypes of the parameters."""
         leaves, treedef = jax.tree.flatten(self.hidden)
-        # Before the first update of averages that began at zero, there is nothing to make up for.
+        # Averages that start at zero have no values to correct before their first update.
         scale = jnp.where(self.weight < 1, 1 - self.weight, 1)
-        return treedef.unflatten([
-            (leaf / scale.astype(leaf.dtype) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf).astype(dtype)
-            for leaf, dtype in zip(leaves, self.dtypes, strict=True)
-        ])  # fmt: skip
+
+        def corrected(leaf: jax.Array) -> jax.Array:
+            averaged = jnp.issubdtype(leaf.dtype, jnp.inexact)
+            return leaf / scale.astype(leaf.dtype) if averaged else leaf
+
+        return treedef.unflatten(
+            [corrected(x).astype(dtype) for x, dtype in zip(leaves, self.dtypes, strict=True)]
+        )
 
 
 def ema(params: Any, *, zero_debias: bool = False) -> Average:
-    """Begins exponential moving averages of parameters.
+    """Starts exponential moving averages of parameters.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> average = ps.ema({"linear": {"w": jnp.array([0.0])}})
@@ -80,17 +93,17 @@ def ema(params: Any, *, zero_debias: bool = False) -> Average:
     >>> average.params["linear"]["w"].tolist()
     [1.25]
 
-    Averages of a decay near 1 need more digits than bfloat16 has, so they are kept in float32 at
-    least. Integers are not averaged: the last ones count. `ExponentialMovingAverage` and
-    `EMAParamsTree` do the same as modules, in the state.
+    A decay near 1 needs more digits than bfloat16 has, so averages are kept in float32 or a wider
+    dtype. Integers are not averaged: their last value is kept. `ExponentialMovingAverage` and
+    `EMAParamsTree` are modules that do the same in their state.
 
     Args:
-      params: any pytree of arrays, to begin at.
-      zero_debias: whether to begin at zero instead, and to make up for that (Kingma and Ba 2015,
-        arXiv:1412.6980, section 3), so that the first values do not linger.
+      params: any pytree of arrays. The averages start from it.
+      zero_debias: whether to start from zeros instead, and to correct for them (Kingma and Ba
+        2015, arXiv:1412.6980, section 3). Then the initial parameters have no weight.
 
     Returns:
-      An `Average`, with `update(params, decay)`, which returns a new one, and `params`.
+      An `Average`. Its `update(params, decay)` returns a new one; its `params` are the averages.
     """
 
     def begin(param: Any) -> jax.Array:

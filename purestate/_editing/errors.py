@@ -4,12 +4,20 @@ from purestate._core.errors import PurestateError
 
 
 class BundleError(PurestateError, ValueError):
-    """Bundles do not go together."""
+    """Bundles that do not belong together."""
 
 
 class BundleTypeError(PurestateError, TypeError):
-    """What was given is not `{module: {name: value}}`."""
+    """The value is not `{module: {name: value}}`."""
 
 
 class PartError(PurestateError, AssertionError, ValueError):
-    """A value was put into a part that there is not."""
+    """The number of a part that does not exist."""
+
+
+class PathError(BundleError, LookupError):
+    """There is nothing at a path, or there is something already."""
+
+
+class PredicateError(PurestateError, TypeError):
+    """A predicate was called, or combined, in a way that has no meaning."""

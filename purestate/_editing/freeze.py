@@ -1,4 +1,4 @@
-"""`freeze`: parameters that get no gradient."""
+"""`freeze`: parameters without a gradient."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,7 +15,7 @@ from purestate._editing.predicates import as_predicate
 
 
 def freeze(predicate: Callable[[str, str, Any], Any] | str = "*") -> AbstractContextManager[None]:
-    """Parameters that are read inside the `with` block get no gradient, if a predicate holds for them.
+    """Stops the gradients of the parameters, read in the `with` block, that a predicate accepts.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def forward(x):
@@ -29,24 +29,23 @@ def freeze(predicate: Callable[[str, str, Any], Any] | str = "*") -> AbstractCon
     >>> ps.trainable_mask(ps.specs(f)(jax.random.key(0), x))
     {'linear': {'b': False, 'w': True}}
 
-    It may be used in a transformed function, and around calls of `init`, `apply` and `ps.specs`.
-    Under `jax.jit` it belongs inside what is compiled, since JAX does not trace again for it. Zero
-    gradients alone do not keep an optimizer with momentum or weight decay from changing a
-    parameter: `ps.trainable_only` does.
+    The block may be in a transformed function, or around calls of `init`, `apply` and `ps.specs`.
+    With `jax.jit` it belongs inside the compiled function, since JAX does not trace again for it.
+    A zero gradient does not keep an optimizer with momentum or weight decay from changing a
+    parameter; `ps.trainable_only` does.
 
-    In a function under `ps.lift` or `ps.layer_stack`, names are those that the function itself
-    gives.
+    In a function under `ps.lift` or `ps.layer_stack`, names are the names inside that function.
 
     Args:
       predicate: a glob of full names, such as `"encoder/*"`; a `Predicate`; or a function of
-        module, name and value. Values may be tracers, so that it can ask for shape and dtype only.
+        module, name and value. Values may be tracers, so it can only look at shape and dtype.
 
     Returns:
       A context manager.
 
     Raises:
-      VariableError: in `init`, if it holds for a variable of a lifted function by one of its two
-        names only.
+      VariableError: in `init`, if it accepts only one of the two names of a variable of a lifted
+        function.
     """
     holds = as_predicate(predicate)
     within = _prefix() if inside_transform() else ""
@@ -58,8 +57,8 @@ def freeze(predicate: Callable[[str, str, Any], Any] | str = "*") -> AbstractCon
         if outer != module and frozen != bool(holds(outer, name, value)):
             raise VariableError(
                 f"freeze: the parameter {variable_path(outer, name)!r} of a lifted function is"
-                f" {variable_path(module, name)!r} to that function, and this is the name that"
-                f" counts. {predicate!r} holds for the {'second' if frozen else 'first'} alone."
+                f" {variable_path(module, name)!r} inside that function, and this is the name that"
+                f" counts. {predicate!r} accepts only the {'second' if frozen else 'first'} name."
                 " Write one that says the same of both, or use the block inside that function."
             )
         if not frozen:

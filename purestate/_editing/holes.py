@@ -1,30 +1,32 @@
-"""Parts of trees that keep the structure of the whole: what is left out is a hole, `None`."""
+"""Parts of trees with the structure of the whole. A leaf that is left out is a hole: `None`."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
+from purestate._core.errors import ShapeMismatchError
+from purestate._editing.differences import difference, mismatch
 from purestate._editing.errors import BundleError
-from purestate._editing.paths import difference, is_hole
+from purestate._editing.paths import is_hole
 from purestate._editing.predicates import ask
 
 
 def filter(tree: Any, f: Callable[[Any], Any], inverse: bool = False) -> Any:  # noqa: A001 (MLAX's name)
-    """Returns a tree of the same structure, with `None` for each leaf that `f` does not hold for.
+    """Returns a tree of the same structure, with `None` for each leaf that `f` rejects.
 
     >>> import purestate as ps
     >>> params = {"linear": {"w": 2.0, "b": 0.0}}
     >>> ps.surgery.filter(params, lambda leaf: leaf > 1)
     {'linear': {'b': None, 'w': 2.0}}
 
-    `None` is no leaf to JAX: `jax.tree.map` and optax pass over a hole, and `jax.grad` gives a hole
-    for one. To have holes counted as leaves, pass `is_leaf=lambda leaf: leaf is None`.
+    JAX does not count `None` as a leaf: `jax.tree.map` and optax skip a hole, and the gradient of a
+    hole is a hole. To count holes as leaves, pass `is_leaf=lambda leaf: leaf is None`.
 
     Args:
-      tree: any pytree. Holes that are in it stay.
-      f: `f(leaf) -> bool`; or a `Predicate`, which is told the path too.
-      inverse: whether to keep those instead that `f` does not hold for.
+      tree: any pytree. Its holes stay holes.
+      f: `f(leaf) -> bool`; or a `Predicate`, which also gets the path.
+      inverse: whether to keep the leaves that `f` rejects instead.
 
     Returns:
       A new tree.
@@ -33,7 +35,7 @@ def filter(tree: Any, f: Callable[[Any], Any], inverse: bool = False) -> Any:  #
 
 
 def filter_with_path(tree: Any, f: Callable[[str, Any], Any], inverse: bool = False) -> Any:
-    """Like `filter`, with a function of path and leaf.
+    """Like `filter`, for a function of path and leaf.
 
     >>> import purestate as ps
     >>> params = {"linear": {"w": 2.0, "b": 0.0}}
@@ -42,10 +44,10 @@ def filter_with_path(tree: Any, f: Callable[[str, Any], Any], inverse: bool = Fa
 
     Args:
       tree: any pytree.
-      f: `f(path, leaf) -> bool`. The path is a string, the keys with slashes between: "module/name"
-        in a bundle, "collection/module/name" in variables, "0/mu/module/name" in an optimizer's
-        state.
-      inverse: whether to keep those instead that `f` does not hold for.
+      f: `f(path, leaf) -> bool`. The path is a string of keys with slashes between them:
+        "module/name" in a bundle, "collection/module/name" in variables, "0/mu/module/name" in the
+        state of an optimizer.
+      inverse: whether to keep the leaves that `f` rejects instead.
 
     Returns:
       A new tree.
@@ -54,10 +56,11 @@ def filter_with_path(tree: Any, f: Callable[[str, Any], Any], inverse: bool = Fa
 
 
 def partition(tree: Any, f: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """Takes a tree apart into what `f` holds for, and the rest, both with holes.
+    """Splits a tree into the leaves that `f` accepts and the rest. Both parts have holes.
 
     >>> import purestate as ps
-    >>> selected, rest = ps.surgery.partition({"linear": {"w": 2.0, "b": 0.0}}, lambda leaf: leaf > 1)
+    >>> params = {"linear": {"w": 2.0, "b": 0.0}}
+    >>> selected, rest = ps.surgery.partition(params, lambda leaf: leaf > 1)
     >>> rest
     {'linear': {'b': 0.0, 'w': None}}
     >>> ps.surgery.combine(selected, rest)
@@ -65,16 +68,16 @@ def partition(tree: Any, f: Callable[[Any], Any]) -> tuple[Any, Any]:
 
     Args:
       tree: any pytree.
-      f: `f(leaf) -> bool`; or a `Predicate`, which is told the path too.
+      f: `f(leaf) -> bool`; or a `Predicate`, which also gets the path.
 
     Returns:
-      Two trees of the same structure; `combine` puts them together again.
+      Two trees of the same structure; `combine` is the inverse.
     """
     return _parts(tree, f, with_path=False)
 
 
 def partition_with_path(tree: Any, f: Callable[[str, Any], Any]) -> tuple[Any, Any]:
-    """Like `partition`, with a function of path and leaf.
+    """Like `partition`, for a function of path and leaf.
 
     >>> import purestate as ps
     >>> params = {"linear": {"w": 2.0, "b": 0.0}}
@@ -86,13 +89,13 @@ def partition_with_path(tree: Any, f: Callable[[str, Any], Any]) -> tuple[Any, A
       f: `f(path, leaf) -> bool`; see `filter_with_path`.
 
     Returns:
-      Two trees of the same structure; `combine` puts them together again.
+      Two trees of the same structure; `combine` is the inverse.
     """
     return _parts(tree, f, with_path=True)
 
 
 def combine(tree: Any, *rest: Any) -> Any:
-    """Puts trees of one structure together: of each leaf the first that is no hole.
+    """Combines trees of one structure: each leaf is the first one that is not a hole.
 
     >>> import purestate as ps
     >>> ps.surgery.combine({"w": None, "b": 1.0, "n": None}, {"w": 2.0, "b": 3.0, "n": None})
@@ -100,28 +103,38 @@ def combine(tree: Any, *rest: Any) -> Any:
 
     Args:
       tree: any pytree.
-      *rest: more of the same structure; inverse of `partition`.
+      *rest: more trees, with the structure of the first.
 
     Returns:
-      A new tree. What is a hole in all of them stays one.
+      A new tree. A leaf that is a hole in all of them stays a hole.
 
     Raises:
       BundleError: the structures differ.
+      ShapeMismatchError: two trees have a leaf at one place, and its shapes, or the kinds of its
+        dtypes, differ.
     """
+    whole = tree
     for number, other in enumerate(rest, start=2):
         where = difference(tree, other, ("the first", f"tree {number}"))
         if where is not None:
             raise BundleError(
                 f"combine: the first tree and tree {number} differ in structure: {where}. It takes"
-                " trees that have a hole, None, where something was left out; to put bundles"
-                " together that lack it, use ps.data_structures.merge."
+                " trees with a hole, None, for each leaf that was left out. For bundles without"
+                " holes use ps.data_structures.merge."
             )
-    return jax.tree.map(
-        lambda *leaves: next((leaf for leaf in leaves if leaf is not None), None),
-        tree,
-        *rest,
-        is_leaf=is_hole,
-    )
+        before = "the first" if number == 2 else "the trees before it"
+        where = mismatch(whole, other, (before, f"tree {number}"))
+        if where is not None:
+            raise ShapeMismatchError(
+                f"combine: tree {number} does not fit {before}: {where}. Leave a hole, None, in all"
+                " trees but the one that the leaf is to come from."
+            )
+        whole = jax.tree.map(_first, whole, other, is_leaf=is_hole)
+    return whole
+
+
+def _first(leaf: Any, other: Any) -> Any:
+    return other if leaf is None else leaf
 
 
 def _kept(tree: Any, f: Any, *, with_path: bool, wanted: bool) -> Any:
@@ -131,7 +144,7 @@ def _kept(tree: Any, f: Any, *, with_path: bool, wanted: bool) -> Any:
 
 
 def _parts(tree: Any, f: Any, *, with_path: bool) -> tuple[Any, Any]:
-    # One call for each leaf, so that a function that answers differently each time loses none.
+    # One call for each leaf: a function whose answer changes from call to call loses no leaf.
     selects = [
         ask(f, path, leaf, with_path=with_path)
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)

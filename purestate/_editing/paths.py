@@ -1,29 +1,23 @@
-"""What leaves of trees are called, and how one is found by its name."""
+"""Names of the leaves of trees, and how to find a leaf by its name."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from purestate._core.errors import kind_of
 from purestate._core.path import variable_path
-from purestate._editing.errors import BundleError
-
-
-class PathError(BundleError, LookupError):
-    """There is nothing at a path, or something is there already."""
-
+from purestate._editing.errors import PathError
 
 Path = str | Sequence[Any]
 """`"module/name"`, or the keys one by one."""
 
 
 def path_string(path: Path) -> str:
-    """Returns the name of a leaf: the keys on the way to it, with slashes between.
+    """Returns the name of a leaf: its keys with slashes between them.
 
-    In a bundle that is "module/name"; in variables of `transform_with_collections`,
-    "collection/module/name"; in an optimizer's state something like "0/mu/module/name".
+    In a bundle this is "module/name"; in variables of `transform_with_collections`
+    "collection/module/name"; in the state of an optimizer for instance "0/mu/module/name".
     """
     if isinstance(path, str):
         return path
@@ -40,7 +34,7 @@ def _no_path(path: Any) -> PathError:
 
 
 def key_string(key: Any) -> str:
-    """Returns one key of a path, be it JAX's or a plain one."""
+    """Returns the text of one key of a path, one of JAX's or a plain one."""
     try:
         return jax.tree_util.keystr((key,), simple=True)
     except (AttributeError, TypeError):
@@ -53,7 +47,7 @@ def full_name(module: str, name: str) -> str:
 
 
 def named_leaves(tree: Any, *, holes: bool = False) -> list[tuple[str, Any]]:
-    """Returns the leaves with their names; with `holes`, None is one too."""
+    """Returns the leaves with their names; with `holes`, None is a leaf too."""
     is_leaf = is_hole if holes else None
     return [
         (path_string(path), leaf)
@@ -62,13 +56,13 @@ def named_leaves(tree: Any, *, holes: bool = False) -> list[tuple[str, Any]]:
 
 
 def is_hole(leaf: Any) -> bool:
-    """Whether a place is empty."""
+    """Whether a leaf is a hole."""
     return leaf is None
 
 
 def children(tree: Any) -> tuple[list[tuple[str, Any]], Any]:
-    """Returns what is right below a node, with names, and what makes the node again of what is below."""
-    if type(tree) is dict:  # whose order is to stay
+    """Returns the children of a node with their names, and the inverse: a function of children."""
+    if type(tree) is dict:  # JAX would sort it
         return [(key_string(key), value) for key, value in tree.items()], lambda new: dict(
             zip(tree, new, strict=True)
         )
@@ -81,13 +75,13 @@ def children(tree: Any) -> tuple[list[tuple[str, Any]], Any]:
 
 
 def with_child(tree: Any, number: int, new: Any) -> Any:
-    """Returns a copy of a node in which one of what is below is another."""
+    """Returns a copy of a node with another child in one place."""
     below, make = children(tree)
     return make([new if i == number else value for i, (_, value) in enumerate(below)])
 
 
 def rest_of(path: Path, key: str) -> Path | None:
-    """Returns what is left of a path after its first key; None if that is another one."""
+    """Returns the rest of a path after its first key; None if its first key is another one."""
     if isinstance(path, str):
         if path == key:
             return ""
@@ -98,7 +92,7 @@ def rest_of(path: Path, key: str) -> Path | None:
 
 
 def find(tree: Any, path: Path) -> list[tuple[int, ...]]:
-    """Returns all that a path may stand for, each as the numbers of the children on the way."""
+    """Returns all places that a path may stand for, each as the numbers of the children."""
     found: list[tuple[int, ...]] = []
     for number, (key, value) in enumerate(children(tree)[0]):
         rest = rest_of(path, key)
@@ -108,27 +102,27 @@ def find(tree: Any, path: Path) -> list[tuple[int, ...]]:
 
 
 def find_one(tree: Any, path: Path) -> tuple[int, ...]:
-    """Returns what a path stands for; raises if that is nothing, or not clear."""
+    """Returns the place that a path stands for; raises if there is none, or several."""
     found = find(tree, path)
     if not found:
         raise nothing_at(tree, path)
     if len(found) > 1:
         raise PathError(
-            f"{path_string(path)!r} may stand for {len(found)} places of this tree. Give its keys"
+            f"{path_string(path)!r} may stand for {len(found)} places of this tree. Pass its keys"
             " one by one, as in ('mlp/~/linear_0', 'w')."
         )
     return found[0]
 
 
 def value_at(tree: Any, numbers: tuple[int, ...]) -> Any:
-    """Returns what `find` found."""
+    """Returns the value at a place that `find` found."""
     for number in numbers:
         tree = children(tree)[0][number][1]
     return tree
 
 
 def replaced(tree: Any, numbers: tuple[int, ...], new: Any) -> Any:
-    """Returns a copy of a tree with something new in one place."""
+    """Returns a copy of a tree with another value in one place."""
     if not numbers:
         return new
     first, *rest = numbers
@@ -136,18 +130,18 @@ def replaced(tree: Any, numbers: tuple[int, ...], new: Any) -> Any:
 
 
 def join(*parts: str) -> str:
-    """Returns names with slashes between; empty ones are left out."""
+    """Returns names with slashes between them; skips empty ones."""
     return "/".join(part for part in parts if part)
 
 
 def is_bundle(tree: Mapping[str, Any]) -> bool:
-    """Whether a dict is a bundle, and not one of bundles, as far as one can see."""
+    """Whether a dict is likely a bundle, and not a dict of bundles."""
     below = [node for part in tree.values() if isinstance(part, Mapping) for node in part.values()]
     return not below or not all(isinstance(node, Mapping) for node in below)
 
 
 def near(name: str, names: Iterable[str]) -> str:
-    """Returns a sentence with those names that look like one that is missing."""
+    """Returns a sentence with the names that are closest to a missing one."""
     import difflib  # here, since only errors need it
 
     names = list(names)
@@ -157,11 +151,11 @@ def near(name: str, names: Iterable[str]) -> str:
     shown = ", ".join(map(repr, names[:8])) + (
         f" and {len(names) - 8} more" if len(names) > 8 else ""
     )
-    return f" There is {shown}." if names else " There is nothing at all."
+    return f" There is {shown}." if names else " The tree is empty."
 
 
 def nothing_at(tree: Any, path: Path) -> PathError:
-    """The error for a path that leads nowhere."""
+    """The error for a path that does not exist."""
     name = path_string(path)
     return PathError(
         "There is nothing at"
@@ -170,29 +164,6 @@ def nothing_at(tree: Any, path: Path) -> PathError:
 
 
 def with_heads(names: Iterable[str]) -> list[str]:
-    """Returns names, and those of the modules that they are in."""
+    """Returns names, and the names of their modules."""
     names = list(names)
     return [*names, *dict.fromkeys(head for name in names if (head := name.rpartition("/")[0]))]
-
-
-def difference(one: Any, other: Any, names: tuple[str, str]) -> str | None:
-    """Says where two trees differ in structure, holes being leaves; None if they do not."""
-    a, b = (jax.tree.structure(tree, is_leaf=is_hole) for tree in (one, other))
-    if a == b:
-        return None
-    here, there = ([name for name, _ in named_leaves(tree, holes=True)] for tree in (one, other))
-    parts = [
-        f"{whose} alone has"
-        f" {', '.join(map(repr, only[:4]))}{f' and {len(only) - 4} more' if len(only) > 4 else ''}"
-        for whose, only in (
-            (names[0], [name for name in here if name not in there]),
-            (names[1], [name for name in there if name not in here]),
-        )
-        if only
-    ]
-    return "; ".join(parts) or f"their containers are of other kinds ({a} and {b})"
-
-
-def shape_of(leaf: Any) -> tuple[int, ...]:
-    """Returns the shape of an array, a number, or a spec."""
-    return tuple(leaf.shape) if hasattr(leaf, "shape") else np.shape(leaf)

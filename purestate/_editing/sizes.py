@@ -1,4 +1,4 @@
-"""How much there is in a tree."""
+"""The number of elements and bytes in a tree."""
 
 from typing import Any
 
@@ -17,43 +17,44 @@ def tree_size(tree: Any) -> int:
     8
 
     Args:
-      tree: arrays, or whatever has a `size`, such as `jax.ShapeDtypeStruct`, in any pytree.
+      tree: any pytree of arrays, or of other objects with a `size`, such as
+        `jax.ShapeDtypeStruct`.
 
     Returns:
       The sum of their sizes.
 
     Raises:
-      BundleTypeError: something in the tree is no array.
+      BundleTypeError: a leaf is not an array.
     """
     try:
         return sum(leaf.size for leaf in jax.tree.leaves(tree))
     except (AttributeError, TypeError):
-        raise _no_array("tree_size", tree) from None
+        raise _not_an_array("tree_size", tree) from None
 
 
 def tree_bytes(tree: Any) -> int:
-    """Returns the number of bytes that a tree of arrays takes up.
+    """Returns the number of bytes of a tree of arrays.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> ps.data_structures.tree_bytes({"linear": {"w": jnp.ones([3, 2]), "b": jnp.ones([2])}})
     32
 
     Args:
-      tree: arrays, or whatever has a `size` and a `dtype`, in any pytree.
+      tree: any pytree of arrays, or of other objects with a `size` and a `dtype`.
 
     Returns:
       The sum of their sizes in bytes.
 
     Raises:
-      BundleTypeError: something in the tree is no array.
+      BundleTypeError: a leaf is not an array.
     """
     try:
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
     except (AttributeError, TypeError):
-        raise _no_array("tree_bytes", tree) from None
+        raise _not_an_array("tree_bytes", tree) from None
 
 
-def _no_array(what: str, tree: Any) -> BundleTypeError:
+def _not_an_array(what: str, tree: Any) -> BundleTypeError:
     wrong = [
         (n, leaf)
         for n, leaf in named_leaves(tree)
@@ -61,6 +62,6 @@ def _no_array(what: str, tree: Any) -> BundleTypeError:
     ]
     name, leaf = wrong[0] if wrong else ("", tree)
     return BundleTypeError(
-        f"{what} counts arrays, but {f'at {name!r} there' if name else 'what it was given'} is"
-        f" {kind_of(leaf)}. Make it an array, or take it out."
+        f"{what} counts arrays, but {f'the leaf {name!r}' if name else 'its argument'} is"
+        f" {kind_of(leaf)}. Make it an array, or remove it."
     )

@@ -1,4 +1,4 @@
-"""Trees of a model with a loop over its layers, and of one with `layer_stack`: the one from the other."""
+"""Converts trees between a model with a loop over its layers and one with `layer_stack`."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,48 +9,44 @@ import jax.numpy as jnp
 import numpy as np
 
 from purestate._core.path import is_inside
-from purestate._editing.errors import BundleError
-from purestate._editing.paths import (
-    PathError,
-    difference,
-    join,
-    named_leaves,
-    near,
-    shape_of,
-    with_heads,
-)
+from purestate._editing.differences import difference, shape_of
+from purestate._editing.errors import BundleError, PathError
+from purestate._editing.paths import join, named_leaves, near, with_heads
 
 DEFAULT_LAYERS = "block_{}"
 
 
 def stack_layers(tree: Any, layers: str = DEFAULT_LAYERS, stacked: str | None = None) -> Any:
-    """Turns the layers of a loop, `block_0 ... block_n`, into the stacked arrays of `layer_stack`, wherever they are in a tree.
+    """Converts layers of a loop, `block_0 ... block_n`, to the stacked arrays of `layer_stack`.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> params = {"block_0": {"w": jnp.zeros([3])}, "block_1": {"w": jnp.ones([3])}, "head": {"w": jnp.ones([1])}}
+    >>> params = {
+    ...     "block_0": {"w": jnp.zeros([3])},
+    ...     "block_1": {"w": jnp.ones([3])},
+    ...     "head": {"w": jnp.ones([1])},
+    ... }
     >>> stacked = ps.stack_layers(params, "block_{}", "blocks/block")
     >>> jax.tree.map(jnp.shape, stacked)
     {'blocks/block': {'w': (2, 3)}, 'head': {'w': (1,)}}
 
     `unstack_layers` with the same names is the inverse. Both convert params, state, and the state
-    of optimizers that treat each number by itself, such as SGD and Adam: the other model then goes
-    on as this one would have. Optimizers that look at a whole array at once (adafactor, LAMB, muon)
-    have a state that says something else for a stacked array.
+    of optimizers that treat each number separately, such as SGD and Adam: the other model goes on
+    as this one would. The state of an optimizer that looks at a whole array at once (adafactor,
+    LAMB, muon) means something else for a stacked array.
 
     Args:
       tree: a bundle, or any pytree with bundles in it.
-      layers: how the modules of the layers are called: "block_{}" for block_0, block_1, ...; a name
-        without braces for the names that purestate gives by itself: "block" for block, block_1,
-        block_2, ... Modules inside go along.
-      stacked: what the module is called inside `layer_stack`: the `name` that was given to it, and
-        the module's own, as in "blocks/block"; None for the one of a `layer_stack` without a name.
+      layers: the names of the layers: "block_{}" for block_0, block_1, ...; or a name without
+        braces for the names that purestate makes: "block" for block, block_1, block_2, ... Modules
+        inside the layers are converted too.
+      stacked: the name of the module inside `layer_stack`: the `name` of the stack and the name of
+        the module, as in "blocks/block"; None for a `layer_stack` without a name.
 
     Returns:
       A new tree.
 
     Raises:
-      PathError: no module has such a name, a layer is missing, or there is something already under
-        the new name.
+      PathError: no module has such a name, a layer is missing, or the new name exists already.
       BundleError: layers differ in structure, shapes or dtypes.
     """
     stacked = stacked or _default_name(layers)
@@ -75,7 +71,7 @@ def stack_layers(tree: Any, layers: str = DEFAULT_LAYERS, stacked: str | None = 
                 if missing:
                     raise PathError(
                         f"stack_layers: there is {key!r}, but not"
-                        f" {', '.join(map(repr, missing[:4]))}. All layers have to be there, from"
+                        f" {', '.join(map(repr, missing[:4]))}. It needs all layers from"
                         f" {_name_of(layers, 0)!r} on, with the same modules inside."
                     )
                 result[stacked + found[1]] = _stacked([bundle[name] for name in names], names)
@@ -91,10 +87,12 @@ def stack_layers(tree: Any, layers: str = DEFAULT_LAYERS, stacked: str | None = 
 
 
 def unstack_layers(tree: Any, layers: str = DEFAULT_LAYERS, stacked: str | None = None) -> Any:
-    """Turns the stacked arrays of `layer_stack` into the layers of a loop, `block_0 ... block_n`, wherever they are in a tree.
+    """Converts stacked arrays of `layer_stack` to the layers of a loop, `block_0 ... block_n`.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> f = ps.transform(lambda x: ps.layer_stack(2, name="blocks")(lambda x: ps.Linear(3, name="block")(x))(x))
+    >>> def forward(x):
+    ...     return ps.layer_stack(2, name="blocks")(lambda x: ps.Linear(3, name="block")(x))(x)
+    >>> f = ps.transform(forward)
     >>> params = f.init(jax.random.key(0), jnp.ones([1, 3]))
     >>> jax.tree.map(jnp.shape, ps.unstack_layers(params, "block_{}", "blocks/block"))
     {'block_0': {'b': (3,), 'w': (3, 3)}, 'block_1': {'b': (3,), 'w': (3, 3)}}
@@ -108,8 +106,8 @@ def unstack_layers(tree: Any, layers: str = DEFAULT_LAYERS, stacked: str | None 
       A new tree.
 
     Raises:
-      PathError: no module has such a name, or there is something already under a new one.
-      BundleError: the stacked arrays are not of one length.
+      PathError: no module has such a name, or a new name exists already.
+      BundleError: the stacked arrays differ in length.
     """
     name = stacked or _default_name(layers)
     lengths = {
@@ -118,10 +116,10 @@ def unstack_layers(tree: Any, layers: str = DEFAULT_LAYERS, stacked: str | None 
     }  # fmt: skip
     if len(lengths) > 1 or None in lengths:
         told = ", ".join(
-            f"{path!r} {'is no stack' if n is None else f'has {n}'}" for n, path in lengths.items()
+            f"{path!r} {'is a scalar' if n is None else f'has {n}'}" for n, path in lengths.items()
         )
         raise BundleError(
-            f"unstack_layers: the arrays of {name!r} have to be stacks of one length: {told}."
+            f"unstack_layers: the arrays of {name!r} have to be stacks of one length, but {told}."
         )
     count = next(iter(lengths), None) or 0
 
@@ -133,7 +131,7 @@ def unstack_layers(tree: Any, layers: str = DEFAULT_LAYERS, stacked: str | None 
             else:
                 new = {
                     _name_of(layers, i) + key[len(name) :]: jax.tree.map(
-                        lambda leaf, i=i: _row(leaf, i), value
+                        lambda leaf, i=i: _layer(leaf, i), value
                     )
                     for i in range(count)
                 }
@@ -155,7 +153,7 @@ def unstack_layers(tree: Any, layers: str = DEFAULT_LAYERS, stacked: str | None 
 
 
 def _default_name(layers: str) -> str:
-    """The name in a `layer_stack` that was given none."""
+    """The name of the module in a `layer_stack` without a name."""
     module = layers.replace("_{}", "").replace("{}", "").rpartition("/")[2]
     return join("__layer_stack_no_per_layer", module)
 
@@ -167,11 +165,11 @@ def _name_of(layers: str, index: int) -> str:
 
 
 def _index_of(layers: str) -> Callable[[Any], tuple[int, str] | None]:
-    """Returns a function of a module's name that gives the number of its layer, and the rest of the name."""
+    """Returns a function from the name of a module to the number of its layer and the rest."""
     if layers.count("{}") > 1:
         raise PathError(
-            f"{layers!r} has {layers.count('{}')} places for the number of a layer; it has to have"
-            " one."
+            f"{layers!r} has {layers.count('{}')} places for the number of a layer. Write one,"
+            " such as 'block_{}'."
         )
     head, _, tail = layers.partition("{}")
     if "{}" in layers:
@@ -193,7 +191,7 @@ def _convert(
     nothing: str,
     name: str,
 ) -> Any:
-    """Converts every dict with modules of the wanted names."""
+    """Converts every dict that has modules with the wanted names."""
 
     def is_bundle(node: Any) -> bool:
         return isinstance(node, Mapping) and any(
@@ -215,7 +213,7 @@ def _convert(
 
 
 def _leaves_of_modules(tree: Any, name: str) -> list[tuple[str, Any]]:
-    """Returns the leaves of all modules of a name, and those inside them."""
+    """Returns the leaves of all modules of a name, and of modules inside them."""
 
     def is_bundle(node: Any) -> bool:
         return isinstance(node, Mapping) and any(
@@ -246,7 +244,7 @@ def _stacked(trees: list[Any], names: list[str]) -> Any:
                 None,
             )
         if where is not None:
-            raise BundleError(f"stack_layers: layers have to be alike to be stacked: {where}.")
+            raise BundleError(f"stack_layers: layers have to be alike to be stacked, but {where}.")
     return jax.tree.map(_stack, *trees)
 
 
@@ -263,11 +261,11 @@ def _stack(*leaves: Any) -> Any:
     return jnp.stack(leaves)
 
 
-def _row(leaf: Any, index: int) -> Any:
+def _layer(leaf: Any, index: int) -> Any:
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
     return leaf[index]
 
 
 def _taken(what: str, key: str, name: str) -> PathError:
-    return PathError(f"{what}: {key!r} cannot become {name!r}, since that is there already.")
+    return PathError(f"{what}: {key!r} cannot become {name!r}, since that exists already.")

@@ -1,4 +1,4 @@
-"""Which parameters are to be trained, by what their specs say."""
+"""Which parameters to train, according to their specs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,19 +7,20 @@ import jax
 
 from purestate._core.errors import kind_of
 from purestate._core.path import variable_path
+from purestate._editing.differences import difference
 from purestate._editing.errors import BundleError
-from purestate._editing.paths import difference, key_string
+from purestate._editing.paths import key_string
 from purestate._state.specs import Spec
 
 
 def has_specs(tree: Any) -> bool:
-    """Whether a tree has specs for leaves."""
+    """Whether the leaves of a tree are specs."""
     leaves = jax.tree.leaves(tree)
     return bool(leaves) and all(isinstance(leaf, Spec) for leaf in leaves)
 
 
 def trainable_mask(specs: Any) -> Any:
-    """Returns, for each parameter, whether it is to be trained.
+    """Returns a bool for each parameter: whether to train it.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def forward(x):
@@ -30,32 +31,30 @@ def trainable_mask(specs: Any) -> Any:
     {'linear': {'b': True, 'w': True}, '~': {'table': False}}
 
     Args:
-      specs: what `ps.specs` gave for any transform. Of `(params, state)` and of a dict of
-        collections, it is the parameters that count.
+      specs: what `ps.specs` returned for any transform. Of `(params, state)`, and of a dict of
+        collections, it uses the parameters.
 
     Returns:
-      A tree like the params, with a bool for each array. optax takes it as a mask, and so does
-        `trainable_only`.
+      A tree like the params, with a bool for each array: a mask for optax and `trainable_only`.
 
     Raises:
-      BundleError: `specs` has other leaves than `Spec`s.
+      BundleError: `specs` has other leaves than `Spec`.
     """
     return jax.tree.map(lambda spec: spec.trainable, specs_of_params(specs))
 
 
 def specs_of_params(specs: Any) -> Any:
-    """Returns that part of what `ps.specs` gave that is about the parameters."""
+    """Returns the specs of the parameters, from the result of `ps.specs`."""
     leaves = jax.tree_util.tree_leaves_with_path(specs)
     wrong = [leaf for _, leaf in leaves if not isinstance(leaf, Spec)]
     if wrong:
         raise BundleError(
-            "This needs what `ps.specs(f)(rng, *args)` gives, a tree of ps.Spec, but it has"
-            f" {kind_of(wrong[0])} in it."
+            "This needs the result of `ps.specs(f)(rng, *args)`, a tree of ps.Spec, but the tree"
+            f" has {kind_of(wrong[0])} in it."
         )
     if isinstance(specs, tuple):
         return specs[0]
-    # A module may be called "params" too; in collections the first key is not part of a variable's
-    # path.
+    # A module may be called "params" too. In collections, the first key is not part of the path.
     in_collections = leaves and leaves[0][1].path != variable_path(
         *(key_string(key) for key in leaves[0][0][:2])
     )
@@ -65,7 +64,7 @@ def specs_of_params(specs: Any) -> Any:
 
 
 def partition_trainable(params: Any, specs: Any) -> tuple[Any, Any]:
-    """Takes parameters apart into those that are to be trained and the others, with holes.
+    """Splits parameters into those to train and the frozen ones, both with holes.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def forward(x):
@@ -79,19 +78,18 @@ def partition_trainable(params: Any, specs: Any) -> tuple[Any, Any]:
     {'linear': {'b': None, 'w': None}, 'linear_1': {'b': (1,), 'w': (3, 1)}}
     >>> def loss(trainable, frozen, x):
     ...     return f.apply(ps.surgery.combine(trainable, frozen), None, x).sum()
-    >>> grads = jax.grad(loss)(trainable, frozen, x)  # of what is to be trained, and nothing else
+    >>> grads = jax.grad(loss)(trainable, frozen, x)  # of the trainable part only
 
     Args:
-      params: the parameters; or all that `init` returned, whose state then counts as not to be
-        trained.
-      specs: what `ps.specs` gave for the same function.
+      params: the parameters; or all that `init` returned, whose state then counts as frozen.
+      specs: what `ps.specs` returned for the same function.
 
     Returns:
-      Two trees of the structure of `params`, with `None` for what is in the other. The inverse is
-        `ps.surgery.combine`.
+      Two trees of the structure of `params`, each with `None` for the leaves of the other. The
+        inverse is `ps.surgery.combine`.
 
     Raises:
-      BundleError: `params` and `specs` are not of one structure.
+      BundleError: `params` and `specs` have different structures.
     """
     of_params = specs_of_params(specs)
     if difference(params, specs, ("", "")) is None:  # all that `init` returned

@@ -1,4 +1,4 @@
-"""`trainable_only`: an optimizer that neither changes frozen parameters nor keeps anything for them."""
+"""`trainable_only`: an optimizer of some parameters, which leaves the others as they are."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purestate._core.errors import kind_of
+from purestate._core.errors import ShapeMismatchError, kind_of
+from purestate._editing.differences import difference, mismatch, shape_of
 from purestate._editing.errors import BundleError
-from purestate._editing.paths import difference, is_hole, named_leaves, path_string, shape_of
+from purestate._editing.paths import is_hole, named_leaves, path_string
 from purestate._editing.trainable import has_specs, trainable_mask
 
 
@@ -21,7 +22,7 @@ class Optimizer(NamedTuple):
 
 
 def trainable_only(tx: Any, mask: Any) -> Any:
-    """Makes an optimizer work on some parameters alone. The others stay bit for bit as they are, whatever their gradients.
+    """Makes an optimizer update some parameters only; the others keep their bits.
 
     >>> import jax, jax.numpy as jnp, optax, purestate as ps
     >>> params = {"linear": {"w": jnp.ones([2]), "b": jnp.ones([1])}}
@@ -34,89 +35,138 @@ def trainable_only(tx: Any, mask: Any) -> Any:
     >>> optax.tree.get(state, "mu")
     {'linear': {'b': None, 'w': Array([0., 0.], dtype=float32)}}
 
-    (`optax.masked` would pass on the gradients of the others as their updates.) In an `optax.chain`
-    it has to come last, since what comes after it changes the updates of all parameters; transforms
-    of several arrays, as clipping by the global norm, go into `tx` with the others, so that they
-    see trained parameters only.
+    The gradients of frozen parameters do not matter. (`optax.masked` would return them as updates.)
+    In an `optax.chain` it comes last: a transform after it would change the updates of all
+    parameters. Transforms of several arrays, such as clipping by the global norm, belong inside
+    `tx`, where they see trained parameters only.
 
-    To train more later, make another one with the new mask and go on with the old state: the first
-    `update` makes what is missing by `tx.init`, and keeps the rest, so that what was trained all
-    along goes on as if nothing had happened. To train less, it drops what is no longer needed. As
-    this changes the structure of the state, `jax.jit` compiles again, and it cannot happen inside
-    `jax.lax.scan`.
+    To train more parameters later, make another one with the new mask, and keep the old state. The
+    first `update` initializes what the state lacks with `tx.init`, and keeps the rest. To train
+    fewer, it drops what is not needed any more. Either changes the structure of the state, so
+    `jax.jit` compiles again, and it cannot happen inside `jax.lax.scan`.
+
+    Functions in `**extra`, such as the `value_fn` of `optax.lbfgs`, get whole params. Functions of
+    optax that take params and the state, such as `optax.contrib.schedule_free_eval_params` and
+    `optax.value_and_grad_from_state`, need the trained part: `ps.surgery.partition_with_path` and
+    `ps.partition_trainable` split it off, and `ps.surgery.combine` is the inverse.
 
     Args:
       tx: an optax optimizer, or any pair of `init(params)` and `update(grads, state, params)`.
       mask: which parameters to train: a tree of bools (or a prefix of one), a function of the
-        params that returns one, a `Predicate`, or what `ps.specs` gave.
+        params that returns one, a `Predicate`, or what `ps.specs` returned.
 
     Returns:
-      An optimizer of the same type as `tx`. Its state is that of `tx`, with holes. The updates of
-      other parameters are negative zero, the number that changes none when it is added.
+      An optimizer of the same type as `tx`. Its state is the state of `tx`, with holes. Frozen
+      parameters have an update of negative zero, which changes no number that it is added to.
 
     Raises:
-      BundleError: from `init` and `update`, if the mask does not fit the params, a gradient is
-        missing, or `update` needs the params and was not given them.
+      BundleError: from `init` and `update`: the mask does not fit the params, a gradient is
+        missing, or `update` needs the params and did not get them.
+      ShapeMismatchError: from `update`: a gradient, or an array of the state, does not have the
+        shape of its parameter, or a gradient is of another kind (float, integer, complex).
     """
-    if has_specs(mask):
-        mask = trainable_mask(mask)
-    expected: dict[
-        Any, Any
-    ] = {}  # the structure of the state for params of some structure, shapes and dtypes
+    one = _TrainableOnly(tx, trainable_mask(mask) if has_specs(mask) else mask)
+    if hasattr(tx, "_replace"):
+        return tx._replace(init=one.init, update=one.update)
+    return Optimizer(one.init, one.update)
 
-    def selects(params: Any) -> list[bool]:
-        return _flags(mask(params) if callable(mask) else mask, params)
 
-    def init(params: Any) -> Any:
-        return tx.init(_selected(params, selects(params)))
+class _TrainableOnly:
+    """`init` and `update` of an optimizer of some parameters. Pickles where `tx` and `mask` do."""
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def __init__(self, tx: Any, mask: Any):
+        self._tx = tx
+        self._mask = mask
+        # The state that `tx.init` makes, as shapes, by structure, shapes and dtypes of the params.
+        self._expected: dict[Any, Any] = {}
+
+    def __getstate__(self) -> Any:
+        return self._tx, self._mask
+
+    def __setstate__(self, state: Any) -> None:
+        self.__init__(*state)
+
+    def init(self, params: Any) -> Any:
+        return self._tx.init(_selected(params, self._chosen(params)))
+
+    def update(self, grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         whole = grads if params is None else params
-        chosen = selects(whole)
-        where = difference(grads, whole, ("grads", "params"))
-        if where is not None:
-            raise BundleError(f"trainable_only: grads and params differ in structure: {where}.")
-        for (name, grad), (_, param), train in zip(
-            named_leaves(grads, holes=True), named_leaves(whole, holes=True), chosen, strict=True
-        ):
-            if train and grad is None and param is not None:
-                raise BundleError(
-                    f"trainable_only: {name!r} is to be trained, and has no gradient."
-                )
+        chosen = self._chosen(whole)
+        _check_grads(grads, whole, chosen)
         held = _selected(whole, chosen)
+        state = self._fitted(state, held, whole, params is not None)
+        for name, value in extra.items():
+            extra[name] = _selected_extra(value, grads, params, chosen)
+        trained = _selected(grads, chosen)
+        updates, new_state = self._tx.update(
+            trained, state, None if params is None else held, **extra
+        )
+        if mismatch(trained, held, ("", ""), exact_dtype=True) is not None:
+            _check_dtypes(state, new_state)
+        return _filled(updates, whole, chosen), new_state
+
+    def _chosen(self, params: Any) -> list[bool]:
+        return _flags(self._mask(params) if callable(self._mask) else self._mask, params)
+
+    def _fitted(self, state: Any, held: Any, whole: Any, has_params: bool) -> Any:
+        """Returns the state, or one made from it if it belongs to another mask."""
         key = (
             jax.tree.structure(held),
             tuple((shape_of(x), jnp.result_type(x)) for x in jax.tree.leaves(held)),
         )
-        if key not in expected:
-            expected[key] = jax.tree.structure(jax.eval_shape(tx.init, held))
-        if jax.tree.structure(state) != expected[key]:
-            if params is None:
-                raise BundleError(
-                    "trainable_only: the state is that of another mask. To make what is missing in"
-                    " it, `update` needs the params: tx.update(grads, state, params)."
+        if key not in self._expected:
+            self._expected[key] = jax.eval_shape(self._tx.init, held)
+        expected = self._expected[key]
+        if jax.tree.structure(state) == jax.tree.structure(expected):
+            where = mismatch(state, expected, ("the state", "a state for these params"))
+            if where is not None:
+                raise ShapeMismatchError(
+                    f"trainable_only: the state is not one of these params: {where}. Pass the"
+                    " state that `tx.init(params)`, or the last `tx.update`, returned for params of"
+                    " these shapes."
                 )
-            names = [name for name, _ in named_leaves(jax.eval_shape(tx.init, whole))]
-            state = _refitted(state, tx.init(held), names)
-        structure = jax.tree.structure(grads, is_leaf=is_hole)
-        for name, value in extra.items():  # such as another tree of gradients
-            if jax.tree.structure(value, is_leaf=is_hole) == structure and structure.num_leaves > 1:
-                extra[name] = _selected(value, chosen)
-        updates, state = tx.update(
-            _selected(grads, chosen),
-            state,
-            None if params is None else _selected(params, chosen),
-            **extra,
-        )
-        return _filled(updates, whole, chosen), state
+            return state
+        if not has_params:
+            raise BundleError(
+                "trainable_only: the state belongs to another mask. To initialize what it lacks,"
+                " `update` needs the params: tx.update(grads, state, params)."
+            )
+        names = [name for name, _ in named_leaves(jax.eval_shape(self._tx.init, whole))]
+        return _refitted(state, self._tx.init(held), names)
 
-    if hasattr(tx, "_replace"):
-        return tx._replace(init=init, update=update)
-    return Optimizer(init, update)
+
+def _check_grads(grads: Any, params: Any, chosen: list[bool]) -> None:
+    where = difference(grads, params, ("grads", "params"))
+    if where is not None:
+        raise BundleError(f"trainable_only: grads and params differ in structure: {where}.")
+    for (name, grad), (_, param), train in zip(
+        named_leaves(grads, holes=True), named_leaves(params, holes=True), chosen, strict=True
+    ):
+        if train and grad is None and param is not None:
+            raise BundleError(f"trainable_only: {name!r} is trained, but has no gradient.")
+    where = mismatch(_selected(grads, chosen), params, ("grads", "params"))
+    if where is not None:
+        raise ShapeMismatchError(
+            f"trainable_only: grads and params do not fit: {where}. Pass the gradients of these"
+            " params: grads = jax.grad(loss)(params)."
+        )
+
+
+def _check_dtypes(state: Any, new_state: Any) -> None:
+    """Raises if gradients of another dtype than their params change dtypes in the state."""
+    if jax.tree.structure(state) != jax.tree.structure(new_state):
+        return
+    where = mismatch(state, new_state, ("the state", "the new state"), exact_dtype=True)
+    if where is not None:
+        raise ShapeMismatchError(
+            "trainable_only: grads have another dtype than params, which changes the state:"
+            f" {where}. Write `grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads,"
+            " params)`."
+        )
 
 
 def _flags(mask: Any, params: Any) -> list[bool]:
-    """Returns a bool for each leaf of the params, holes being leaves."""
+    """Returns a bool for each leaf of the params. Holes count as leaves."""
     if has_specs(mask):
         mask = trainable_mask(mask)
     found: list[bool] = []
@@ -145,14 +195,51 @@ def _selected(tree: Any, chosen: list[bool]) -> Any:
     )
 
 
+def _selected_extra(value: Any, grads: Any, params: Any, chosen: list[bool]) -> Any:
+    """Returns an extra argument of `update` as `tx` needs it.
+
+    A second tree of gradients loses what is frozen; a function of params gets it back.
+    """
+    structure = jax.tree.structure(grads, is_leaf=is_hole)
+    if callable(value) and params is not None:
+        return _WithFrozen(value, params, chosen)
+    if structure.num_leaves > 1 and jax.tree.structure(value, is_leaf=is_hole) == structure:
+        return _selected(value, chosen)
+    return value
+
+
+class _WithFrozen:
+    """A function of whole params, as a function of the trained part."""
+
+    def __init__(self, f: Callable[..., Any], params: Any, chosen: list[bool]):
+        self._f = f
+        self._leaves, self._treedef = jax.tree.flatten(params, is_leaf=is_hole)
+        self._chosen = chosen
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if args and jax.tree.structure(args[0], is_leaf=is_hole) == self._treedef:
+            given = jax.tree.leaves(args[0], is_leaf=is_hole)
+            zipped = zip(given, self._leaves, self._chosen, strict=True)
+            whole = [leaf if train else frozen for leaf, frozen, train in zipped]
+            args = (self._treedef.unflatten(whole), *args[1:])
+        return self._f(*args, **kwargs)
+
+
 def _refitted(state: Any, fresh: Any, names: list[str]) -> Any:
-    """Returns a fresh state with all that an old one, of another mask, has for the same places."""
+    """Returns a fresh state with the values of an old one, of another mask, in the same places."""
     old = dict(named_leaves(state))
     other = [name for name in old if name not in names]
     if other and not any(name in old for name, _ in named_leaves(fresh)):
         raise BundleError(
-            f"trainable_only: the state has {other[0]!r}, so it is that of another optimizer. Begin"
+            f"trainable_only: the state has {other[0]!r}, so it belongs to another optimizer. Start"
             " with tx.init(params)."
+        )
+    if other:
+        raise BundleError(
+            f"trainable_only: the state has {other[0]!r}, and these params have no such variable."
+            " If it was deleted or renamed, do the same to the state:"
+            " ps.surgery.delete((params, state), path), ps.surgery.rename((params, state), old,"
+            " new)."
         )
 
     def keep(path: Any, leaf: Any) -> Any:
@@ -160,8 +247,8 @@ def _refitted(state: Any, fresh: Any, names: list[str]) -> Any:
         if shape_of(before) != shape_of(leaf):
             raise BundleError(
                 f"trainable_only: {path_string(path)!r} in the state has shape {shape_of(before)},"
-                f" and has to have {shape_of(leaf)} for the new mask. The optimizer keeps all"
-                " parameters in one array, or these are other params: begin with a new state,"
+                f" but the new mask needs {shape_of(leaf)}. Either the optimizer keeps all"
+                " parameters in one array, or these are other params. Start with a new state,"
                 " tx.init(params)."
             )
         return before
@@ -170,16 +257,17 @@ def _refitted(state: Any, fresh: Any, names: list[str]) -> Any:
 
 
 def _filled(updates: Any, whole: Any, chosen: list[bool]) -> Any:
-    """Returns updates without holes, where the params have none."""
+    """Returns updates for all parameters."""
     leaves, treedef = jax.tree.flatten(whole, is_leaf=is_hole)
     new = jax.tree.leaves(updates, is_leaf=is_hole)
-    return treedef.unflatten([
-        update if train else _nothing_for(leaf) for leaf, update, train in zip(leaves, new, chosen, strict=True)
-    ])  # fmt: skip
+    zipped = zip(leaves, new, chosen, strict=True)
+    return treedef.unflatten(
+        [update if train else _no_update(leaf) for leaf, update, train in zipped]
+    )
 
 
-def _nothing_for(leaf: Any) -> Any:
-    """Returns what leaves an array as it is when added to it. That is -0: +0 would turn -0 into +0."""
+def _no_update(leaf: Any) -> Any:
+    """Returns -0, which changes no bit of an array that it is added to. +0 turns -0 into +0."""
     if leaf is None:
         return None
     dtype = jnp.result_type(leaf)

@@ -1,4 +1,4 @@
-"""`transplant`: variables of a checkpoint, copied into another model."""
+"""`transplant`: copies variables of a checkpoint into another model."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -9,7 +9,8 @@ from purestate._core.errors import ShapeMismatchError
 from purestate._core.path import is_inside
 from purestate._editing.array_format import format_array
 from purestate._editing.edits import Edited
-from purestate._editing.paths import PathError, is_hole, named_leaves, near, with_heads
+from purestate._editing.errors import PathError
+from purestate._editing.paths import is_hole, named_leaves, near, with_heads
 from purestate._editing.predicates import glob
 
 
@@ -19,7 +20,7 @@ def transplant(
     mapping: Mapping[str, str] | Callable[[str], str | None] | None = None,
     predicate: Callable[[str, Any], Any] | str | None = None,
 ) -> Edited:
-    """Copies those variables of a checkpoint into a model that both have.
+    """Copies the variables that a checkpoint and a model share into the model.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> old = {"encoder": {"w": jnp.ones([2])}, "old_head": {"w": jnp.ones([9])}}
@@ -29,21 +30,20 @@ def transplant(
     (['model/encoder/w'], [1.0, 1.0])
 
     Args:
-      source: a bundle, or any pytree. What `into` lacks is left out.
-      into: likewise. What `source` lacks stays as it is.
-      mapping: `{name in source: name in into}` of modules, which go with all modules inside them,
-        or of variables; the longest name that fits counts, and others keep theirs. Or a function of
-        a variable's name in `source` that returns its name in `into`, or None to leave it out.
-      predicate: `predicate(path, leaf)` or a glob, which says of a variable of `into` whether it is
-        to be replaced.
+      source: the checkpoint: a bundle, or any pytree. Variables that `into` lacks are skipped.
+      into: the model, likewise. Variables that `source` lacks do not change.
+      mapping: `{name in source: name in into}`, for modules with all modules inside them, and for
+        variables. The longest name that fits counts; all other names stay. Or a function of a
+        variable's name in `source` that returns its name in `into`, or None to skip it.
+      predicate: `predicate(path, leaf)` or a glob: which variables of `into` to replace.
 
     Returns:
-      The new tree, and the names in it of what was copied.
+      The new tree, and the names of the copied variables in it.
 
     Raises:
-      ShapeMismatchError: a variable has another shape or dtype in one than in the other.
-      PathError: a name of the mapping is not there, two variables go to one place, or nothing was
-        copied.
+      ShapeMismatchError: a variable has different shapes or dtypes in the two trees.
+      PathError: a name of the mapping does not exist, two variables go to one place, or nothing
+        was copied.
     """
     given = named_leaves(source)
     places = named_leaves(into, holes=True)
@@ -75,8 +75,8 @@ def transplant(
     if wrong:
         more = f"; and {len(wrong) - 4} more" if len(wrong) > 4 else ""
         raise ShapeMismatchError(
-            f"transplant: {'; '.join(wrong[:4])}{more}. Leave them out with a predicate, or bring"
-            " the source to the right shape and dtype first."
+            f"transplant: {'; '.join(wrong[:4])}{more}. Skip them with a predicate, or convert"
+            " the source to these shapes and dtypes first."
         )
     if not copied:
         raise PathError(
@@ -93,7 +93,7 @@ def transplant(
 def _renaming(
     mapping: Mapping[str, str], given: list[str], there: list[str]
 ) -> Callable[[str], str]:
-    """Returns a function from the names of the source to those of the model; raises if a name stands for nothing."""
+    """Returns a function from names of the source to names of the model."""
     for old, new in mapping.items():
         for name, names, which in ((old, given, "source"), (new, there, "model")):
             if not any(is_inside(path, name) for path in names):

@@ -1,1 +1,1 @@
-"""Modules of flax linen inside purestate, and the other way round."""
+"""flax linen modules inside purestate, and purestate functions as flax modules."""

@@ -1,7 +1,7 @@
-"""The errors of what needs flax."""
+"""The error for a missing flax."""
 
 from purestate._core.errors import PurestateError
 
 
 class FlaxNotInstalledError(PurestateError, ImportError):
-    """Something that needs flax was asked for, and flax is not installed."""
+    """flax is needed, and is not installed."""

@@ -1,7 +1,7 @@
-"""The nested dicts of flax, and the flat ones of purestate. Does not need flax.
+"""Converts between the nested dicts of flax and the flat dicts of purestate. Does not need flax.
 
-A module of flax holds its own variables and those of its children in one dict, `{"w": 0, "child":
-{"w": 1}}`; here every module has an entry by its path, `{"~": {"w": 0}, "child": {"w": 1}}`.
+A flax module has its own variables and those of its children in one dict, `{"w": 0, "child": {"w":
+1}}`. In purestate every module has an entry under its path, `{"~": {"w": 0}, "child": {"w": 1}}`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,17 +15,18 @@ FlaxCollection = Mapping[str, Any]
 
 
 def flatten_flax_to_haiku(collection: FlaxCollection) -> Bundle:
-    """Turns a collection of flax, nested dicts, into dicts two deep.
+    """Converts a collection of flax, nested dicts, to `{module: {name: array}}`.
 
     >>> import purestate as ps
-    >>> ps.experimental.flax.flatten_flax_to_haiku({"w": 0, "encoder": {"linear": {"w": 1, "b": 2}}})
+    >>> nested = {"w": 0, "encoder": {"linear": {"w": 1, "b": 2}}}
+    >>> ps.experimental.flax.flatten_flax_to_haiku(nested)
     {'~': {'w': 0}, 'encoder/linear': {'w': 1, 'b': 2}}
 
     Args:
       collection: such as `variables["params"]`.
 
     Returns:
-      `{module: {name: array}}`. What is in no module is under `"~"`.
+      `{module: {name: array}}`. Variables outside any module are under `"~"`.
     """
     flat: Bundle = {}
     for parts, name, value in _variables_in(collection, ()):

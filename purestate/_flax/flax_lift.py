@@ -1,4 +1,4 @@
-"""A module of flax inside a transformed function. Needs flax."""
+"""Runs a flax module inside a transformed function. Needs flax."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,29 +24,33 @@ from purestate._lifted.lift import keep_variables
 class FlaxRngsError(ArgumentError, flax.errors.InvalidRngError):
     """`rngs` is not a dict of keys by name."""
 
+    def __reduce__(self) -> Any:  # flax's makes a FlaxError of it
+        return type(self), self.args
+
 
 def lift(mod: nn.Module, *, name: str) -> Callable[..., Any]:
-    """Makes a module of flax one of purestate, which can be called in a transformed function.
+    """Returns a purestate module that runs a flax module.
 
-    Its parameters come under its name, and the variables of its other collections become state,
-    under its name and that of their collection. `init` makes them with the next key. All
-    collections are mutable.
+    Its parameters are under its name. The variables of its other collections become state, under
+    its name and the name of their collection. `init` makes them with the next key. All collections
+    are mutable.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
     ...     x = ps.experimental.flax.lift(nn.Dense(8), name="dense")(x)
-    ...     return ps.experimental.flax.lift(nn.BatchNorm(use_running_average=False), name="norm")(x)
+    ...     norm = nn.BatchNorm(use_running_average=False)
+    ...     return ps.experimental.flax.lift(norm, name="norm")(x)
     >>> params, state = ps.transform_with_state(f).init(jax.random.key(0), jnp.ones([4, 3]))
     >>> sorted(params), sorted(state)
     (['dense/~', 'norm/~'], ['norm/batch_stats/~'])
 
     Args:
-      mod: a module of flax.
-      name: the name of the module here.
+      mod: a flax module.
+      name: the name of the purestate module.
 
     Returns:
-      A module that is called as `mod` is by its `apply`, without variables: the keys of flax, such
-      as that of `nn.Dropout`, are given by name, `rngs={"dropout": ps.next_rng_key()}`.
+      A module. It takes the arguments of `mod.apply`, without the variables. Pass the keys that
+      flax needs, such as for `nn.Dropout`, by name: `rngs={"dropout": ps.next_rng_key()}`.
 
     Raises:
       FrameError: used outside a transformed function.
@@ -56,19 +60,18 @@ def lift(mod: nn.Module, *, name: str) -> Callable[..., Any]:
 
 
 class _LiftedFlaxModule(Module):
-    """Keeps the variables of a module of flax in the frame, under its own path."""
+    """Keeps the variables of a flax module in the frame, under its own path."""
 
     def __init__(self, flax_module: nn.Module, name: str):
         super().__init__(name=name)
         self.flax_module = flax_module
-        self.prefix_name = (
-            self.module_name
-        )  # read by hooks of functions of purestate inside the module of flax
+        # For hooks of purestate functions that run inside the flax module.
+        self.prefix_name = self.module_name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        frame = get_frame("A module of flax")
+        frame = get_frame("A flax module")
         path = current_name()
-        trace_guard.check_strictly(frame.home.trace, "A module of flax", path)
+        trace_guard.check_strictly(frame.home.trace, "A flax module", path)
         try:
             if frame.running_init:
                 self._init(frame, path, args, kwargs)
@@ -78,7 +81,7 @@ class _LiftedFlaxModule(Module):
                 variables, *args, **kwargs, mutable=set(variables) - {"params"}
             )
         except flax.errors.FlaxError as error:
-            error.add_note(f"This came up in the module of flax that is lifted as {path!r}.")
+            error.add_note(f"This came up in the flax module that is lifted as {path!r}.")
             raise
         _keep(changed, path, frame)
         return out
@@ -88,8 +91,8 @@ class _LiftedFlaxModule(Module):
             rngs = kwargs["rngs"]
             if not isinstance(rngs, Mapping):
                 raise FlaxRngsError(
-                    f"rngs, given to {path!r}, has to be a dict of random keys by name, such as "
-                    f'{{"dropout": ps.next_rng_key()}}, and not {kind_of(rngs)}.'
+                    f"The argument rngs of {path!r} has to be a dict of random keys by name, such"
+                    f' as {{"dropout": ps.next_rng_key()}}, but it is {kind_of(rngs)}.'
                 )
             rngs: Any = dict(rngs)
             key = None if "params" in rngs else maybe_next_rng_key()
@@ -99,12 +102,12 @@ class _LiftedFlaxModule(Module):
         else:
             rngs = maybe_next_rng_key()
         variables = self.flax_module.init(rngs, *args, **kwargs)
-        # Each call makes the variables anew, as in dm-haiku: `init` returns those of the last call.
+        # Each call makes new variables, as in dm-haiku: `init` returns those of the last call.
         _keep(variables, path, frame, first=True)
 
 
 def _variables_under(path: str, frame: Frame) -> dict[str, Any]:
-    """Returns what flax calls the variables, `{collection: nested dicts}`."""
+    """Returns the variables as flax has them, `{collection: nested dicts}`."""
     prefix = f"{path}/"
     flat: dict[str, Bundle] = {"params": {}}
     for full_path, values in frame.collections["params"].values.items():
@@ -120,7 +123,7 @@ def _variables_under(path: str, frame: Frame) -> dict[str, Any]:
 def _keep(
     variables: Mapping[str, FlaxCollection], path: str, frame: Frame, first: bool = False
 ) -> None:
-    """Puts what flax calls the variables into the frame."""
+    """Stores variables of flax, `{collection: nested dicts}`, in the frame."""
     for flax_name, nested in variables.items():
         collection, prefix = (
             ("params", f"{path}/") if flax_name == "params" else ("state", f"{path}/{flax_name}/")

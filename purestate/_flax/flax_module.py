@@ -1,4 +1,4 @@
-"""A transformed function as a module of flax. Needs flax."""
+"""A transformed function as a flax module. Needs flax."""
 
 import inspect
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from purestate._flax.flax_collections import flatten_flax_to_haiku
 
 
 class Module(nn.Module):
-    """A module of flax that runs a transformed function.
+    """A flax module that runs a transformed function.
 
     Its parameters are in the collection "params" and its state in "state", nested by the parts of
-    their module's path. `init` makes them with the key "params"; the function's own random keys
-    come from "apply", where that is given.
+    the module's path. `init` makes them with the key "params". The function draws its random keys
+    from the key "apply", if there is one.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform(lambda x: ps.nets.MLP([8, 2])(x))
@@ -33,7 +33,7 @@ class Module(nn.Module):
       name: the name of the module in its parent.
 
     Raises:
-      ArgumentError: `transformed` is something else.
+      ArgumentError: `transformed` is not the result of one of these.
     """
 
     transformed: Any
@@ -47,7 +47,7 @@ class Module(nn.Module):
 
     @classmethod
     def create(cls, hk_cls: type[Any], *init_args: Any, **init_kwargs: Any) -> "Module":
-        """Makes a module of flax of a class of purestate's modules.
+        """Makes a flax module from a class of purestate modules.
 
         >>> import jax, jax.numpy as jnp, purestate as ps
         >>> net = ps.experimental.flax.Module.create(ps.Linear, 2, with_bias=False)
@@ -56,11 +56,11 @@ class Module(nn.Module):
 
         Args:
           hk_cls: the class.
-          *init_args: what it is made with.
-          **init_kwargs: likewise.
+          *init_args: positional arguments of its constructor.
+          **init_kwargs: keyword arguments of its constructor.
 
         Returns:
-          A module of flax, which is called as one of `hk_cls` is.
+          A flax module. It takes the arguments of the purestate module.
         """
 
         def call_new(*args: Any, **kwargs: Any) -> Any:
@@ -73,11 +73,11 @@ class Module(nn.Module):
         """Runs the function.
 
         Args:
-          *args: its arguments.
-          **kwargs: likewise.
+          *args: positional arguments of the function.
+          **kwargs: keyword arguments of the function.
 
         Returns:
-          What it returns.
+          The result of the function.
         """
         if self.is_initializing():
             params, state = self.transformed.init(self.make_rng("params"), *args, **kwargs)
@@ -93,13 +93,13 @@ class Module(nn.Module):
         rng = self.make_rng("apply") if self.has_rng("apply") else None
         out, new_state = self.transformed.apply(params, state, rng, *args, **kwargs)
         if not self.is_initializing():
-            # State that the function did not set is not written: `apply` may have been given it as
-            # not mutable.
+            # Writes only the state that the function has set: the collection may be immutable in
+            # this `apply`.
             self._put("state", self._to_write(state or {}, new_state))
         return out
 
     def _to_write(self, state: Mapping[str, Mapping[str, Any]], new_state: Bundle) -> Bundle:
-        """What was set, and, where state may be written at all, what was made."""
+        """Returns the state that was set, and, if "state" is mutable, the state that was made."""
         keeps_new = self.is_mutable_collection("state")
         to_write: Bundle = {}
         for module_name, variables in new_state.items():
@@ -126,6 +126,6 @@ def _not_transformed(value: Any) -> ArgumentError:
     else:
         advice = "Pass what `ps.transform` or `ps.transform_with_state` returned."
     return ArgumentError(
-        "`ps.experimental.flax.Module` runs a transformed function, but was given"
+        "`ps.experimental.flax.Module` runs a transformed function, but got"
         f" {kind_of(value)}. {advice}"
     )

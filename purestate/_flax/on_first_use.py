@@ -1,14 +1,23 @@
-"""Importing what needs flax when it is first asked for, and not before: flax takes long to import, and may be missing."""
+"""Imports what needs flax on first use: flax takes long to import, and may be missing."""
 
+import sys
 from typing import Any
 
 from purestate._flax.errors import FlaxNotInstalledError
 
+_FACADE = "purestate.experimental.flax"
+_NAMES = ("Module", "lift")
+
+
+def __dir__() -> list[str]:
+    """Lists the names of the facade, which imports this function."""
+    return sorted({*vars(sys.modules[_FACADE]), *_NAMES})
+
 
 def __getattr__(name: str) -> Any:
-    """Makes `Module` and `lift` names of the module that imports this function."""
-    if name not in ("Module", "lift"):
-        raise AttributeError(f"`purestate.experimental.flax` has no attribute {name!r}.")
+    """Returns `Module` or `lift`, for the facade that imports this function."""
+    if name not in _NAMES:
+        raise AttributeError(f"`{_FACADE}` has no attribute {name!r}.")
     try:
         from purestate._flax.flax_lift import lift
         from purestate._flax.flax_module import Module
@@ -16,7 +25,7 @@ def __getattr__(name: str) -> Any:
         if (error.name or "").partition(".")[0] != "flax":
             raise
         raise FlaxNotInstalledError(
-            f"`purestate.experimental.flax.{name}` needs flax, which is not installed here. `pip"
-            " install flax` installs it."
+            f"`{_FACADE}.{name}` needs flax, which is not installed. `pip install flax` installs"
+            " it."
         ) from error
     return {"Module": Module, "lift": lift}[name]

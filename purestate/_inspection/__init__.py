@@ -1,1 +1,1 @@
-"""Seeing what a function does: tables of its modules, drawings and reports of its equations."""
+"""Inspects a function: tables of its modules, drawings and reports of its equations."""

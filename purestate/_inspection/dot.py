@@ -1,4 +1,4 @@
-"""A drawing of a function: its operations, in boxes for the modules they belong to."""
+"""Draws a function: its operations, in boxes for their modules."""
 
 import dataclasses
 import functools
@@ -14,24 +14,24 @@ from purestate._core.frame import ambient
 from purestate._core.hooks import MethodContext, intercept_methods
 from purestate._editing.array_format import format_array
 from purestate._inspection.subprograms import body_of, is_literal, opened
-from purestate._inspection.tracing import function_of_arrays, is_array, traced_anew
+from purestate._inspection.tracing import function_of_arrays, is_array, traced_again
 from purestate._lifted.lift_frame import Lifted
 
-# Every method call gets a number, and its equations a scope with it, so as to tell calls of one
-# name apart.
+# Every method call gets a number, and its equations a scope with this number. So two calls of one
+# name stay apart.
 _CALL = "purestate_call_"
 _CALLS = re.compile(_CALL + r"(\d+)")
 
 
 @dataclasses.dataclass
 class Source:
-    """Where a value comes from: an operation, an argument, or a constant.
+    """The origin of a value: an operation, an argument, or a constant.
 
     Attributes:
-      name: the name of its node; that of an argument has a number behind it, one for each use.
-      label: what is written on it, one line each.
+      name: the name of its node. The nodes of an argument add a number to it, one for each use.
+      label: the lines of text on the node.
       is_argument: whether it is an argument, which has a node for each use.
-      uses: how many uses there are.
+      uses: the number of uses.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Box:
     """A box of operations: a module's method, or a jitted function.
 
     Attributes:
-      title: what is written above it.
+      title: the text above it.
       operations: the operations in it.
       boxes: the boxes in it.
-      box_of_call: those of method calls, by the number of the call.
-      open_calls: the calls that it and the boxes around it are for.
+      box_of_call: the boxes of method calls in it, by the number of the call.
+      open_calls: the calls of this box and of the boxes around it.
     """
 
     title: str
@@ -63,8 +63,7 @@ class Box:
         return self.boxes[-1]
 
     def for_call(self, number: int, title: str) -> "Box":
-        # Of a gradient, the names of scopes may be there twice: for the way forward and the way
-        # back.
+        # A gradient may have a scope twice: for the forward pass and for the backward pass.
         if number in self.open_calls:
             return self
         if number not in self.box_of_call:
@@ -82,7 +81,7 @@ class _Drawing:
         self.arguments: list[Source] = []
         self.constants: list[Source] = []
         self.arrows: list[tuple[str, str]] = []
-        self.outputs: dict[str, list[str]] = {}  # node of an operation -> what it is of the result
+        self.outputs: dict[str, list[str]] = {}  # node of an operation -> its places in the result
         self._titles_of_calls = titles_of_calls
         self._numbers = itertools.count()
 
@@ -95,7 +94,7 @@ class _Drawing:
         return self.constants[-1]
 
     def run(self, jaxpr: Any, sources: dict[Any, Source], box: Box) -> list[Source]:
-        """Draws the equations of `jaxpr` into `box`; returns where its outputs come from."""
+        """Draws the equations of `jaxpr` into `box`; returns the sources of its outputs."""
 
         def source_of(atom: Any) -> Source:
             if is_literal(atom):
@@ -134,7 +133,7 @@ class _Drawing:
         return operation
 
     def lines(self) -> Iterator[str]:
-        """The drawing in the language of graphviz."""
+        """Yields the drawing in the language of graphviz."""
         yield "digraph G {"
         yield "rankdir = TD;"
         yield "compound = true;"
@@ -214,7 +213,7 @@ def _is_traced(x: Any) -> bool:
 
 
 def _without_side_effects(fun: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns `fun` so that, inside a transformed function, a JAX transform may run it; the frame stays as it is."""
+    """Returns `fun` without its effects on the frame, so that a JAX transform may run it."""
     frames = ambient.get()[0]
     if not frames:
         return fun
@@ -229,10 +228,10 @@ def _without_side_effects(fun: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def to_dot(fun: Callable[..., Any]) -> Callable[..., str]:
-    """Returns a function that draws `fun`: its operations and what they take, in a box for each method call.
+    """Returns a function that draws the operations of `fun`, in a box for each method call.
 
-    Branches (`cond`) and loops of unknown length (`while`) are one operation each. The drawing is
-    in the language of graphviz: `dot -Tsvg` makes a picture of it, and in a notebook
+    A branch (`cond`) or a loop of unknown length (`while`) is one operation. The drawing is in the
+    language of graphviz: `dot -Tsvg` makes a picture of it, and in a notebook
     `graphviz.Source(text)` shows it.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -243,11 +242,11 @@ def to_dot(fun: Callable[..., Any]) -> Callable[..., str]:
     ('digraph G {', True, True)
 
     Args:
-      fun: a function, mostly the `apply` of a transformed one.
+      fun: a function, usually the `apply` of a transformed function.
 
     Returns:
-      A function of the arguments of `fun` that returns the drawing. Nothing is computed, so arrays
-      may be `jax.ShapeDtypeStruct`s. Bools, ints and what else is no array are left Python values.
+      A function of the arguments of `fun` that returns the drawing. It computes nothing, so arrays
+      may be `jax.ShapeDtypeStruct`s. Bools, ints and other objects stay Python values.
     """
 
     @functools.wraps(fun)
@@ -257,7 +256,7 @@ def to_dot(fun: Callable[..., Any]) -> Callable[..., str]:
         def mark(
             next_method: Callable[..., Any], args: Any, kwargs: Any, context: MethodContext
         ) -> Any:
-            # In `__init__` it may have no path yet.
+            # In `__init__` the module may not have a path yet.
             path = getattr(context.module, "module_name", type(context.module).__name__)
             titles.append(
                 path if context.method_name == "__call__" else f"{path} ({context.method_name})"
@@ -267,7 +266,7 @@ def to_dot(fun: Callable[..., Any]) -> Callable[..., str]:
 
         run, arrays = function_of_arrays(_without_side_effects(fun), args, kwargs, _is_traced)
         with intercept_methods(mark):
-            closed, shapes = jax.make_jaxpr(traced_anew(run), return_shape=True)(arrays)
+            closed, shapes = jax.make_jaxpr(traced_again(run), return_shape=True)(arrays)
         jaxpr = opened(closed)
         drawing = _Drawing(getattr(fun, "__name__", str(fun)), titles)
         leaves = jax.tree_util.tree_flatten_with_path((args, kwargs))[0]
@@ -288,7 +287,7 @@ def to_dot(fun: Callable[..., Any]) -> Callable[..., str]:
 
 
 def abstract_to_dot(fun: Callable[..., Any]) -> Callable[..., str]:
-    """Like `to_dot`, which computes nothing either; dm-haiku has two functions for it.
+    """Like `to_dot`, which computes nothing either. dm-haiku has two functions for it.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform(lambda x: ps.Linear(1)(x))
@@ -298,10 +297,10 @@ def abstract_to_dot(fun: Callable[..., Any]) -> Callable[..., str]:
     True
 
     Args:
-      fun: a function, mostly the `apply` of a transformed one.
+      fun: a function, usually the `apply` of a transformed function.
 
     Returns:
-      A function of the arguments of `fun`, or of `jax.ShapeDtypeStruct`s for them, that returns the
-        drawing.
+      A function of the arguments of `fun`, or of `jax.ShapeDtypeStruct`s in their place, that
+        returns the drawing.
     """
     return to_dot(fun)

@@ -1,4 +1,4 @@
-"""What `jaxpr_info` tells, as a page that unfolds."""
+"""The report of `jaxpr_info` as a page of HTML that unfolds."""
 
 from html import escape
 
@@ -15,29 +15,38 @@ def as_html_page(module: Module, min_flop: int = 1000) -> str:
     (True, True)
 
     Args:
-      module: what `make_model_info` told.
-      min_flop: what costs less is left out, if floating point operations were counted.
+      module: what `make_model_info` returned.
+      min_flop: skips expressions with fewer floating point operations, if these were counted.
 
     Returns:
       The page.
     """
-    return (
-        "<!DOCTYPE html>\n<html>\n<head>\n<meta"
-        f' charset="utf-8">\n<title>{escape(module.name)}</title>\n<style>{css()}</style>\n<script>{js()}</script>\n</head>\n<body>\n<button'
-        ' onclick="unfoldAll(true)">unfold all</button>\n<button onclick="unfoldAll(false)">fold'
-        " all</button>\n<div"
-        f' class="model-info">{as_html(module, min_flop=min_flop)}</div>\n</body>\n</html>\n'
-    )
+    return f"""\
+<!DOCTYPE html>
+<html>
+<head>
+<meta charset="utf-8">
+<title>{escape(module.name)}</title>
+<style>{css()}</style>
+<script>{js()}</script>
+</head>
+<body>
+<button onclick="unfoldAll(true)">unfold all</button>
+<button onclick="unfoldAll(false)">fold all</button>
+<div class="model-info">{as_html(module, min_flop=min_flop)}</div>
+</body>
+</html>
+"""
 
 
 def as_html(module: Module, min_flop: int = 1000, outvars: str = "", last: bool = False) -> str:
-    """Returns the tree of a module as HTML, to be put into a page with `css()` and `js()`.
+    """Returns the tree of a module as HTML, for a page with `css()` and `js()`.
 
     Args:
-      module: what `make_model_info` told.
-      min_flop: what costs less is left out, if floating point operations were counted.
-      outvars: the names of its outputs, to be put in front.
-      last: whether it is the last one of those that it stands with.
+      module: what `make_model_info` returned.
+      min_flop: skips expressions with fewer floating point operations, if these were counted.
+      outvars: the names of its outputs, which are shown in front of it.
+      last: whether it is the last one in its list.
 
     Returns:
       The HTML.
@@ -49,10 +58,8 @@ def as_html(module: Module, min_flop: int = 1000, outvars: str = "", last: bool 
     )
     numbers = "".join(_number(n, unit) for n, unit in sizes if n is not None)
     outputs = f"{escape(outvars)} = " if outvars else ""
-    head = (
-        "<span"
-        f' class="tooltip-container">{outputs}<b>{escape(module.name)}</b>{numbers}{_variables(module)}</span>'
-    )
+    title = f"{outputs}<b>{escape(module.name)}</b>{numbers}{_variables(module)}"
+    head = f'<span class="tooltip-container">{title}</span>'
     shown = [e for e in module.expressions if e.flops is None or e.flops >= min_flop]
     kind = "module last" if last else "module"
     if not shown:
@@ -107,21 +114,24 @@ def css() -> str:
     return """
 .model-info { font-family: monospace; line-height: 1.5; }
 .model-info summary { cursor: pointer; }
-.model-info ol { list-style: none; margin: 0 0 0 0.4em; padding-left: 1.6em; border-left: 1px solid #bbb; }
+.model-info ol {
+  list-style: none; margin: 0 0 0 0.4em; padding-left: 1.6em; border-left: 1px solid #bbb;
+}
 .model-info .last > ol { border-left-color: transparent; }
 .model-info .number { color: #666; }
 .model-info .primitive { color: #3340a8; }
 .tooltip-container { position: relative; }
 .tooltip-container > .tooltip {
-  display: none; position: absolute; left: 4em; top: 1.4em; z-index: 1; width: max-content; max-width: 60em;
-  max-height: 30em; overflow: auto; padding: 0.5em; border-radius: 0.4em; background: #e8ecff; color: #000;
+  display: none; position: absolute; left: 4em; top: 1.4em; z-index: 1; width: max-content;
+  max-width: 60em; max-height: 30em; overflow: auto; padding: 0.5em; border-radius: 0.4em;
+  background: #e8ecff; color: #000;
 }
 .tooltip-container:hover > .tooltip { display: block; }
 """
 
 
 def js() -> str:
-    """Returns the script of `as_html_page`: what its buttons do.
+    """Returns the script of `as_html_page`, for its buttons.
 
     Returns:
       JavaScript.

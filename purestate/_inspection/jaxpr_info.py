@@ -19,12 +19,12 @@ from purestate._inspection.tracing import AxisEnv, function_of_arrays
 
 @dataclasses.dataclass
 class Module:
-    """A module, a jitted function or another scope: what is computed in it.
+    """A module, a jitted function or another scope, and the expressions in it.
 
     Attributes:
-      name: its last name.
+      name: the last part of its name.
       flops: the number of floating point operations in it, if counted.
-      expressions: what is computed in it, in order.
+      expressions: its expressions, in order.
       total_param_size: the number of elements of its parameters.
       param_info: the shapes of its parameters by name, `"./w"` or `"./linear/w"`.
       total_state_size: the number of elements of its state.
@@ -51,9 +51,9 @@ class Expression:
       flops: the number of its floating point operations, if counted.
       details: the shapes of its inputs and outputs.
       params: its other parameters, by name.
-      submodule: what is in it, if there is more than a primitive.
-      first_outvar: the first of its outputs.
-      name_stack: the names of the scopes it is in.
+      submodule: its contents, if it is more than a primitive.
+      first_outvar: its first output.
+      name_stack: the names of the scopes around it.
     """
 
     primitive: str
@@ -77,7 +77,7 @@ def make_model_info(
     compute_flops: ComputeFlopsFn | None = None,
     axis_env: AxisEnv | None = None,
 ) -> Callable[..., Module]:
-    """Returns a function that tells what `f` computes, as a tree, without computing anything.
+    """Returns a function that reports the equations of `f` as a tree. It computes nothing.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform(lambda x: jnp.tanh(ps.Linear(2, with_bias=False)(x)))
@@ -93,17 +93,17 @@ def make_model_info(
 
     Args:
       f: a pure function, such as the `apply` of a transformed function.
-      name: what to call it; None for its name.
-      include_module_info: whether to tell the parameters and state of modules, for which `f` is
-        traced again.
+      name: the name to show; None for the name of `f`.
+      include_module_info: whether to report the parameters and state of modules. This traces `f`
+        once more.
       compute_flops: a function of a `jax.extend.core.JaxprEqn` and an `Expression` that returns the
-        number of floating point operations; None to leave them out. In a loop of unknown length it
-        counts one step, of branches the costliest.
+        number of floating point operations; None to leave them out. A loop of unknown length
+        counts as one step, `cond` as its most expensive branch.
       axis_env: names and sizes of mapped axes that `f` uses.
 
     Returns:
-      A function of the arguments of `f` that returns a `Module`. What is no array is left a Python
-        value.
+      A function of the arguments of `f` that returns a `Module`. Arguments that are not arrays
+        stay Python values.
     """
     title = name or getattr(f, "__name__", "") or type(f).__name__
 
@@ -124,7 +124,7 @@ def make_model_info(
 def _module_of(name: str, jaxpr: Any, compute_flops: ComputeFlopsFn | None) -> Module:
     names = _letters(jaxpr)
     expressions = [_expression(eqn, names, compute_flops) for eqn in live_equations(jaxpr)]
-    if compute_flops is not None:  # then scopes that cost nothing are left out
+    if compute_flops is not None:  # skip scopes that cost nothing
         expressions = [e for e in expressions if e.submodule is None or e.flops]
     module = Module(name)
     _put_into_scopes(module, expressions)
@@ -137,7 +137,7 @@ def _expression(
     eqn: Any, names: Mapping[Any, str], compute_flops: ComputeFlopsFn | None
 ) -> Expression:
     inputs = [names[v] if not is_literal(v) else str(v.val) for v in eqn.invars]
-    # In the order they are named in; what is not used comes last.
+    # In the order of their names. Unused outputs come last.
     outputs = sorted((names[v] for v in eqn.outvars), key=lambda n: (n == "_", len(n), n)) or ["_"]
     scopes = str(eqn.source_info.name_stack)
     expression = Expression(
@@ -169,7 +169,7 @@ def _expression(
 
 
 def _submodule(eqn: Any, compute_flops: ComputeFlopsFn | None) -> Module | None:
-    """What an equation runs, if it runs other equations."""
+    """Returns the equations that an equation runs, if there are any."""
     body = body_of(eqn)
     if body is not None:
         module = _module_of(body.name, body.jaxpr, compute_flops)
@@ -192,7 +192,7 @@ def _submodule(eqn: Any, compute_flops: ComputeFlopsFn | None) -> Module | None:
 
 
 def _letters(jaxpr: Any) -> dict[Any, str]:
-    """A name for each variable, as JAX gives them: a to z, then ba, bb, ..."""
+    """Returns a name for each variable, as JAX prints them: a to z, then ba, bb, ..."""
     variables = [
         *jaxpr.constvars,
         *jaxpr.invars,
@@ -217,7 +217,7 @@ def _shape(var: Any) -> str:
 
 
 def _put_into_scopes(module: Module, expressions: list[Expression]) -> None:
-    """Puts expressions into a tree of modules by the scopes they are in; counts what each costs."""
+    """Sorts expressions into a tree of modules by their scopes, and adds up their costs."""
     open_scopes = [Expression("", "", "", submodule=module)]
     for expression in expressions:
         same = 0
@@ -242,7 +242,7 @@ def _inside(expression: Expression) -> Module:
 
 
 def _calls_by_scope(calls: Sequence[MethodInvocation]) -> dict[str, MethodInvocation]:
-    """The calls of modules by their place in the name stacks of a jaxpr: `mlp/linear_0`, `encode/mlp/linear_0`."""
+    """Returns the calls of modules by their place in the name stacks: `encode/mlp/linear_0`."""
     by_scope: dict[str, MethodInvocation] = {}
     for call in calls:
         parts: list[str] = []
@@ -250,7 +250,9 @@ def _calls_by_scope(calls: Sequence[MethodInvocation]) -> dict[str, MethodInvoca
             if details.method_name != "__call__":
                 parts.append(details.method_name)
             parts.append(details.module.name)
-        by_scope["/".join(parts)] = call  # the last one: by then a module has used all that it uses
+        by_scope["/".join(parts)] = (
+            call  # the last call: by then the module has used all its variables
+        )
     return by_scope
 
 
@@ -262,11 +264,11 @@ def _add_variables(module: Module, scope: str, calls: Mapping[str, MethodInvocat
         if expression.primitive == "name_scope":
             inner = f"{scope}/{expression.submodule.name}" if scope else expression.submodule.name
             if inner in calls:
-                _tell_variables(expression.submodule, calls[inner])
+                _set_variables(expression.submodule, calls[inner])
         _add_variables(expression.submodule, inner, calls)
 
 
-def _tell_variables(module: Module, call: MethodInvocation) -> None:
+def _set_variables(module: Module, call: MethodInvocation) -> None:
     details = call.module_details
     path = details.module.module_name
 
@@ -281,7 +283,7 @@ def _tell_variables(module: Module, call: MethodInvocation) -> None:
 
 
 def format_number(n: int, unit: str) -> str:
-    """Returns a number in four digits, with a prefix of the SI: `4.624 kparams`."""
+    """Returns a number with four digits and an SI prefix: `4.624 kparams`."""
     for prefix, exponent in (("E", 18), ("P", 15), ("T", 12), ("G", 9), ("M", 6), ("k", 3)):
         if n > 10**exponent:
             return f"{n / 10**exponent:.4g} {prefix}{unit}"
@@ -294,8 +296,8 @@ def format_module(module: Module, depth: int = 0) -> str:
     See `make_model_info` for an example.
 
     Args:
-      module: what `make_model_info` told.
-      depth: how far to indent.
+      module: what `make_model_info` returned.
+      depth: the level of indentation.
 
     Returns:
       Lines of text.

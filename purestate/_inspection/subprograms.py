@@ -1,8 +1,8 @@
-"""Equations that have a program of their own in them."""
+"""Equations that contain a program."""
 
 from typing import Any, NamedTuple
 
-# Primitives that run one jaxpr, with the same inputs and outputs, and the parameter that it is in.
+# Primitives that run one jaxpr with the same inputs and outputs, and the parameter with the jaxpr.
 _BODIES = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
@@ -20,12 +20,12 @@ _BODIES = {
 
 
 class Body(NamedTuple):
-    """What an equation runs.
+    """The program that an equation runs.
 
     Attributes:
-      name: what to call it.
-      jaxpr: the program; its inputs and outputs are those of the equation, one for one.
-      times: how many times it is run.
+      name: the name to show.
+      jaxpr: the program. Its inputs and outputs are those of the equation.
+      times: how often it runs.
     """
 
     name: str
@@ -33,14 +33,14 @@ class Body(NamedTuple):
     times: int
 
 
-# Told by what they have, not by their classes: those are in jax.extend, which takes long to import.
+# Recognized by their attributes: their classes are in jax.extend, which takes long to import.
 def is_literal(atom: Any) -> bool:
-    """Whether an input of an equation is a value written there, and not a variable."""
+    """Whether an input of an equation is a constant, and not a variable."""
     return hasattr(atom, "val")
 
 
 def is_dropped(variable: Any) -> bool:
-    """Whether a result of an equation is used by nobody."""
+    """Whether nothing uses this result of an equation."""
     return type(variable).__name__ == "DropVar"
 
 
@@ -50,7 +50,7 @@ def opened(jaxpr: Any) -> Any:
 
 
 def body_of(eqn: Any) -> Body | None:
-    """Returns the program that an equation runs, or None if it does something of its own."""
+    """Returns the program that an equation runs; None for all other equations."""
     primitive, params = eqn.primitive.name, eqn.params
     if primitive not in _BODIES or _BODIES[primitive] not in params:
         return None
@@ -72,7 +72,7 @@ def body_of(eqn: Any) -> Body | None:
 
 
 def live_equations(jaxpr: Any) -> list[Any]:
-    """Returns the equations that something comes of: a part of the result, or an effect."""
+    """Returns the equations that contribute to the result, or have an effect."""
     needed = {var for var in jaxpr.outvars if not is_literal(var)}
     live: list[Any] = []
     for eqn in reversed(jaxpr.eqns):

@@ -1,4 +1,4 @@
-"""All method calls of a function, with shapes, without computing anything."""
+"""Lists all method calls of a function, with shapes. It computes nothing."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from purestate._core.module import Module
 from purestate._core.pairs import original_function
 from purestate._core.transform import transform_with_state
 from purestate._editing.array_format import format_array
-from purestate._inspection.tracing import AxisEnv, function_of_arrays, is_array, traced_anew
+from purestate._inspection.tracing import AxisEnv, function_of_arrays, is_array, traced_again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ArraySpec:
         """Returns the spec of an array.
 
         Args:
-          array: whatever has a shape and a dtype.
+          array: an object with a shape and a dtype.
 
         Returns:
           Its spec.
@@ -56,14 +56,14 @@ class ArraySpec:
 
 @dataclasses.dataclass(frozen=True)
 class ModuleDetails:
-    """A module, and the method of it that runs.
+    """A module, and its method that runs.
 
     Attributes:
       module: the module.
       method_name: the name of the method.
-      params: the specs of its parameters and of those used in it, by full name:
+      params: the specs of its own parameters and of all parameters used in it, by full name:
         `"mlp/~/linear_0/w"`.
-      state: those of its state, likewise.
+      state: the specs of its state, likewise.
     """
 
     module: Module
@@ -92,15 +92,15 @@ class ModuleDetails:
 
 @dataclasses.dataclass(frozen=True)
 class MethodInvocation:
-    """One call of a method; in arguments and result there are specs for arrays.
+    """One call of a method, with specs in the place of arrays.
 
     Attributes:
-      module_details: the module that was called.
-      args_spec: the arguments by position.
-      kwargs_spec: the arguments by name.
+      module_details: the called module.
+      args_spec: the positional arguments.
+      kwargs_spec: the keyword arguments.
       output_spec: the result.
-      context: what a function of `intercept_methods` is told.
-      call_stack: the modules in whose methods it was called, itself first, the outermost last.
+      context: the context that a function of `intercept_methods` gets.
+      call_stack: the modules whose methods are running: the called one first, the outermost last.
     """
 
     module_details: ModuleDetails
@@ -138,7 +138,7 @@ def _record(
     if context.method_name in _IGNORED:
         return next_method(*args, **kwargs)
     place = len(calls)
-    calls.append(None)  # a call comes before those that are made in it
+    calls.append(None)  # a call comes before the calls inside it
     out = next_method(*args, **kwargs)
     calls[place] = MethodInvocation(
         ModuleDetails.of(context.module, context.method_name),
@@ -154,17 +154,17 @@ def _record(
 def calls_of(
     f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], axis_env: AxisEnv = ()
 ) -> list[MethodInvocation]:
-    """Returns the method calls in one run of `f`, with variables as `init` makes them."""
+    """Returns the method calls in one run of `f`, with the variables that `init` makes."""
     run, arrays = function_of_arrays(f, args, kwargs)
     init, apply = transform_with_state(run)
     calls: list[MethodInvocation | None] = []
 
     def init_and_apply(arrays: list[Any]) -> None:
         init_key, apply_key = jax.random.split(jax.random.PRNGKey(42))
-        params, state = traced_anew(init, axis_env)(init_key, arrays)
-        # Anew once more, since what is jitted in `f` was just traced, with nobody listening.
+        params, state = traced_again(init, axis_env)(init_key, arrays)
+        # Traced again, since `init` traced what is jitted in `f` without recording it.
         with intercept_methods(functools.partial(_record, calls)):
-            traced_anew(apply_for_calls, axis_env)(params, state, apply_key, arrays)
+            traced_again(apply_for_calls, axis_env)(params, state, apply_key, arrays)
 
     def apply_for_calls(*args: Any) -> None:
         apply(*args)
@@ -174,9 +174,9 @@ def calls_of(
 
 
 def eval_summary(f: Any) -> Callable[..., Sequence[MethodInvocation]]:
-    """Returns a function that tells of all method calls in `f`, without computing anything.
+    """Returns a function that lists all method calls in `f`. It computes nothing.
 
-    What is called in a loop (`ps.scan`, `ps.dynamic_unroll`) is told of once, not once per step.
+    A call in a loop (`ps.scan`, `ps.dynamic_unroll`) is listed once, not once per step.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> def f(x, is_training):
@@ -188,12 +188,12 @@ def eval_summary(f: Any) -> Callable[..., Sequence[MethodInvocation]]:
     mlp/~/linear_1 f32[4,2]
 
     Args:
-      f: a function that uses modules, what `transform` or `transform_with_state` made of it, or one
-        of its halves.
+      f: a function that uses modules; or what `transform` or `transform_with_state` returned for
+        it, or one half of that.
 
     Returns:
-      A function of the arguments of the function that was transformed. Arrays may be
-      `jax.ShapeDtypeStruct`s; what is no array is left a Python value.
+      A function of the arguments of the untransformed function. Arrays may be
+      `jax.ShapeDtypeStruct`s; other arguments stay Python values.
     """
     original = original_function(f)
     return lambda *args, **kwargs: calls_of(original, args, kwargs)

@@ -11,11 +11,11 @@ from purestate._inspection.summary import ArraySpec, MethodInvocation, ModuleDet
 
 
 class TableError(PurestateError, ValueError):
-    """A column or filter that there is not was asked for."""
+    """There is no such column or filter."""
 
 
 class MissingPackageError(PurestateError, ImportError):
-    """A package that purestate can do without, but not for this, is not installed."""
+    """A package that only this function needs is not installed."""
 
 
 class _Column(NamedTuple):
@@ -25,7 +25,7 @@ class _Column(NamedTuple):
 
 
 def _owned_params(details: ModuleDetails) -> dict[str, ArraySpec]:
-    """The parameters of the module itself, by their names in it."""
+    """Returns the module's own parameters, by their names in it."""
     prefix = details.module.module_name + "/"
     names = {
         full_name: full_name.removeprefix(prefix)
@@ -94,7 +94,7 @@ def _chosen(kind: str, names: Sequence[str], known: Mapping[str, Any]) -> list[A
     wrong = [name for name in names if name not in known]
     if wrong:
         raise TableError(
-            f"tabulate has no {kind} {', '.join(map(repr, wrong))}; there are"
+            f"tabulate has no {kind} {', '.join(map(repr, wrong))}. It has"
             f" {', '.join(map(repr, known))}."
         )
     return [known[name] for name in names]
@@ -106,8 +106,8 @@ def _tabulate_package() -> Any:
     except ImportError:
         raise MissingPackageError(
             "`ps.experimental.tabulate` draws its table with the package tabulate, which is not"
-            " installed: `pip install tabulate`. `ps.experimental.eval_summary` tells the same"
-            " without it."
+            " installed: `pip install tabulate`. `ps.experimental.eval_summary` returns the same"
+            " information without it."
         ) from None
     return package
 
@@ -132,14 +132,15 @@ def tabulate(
     filters: Sequence[str] | None = DEFAULT_FILTERS,
     tabulate_kwargs: Mapping[str, Any] = _GRID,
 ) -> Callable[..., str]:
-    """Returns a function that draws a table of the modules of `f`, without computing anything.
+    """Returns a function that draws a table of the modules of `f`. It computes nothing.
 
     It needs the package tabulate.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> def f(x, is_training):
     ...     return ps.Linear(2)(x)
-    >>> print(ps.experimental.tabulate(f, columns=["module", "output", "params_size"])(jnp.ones([4, 3]), True))
+    >>> draw = ps.experimental.tabulate(f, columns=["module", "output", "params_size"])
+    >>> print(draw(jnp.ones([4, 3]), True))
     +-----------------+----------+---------------+
     | Module          | Output   |   Param count |
     +=================+==========+===============+
@@ -147,13 +148,13 @@ def tabulate(
     +-----------------+----------+---------------+
 
     Args:
-      f: a function that uses modules, what `transform` or `transform_with_state` made of it, or one
-        of its halves.
+      f: a function that uses modules; or what `transform` or `transform_with_state` returned for
+        it, or one half of that.
       columns: which columns, of "module", "config", "owned_params", "input", "output",
         "params_size" and "params_bytes"; None for all.
-      filters: which calls, of "has_output" (which returned something) and "has_params"; None for
+      filters: which calls, of "has_output" (returned something) and "has_params"; None for
         `("has_output",)`.
-      tabulate_kwargs: keywords of `tabulate.tabulate`.
+      tabulate_kwargs: keyword arguments of `tabulate.tabulate`.
 
     Returns:
       A function of the arguments of `eval_summary(f)` that returns the table.
@@ -164,7 +165,7 @@ def tabulate(
     """
     columns = DEFAULT_COLUMNS if columns is None else columns
     filters = DEFAULT_FILTERS if filters is None else filters
-    rows_of([], columns, filters)  # what is wrong with them is to be said at once
+    rows_of([], columns, filters)  # raises at once if they are wrong
     headers = [_COLUMNS[name].header for name in columns]
     colalign = [_COLUMNS[name].align for name in columns]
     package = _tabulate_package()

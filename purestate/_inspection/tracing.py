@@ -1,4 +1,4 @@
-"""Tracing a function anew, whatever JAX has cached of it, with some of its arguments as Python values."""
+"""Traces a function without JAX's caches, and with some arguments as Python values."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ _numbers = itertools.count()
 
 
 def is_array(x: Any) -> bool:
-    """Whether `x` is an array, or stands for one."""
+    """Whether `x` is an array, or a `jax.ShapeDtypeStruct`."""
     return isinstance(x, (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct))
 
 
@@ -25,7 +25,7 @@ def function_of_arrays(
 ) -> tuple[Callable[[list[Any]], Any], list[Any]]:
     """Returns `f(*args, **kwargs)` as a function of the arrays in its arguments, and these arrays.
 
-    What is no array, such as a bool, is to be a Python value in `f`, and not to be traced.
+    Other arguments, such as bools, are Python values in `f`, and not traced.
     """
     leaves, treedef = jax.tree.flatten((args, kwargs))
     places = [i for i, leaf in enumerate(leaves) if is_traced(leaf)]
@@ -41,17 +41,17 @@ def function_of_arrays(
 
 
 def with_axes(f: Callable[..., Any], axis_env: AxisEnv) -> Callable[..., Any]:
-    """Returns `f`, run where there are mapped axes of these names and sizes, over which nothing is mapped."""
+    """Returns `f` run inside mapped axes of these names and sizes. It maps nothing over them."""
     for name, size in axis_env:
         f = jax.vmap(f, in_axes=None, out_axes=None, axis_name=name, axis_size=size)  # pyright: ignore[reportArgumentType]
     return f
 
 
-def traced_anew(f: Callable[..., Any], axis_env: AxisEnv = ()) -> Callable[..., Any]:
-    """Returns `f`, for which, and for all that is jitted in it, no cache of JAX has an answer.
+def traced_again(f: Callable[..., Any], axis_env: AxisEnv = ()) -> Callable[..., Any]:
+    """Returns `f` so that JAX traces it, and all jitted functions in it, again.
 
-    Otherwise what is in a jitted function would not be seen, if that ran before. The caches know
-    for which names of axes they hold, so an axis that nothing is mapped over, of a new name, does
-    it. (`jax.disable_jit` would, too, but then loops run step by step.)
+    JAX does not trace a jitted function that has run before, so its contents would be missing. The
+    caches depend on the names of mapped axes, so an axis with a new name avoids them. Nothing is
+    mapped over it. (`jax.disable_jit` would do it too, but then loops run step by step.)
     """
     return with_axes(f, [*axis_env, (f"purestate_inspection_{next(_numbers)}", 1)])

@@ -21,7 +21,6 @@ from purestate._lifted.lift import lift_with_state, transparent_lift_with_state
 from purestate._lifted.snapshot import new_values
 from purestate._state.intermediates import Capture
 
-
 _HAIKU_COLLECTIONS = ("state", "batch_stats")
 """Where the state of dm-haiku's layers is, and that of modules that name no collection."""
 

@@ -1,4 +1,4 @@
-"""Running a function in a frame, for tests."""
+"""Runs a function in a frame, for tests."""
 
 import functools
 from collections.abc import Callable
@@ -17,9 +17,9 @@ def transform_and_run(
     *,
     map_rng: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Wraps a function so that it runs in `init`, and then in `apply`, when it is called.
+    """Wraps a function so that a call runs it in `init`, and then in `apply`.
 
-    Also a decorator with options: `@transform_and_run(run_apply=False)`.
+    It is also a decorator with options: `@transform_and_run(run_apply=False)`.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> ps.testing.transform_and_run(lambda x: ps.Linear(2)(x).shape)(jnp.ones([1, 3]))
@@ -27,14 +27,13 @@ def transform_and_run(
 
     Args:
       f: a function, often a test.
-      seed: what the random keys are made from; `init` gets this one, `apply` the next; None for no
-        keys.
-      run_apply: whether `apply` runs too.
-      jax_transform: applied to `init` and `apply`, such as `jax.jit`.
-      map_rng: applied to the keys, such as to have one for each device under `jax.pmap`.
+      seed: the seed of the key for `init`; `apply` uses the next seed. None for no keys.
+      run_apply: whether to run `apply` too.
+      jax_transform: a transform of `init` and `apply`, such as `jax.jit`.
+      map_rng: a function of the keys, for instance to make one for each device under `jax.pmap`.
 
     Returns:
-      A function of the arguments of `f`, which returns what it returns in `apply`, if that runs.
+      A function of the arguments of `f`. It returns the result of `f` in `apply`, if that runs.
     """
     if f is None:
         return functools.partial(

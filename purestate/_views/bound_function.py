@@ -1,111 +1,223 @@
-"""What a model runs: any function, pair or module class, brought to one form.
+"""The function of a model: any function, pair or module class, brought to one form.
 
 apply(params, state, key, call, *args, **kwargs) -> out, params, state
 """
 
 import inspect
-import math
 import weakref
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from purestate._core.module import Module
 from purestate._core.pairs import Transformed, TransformedWithState, original_function
 from purestate._core.transform import transform_with_state
-from purestate._state.set_up_module import SetUpModule
 from purestate._state.transform_with_collections import TransformedWithCollections
+from purestate._views.calls import Call, call_function, call_module, is_hashable
 from purestate._views.errors import ViewTypeError
+from purestate._views.modes import mode_argument, with_mode
+from purestate._views.skeleton import Skeleton, skeleton_of
 
-MODE_ARGUMENTS = {
-    "is_training": True,
-    "training": True,
-    "train": True,
-    "inference_mode": False,
-    "inference": False,
-}
-"""Arguments that say whether a call trains, and whether True means that it does."""
-
-Step = str | tuple[Any]
-"""One step into a module: the name of an attribute, or `(key,)` for an item of a list or dict."""
+PAIRS = (Transformed, TransformedWithState, TransformedWithCollections)
 
 
-class Call:
-    """What is asked of a model: to call it or a part of it, or to return that part.
+class Look(NamedTuple):
+    """What one run of a function without arguments tells about the module that it makes.
 
-    `attributes` are plain attributes that earlier calls changed, by their paths; `changed` are
-    those that this one does.
+    Attributes:
+      name: the name of the function, or of the class of the module if it is a lambda.
+      module_class: the class of the module.
+      skeleton: what can be called in it.
+      arrays: the names of plain attributes with arrays.
+      unhashable: name and type of plain attributes that cannot be hashed.
     """
 
-    __slots__ = ("attributes", "changed", "is_call", "path", "training")
-
-    def __init__(self, path: tuple[Step, ...], is_call: bool, static: Any):
-        self.path = path
-        self.is_call = is_call
-        self.training: bool | None = static.training
-        self.attributes: Mapping[tuple[Step, ...], Any] = dict(static.attributes)
-        self.changed: dict[tuple[Step, ...], Any] = {}
+    name: str
+    module_class: type[Module]
+    skeleton: Skeleton
+    arrays: list[str]
+    unhashable: list[tuple[str, str]]
 
 
 class BoundFunction:
-    """A function as models use it. There is one for each function, so that `jax.jit` knows all models of it as one kind."""
+    """A function in the form that models use.
 
-    def __init__(self, source: Any):
+    There is one for each function, so that `jax.jit` compiles once for all models of a function.
+
+    Attributes:
+      source: the function, pair or module class.
+      name: what to show it as: the name of the function, or of the class of its module.
+      has_collections: whether it is what `transform_with_collections` returned.
+      makes_module: whether it is a module class, or a function that makes a module.
+      looked: what a run of it told, if there was one.
+    """
+
+    def __init__(self, source: Any, makes_module: bool, name: str | None = None):
         self.source = source
-        self.module_class: type[Module] | None = None
+        self.name: str = name or getattr(original(source), "__name__", type(source).__name__)
+        self.makes_module = makes_module
         self.has_collections = isinstance(source, TransformedWithCollections)
+        self.looked: Look | None = None
         if isinstance(source, TransformedWithCollections):
             self.apply = _over_collections(source)
         elif isinstance(source, (Transformed, TransformedWithState)):
             self.apply = _over_pair(source)
         else:
-            self.module_class = _class_that_is_made(source)
-            run = _call_function if self.module_class is None else _call_module
+            run = call_module if makes_module else call_function
             self.apply = _over_pair(transform_with_state(run(source)), with_call=True)
 
     def bundles(self, params: Any, state: Any) -> list[Any]:
-        """Returns all bundles of a model, `{module: {name: value}}` each."""
+        """Returns all bundles of a model, each `{module: {name: value}}`."""
         return [params, *(state.values() if self.has_collections else (state,))]
 
-    def has_mode(self) -> bool:
-        """Whether it, or a method of its module, has an argument that says whether a call trains."""
-        if self.module_class is None:
-            return _mode_argument(original(self.source)) is not None
-        methods = (
-            getattr(self.module_class, name)
-            for name in dir(self.module_class)
-            if not name.startswith("_")
-        )
+    def look(self, params: Any, state: Any, rng: Any) -> Look | None:
+        """Returns what a run of the function tells about its module. It runs once, on shapes."""
+        if self.looked is None:
+            self.looked, *_ = _look(self.source, params, state, rng)
+        return self.looked
+
+    def see(self, module: Module) -> None:
+        """Takes note of the module that a run made."""
+        if self.looked is None:
+            self.looked = _look_at(self.source, module)
+
+    def has_mode(self, params: Any, state: Any, rng: Any) -> bool:
+        """Whether the function, or a method of its module, has an argument for the mode."""
+        looked = self.look(params, state, rng) if self.makes_module else None
+        if looked is None:
+            return mode_argument(original(self.source)) is not None
+        cls = looked.module_class
+        methods = (getattr(cls, name) for name in dir(cls) if not name.startswith("_"))
         return any(
-            _mode_argument(method) is not None
-            for method in (self.module_class.__call__, *methods)
+            mode_argument(method) is not None
+            for method in (cls.__call__, *methods)
             if callable(method)
         )
 
+    def __deepcopy__(self, memo: Any) -> "BoundFunction":
+        return self
+
     def __reduce__(self) -> Any:
-        return bound_function, (self.source,)
+        return _bound_again, (self.source, self.makes_module, self.name)
+
+    def __repr__(self) -> str:
+        return self.name
 
 
-# As long as a model, or JAX on behalf of one, has use for it, and no longer.
+# Models, and JAX's caches for them, keep these alive.
 _known: weakref.WeakValueDictionary[Any, BoundFunction] = weakref.WeakValueDictionary()
 
 
-def bound_function(source: Any) -> BoundFunction:
-    """Returns the one `BoundFunction` of a function."""
+def bound_function(source: Any, params: Any, state: Any, rng: Any) -> BoundFunction:
+    """Returns the one `BoundFunction` of a function.
+
+    A function that may be called without arguments is run, unless it is known, on the shapes of
+    the variables, to find out whether it makes a module.
+
+    Args:
+      source: the function.
+      params: the parameters that it is bound to.
+      state: the state.
+      rng: the key.
+
+    Returns:
+      The `BoundFunction`.
+
+    Raises:
+      ViewTypeError: a module class needs arguments.
+    """
+    found = _known.get(source) if isinstance(source, Hashable) else None
+    if found is not None:
+        return found
+    is_class = isinstance(source, type) and issubclass(source, Module)
+    needed = None if isinstance(source, PAIRS) else _needed_arguments(source)
+    if is_class and needed:
+        raise ViewTypeError(
+            f"`ps.bind({source.__name__}, ...)`: {source.__name__} cannot be made without"
+            f" {', '.join(map(repr, needed))}. Write `ps.bind(lambda: {source.__name__}(...),"
+            " ...)`."
+        )
+    looked = None
+    if is_class or needed == []:
+        looked, error, runs = _look(source, params, state, rng)
+        # Either the variables do not fit the module, or the function fails whatever it is.
+        if error is not None and (is_class or looked or (not runs and not _takes_any(source))):
+            raise error
+    bound = _bound_again(source, looked is not None, None if looked is None else looked.name)
+    bound.looked = looked
+    return bound
+
+
+def _bound_again(source: Any, makes_module: bool, name: str | None) -> BoundFunction:
     if not isinstance(source, Hashable):
-        return BoundFunction(source)
+        return BoundFunction(source, makes_module, name)
     found = _known.get(source)
     if found is None:
-        found = _known[source] = BoundFunction(source)
+        found = _known[source] = BoundFunction(source, makes_module, name)
     return found
 
 
 def original(source: Any) -> Any:
-    """The function that a transformed pair was made from, or the function itself."""
+    """Returns the function that a pair was made from, or the function itself."""
     return original_function(
         source.init if isinstance(source, TransformedWithCollections) else source
     )
+
+
+# Looking at the module that a function makes
+
+
+def _look(
+    make: Callable[[], Any], params: Any, state: Any, rng: Any
+) -> tuple[Look | None, Exception | None, bool]:
+    """Runs a function on shapes, to find out whether it makes a module.
+
+    Returns what the run told about the module, or None if it makes none; the error that `apply`
+    raised with these variables; and whether the function runs at all.
+    """
+    found: list[Look] = []
+
+    def run() -> None:
+        out = make()
+        if isinstance(out, Module):
+            found.append(_look_at(make, out))
+
+    init, apply = transform_with_state(run)
+    failed: Exception | None = None
+    try:
+        # An empty state is left out, so that only a call warns of state that begins again.
+        jax.eval_shape(apply, params, state if any(state.values()) else None, rng)
+    except Exception as error:
+        failed = error
+        try:
+            jax.eval_shape(init, jax.random.key(0))
+        except Exception:
+            return None, failed, False
+    return (found[-1] if found else None), failed, True
+
+
+def _look_at(make: Callable[[], Any], module: Module) -> Look:
+    skeleton = skeleton_of(module)
+    assert skeleton is not None
+    plain = {
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not isinstance(value, Module)
+    }
+    name = getattr(make, "__name__", "<lambda>")
+    return Look(
+        type(module).__name__ if name == "<lambda>" else name,
+        type(module),
+        skeleton,
+        [name for name, value in plain.items() if _has_arrays(value)],
+        [(name, type(value).__name__) for name, value in plain.items() if not is_hashable(value)],
+    )
+
+
+def _has_arrays(value: Any) -> bool:
+    return any(isinstance(leaf, (jax.Array, np.ndarray)) for leaf in jax.tree.leaves(value))
 
 
 # How each kind is applied
@@ -113,9 +225,8 @@ def original(source: Any) -> Any:
 
 def _over_collections(pair: TransformedWithCollections) -> Callable[..., Any]:
     def apply(params: Any, state: Any, key: Any, call: Call, *args: Any, **kwargs: Any) -> Any:
-        # Of the collections that there are, all may change. Another would be lost, or grow, with
-        # each call.
-        kwargs = _with_mode(original(pair), call.training, args, kwargs)
+        # All collections that the model has may change. Others would be lost with each call.
+        kwargs = with_mode(original(pair), call.training, args, kwargs)
         out, new = pair.apply(
             {"params": params, **state}, key, *args, mutable=["params", *state], **kwargs
         )
@@ -133,7 +244,7 @@ def _over_pair(
         if with_call:
             args = (call, *args)
         else:
-            kwargs = _with_mode(original(pair), call.training, args, kwargs)
+            kwargs = with_mode(original(pair), call.training, args, kwargs)
         leading = (params, state) if has_state else (params,)
         out = (
             pair.apply(*leading, key, *args, **kwargs)
@@ -153,103 +264,16 @@ def _takes_key(pair: Any) -> bool:
     return given - own != (1 if isinstance(pair, TransformedWithState) else 0)
 
 
-def _call_function(f: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda call, *args, **kwargs: f(*args, **_with_mode(f, call.training, args, kwargs))
-
-
-def _call_module(make: Callable[[], Any]) -> Callable[..., Any]:
-    def run(call: Call, *args: Any, **kwargs: Any) -> Any:
-        module = make()
-        for path, value in call.attributes.items():
-            setattr(_part(module, path[:-1]), str(path[-1]), value)
-        before = dict(_plain_attributes(module))
-        out = found = _part(module, call.path)
-        if call.is_call:
-            out = found(*args, **_with_mode(found, call.training, args, kwargs))
-        # One that was None is worked out from the first input, and so will be the next time.
-        call.changed = {
-            path: value
-            for path, value in _plain_attributes(module)
-            if before.get(path) is not None and not _is_same(before[path], value)
-        }
-        return out
-
-    return run
-
-
-def _part(module: Any, path: tuple[Step, ...]) -> Any:
-    for step in path:
-        module = module[step[0]] if isinstance(step, tuple) else getattr(module, step)
-    return module
-
-
-def _is_same(a: Any, b: Any) -> bool:
+def _takes_any(f: Any) -> bool:
+    """Whether `f` can be called with arguments."""
     try:
-        return a is b or (type(a) is type(b) and bool(a == b))
-    except Exception:  # arrays in a tuple
-        return False
-
-
-def _plain_attributes(module: Module) -> Iterator[tuple[tuple[Step, ...], Any]]:
-    """The hyperparameters of a module and those within, by their paths."""
-    seen: set[int] = set()
-
-    def look(value: Any, path: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ...], Any]]:
-        if isinstance(value, (Module, list, dict)):
-            if id(value) in seen:
-                return
-            seen.add(id(value))
-        if isinstance(value, Module):
-            for name, inner in vars(value).items():
-                if not name.startswith("_"):
-                    yield from look(inner, (*path, name))
-        elif holds_modules(value):
-            pairs: Any = value.items() if isinstance(value, Mapping) else enumerate(value)
-            for key, inner in pairs:
-                if isinstance(inner, Module) or holds_modules(inner):
-                    yield from look(inner, (*path, (key,)))
-        elif isinstance(value, (bool, int, float, str, bytes, tuple, type(None))):
-            yield path, value
-
-    return look(module, ())
-
-
-def holds_modules(value: Any) -> bool:
-    """Whether a value is a list, tuple or dict with modules in it."""
-    items: Any = (
-        value.values()
-        if isinstance(value, dict)
-        else value
-        if isinstance(value, (list, tuple))
-        else ()
-    )
-    return any(isinstance(item, Module) or holds_modules(item) for item in items)
-
-
-def _class_that_is_made(f: Any) -> type[Module] | None:
-    """The class of the module that `f` makes when it is called without arguments; None if it does not make one."""
-    needed = _needed_arguments(f)
-    if isinstance(f, type) and issubclass(f, Module):
-        if needed:
-            raise ViewTypeError(
-                f"`ps.bind({f.__name__}, ...)`: {f.__name__} cannot be made without"
-                f" {', '.join(map(repr, needed))}. Write `ps.bind(lambda: {f.__name__}(...), ...)`."
-            )
-        return f
-    if needed is None or needed:
-        return None
-    found: list[Any] = []
-    try:
-        jax.eval_shape(
-            transform_with_state(lambda: found.append(type(f()))).init, jax.random.key(0)
-        )
-    except Exception:
-        return None  # it is a function of something, then
-    return found[-1] if issubclass(found[-1], Module) else None
+        return bool(inspect.signature(f).parameters)
+    except (TypeError, ValueError):
+        return True
 
 
 def _needed_arguments(f: Any) -> list[str] | None:
-    """The arguments without which `f` cannot be called; None where it does not tell."""
+    """Returns the arguments without which `f` cannot be called; None if Python does not know."""
     try:
         parameters = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):
@@ -259,31 +283,3 @@ def _needed_arguments(f: Any) -> list[str] | None:
         for p in parameters
         if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     ]
-
-
-# Training or not
-
-
-def _with_mode(f: Any, training: bool | None, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Adds the argument that says whether a call trains, where the model knows it and the caller does not say."""
-    found = None if training is None else _mode_argument(f)
-    if found is None:
-        return kwargs
-    name, position = found
-    if name in kwargs or position < len(args):
-        return kwargs
-    return {**kwargs, name: training == MODE_ARGUMENTS[name]}
-
-
-def _mode_argument(f: Any) -> tuple[str, float] | None:
-    """The name and position of the argument that says whether a call trains."""
-    if isinstance(f, SetUpModule) and type(f).__call__ is SetUpModule.__call__:
-        f = f.forward  # whose arguments `__call__` passes on
-    try:
-        parameters = inspect.signature(f).parameters.values()
-    except (TypeError, ValueError):
-        return None
-    for i, parameter in enumerate(parameters):
-        if parameter.name in MODE_ARGUMENTS:
-            return parameter.name, math.inf if parameter.kind == parameter.KEYWORD_ONLY else i
-    return None

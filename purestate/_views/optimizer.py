@@ -1,102 +1,21 @@
-"""`Optimizer`: an optax optimizer that keeps its own state, inside a transformed function and outside."""
+"""`Optimizer`: an optax optimizer with its state, inside a transformed function and outside."""
 
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from purestate._core.errors import kind_of
 from purestate._core.frame import inside_transform
 from purestate._core.module import Module
 from purestate._core.variables import get_state, set_state
-from purestate._editing.paths import difference
 from purestate._state.named_variables import has_state
-from purestate._views.errors import ViewError, ViewTypeError
-from purestate._views.model import Model
-
-
-def _updated(params: Any, updates: Any) -> Any:
-    """Adds updates to parameters, in their dtypes; holes stay, and where there is no update the parameter does."""
-
-    def leaf(update: Any, param: Any) -> Any:
-        if param is None or update is None:
-            return param
-        return jnp.asarray(param + update, jnp.asarray(param).dtype)
-
-    return jax.tree.map(leaf, updates, params, is_leaf=lambda x: x is None)
-
-
-def _is_model(x: Any) -> bool:
-    return isinstance(x, Model)
-
-
-def _plain(tree: Any) -> Any:
-    """Returns a tree with plain params for models: what a model is made of is no concern of optax, nor are masks models."""
-    return jax.tree.map(lambda x: x.params if _is_model(x) else x, tree, is_leaf=_is_model)
-
-
-def _like(tree: Any, plain: Any) -> Any:
-    """The inverse of `_plain`: models where `tree` has them."""
-    if not any(map(_is_model, jax.tree.leaves(tree, is_leaf=_is_model))):
-        return plain
-    return jax.tree.map(
-        lambda x, new: x._with(params=new) if _is_model(x) else new, tree, plain, is_leaf=_is_model
-    )
-
-
-def _step(
-    tx: Any, grads: Any, opt_state: Any, params: Any, apply_updates: bool, extra: dict[str, Any]
-) -> tuple[Any, Any]:
-    """Returns the new params, or the updates, and the new state."""
-    plain = _plain(params)
-    updates, opt_state = tx.update(_plain(grads), opt_state, plain, **extra)
-    if apply_updates:
-        return _like(params, _updated(plain, updates)), opt_state
-    return _like(grads, updates), opt_state
-
-
-def _first_state(tx: Any, params: Any) -> Any:
-    # Without the weak types that parameters may have: the first step takes them away, and would be
-    # traced again for that.
-    return jax.tree.map(
-        lambda x: jnp.asarray(x, x.dtype) if getattr(x, "weak_type", False) else x,
-        tx.init(_plain(params)),
-    )
-
-
-def _check(params: Any, grads: Any, apply_updates: bool, size: int | None = None) -> None:
-    params, grads = _plain(params), _plain(grads)
-    given = jax.tree.structure(grads).num_leaves
-    if size is not None and given != size:
-        raise ViewError(
-            f"`Optimizer.update`: the optimizer was initialized with {size} arrays, but grads have"
-            f" {given}. Call `init` with the params, or that part of them, that the gradients"
-            " are of."
-        )
-    if params is None:
-        if apply_updates:
-            raise ViewError(
-                "`Optimizer.update(grads)` was given no params to update. Write `update(grads,"
-                " params)`, or `update(grads, apply_updates=False)` for the updates alone."
-            )
-        return
-    if jax.tree.structure(params) != jax.tree.structure(grads):
-        where = (
-            difference(grads, params, ("grads", "params"))
-            or "they have holes, None, in different places"
-        )
-        raise ViewError(
-            "`Optimizer.update(grads, params)`: grads and params have different structures:"
-            f" {where}."
-        )
-
-
-def _check_transformation(tx: Any) -> None:
-    if not (hasattr(tx, "init") and hasattr(tx, "update")):
-        raise ViewTypeError(
-            "`ps.Optimizer` takes an optax optimizer, such as optax.adam(1e-3), but got"
-            f" {kind_of(tx)}."
-        )
+from purestate._views.errors import ViewError
+from purestate._views.optimizer_step import (
+    check_grads,
+    check_transformation,
+    first_state,
+    size_of,
+    step,
+)
 
 
 class OptimizerModule(Module):
@@ -104,20 +23,20 @@ class OptimizerModule(Module):
 
     def __init__(self, tx: Any, name: str | None = None):
         super().__init__(name=name or "optimizer")
-        _check_transformation(tx)
+        check_transformation(tx)
         self.tx = tx
 
     def init(self, params: Any) -> "OptimizerModule":
-        """Makes the state for `params`, if there is none yet.
+        """Makes the state for `params`, unless there is one.
 
         Args:
-          params: what is to be optimized.
+          params: the parameters.
 
         Returns:
           The module itself.
         """
         if not has_state("opt_state"):
-            set_state("opt_state", _first_state(self.tx, params))
+            set_state("opt_state", first_state(self.tx, params))
         return self
 
     def update(
@@ -127,25 +46,27 @@ class OptimizerModule(Module):
 
         Args:
           grads: the gradients.
-          params: what they are the gradients of.
-          apply_updates: whether to return the new params, and not the updates alone.
-          **extra: for optimizers that take more, such as `value=loss`.
+          params: the parameters, with the structure and shapes of `grads`.
+          apply_updates: whether to return the new params; if not, the updates.
+          **extra: other arguments of the optimizer, such as `value=loss`.
 
         Returns:
           The new params, or the updates.
 
         Raises:
-          ViewError: there is nothing to begin with, or `grads` and `params` do not fit.
+          ViewError: there is no state and there are no params to make it from; or `grads`,
+            `params` and the state do not fit in structure, shape or kind of dtype.
         """
-        _check(params, grads, apply_updates)
+        check_grads(params, grads, apply_updates)
         if not has_state("opt_state"):
             if params is None:
                 raise ViewError(
                     f"The optimizer {self.module_name!r} has no state yet: call `init(params)`, or"
-                    " give `update` the params."
+                    " pass the params to `update`."
                 )
-            set_state("opt_state", _first_state(self.tx, params))
-        out, opt_state = _step(self.tx, grads, get_state("opt_state"), params, apply_updates, extra)
+            set_state("opt_state", first_state(self.tx, params))
+        before = get_state("opt_state")
+        out, opt_state = step(self.tx, grads, before, params, apply_updates, extra)
         set_state("opt_state", opt_state)
         return out
 
@@ -154,7 +75,7 @@ class OptimizerModule(Module):
 class Optimizer:
     """An optax optimizer with its state.
 
-    Outside a transformed function it is a pytree that never changes:
+    Outside a transformed function it is an immutable pytree:
 
     >>> import jax, jax.numpy as jnp, optax, purestate as ps
     >>> params = {"linear": {"w": jnp.array([1.0, 2.0])}}
@@ -163,7 +84,7 @@ class Optimizer:
     >>> [round(float(x), 4) for x in params["linear"]["w"]]
     [0.9, 2.0]
 
-    Inside one it is a module that updates itself, and whose state is one entry:
+    Inside one it is a module that updates itself. Its state is one entry:
 
     >>> def step(grads, params):
     ...     return ps.Optimizer(optax.adam(0.1)).update(grads, params)
@@ -174,15 +95,15 @@ class Optimizer:
     >>> params, state = f.apply({}, state, None, params, params)
 
     Args:
-      tx: an optax optimizer, or anything with its `init` and `update`.
-      name: inside a transformed function, the name of the module.
+      tx: an optax optimizer, or anything with such `init` and `update`.
+      name: the name of the module, inside a transformed function.
 
     Attributes:
       tx: the optax optimizer.
       opt_state: its state; None before `init`.
 
     Raises:
-      ViewTypeError: `tx` is none.
+      ViewTypeError: `tx` is not an optimizer.
     """
 
     __slots__ = ("_size", "opt_state", "tx")
@@ -194,7 +115,7 @@ class Optimizer:
 
     def __init__(self, tx: Any, name: str | None = None):
         del name
-        _check_transformation(tx)
+        check_transformation(tx)
         self.tx = tx
         self.opt_state: Any = None
         self._size: int | None = None  # how many arrays it was initialized with
@@ -203,39 +124,38 @@ class Optimizer:
         """Returns an optimizer with the state for `params`.
 
         Args:
-          params: what is to be optimized: any pytree. Of a model that is its parameters.
+          params: the parameters: any pytree. A model in it stands for its parameters.
 
         Returns:
           A new optimizer.
         """
-        return _made(
-            self.tx, _first_state(self.tx, params), jax.tree.structure(_plain(params)).num_leaves
-        )
+        return _made(self.tx, first_state(self.tx, params), size_of(params))
 
     def update(
         self, grads: Any, params: Any = None, apply_updates: bool = True, **extra: Any
     ) -> tuple[Any, "Optimizer"]:
-        """Returns what a step gives: the new params (or the updates alone), and a new optimizer.
+        """Takes a step: returns the new params (or the updates) and the new optimizer.
 
         Args:
           grads: the gradients.
-          params: what they are the gradients of.
-          apply_updates: whether to return the new params, and not the updates alone.
-          **extra: for optimizers that take more, such as `value=loss`.
+          params: the parameters, with the structure and shapes of `grads`.
+          apply_updates: whether to return the new params; if not, the updates.
+          **extra: other arguments of the optimizer, such as `value=loss`.
 
         Returns:
           `(params, optimizer)`, or `(updates, optimizer)`.
 
         Raises:
-          ViewError: `init` was not called, or `grads` and `params` do not fit.
+          ViewError: `init` was not called; or `grads`, `params` and the state do not fit in
+            structure, shape or kind of dtype.
         """
         if self._size is None:
             raise ViewError(
                 "This Optimizer has no state yet. Write `opt = ps.Optimizer(tx).init(params)`"
                 " first."
             )
-        _check(params, grads, apply_updates, self._size)
-        out, opt_state = _step(self.tx, grads, self.opt_state, params, apply_updates, extra)
+        check_grads(params, grads, apply_updates, self._size)
+        out, opt_state = step(self.tx, grads, self.opt_state, params, apply_updates, extra)
         return out, _made(self.tx, opt_state, self._size)
 
     def tree_flatten_with_keys(self) -> Any:
@@ -262,71 +182,7 @@ class Optimizer:
 
 
 def _made(tx: Any, opt_state: Any, size: int | None) -> Optimizer:
-    # Not by a call: inside a transformed function that would make a module.
+    # Not by calling the class, which makes a module inside a transformed function.
     optimizer: Any = object.__new__(Optimizer)
     optimizer.tx, optimizer.opt_state, optimizer._size = tx, opt_state, size
     return optimizer
-
-
-class GradientDescent:
-    """Plain gradient descent in the form of Flax's old `optim`: `create(params)`, `target`, `apply_gradient(grads)`.
-
-    >>> import jax.numpy as jnp, purestate as ps
-    >>> opt = ps.optim.GradientDescent(learning_rate=0.5).create({"w": jnp.array(1.0)})
-    >>> float(opt.apply_gradient({"w": jnp.array(1.0)}).target["w"])
-    0.5
-
-    Args:
-      learning_rate: what gradients are multiplied by.
-    """
-
-    def __init__(self, learning_rate: float):
-        self.learning_rate = float(learning_rate)  # it is static under jax.jit
-
-    def create(self, target: Any) -> "GradientDescentOptimizer":
-        """Returns an optimizer of `target`.
-
-        Args:
-          target: a pytree of parameters.
-
-        Returns:
-          An object with `target` and `apply_gradient`.
-        """
-        return GradientDescentOptimizer(target, self.learning_rate)
-
-
-@jax.tree_util.register_pytree_node_class
-class GradientDescentOptimizer:
-    """Parameters under plain gradient descent; made by `GradientDescent.create`.
-
-    Attributes:
-      target: the parameters.
-    """
-
-    def __init__(self, target: Any, learning_rate: float):
-        self.target = target
-        self._learning_rate = learning_rate
-
-    def apply_gradient(self, grads: Any) -> "GradientDescentOptimizer":
-        """Returns an optimizer after one step.
-
-        Args:
-          grads: the gradients, of the structure of `target`.
-
-        Returns:
-          A new optimizer. This one stays as it is.
-        """
-        rate = self._learning_rate
-        target = jax.tree.map(
-            lambda p, g: jnp.asarray(p - rate * g, jnp.asarray(p).dtype), self.target, grads
-        )
-        return GradientDescentOptimizer(target, rate)
-
-    def tree_flatten(self) -> Any:
-        """See `jax.tree_util.register_pytree_node_class`."""
-        return (self.target,), self._learning_rate
-
-    @classmethod
-    def tree_unflatten(cls, rate: Any, children: Any) -> "GradientDescentOptimizer":
-        """See `jax.tree_util.register_pytree_node_class`."""
-        return cls(children[0], rate)

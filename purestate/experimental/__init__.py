@@ -1,4 +1,4 @@
-"""What dm-haiku keeps under `experimental`, by the same names."""
+"""The functions that dm-haiku has under `experimental`, by the same names."""
 
 from purestate._core.collection import DO_NOT_STORE
 from purestate._core.config import check_jax_usage, module_auto_repr, rng_reserve_size

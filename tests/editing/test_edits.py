@@ -54,7 +54,7 @@ def test_at_a_whole_module():
     assert new == {**BUNDLE, "mlp/~/linear_0": {"w": 5, "b": 6}}
     assert list(new) == list(BUNDLE)
     with pytest.raises(
-        ps.errors.ShapeMismatchError, match=r"another structure: the tree alone has 'b'"
+        ps.errors.ShapeMismatchError, match=r"another structure: only the tree has 'b'"
     ):
         s.at(BUNDLE, "mlp/~/linear_0").set({"w": 5})
 

@@ -113,9 +113,9 @@ def test_parts_of_parts():
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"a": {"w": None}, "b": {"w": 1}}, r"tree 2 alone has 'b/w'"),
-        ({"a": {"v": 1}}, r"the first alone has 'a/w'; tree 2 alone has 'a/v'"),
-        ({"a": [1]}, r"the first alone has 'a/w'; tree 2 alone has 'a/0'"),
+        ({"a": {"w": None}, "b": {"w": 1}}, r"only tree 2 has 'b/w'"),
+        ({"a": {"v": 1}}, r"only the first has 'a/w'; only tree 2 has 'a/v'"),
+        ({"a": [1]}, r"only the first has 'a/w'; only tree 2 has 'a/0'"),
         ({"a": ps.data_structures.to_immutable_dict({"w": None})}, "containers are of other kinds"),
     ],
 )

@@ -137,11 +137,11 @@ def test_holes_stay_holes_in_masks():
 def test_one_array_as_a_whole_model():
     assert s.has_ndim(1)(jnp.ones([2])) is True
     with pytest.raises(
-        TypeError, match=r"glob\('\*/w'\) looks at the path.*leaf alone.*filter_with_path"
+        TypeError, match=r"glob\('\*/w'\) looks at the path.*leaf without its path.*filter_with_path"
     ):
         s.glob("*/w")(jnp.ones([2]))
     # Also where the other half could have answered by itself.
-    with pytest.raises(ps.errors.PredicateError, match="leaf alone"):
+    with pytest.raises(ps.errors.PredicateError, match="leaf without its path"):
         (s.has_ndim(1) | s.glob("x"))(jnp.ones([2]))
 
 

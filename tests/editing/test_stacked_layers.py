@@ -232,7 +232,7 @@ REFUSED = [
     (
         ps.stack_layers,
         {"block_0": W, "block_1": {"v": np.ones(2)}},
-        "'block_0' alone has 'w'; 'block_1' alone has 'v'",
+        "only 'block_0' has 'w'; only 'block_1' has 'v'",
     ),
     (
         ps.stack_layers,

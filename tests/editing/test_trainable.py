@@ -71,7 +71,7 @@ def test_parts_that_do_not_fit():
     specs = ps.specs(F["params"])(RNG, X)
     with pytest.raises(
         ps.errors.BundleError,
-        match="params alone has 'new/w'; specs alone has 'params/b', 'params/w'",
+        match="only params has 'new/w'; only specs has 'params/b', 'params/w'",
     ):
         ps.partition_trainable({"~": {"table": 1}, "new": {"w": 2}}, specs)
     with pytest.raises(

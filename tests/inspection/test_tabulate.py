@@ -78,7 +78,7 @@ def test_no_rows():
 @pytest.mark.parametrize("option", ["columns", "filters"])
 def test_what_there_is_not(option):
     with pytest.raises(
-        ps.errors.PurestateError, match=f"no {option[:-1]} 'nonsense'; there are '"
+        ps.errors.PurestateError, match=f"no {option[:-1]} 'nonsense'. It has '"
     ) as error:
         ps.experimental.tabulate(lambda: None, **{option: ("nonsense",)})
     assert isinstance(error.value, ValueError)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, PartitionSpec
 
-from purestate._inspection.tracing import function_of_arrays, traced_anew
+from purestate._inspection.tracing import function_of_arrays, traced_again
 
 
 def test_arrays_are_told_from_python_values():
@@ -46,9 +46,9 @@ def test_what_is_cached_runs_again():
     g(jnp.ones([3]))
     g(jnp.ones([3]))
     before = len(traces)
-    jax.eval_shape(traced_anew(g), jnp.ones([3]))
+    jax.eval_shape(traced_again(g), jnp.ones([3]))
     assert len(traces) == before + 1
-    jax.eval_shape(traced_anew(g), jnp.ones([3]))
+    jax.eval_shape(traced_again(g), jnp.ones([3]))
     assert len(traces) == before + 2
     g(jnp.ones([3]))
     assert len(traces) == before + 2
@@ -56,7 +56,7 @@ def test_what_is_cached_runs_again():
 
 def test_axes_have_names():
     shape = jax.eval_shape(
-        traced_anew(lambda x: jax.lax.psum(x, "batch"), [("batch", 8)]), jnp.ones([3])
+        traced_again(lambda x: jax.lax.psum(x, "batch"), [("batch", 8)]), jnp.ones([3])
     )
     assert shape.shape == (3,)
 
@@ -67,5 +67,5 @@ def test_shard_map_and_pmap():
     f = jax.shard_map(
         lambda x: jax.lax.psum(x, "data"), mesh=mesh, in_specs=spec, out_specs=PartitionSpec()
     )
-    assert jax.eval_shape(traced_anew(jax.jit(f)), jnp.ones([3])).shape == (3,)
-    assert jax.eval_shape(traced_anew(jax.pmap(lambda x: x + 1)), jnp.ones([1, 3])).shape == (1, 3)
+    assert jax.eval_shape(traced_again(jax.jit(f)), jnp.ones([3])).shape == (3,)
+    assert jax.eval_shape(traced_again(jax.pmap(lambda x: x + 1)), jnp.ones([1, 3])).shape == (1, 3)

@@ -41,6 +41,8 @@ MASK = {**everywhere(True), "mlp/~/linear_0": {"w": True, "b": False}}
 ADAM = ps.trainable_only(optax.adam(0.1), MASK)
 MORE = ps.trainable_only(optax.adam(0.1), everywhere(True))
 MOMENTUM = ps.trainable_only(optax.sgd(0.1, momentum=0.9), MASK)
+FEWER = ps.trainable_only(optax.adam(0.1), lambda params: True)
+HALF = jax.tree.map(lambda leaf: leaf.astype("bfloat16"), PARAMS)
 NARROW = jax.tree.map(lambda leaf: leaf[..., :1], PARAMS)
 
 
@@ -60,7 +62,10 @@ BUNDLES: dict[str, Callable[[], Any]] = {
     "tree_size of a text": lambda: dicts.tree_size({"linear": {"w": "text"}}),
     "tree_bytes of a text": lambda: dicts.tree_bytes("text"),
     "combine, structures differ": lambda: surgery.combine(PARAMS, OTHER),
+    "combine, shapes differ": lambda: surgery.combine(PARAMS, NARROW),
+    "combine, the third differs": lambda: surgery.combine(everywhere(None), PARAMS, NARROW),
     "ema, structures differ": lambda: ps.ema(PARAMS).update(OTHER),
+    "ema, shapes differ": lambda: ps.ema(PARAMS).update(NARROW),
 }
 
 PATHS: dict[str, Callable[[], Any]] = {
@@ -68,6 +73,9 @@ PATHS: dict[str, Callable[[], Any]] = {
     "at, nothing near": lambda: surgery.at(PARAMS, "encoder").get(),
     "at, several places": lambda: surgery.at({"a/b": {"c": X}, "a": {"b/c": X}}, "a/b/c").get(),
     "set, another shape": lambda: surgery.at(PARAMS, "mlp/~/linear_0/w").set(zeros(5, 4)),
+    "set, another dtype": lambda: surgery.at(PARAMS, "mlp/~/linear_0/w").set(
+        zeros(3, 4).astype(int)
+    ),
     "set, another structure": lambda: surgery.at(PARAMS, "mlp/~/linear_0").set({"w": zeros(3, 4)}),
     "insert, there already": lambda: surgery.insert(PARAMS, "mlp/~/linear_0/w", zeros(1)),
     "insert, path that is a number": lambda: surgery.insert(PARAMS, 3, zeros(1)),
@@ -146,6 +154,14 @@ TRAINABLE: dict[str, Callable[[], Any]] = {
     "trainable_only, no gradient": lambda: ADAM.update(everywhere(None), ADAM.init(PARAMS), PARAMS),
     "trainable_only, params are needed": lambda: MORE.update(PARAMS, ADAM.init(PARAMS)),
     "trainable_only, another optimizer": lambda: ADAM.update(PARAMS, MOMENTUM.init(PARAMS), PARAMS),
+    "trainable_only, gradients that broadcast": lambda: MORE.update(
+        NARROW, MORE.init(PARAMS), PARAMS
+    ),
+    "trainable_only, state that broadcasts": lambda: MORE.update(PARAMS, MORE.init(NARROW), PARAMS),
+    "trainable_only, gradients of another precision": lambda: MORE.update(
+        PARAMS, MORE.init(HALF), HALF
+    ),
+    "trainable_only, a variable less": lambda: FEWER.update(OTHER, FEWER.init(PARAMS), OTHER),
     "trainable_only, another shape": lambda: MORE.update(NARROW, ADAM.init(PARAMS), NARROW),
 }
 

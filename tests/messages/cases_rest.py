@@ -102,6 +102,16 @@ def optimizer(params: Any = PARAMS) -> Any:
     return ps.Optimizer(optax.sgd(0.1)).init(params)
 
 
+def adam(params: Any) -> Any:
+    return ps.Optimizer(optax.adam(0.1)).init(params)
+
+
+BROADCAST = {"linear": {"w": zeros(2), "b": zeros(2)}}
+LARGER = {"linear": {"w": zeros(5, 5), "b": zeros(2)}}
+INTEGERS = jax.tree.map(lambda leaf: leaf.astype(int), PARAMS)
+HALF = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), PARAMS)
+
+
 def as_module(*args: Any) -> Any:
     return init(lambda: ps.Optimizer(optax.sgd(0.1)).update(*args))
 
@@ -120,6 +130,10 @@ VIEWS: dict[str, Callable[[], Any]] = {
     "model inside jax.jit": called_in_jit,
     "model.update with a number": lambda: model().update(3),
     "model.update with another structure": lambda: model().update(OTHER),
+    "model.update with another shape": lambda: model().update(BROADCAST),
+    "bind, specs of another function": lambda: ps.bind(
+        LINEAR, PARAMS, specs=ps.specs(lambda x: Net(3)(x))(0, X)
+    ),
     "model.filter by a name": lambda: model().filter("weights"),
     "model.train": lambda: model().train(),
     "model, no attributes": lambda: model().encoder,
@@ -132,6 +146,15 @@ VIEWS: dict[str, Callable[[], Any]] = {
     "Optimizer, other gradients": lambda: optimizer().update(OTHER, PARAMS),
     "Optimizer, structures differ": lambda: optimizer().update(
         PARAMS, {"linear": {"v": X, "b": X}}
+    ),
+    "Optimizer, gradients that broadcast": lambda: optimizer().update(BROADCAST, PARAMS),
+    "Optimizer, gradients of integers": lambda: optimizer().update(INTEGERS, PARAMS),
+    "Optimizer, params of integers": lambda: optimizer(INTEGERS).update(INTEGERS, INTEGERS),
+    "Optimizer, state that broadcasts": lambda: adam(BROADCAST).update(PARAMS, PARAMS),
+    "Optimizer, state of other shapes": lambda: adam(LARGER).update(PARAMS, PARAMS),
+    "Optimizer, gradients of another precision": lambda: adam(HALF).update(PARAMS, HALF),
+    "GradientDescent, gradients that broadcast": lambda: (
+        ps.optim.GradientDescent(0.1).create(PARAMS).apply_gradient(BROADCAST)
     ),
     "optimizer as a module, no state": lambda: as_module(PARAMS, None, False),
 }

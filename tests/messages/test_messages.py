@@ -14,7 +14,9 @@ SNAPSHOT = read_snapshot()
 
 UNREACHED = {
     "_views/model.py Model.__getattr__ 1": "Python asks, and takes the name alone for an answer",
-    "_views/model.py _Member.__getattr__ 1": "Python asks, and takes the name alone for an answer",
+    "_views/members.py Member.__getattr__ 1": "Python asks, and takes the name alone for an answer",
+    "_views/members.py Member.__signature__ 1": "`inspect` asks, and goes on without",
+    "_views/model.py Model.__signature__ 1": "`inspect` asks, and goes on without",
 }
 """Places that no case reaches, and why."""
 

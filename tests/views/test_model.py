@@ -221,7 +221,7 @@ def test_update():
         [[6], [12]],
     )
     assert same(model.update(haiku.data_structures.to_immutable_dict(model.params)), model)
-    with pytest.raises(ps.errors.ViewError, match="the model alone has 'counted/linear/b'"):
+    with pytest.raises(ps.errors.ViewError, match="only the model has 'counted/linear/b'"):
         model.update({"counted/linear": {"w": X}})
     with pytest.raises(ps.errors.ViewTypeError, match="takes a model or params"):
         model.update([1])

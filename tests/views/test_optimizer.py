@@ -137,7 +137,7 @@ def test_misuse():
     less = {"w": GRADS["w"]}
     with pytest.raises(ValueError, match="initialized with 2 arrays, but grads have 1"):
         opt.update(less, {"w": PARAMS["w"]})
-    with pytest.raises(ValueError, match="params alone has 'b'"):
+    with pytest.raises(ValueError, match="only params has 'b'"):
         ps.Optimizer(optax.sgd(0.1)).init(less).update(less, PARAMS)
     with pytest.raises(ValueError, match="holes, None, in different places"):
         ps.Optimizer(optax.sgd(0.1)).init(less).update({"w": GRADS["w"], "b": None}, PARAMS)

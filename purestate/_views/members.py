@@ -1,0 +1,78 @@
+"""Methods and submodules of a model that is made of a module: `model.encoder(x)`."""
+
+import inspect
+from typing import Any
+
+from purestate._state.set_up_module import Container
+from purestate._views.calls import Call, Path, holds_modules, path_text
+from purestate._views.errors import ViewAttributeError
+from purestate._views.help import InstanceDoc, help_text, signature_of, target_of
+from purestate._views.skeleton import is_callable_part
+
+
+class Member:
+    """A method or submodule of a model: `model.encoder(x)`, `model.layers[0](x)`."""
+
+    __slots__ = ("_model", "_path")
+
+    def __init__(self, model: Any, path: Path):
+        self._model = model
+        self._path = path
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._model._run(self._path, args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return member(self._model, (*self._path, name))
+
+    def __getitem__(self, key: Any) -> Any:
+        return member(self._model, (*self._path, (key,)))
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        target = target_of(self._model._static.f, self._path)
+        if target is None:
+            raise AttributeError("__signature__")
+        return signature_of(target)
+
+    def __reduce__(self) -> Any:
+        return Member, (self._model, self._path)
+
+    def __repr__(self) -> str:
+        return f"<{path_text(self._path)} of {self._model!r}>"
+
+
+def _help(part: Member) -> str:
+    text = path_text(part._path)
+    about = f"A call runs it with the parameters, state and key of {part._model!r}."
+    return help_text(target_of(part._model._static.f, part._path), text, about)
+
+
+Member.__doc__ = InstanceDoc(str(Member.__doc__), _help)
+
+
+def member(model: Any, path: Path) -> Any:
+    """Returns a `Member` for a method or submodule, and the value of any other attribute."""
+    static = object.__getattribute__(model, "_static")
+    bound = static.f
+    if not bound.makes_module:
+        raise ViewAttributeError(
+            f"This model has no attribute {path[0]!r}. Methods and submodules can be reached where"
+            " the model is made of a module: `ps.bind(Net, params, state)`, or `ps.bind(lambda:"
+            " Net(...), params, state)`."
+        )
+    if bound.looked is not None and is_callable_part(bound.looked.skeleton, path):
+        return Member(model, path)  # without a run: a call of it will make the module
+    call = Call(path, False, static, bound.see)
+    try:
+        found, *_ = bound.apply(model.params, model.state, None, call)
+    except AttributeError as error:
+        raise ViewAttributeError(
+            f"{path_text(path)!r} was not found in the module that this model is made of:"
+            f" {str(error).partition(chr(10))[0]}."
+        ) from None
+    if callable(found) or isinstance(found, Container) or holds_modules(found):
+        return Member(model, path)
+    return found
