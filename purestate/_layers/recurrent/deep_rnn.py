@@ -1,6 +1,6 @@
 """Cores on top of each other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,11 +11,11 @@ from purestate._layers.errors import LayerError
 from purestate._layers.recurrent.core import RecurrentError, RNNCore
 
 
-def _is_none(x: Any) -> bool:
+def _is_none(x: object) -> bool:
     return x is None
 
 
-def _join(x: Any, *others: Any) -> Any:
+def _join(x: jax.Array | None, *others: jax.Array) -> jax.Array | None:
     """Joins the last axes; leaves out what is None in the inputs."""
     return None if x is None else jnp.concatenate((x, *others), axis=-1)
 
@@ -25,7 +25,7 @@ class _DeepRNN(RNNCore):
 
     def __init__(
         self,
-        layers: Sequence[Any],
+        layers: Sequence[Callable[..., Any]],
         skip_connections: bool,
         name: str | None = None,
         *,
@@ -98,7 +98,7 @@ class _DeepRNN(RNNCore):
             )
         return jax.tree.map(jnp.add, outputs, inputs)
 
-    def initial_state(self, batch_size: int | None) -> Any:
+    def initial_state(self, batch_size: int | None) -> tuple[Any, ...]:
         """Returns the initial states of the cores.
 
         Args:
@@ -130,7 +130,7 @@ class DeepRNN(_DeepRNN):
       name: the name of the module.
     """
 
-    def __init__(self, layers: Sequence[Any], name: str | None = None):
+    def __init__(self, layers: Sequence[Callable[..., Any]], name: str | None = None):
         super().__init__(layers, skip_connections=False, name=name)
 
 
