@@ -226,40 +226,45 @@ class ModuleMetaclass(_ProtocolMeta):
         made.append(cls)
         return cls
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        frames, hooks = ambient.get()
-        if not frames:
-            raise no_frame(f"A module, {cls.__name__},")
-        frame = frames[-1]
-        outer = frame.scope
-        new: Any = cls.__new__
-        module: Any = new(cls, *args, **kwargs)
-        object.__setattr__(module, "_arguments", (args, kwargs))
-        init: Any = cls.__init__
-        marks = init.__dict__
-        try:
-            if _TRANSPARENT in marks:  # what it makes belongs to its caller, and no hook sees it
-                init(module, *args, **kwargs)
-            else:
-                named_like = marks[_NAMED_LIKE] if _NAMED_LIKE in marks else "__init__"
-                frame.scope = Scope(module, None, named_like, outer)
-                if hooks:
-                    _run_hooked(hooks, init, "__init__", lambda: cls, module, args, kwargs)
-                else:
+    # A type checker has to see no `__call__`, or it takes Any for what each constructor returns.
+    if not TYPE_CHECKING:
+
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            frames, hooks = ambient.get()
+            if not frames:
+                raise no_frame(f"A module, {cls.__name__},")
+            frame = frames[-1]
+            outer = frame.scope
+            new: Any = cls.__new__
+            module: Any = new(cls, *args, **kwargs)
+            object.__setattr__(module, "_arguments", (args, kwargs))
+            init: Any = cls.__init__
+            marks = init.__dict__
+            try:
+                if (
+                    _TRANSPARENT in marks
+                ):  # what it makes belongs to its caller, and no hook sees it
                     init(module, *args, **kwargs)
-        except Exception as error:
-            tell_module(error, module, "__init__", args, kwargs)
-            raise
-        finally:
-            frame.scope = outer
-        if module._path is None:
-            raise ModuleError(
-                f"{cls.__name__} was made without a name. Its `__init__` has to begin with"
-                " `super().__init__(name=name)`."
-            )
-        if outer.outer is not None:
-            _note_submodule(module, outer)
-        return module
+                else:
+                    named_like = marks[_NAMED_LIKE] if _NAMED_LIKE in marks else "__init__"
+                    frame.scope = Scope(module, None, named_like, outer)
+                    if hooks:
+                        _run_hooked(hooks, init, "__init__", lambda: cls, module, args, kwargs)
+                    else:
+                        init(module, *args, **kwargs)
+            except Exception as error:
+                tell_module(error, module, "__init__", args, kwargs)
+                raise
+            finally:
+                frame.scope = outer
+            if module._path is None:
+                raise ModuleError(
+                    f"{cls.__name__} was made without a name. Its `__init__` has to begin with"
+                    " `super().__init__(name=name)`."
+                )
+            if outer.outer is not None:
+                _note_submodule(module, outer)
+            return module
 
     @property
     def __signature__(cls) -> inspect.Signature:
@@ -305,7 +310,8 @@ class Module(metaclass=ModuleMetaclass):
     _arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     _submodules: set[str]
     creation_frame_id: int
-    name: str
+    # A str, and Any so that a dataclass may have a field `name: str | None = None`.
+    name: str | Any
     module_name: str
 
     def __init__(self, name: str | None = None):

@@ -3,9 +3,10 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import jax
+from jax.typing import ArrayLike
 
 from purestate._core.collection import Bundle
 from purestate._core.frame import ambient
@@ -14,12 +15,53 @@ from purestate._core.tracebacks import without_our_frames
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+I = TypeVar("I", covariant=True)  # noqa: E741 (the type of `init`)
+A = TypeVar("A", covariant=True)  # the type of `apply`
 
 Params = Mapping[str, Mapping[str, jax.Array]]
 State = Mapping[str, Mapping[str, jax.Array]]
-MutableParams = Bundle
+MutableParams = dict[str, dict[str, jax.Array]]
 MutableState = Bundle
-Rng = Any  # jax.Array | int | None, and whatever stands for a key under a JAX transform
+Rng = jax.Array | int | Mapping[str, jax.Array | int] | None
+GivenParams = Mapping[str, Mapping[str, ArrayLike]] | None
+"""What `apply` takes as params: numpy's arrays will do, and None for no parameters."""
+
+GivenState = Mapping[str, Mapping[str, Any]] | None
+"""What `apply` takes as state. A value may be any pytree."""
+
+if (
+    TYPE_CHECKING
+):  # the types of `init` and `apply`, which have the arguments of the user's function
+
+    class Init(Protocol[P]):
+        def __call__(self, rng: Rng, *args: P.args, **kwargs: P.kwargs) -> MutableParams: ...
+
+    class InitWithState(Protocol[P]):
+        def __call__(
+            self, rng: Rng, *args: P.args, **kwargs: P.kwargs
+        ) -> tuple[MutableParams, MutableState]: ...
+
+    class Apply(Protocol[P, R_co]):
+        def __call__(
+            self, params: GivenParams, rng: Rng, *args: P.args, **kwargs: P.kwargs
+        ) -> R_co: ...
+
+    class ApplyWithState(Protocol[P, R_co]):
+        def __call__(
+            self,
+            params: GivenParams,
+            state: GivenState,
+            rng: Rng,
+            *args: P.args,
+            **kwargs: P.kwargs,
+        ) -> tuple[R_co, MutableState]: ...
+
+    class CallableModule(Protocol[P, R_co]):
+        # A class of these is itself a function: it is made without arguments, and called.
+        module_name: str
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,7 +153,7 @@ def model_name(function: Any) -> str:
     return "lambda" if name == "<lambda>" else str(name)
 
 
-class Transformed(NamedTuple, Generic[P, R]):
+class Transformed(NamedTuple, Generic[I, A]):
     """A pure pair without state; see `transform`.
 
     Attributes:
@@ -119,14 +161,14 @@ class Transformed(NamedTuple, Generic[P, R]):
       apply: `apply(params, rng, *args, **kwargs) -> out`.
     """
 
-    init: Callable[Concatenate[Rng, P], MutableParams]
-    apply: Callable[Concatenate[Params, Rng, P], R]
+    init: I
+    apply: A
 
     def __repr__(self) -> str:
         return repr_pair(self)
 
 
-class TransformedWithState(NamedTuple, Generic[P, R]):
+class TransformedWithState(NamedTuple, Generic[I, A]):
     """A pure pair with state; see `transform_with_state`.
 
     Attributes:
@@ -134,8 +176,8 @@ class TransformedWithState(NamedTuple, Generic[P, R]):
       apply: `apply(params, state, rng, *args, **kwargs) -> (out, state)`.
     """
 
-    init: Callable[Concatenate[Rng, P], tuple[MutableParams, MutableState]]
-    apply: Callable[Concatenate[Params, State, Rng, P], tuple[R, MutableState]]
+    init: I
+    apply: A
 
     def __repr__(self) -> str:
         return repr_pair(self)

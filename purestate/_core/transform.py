@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from purestate._core.errors import ArgumentError, FrameError, NonEmptyStateError, kind_of
 from purestate._core.keys import check_mode
@@ -24,10 +24,27 @@ from purestate._core.pairs import (
 from purestate._core.run import WITH_STATE, WITHOUT_STATE, run_apply, run_init
 from purestate._core.signatures import or_any
 
+if TYPE_CHECKING:
+    from purestate._core.pairs import Apply, ApplyWithState, CallableModule, Init, InitWithState
 
+
+@overload
 def transform_with_state(
-    f: Callable[P, R], *, rng_mode: str = "sequence", strict: bool = False
-) -> TransformedWithState[P, R]:
+    f: "type[CallableModule[P, R]]",
+    *,
+    rng_mode: str = "sequence",
+    strict: bool = False,
+) -> "TransformedWithState[InitWithState[P], ApplyWithState[P, R]]": ...
+@overload
+def transform_with_state(
+    f: "Callable[P, R]",
+    *,
+    rng_mode: str = "sequence",
+    strict: bool = False,
+) -> "TransformedWithState[InitWithState[P], ApplyWithState[P, R]]": ...
+def transform_with_state(
+    f: Callable[..., Any], *, rng_mode: str = "sequence", strict: bool = False
+) -> TransformedWithState[Any, Any]:
     """Turns a function that uses modules and state into two pure functions.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -64,9 +81,29 @@ def transform_with_state(
     return TransformedWithState(_Init(program), _Apply(program))
 
 
+@overload
 def transform(
-    f: Callable[P, R], *, apply_rng: bool = True, rng_mode: str = "sequence", strict: bool = False
-) -> Transformed[P, R]:
+    f: "type[CallableModule[P, R]]",
+    *,
+    apply_rng: bool = True,
+    rng_mode: str = "sequence",
+    strict: bool = False,
+) -> "Transformed[Init[P], Apply[P, R]]": ...
+@overload
+def transform(
+    f: "Callable[P, R]",
+    *,
+    apply_rng: bool = True,
+    rng_mode: str = "sequence",
+    strict: bool = False,
+) -> "Transformed[Init[P], Apply[P, R]]": ...
+def transform(
+    f: Callable[..., Any],
+    *,
+    apply_rng: bool = True,
+    rng_mode: str = "sequence",
+    strict: bool = False,
+) -> Transformed[Any, Any]:
     """Turns a function that uses modules, but no state, into two pure functions.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -99,7 +136,9 @@ def transform(
     return without_state(TransformedWithState(_Init(program), _Apply(program)))
 
 
-def without_state(f: TransformedWithState[P, R]) -> Transformed[P, R]:
+def without_state(
+    f: "TransformedWithState[InitWithState[P], ApplyWithState[P, R]]",
+) -> "Transformed[Init[P], Apply[P, R]]":
     """Drops the state argument and result of a pair whose function makes no state.
 
     >>> import jax.numpy as jnp, purestate as ps
@@ -122,7 +161,9 @@ def without_state(f: TransformedWithState[P, R]) -> Transformed[P, R]:
     return Transformed(InitWithoutState(f.init), ApplyWithoutState(f.apply))
 
 
-def with_empty_state(f: Transformed[P, R]) -> TransformedWithState[P, R]:
+def with_empty_state(
+    f: "Transformed[Init[P], Apply[P, R]]",
+) -> "TransformedWithState[InitWithState[P], ApplyWithState[P, R]]":
     """Adds a state argument and result, always empty, to a pair that has none.
 
     >>> import jax.numpy as jnp, purestate as ps

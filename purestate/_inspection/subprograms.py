@@ -1,6 +1,9 @@
 """Equations that contain a program."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:  # not imported, since it takes long
+    from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
 # Primitives that run one jaxpr with the same inputs and outputs, and the parameter with the jaxpr.
 _BODIES = {
@@ -29,27 +32,27 @@ class Body(NamedTuple):
     """
 
     name: str
-    jaxpr: Any
+    jaxpr: "Jaxpr"
     times: int
 
 
 # Recognized by their attributes: their classes are in jax.extend, which takes long to import.
-def is_literal(atom: Any) -> bool:
+def is_literal(atom: "Var | Literal") -> bool:
     """Whether an input of an equation is a constant, and not a variable."""
     return hasattr(atom, "val")
 
 
-def is_dropped(variable: Any) -> bool:
+def is_dropped(variable: "Var") -> bool:
     """Whether nothing uses this result of an equation."""
     return type(variable).__name__ == "DropVar"
 
 
-def opened(jaxpr: Any) -> Any:
+def opened(jaxpr: "Jaxpr | ClosedJaxpr") -> "Jaxpr":
     """Returns a jaxpr without its constants."""
-    return getattr(jaxpr, "jaxpr", jaxpr)
+    return getattr(jaxpr, "jaxpr", jaxpr)  # pyright: ignore[reportReturnType]
 
 
-def body_of(eqn: Any) -> Body | None:
+def body_of(eqn: "JaxprEqn") -> Body | None:
     """Returns the program that an equation runs; None for all other equations."""
     primitive, params = eqn.primitive.name, eqn.params
     if primitive not in _BODIES or _BODIES[primitive] not in params:
@@ -71,10 +74,10 @@ def body_of(eqn: Any) -> Body | None:
     return Body(name, jaxpr, times)
 
 
-def live_equations(jaxpr: Any) -> list[Any]:
+def live_equations(jaxpr: "Jaxpr") -> "list[JaxprEqn]":
     """Returns the equations that contribute to the result, or have an effect."""
     needed = {var for var in jaxpr.outvars if not is_literal(var)}
-    live: list[Any] = []
+    live: list[JaxprEqn] = []
     for eqn in reversed(jaxpr.eqns):
         if eqn.effects or any(var in needed for var in eqn.outvars):
             live.append(eqn)

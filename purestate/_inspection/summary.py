@@ -4,17 +4,22 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
 import jax
 
 from purestate._core.frame import get_frame
 from purestate._core.hooks import MethodContext, intercept_methods
 from purestate._core.module import Module
-from purestate._core.pairs import original_function
+from purestate._core.pairs import Transformed, TransformedWithState, original_function
 from purestate._core.transform import transform_with_state
 from purestate._editing.array_format import format_array
 from purestate._inspection.tracing import AxisEnv, function_of_arrays, is_array, traced_again
+
+if TYPE_CHECKING:
+    from purestate._core.pairs import Init, InitWithState
+
+P = ParamSpec("P")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +178,12 @@ def calls_of(
     return [call for call in calls if call is not None]
 
 
+@overload
+def eval_summary(
+    f: "Transformed[Init[P], Any] | TransformedWithState[InitWithState[P], Any]",
+) -> "Callable[P, Sequence[MethodInvocation]]": ...
+@overload
+def eval_summary(f: "Callable[..., Any]") -> "Callable[..., Sequence[MethodInvocation]]": ...
 def eval_summary(f: Any) -> Callable[..., Sequence[MethodInvocation]]:
     """Returns a function that lists all method calls in `f`. It computes nothing.
 

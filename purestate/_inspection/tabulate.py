@@ -2,12 +2,18 @@
 
 import pprint
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, overload
 
 from purestate._core.errors import PurestateError
+from purestate._core.pairs import Transformed, TransformedWithState
 from purestate._editing.array_format import format_array, format_bytes
 from purestate._editing.sizes import tree_bytes, tree_size
 from purestate._inspection.summary import ArraySpec, MethodInvocation, ModuleDetails, eval_summary
+
+if TYPE_CHECKING:
+    from purestate._core.pairs import Init, InitWithState
+
+P = ParamSpec("P")
 
 
 class TableError(PurestateError, ValueError):
@@ -125,6 +131,22 @@ def rows_of(
     ]
 
 
+@overload
+def tabulate(
+    f: "Transformed[Init[P], Any] | TransformedWithState[InitWithState[P], Any]",
+    *,
+    columns: "Sequence[str] | None" = ...,
+    filters: "Sequence[str] | None" = ...,
+    tabulate_kwargs: "Mapping[str, Any]" = ...,
+) -> "Callable[P, str]": ...
+@overload
+def tabulate(
+    f: "Callable[..., Any]",
+    *,
+    columns: "Sequence[str] | None" = ...,
+    filters: "Sequence[str] | None" = ...,
+    tabulate_kwargs: "Mapping[str, Any]" = ...,
+) -> "Callable[..., str]": ...
 def tabulate(
     f: Any,
     *,

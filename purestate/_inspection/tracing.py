@@ -2,17 +2,20 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 AxisEnv = Sequence[tuple[Any, int]]
 
 _numbers = itertools.count()
 
 
-def is_array(x: Any) -> bool:
+def is_array(x: object) -> bool:
     """Whether `x` is an array, or a `jax.ShapeDtypeStruct`."""
     return isinstance(x, (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct))
 
@@ -40,14 +43,14 @@ def function_of_arrays(
     return run, [leaves[i] for i in places]
 
 
-def with_axes(f: Callable[..., Any], axis_env: AxisEnv) -> Callable[..., Any]:
+def with_axes(f: Callable[P, R], axis_env: AxisEnv) -> Callable[P, R]:
     """Returns `f` run inside mapped axes of these names and sizes. It maps nothing over them."""
     for name, size in axis_env:
         f = jax.vmap(f, in_axes=None, out_axes=None, axis_name=name, axis_size=size)  # pyright: ignore[reportArgumentType]
     return f
 
 
-def traced_again(f: Callable[..., Any], axis_env: AxisEnv = ()) -> Callable[..., Any]:
+def traced_again(f: Callable[P, R], axis_env: AxisEnv = ()) -> Callable[P, R]:
     """Returns `f` so that JAX traces it, and all jitted functions in it, again.
 
     JAX does not trace a jitted function that has run before, so its contents would be missing. The

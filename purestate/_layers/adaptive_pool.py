@@ -1,11 +1,12 @@
 """Pooling to a given size, whatever the size of the input."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from purestate._core.module import Module
 from purestate._layers.errors import LayerError
@@ -46,7 +47,7 @@ def _pool_axis(x: jax.Array, axis: int, size: int, reduce: _Reduce) -> jax.Array
 
 
 def _adaptive_pool(
-    value: Any, output_size: Sequence[int | None], channel_axis: int | None, reduce: _Reduce
+    value: ArrayLike, output_size: Sequence[int | None], channel_axis: int | None, reduce: _Reduce
 ) -> jax.Array:
     value = jnp.asarray(value)
     sizes = None if isinstance(output_size, int) else tuple(output_size)

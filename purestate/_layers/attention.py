@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from purestate._core.module import Module, transparent
 from purestate._core.variables import Initializer
@@ -43,7 +44,12 @@ def _weighted_sum(weights: jax.Array, value: jax.Array) -> jax.Array:
 
 @inlined(static=(4, 5))
 def _attend(
-    query: jax.Array, key: jax.Array, value: jax.Array, mask: Any, key_size: int, scale_dtype: Any
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    key_size: int,
+    scale_dtype: DTypeLike,
 ) -> jax.Array:
     """Softmax of the similarities over the square root of the key size, and the values weighted by it."""
     logits = _similarities(query, key)  # [..., H, T', T]
@@ -103,14 +109,14 @@ class MultiHeadAttention(Module):
         value_size: int | None = None,
         model_size: int | None = None,
         name: str | None = None,
-        param_dtype: Any = None,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         if with_bias.__class__ is not bool:
             check_bool(self, "with_bias", with_bias)
         self.param_dtype = param_dtype
         # Left out where it says nothing, so that the projections look as they do in dm-haiku.
-        self._kept = {} if param_dtype is None else {"param_dtype": param_dtype}
+        self._kept: dict[str, Any] = {} if param_dtype is None else {"param_dtype": param_dtype}
         self.num_heads = num_heads
         self.key_size = key_size
         self.value_size = value_size or key_size

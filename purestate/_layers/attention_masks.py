@@ -1,16 +1,17 @@
 """Masks of attention: which query may see which key."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from purestate._layers.errors import LayerError, check_bool
 
 
-def _distance(what: str, q_len: int, kv_len: int | None, offset: Any) -> jax.Array:
+def _distance(what: str, q_len: int, kv_len: int | None, offset: ArrayLike) -> jax.Array:
     """How far each key is behind (less than 0) or before each query, `[1 or B, 1, T, S]`."""
     if kv_len is None:
         if not isinstance(offset, (int, np.integer)):
@@ -34,7 +35,7 @@ def _distance(what: str, q_len: int, kv_len: int | None, offset: Any) -> jax.Arr
     return keys - (queries + offset)
 
 
-def causal_mask(q_len: int, kv_len: int | None = None, offset: Any = 0) -> jax.Array:
+def causal_mask(q_len: int, kv_len: int | None = None, offset: ArrayLike = 0) -> jax.Array:
     """Lets each query see the keys up to its own position.
 
     >>> import purestate as ps
@@ -59,7 +60,12 @@ def causal_mask(q_len: int, kv_len: int | None = None, offset: Any = 0) -> jax.A
 
 
 def sliding_window_mask(
-    q_len: int, window: int, kv_len: int | None = None, offset: Any = 0, *, causal: bool = True
+    q_len: int,
+    window: int,
+    kv_len: int | None = None,
+    offset: ArrayLike = 0,
+    *,
+    causal: bool = True,
 ) -> jax.Array:
     """Lets each query see the `window` last keys up to its own position, that one included.
 
@@ -94,7 +100,7 @@ def sliding_window_mask(
     return near & (distance <= 0 if causal else distance < window)
 
 
-def padding_mask(lengths: Any, max_len: int) -> jax.Array:
+def padding_mask(lengths: "ArrayLike | Sequence[int]", max_len: int) -> jax.Array:
     """Hides the keys after the end of each row.
 
     >>> import jax.numpy as jnp, purestate as ps

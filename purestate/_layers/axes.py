@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from purestate._core.current import current_name
 from purestate._core.errors import PurestateError
@@ -100,6 +101,6 @@ def parameter_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int,
     return tuple(size if i in axes else 1 for i, size in enumerate(shape))
 
 
-def with_rank(x: Any, ndim: int) -> Any:
+def with_rank(x: ArrayLike, ndim: int) -> Any:
     """Puts axes of size one in front, as jax.numpy does by itself unless `jax_numpy_rank_promotion` forbids it."""
     return x if np.ndim(x) in (0, ndim) else lax.broadcast_to_rank(x, ndim)

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,11 @@ import numpy as np
 from purestate._core.module import ModuleMetaclass
 from purestate._layers.errors import LayerError, is_a_class
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-class BatchApply:
+
+class BatchApply(Generic[P, R]):
     """Calls a function with some leading axes made one, and splits that axis of the results again.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -30,13 +33,13 @@ class BatchApply:
       ArgumentError: `f` is a class of modules.
     """
 
-    def __init__(self, f: Callable[..., Any], num_dims: int = 2):
+    def __init__(self, f: "Callable[P, R]", num_dims: int = 2):
         if f.__class__ is ModuleMetaclass:
             raise is_a_class("BatchApply", "its first argument", f)
         self._f = f
         self.num_dims = num_dims
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Returns the results of the function.
 
         Args:
@@ -74,7 +77,7 @@ class BatchApply:
         return jax.tree.map(lambda x: x.reshape((*leading, *x.shape[1:])), self._f(*args, **kwargs))
 
 
-def expand_apply(f: Callable[..., Any], axis: int = 0) -> Callable[..., Any]:
+def expand_apply(f: "Callable[P, R]", axis: int = 0) -> "Callable[P, R]":
     """Makes a function of batches a function of single examples.
 
     >>> import jax.numpy as jnp, purestate as ps

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer
@@ -37,7 +38,7 @@ def conv_dimension_numbers(
     return lax.ConvDimensionNumbers(lhs_spec=image, rhs_spec=kernel, out_spec=image)
 
 
-def with_batch(layer: Module, inputs: Any, num_spatial_dims: int) -> tuple[jax.Array, bool]:
+def with_batch(layer: Module, inputs: ArrayLike, num_spatial_dims: int) -> tuple[jax.Array, bool]:
     """Returns `inputs` with a batch axis, and whether it had to be added."""
     inputs = jnp.asarray(inputs)
     rank = num_spatial_dims + 2
@@ -76,7 +77,7 @@ def check_mask(layer: Module, mask: Any, w_shape: tuple[int, ...]) -> None:
         )
 
 
-def conv_bias(layer: Any, out: jax.Array, dtype: Any) -> jax.Array:
+def conv_bias(layer: Any, out: jax.Array, dtype: DTypeLike) -> jax.Array:
     """Adds the bias `b` of a convolution, one value per output channel."""
     shape: tuple[int, ...] = (out.shape[layer.channel_index],)
     if layer.channel_index == 1:
@@ -127,11 +128,11 @@ class ConvND(Module):
         w_init: Initializer | None = None,
         b_init: Initializer | None = None,
         data_format: str = "channels_last",
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         feature_group_count: int = 1,
         name: str | None = None,
         *,
-        param_dtype: Any = None,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         if with_bias.__class__ is not bool:
@@ -171,7 +172,7 @@ class ConvND(Module):
                 padding, self.kernel_shape, self.kernel_dilation, num_spatial_dims
             )
 
-    def __call__(self, inputs: jax.Array, *, precision: Any = None) -> jax.Array:
+    def __call__(self, inputs: jax.Array, *, precision: lax.PrecisionLike = None) -> jax.Array:
         """Returns the convolution of `inputs`.
 
         Args:
@@ -241,11 +242,11 @@ class Conv1D(ConvND):
         w_init: Initializer | None = None,
         b_init: Initializer | None = None,
         data_format: str = "NWC",
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         feature_group_count: int = 1,
         name: str | None = None,
         *,
-        param_dtype: Any = None,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(
             1, output_channels, kernel_shape, stride, rate, padding, with_bias, w_init, b_init, data_format, mask,
@@ -275,11 +276,11 @@ class Conv2D(ConvND):
         w_init: Initializer | None = None,
         b_init: Initializer | None = None,
         data_format: str = "NHWC",
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         feature_group_count: int = 1,
         name: str | None = None,
         *,
-        param_dtype: Any = None,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(
             2, output_channels, kernel_shape, stride, rate, padding, with_bias, w_init, b_init, data_format, mask,
@@ -309,11 +310,11 @@ class Conv3D(ConvND):
         w_init: Initializer | None = None,
         b_init: Initializer | None = None,
         data_format: str = "NDHWC",
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         feature_group_count: int = 1,
         name: str | None = None,
         *,
-        param_dtype: Any = None,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(
             3, output_channels, kernel_shape, stride, rate, padding, with_bias, w_init, b_init, data_format, mask,

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
@@ -18,7 +19,7 @@ from purestate._layers.initializers import TruncatedNormal
 from purestate._layers.padding import is_padfn
 
 
-def _truncated_fan_in(shape: Sequence[int], dtype: Any) -> jax.Array:
+def _truncated_fan_in(shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
     """The default of weights `[*kernel, out, in]`: a truncated normal of stddev `1 / sqrt(fan_in)`."""
     fan_in = math.prod(shape[:-2]) * shape[-1]
     return TruncatedNormal(stddev=1.0 / np.sqrt(fan_in))(shape, dtype)
@@ -89,7 +90,7 @@ class ConvNDTranspose(Module):
         w_init: Initializer | None = None,
         b_init: Initializer | None = None,
         data_format: str = "channels_last",
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
@@ -137,7 +138,7 @@ class ConvNDTranspose(Module):
             num_spatial_dims, self.channel_index == -1, transpose=True
         )
 
-    def __call__(self, inputs: jax.Array, *, precision: Any = None) -> jax.Array:
+    def __call__(self, inputs: jax.Array, *, precision: lax.PrecisionLike = None) -> jax.Array:
         """Returns the transposed convolution of `inputs`.
 
         Args:
@@ -200,7 +201,7 @@ class Conv1DTranspose(ConvNDTranspose):
         w_init: Initializer | None = None,
         b_init: Initializer | None = None,
         data_format: str = "NWC",
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         name: str | None = None,
     ):
         super().__init__(
@@ -230,7 +231,7 @@ class Conv2DTranspose(ConvNDTranspose):
         w_init: Initializer | None = None,
         b_init: Initializer | None = None,
         data_format: str = "NHWC",
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         name: str | None = None,
     ):
         super().__init__(
@@ -260,7 +261,7 @@ class Conv3DTranspose(ConvNDTranspose):
         w_init: Initializer | None = None,
         b_init: Initializer | None = None,
         data_format: str = "NDHWC",
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         name: str | None = None,
     ):
         super().__init__(

@@ -1,12 +1,14 @@
 """Modules that are made when they are first used."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from purestate._core.errors import PurestateError
 from purestate._core.frame import get_frame
 
-_T = TypeVar("_T")
+P = ParamSpec("P")
+R = TypeVar("R")
+_T = TypeVar("_T", covariant=True)
 
 
 class DeferredAttributeError(PurestateError, AttributeError):
@@ -51,7 +53,7 @@ class Deferred(Generic[_T]):
         """The module, which is made now if it was not."""
         return _made(self)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self: "Deferred[Callable[P, R]]", *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls the module."""
         return cast(Any, _made(self))(*args, **kwargs)
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer
@@ -62,7 +63,7 @@ class DenseGeneral(Module):
         b_init: Initializer | None = None,
         name: str | None = None,
         *,
-        param_dtype: Any = None,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         if with_bias.__class__ is not bool:
@@ -75,7 +76,7 @@ class DenseGeneral(Module):
         self.b_init = b_init or jnp.zeros
         self.param_dtype = param_dtype
 
-    def __call__(self, inputs: jax.Array, *, precision: Any = None) -> jax.Array:
+    def __call__(self, inputs: jax.Array, *, precision: lax.PrecisionLike = None) -> jax.Array:
         """Returns `inputs` times `w`, plus `b`.
 
         Args:

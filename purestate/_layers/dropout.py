@@ -1,7 +1,6 @@
 """Dropout."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ from purestate._layers.promotion import with_standard_promotion
 
 
 def dropout(
-    rng: jax.Array, rate: Any, x: jax.Array, broadcast_dims: Sequence[int] = ()
+    rng: jax.Array, rate: float | jax.Array, x: jax.Array, broadcast_dims: Sequence[int] = ()
 ) -> jax.Array:
     """Sets values to zero at random, and scales up the others to keep the mean.
 

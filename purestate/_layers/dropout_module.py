@@ -1,7 +1,6 @@
 """`Dropout`, the module that draws its own random keys."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 
@@ -33,7 +32,9 @@ class Dropout(Module):
       LayerError: `rate` is outside its range.
     """
 
-    def __init__(self, rate: Any, broadcast_dims: Sequence[int] = (), name: str | None = None):
+    def __init__(
+        self, rate: float | jax.Array, broadcast_dims: Sequence[int] = (), name: str | None = None
+    ):
         super().__init__(name=name)
         self.rate = rate
         self.broadcast_dims = tuple(broadcast_dims)

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer
@@ -50,7 +50,7 @@ class Einsum(Module):
         b_init: Initializer | None = None,
         name: str | None = None,
         *,
-        param_dtype: Any = None,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         self.equation = equation
@@ -75,7 +75,7 @@ class Einsum(Module):
         )
         self.w_init = w_init or truncated_normal_for(fan_in)
 
-    def __call__(self, inputs: jax.Array, *, precision: Any = None) -> jax.Array:
+    def __call__(self, inputs: jax.Array, *, precision: jax.lax.PrecisionLike = None) -> jax.Array:
         """Returns `einsum(equation, inputs, w) + b`.
 
         Args:

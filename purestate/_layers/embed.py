@@ -2,11 +2,11 @@
 
 import enum
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
@@ -62,13 +62,13 @@ class Embed(Module):
         self,
         vocab_size: int | None = None,
         embed_dim: int | None = None,
-        embedding_matrix: Any = None,
+        embedding_matrix: ArrayLike | None = None,
         w_init: Initializer | None = None,
         lookup_style: str | EmbedLookupStyle = "ARRAY_INDEX",
         name: str | None = None,
-        precision: Any = jax.lax.Precision.HIGHEST,
+        precision: jax.lax.PrecisionLike = jax.lax.Precision.HIGHEST,
         *,
-        param_dtype: Any = None,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         self.param_dtype = param_dtype
@@ -97,14 +97,17 @@ class Embed(Module):
     def embeddings(self) -> jax.Array:
         """All vectors, `[vocab_size, embed_dim]`."""
         return get_parameter(
-            "embeddings", (self.vocab_size, self.embed_dim), self.param_dtype, self.w_init
-        )  # pyright: ignore[reportArgumentType]
+            "embeddings",
+            (self.vocab_size, self.embed_dim),  # pyright: ignore[reportArgumentType]
+            self.param_dtype,
+            self.w_init,
+        )
 
     def __call__(
         self,
-        ids: jax.Array | Sequence[int],
+        ids: "ArrayLike | Sequence[int]",
         lookup_style: str | EmbedLookupStyle | None = None,
-        precision: Any = None,
+        precision: jax.lax.PrecisionLike = None,
     ) -> jax.Array:
         """Returns the vectors of `ids`.
 
@@ -145,7 +148,7 @@ class Embed(Module):
             f"{' and '.join(repr(style.name) for style in EmbedLookupStyle)}."
         )
 
-    def attend(self, query: jax.Array, precision: Any = None) -> jax.Array:
+    def attend(self, query: jax.Array, precision: jax.lax.PrecisionLike = None) -> jax.Array:
         """Returns the products of `query` with all vectors: the logits of a language model whose two ends share them.
 
         Press and Wolf 2017, arXiv:1608.05859.

@@ -1,11 +1,11 @@
 """The errors of layers that are set up or called in a way that has no meaning."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 
 from purestate._core.errors import ArgumentError, PurestateError, PurestateWarning, kind_of
+from purestate._core.module import Module
 
 
 class LayerError(PurestateError, ValueError):
@@ -46,7 +46,7 @@ def is_a_class(taker: str, what: str, given: Any) -> ArgumentError:
     )
 
 
-def not_an_array(layer: Any, given: Any, what: str = "its input") -> LayerError:
+def not_an_array(layer: Module | str, given: object, what: str = "its input") -> LayerError:
     """The error for something else where a layer needs an array; `layer` is a module, or what a function is called."""
     name = layer if isinstance(layer, str) else f"{type(layer).__name__} {layer.module_name!r}"
     hint = ""

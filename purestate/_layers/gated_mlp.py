@@ -1,9 +1,9 @@
 """`GatedMLP`, the feed-forward layer of most transformers since 2020."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
+from jax.typing import DTypeLike
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer
@@ -44,7 +44,7 @@ class GatedMLP(Module):
         b_init: Initializer | None = None,
         name: str | None = None,
         *,
-        param_dtype: Any = None,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         if with_bias.__class__ is not bool:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
@@ -14,7 +15,7 @@ from purestate._layers.errors import LayerError
 from purestate._layers.layer_norm import check_scale_and_offset, check_scale_and_offset_init
 
 
-def _axes_in_groups(layer: Any, ndim: int) -> tuple[int, ...]:
+def _axes_in_groups(layer: "GroupNorm", ndim: int) -> tuple[int, ...]:
     """The axes of a norm once its channels are two axes: groups, and channels within one."""
     axes = absolute_axes(layer.axis, ndim)
     first = layer.channel_index == 1
@@ -83,7 +84,10 @@ class GroupNorm(Module):
         self.rank: int | None = None
 
     def __call__(
-        self, x: jax.Array | np.ndarray[Any, Any], scale: Any = None, offset: Any = None
+        self,
+        x: jax.Array | np.ndarray[Any, Any],
+        scale: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
     ) -> jax.Array:
         """Returns `x`, normalized.
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.module import Module, transparent
 from purestate._core.variables import Initializer, get_state, set_state
@@ -16,7 +17,7 @@ from purestate._layers.promotion import with_standard_promotion
 from purestate._layers.rotary_embedding import rotary_embedding
 
 
-def _as_int(value: Any) -> int | None:
+def _as_int(value: jax.Array) -> int | None:
     """The number that a scalar holds; None while it is traced."""
     try:
         return int(value)
@@ -78,7 +79,7 @@ class GroupedQueryAttention(Module):
         cache_size: int | None = None,
         implementation: Literal["xla", "cudnn"] | None = None,
         name: str | None = None,
-        param_dtype: Any = None,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         if with_bias.__class__ is not bool:
@@ -121,7 +122,7 @@ class GroupedQueryAttention(Module):
         mask: jax.Array | None = None,
         *,
         is_causal: bool = False,
-        positions: Any = None,
+        positions: ArrayLike | None = None,
     ) -> jax.Array:
         """Returns for each step the values that it attends to, projected to `out_size`.
 
@@ -147,7 +148,7 @@ class GroupedQueryAttention(Module):
         query = self._heads(inputs, self.num_heads, "query")
         key = self._heads(inputs, self.num_kv_heads, "key")
         value = self._heads(inputs, self.num_kv_heads, "value")
-        start: Any = 0 if self.cache_size is None else self._start(length)
+        start: int | jax.Array = 0 if self.cache_size is None else self._start(length)
         if self.rotary_base is not None:
             if positions is None:
                 positions = start + jnp.arange(length)
@@ -206,7 +207,7 @@ class GroupedQueryAttention(Module):
         return start
 
     @transparent
-    def _add_to_cache(self, name: str, new: jax.Array, start: jax.Array) -> jax.Array:
+    def _add_to_cache(self, name: str, new: jax.Array, start: int | jax.Array) -> jax.Array:
         """Writes the new steps `[..., T, H, K]` into the cache, and returns all of it."""
         shape: tuple[Any, ...] = (*new.shape[:-3], self.cache_size, *new.shape[-2:])
         cache = get_state(name, shape, new.dtype, jnp.zeros)
@@ -221,7 +222,7 @@ class GroupedQueryAttention(Module):
         return cache.astype(new.dtype)
 
     @transparent
-    def _check_inputs(self, inputs: jax.Array, positions: Any) -> None:
+    def _check_inputs(self, inputs: jax.Array, positions: ArrayLike | None) -> None:
         try:
             rank = len(inputs.shape)
         except AttributeError:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.current import current_name
 from purestate._core.errors import PurestateError
@@ -32,7 +33,7 @@ class InitializerError(PurestateError, ValueError):
     """An initializer was set up wrongly, or asked for a shape it cannot fill."""
 
 
-def _check_floating(init: Any, dtype: Any) -> None:
+def _check_floating(init: object, dtype: DTypeLike) -> None:
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise InitializerError(
             f"{type(init).__name__} draws floats, but {current_name()!r} asks for"
@@ -55,7 +56,7 @@ class Constant:
     def __init__(self, constant: float | complex | np.ndarray[Any, Any] | jax.Array):
         self.constant = constant
 
-    def __call__(self, shape: Sequence[int], dtype: Any) -> jax.Array:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
         return jnp.broadcast_to(jnp.asarray(self.constant), shape).astype(dtype)
 
 
@@ -72,11 +73,11 @@ class RandomNormal:
       mean: the mean.
     """
 
-    def __init__(self, stddev: Any = 1.0, mean: Any = 0.0):
+    def __init__(self, stddev: ArrayLike = 1.0, mean: ArrayLike = 0.0):
         self.stddev = stddev
         self.mean = mean
 
-    def __call__(self, shape: Sequence[int], dtype: Any) -> jax.Array:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
         _check_floating(self, dtype)
         mean = jax.lax.convert_element_type(self.mean, dtype)
         stddev = jax.lax.convert_element_type(self.stddev, dtype)
@@ -101,13 +102,19 @@ class TruncatedNormal:
       upper: where to cut above, in standard deviations.
     """
 
-    def __init__(self, stddev: Any = 1.0, mean: Any = 0.0, lower: Any = -2.0, upper: Any = 2.0):
+    def __init__(
+        self,
+        stddev: ArrayLike = 1.0,
+        mean: ArrayLike = 0.0,
+        lower: ArrayLike = -2.0,
+        upper: ArrayLike = 2.0,
+    ):
         self.stddev = stddev
         self.mean = mean
         self.lower = lower
         self.upper = upper
 
-    def __call__(self, shape: Sequence[int], dtype: Any) -> jax.Array:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
         _check_floating(self, dtype)
         real_dtype = jnp.finfo(dtype).dtype
         mean = jax.lax.convert_element_type(self.mean, dtype)
@@ -136,11 +143,11 @@ class RandomUniform:
       maxval: the bound that is never reached.
     """
 
-    def __init__(self, minval: Any = 0.0, maxval: Any = 1.0):
+    def __init__(self, minval: ArrayLike = 0.0, maxval: ArrayLike = 1.0):
         self.minval = minval
         self.maxval = maxval
 
-    def __call__(self, shape: Sequence[int], dtype: Any) -> jax.Array:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
         return jax.random.uniform(next_rng_key(), shape, dtype, self.minval, self.maxval)
 
 
@@ -209,7 +216,7 @@ class VarianceScaling:
         self.distribution = distribution
         self.fan_in_axes = fan_in_axes
 
-    def __call__(self, shape: Sequence[int], dtype: Any) -> jax.Array:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
         _check_floating(self, dtype)
         fan_in, fan_out = _fans(shape, self.fan_in_axes)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2.0}[self.mode]
@@ -241,7 +248,7 @@ class UniformScaling:
     def __init__(self, scale: float = 1.0):
         self.scale = scale
 
-    def __call__(self, shape: Sequence[int], dtype: Any) -> jax.Array:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
         limit = np.sqrt(3 / np.prod(shape[:-1])) * self.scale
         return RandomUniform(-limit, limit)(shape, dtype)
 
@@ -264,11 +271,11 @@ class Orthogonal:
       InitializerError: the shape has less than two axes.
     """
 
-    def __init__(self, scale: Any = 1.0, axis: int = -1):
+    def __init__(self, scale: ArrayLike = 1.0, axis: int = -1):
         self.scale = scale
         self.axis = axis
 
-    def __call__(self, shape: Sequence[int], dtype: Any) -> jax.Array:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
         if len(shape) < 2:
             raise InitializerError(
                 f"Orthogonal needs a shape with at least two axes, got {tuple(shape)}."
@@ -302,7 +309,7 @@ class Identity:
     def __init__(self, gain: float | np.ndarray[Any, Any] | jax.Array = 1.0):
         self.gain = gain
 
-    def __call__(self, shape: Sequence[int], dtype: Any) -> jax.Array:
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
         shape = tuple(shape)
         if len(shape) < 2:
             raise InitializerError(f"Identity needs a shape with at least two axes, got {shape}.")
@@ -310,6 +317,6 @@ class Identity:
         return jax.lax.convert_element_type(self.gain, dtype) * eye
 
 
-def truncated_fan_in(shape: Sequence[int], dtype: Any) -> jax.Array:
+def truncated_fan_in(shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
     """The default of weights `[..., inputs, outputs]`: a truncated normal of stddev `1 / sqrt(fan_in)`."""
     return TruncatedNormal(stddev=1.0 / np.sqrt(np.prod(shape[:-1])))(shape, dtype)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
@@ -41,7 +42,7 @@ def check_scale_and_offset_init(
             )
 
 
-def check_scale_and_offset(layer: Any, scale: Any, offset: Any) -> None:
+def check_scale_and_offset(layer: Any, scale: ArrayLike | None, offset: ArrayLike | None) -> None:
     """Raises if a norm is called with a scale or offset although it has a parameter for it."""
     for name, create, value in (
         ("scale", layer.create_scale, scale),
@@ -113,7 +114,10 @@ class LayerNorm(Module):
         )
 
     def __call__(
-        self, inputs: jax.Array | np.ndarray[Any, Any], scale: Any = None, offset: Any = None
+        self,
+        inputs: jax.Array | np.ndarray[Any, Any],
+        scale: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
     ) -> jax.Array:
         """Returns `inputs`, normalized.
 

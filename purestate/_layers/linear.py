@@ -1,12 +1,12 @@
 """`Linear` and `Bias`."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
@@ -31,7 +31,7 @@ def _broadcast(bias: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 @inlined(static=2)
-def _dot(inputs: jax.Array, w: jax.Array, precision: Any) -> jax.Array:
+def _dot(inputs: jax.Array, w: jax.Array, precision: lax.PrecisionLike) -> jax.Array:
     if not is_staged():
         return jnp.dot(inputs, w, precision=precision)
     last = len(inputs.shape) - 1
@@ -40,7 +40,9 @@ def _dot(inputs: jax.Array, w: jax.Array, precision: Any) -> jax.Array:
 
 
 @inlined(static=3)
-def _affine(inputs: jax.Array, w: jax.Array, b: jax.Array, precision: Any) -> jax.Array:
+def _affine(
+    inputs: jax.Array, w: jax.Array, b: jax.Array, precision: lax.PrecisionLike
+) -> jax.Array:
     out = _dot(inputs, w, precision)
     return lax.add(out, _broadcast(b, out.shape))
 
@@ -70,7 +72,7 @@ class Linear(Module):
         b_init: Initializer | None = None,
         name: str | None = None,
         *,
-        param_dtype: Any = None,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         if with_bias.__class__ is not bool:
@@ -82,7 +84,7 @@ class Linear(Module):
         self.w_init = w_init
         self.b_init = b_init or jnp.zeros
 
-    def __call__(self, inputs: jax.Array, *, precision: Any = None) -> jax.Array:
+    def __call__(self, inputs: jax.Array, *, precision: lax.PrecisionLike = None) -> jax.Array:
         """Returns `inputs @ w + b`.
 
         Args:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from purestate._core.collection import Bundle
 from purestate._core.current import current_name
@@ -34,7 +35,7 @@ def _drawn_aside(init: Any) -> Initializer:
     """
     init = as_initializer(init)
 
-    def draw(shape: Sequence[int], dtype: Any) -> jax.Array:
+    def draw(shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
         before = maybe_get_rng_sequence_state()
         key = jax.random.fold_in(next_rng_key(), zlib.crc32(current_name().encode()))
         if before is not None:
@@ -55,7 +56,7 @@ def lora(
     alpha: float | None = None,
     *,
     a_init: Initializer | None = None,
-    param_dtype: Any = None,
+    param_dtype: DTypeLike | None = None,
 ) -> AbstractContextManager[None]:
     """Adds a product of two narrow matrices to each Linear layer that is called inside the `with` block.
 
@@ -94,7 +95,9 @@ def lora(
     scale = _scale(alpha, rank)
     new_a = _drawn_aside(a_init or truncated_fan_in)
 
-    def interceptor(next_method: Any, args: Any, kwargs: Any, context: MethodContext) -> Any:
+    def interceptor(
+        next_method: Callable[..., Any], args: Any, kwargs: Any, context: MethodContext
+    ) -> Any:
         layer = context.module
         # The class that defines the method: a subclass may call it from its own.
         is_linear = context.orig_class is Linear and context.method_name == "__call__"

@@ -1,10 +1,12 @@
 """Metrics that go along in the state: `Mean`, `Sum`, `Accuracy`, and several at once."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from purestate._core.module import Module, ModuleMetaclass
 from purestate._core.variables import get_state, set_state
@@ -40,7 +42,9 @@ class Metric(Module):
 
     sums: dict[str, Any] = {}
 
-    def __init__(self, cross_replica_axis: Any = None, name: str | None = None):
+    def __init__(
+        self, cross_replica_axis: str | Sequence[str] | None = None, name: str | None = None
+    ):
         super().__init__(name=name)
         self.cross_replica_axis = cross_replica_axis
 
@@ -55,7 +59,7 @@ class Metric(Module):
         """
         return get_state(name, (), self.sums[name], init=jnp.zeros, collection=_COLLECTION)
 
-    def write(self, **values: Any) -> None:
+    def write(self, **values: ArrayLike) -> None:
         """Sets sums.
 
         Args:
@@ -65,7 +69,7 @@ class Metric(Module):
             self.read(name)  # so that `init` returns a metric that has seen nothing
             set_state(name, jnp.asarray(value, self.sums[name]), collection=_COLLECTION)
 
-    def add(self, **values: Any) -> None:
+    def add(self, **values: ArrayLike) -> None:
         """Adds to the sums, over all replicas.
 
         Args:
@@ -95,7 +99,7 @@ class Metric(Module):
             " and has none."
         )
 
-    def _counted(self, shape: tuple[int, ...], mask: Any) -> tuple[Any, Any]:
+    def _counted(self, shape: tuple[int, ...], mask: ArrayLike | None) -> tuple[Any, Any]:
         """Returns a mask of a shape, or None, and how many values count."""
         if mask is None:
             count = 1
@@ -139,7 +143,7 @@ class Mean(Metric):
 
     sums = {"count": jnp.int32, "total": jnp.float32}
 
-    def __call__(self, values: Any, mask: Any = None) -> jax.Array:
+    def __call__(self, values: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
         """Takes values in.
 
         Args:
@@ -186,7 +190,7 @@ class Sum(Metric):
 
     sums = {"total": jnp.float32}
 
-    def __call__(self, values: Any, mask: Any = None) -> jax.Array:
+    def __call__(self, values: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
         """Takes values in.
 
         Args:
@@ -229,7 +233,9 @@ class Accuracy(Metric):
 
     sums = {"correct": jnp.int32, "count": jnp.int32}
 
-    def __call__(self, predictions: Any, labels: Any, mask: Any = None) -> jax.Array:
+    def __call__(
+        self, predictions: ArrayLike, labels: ArrayLike, mask: ArrayLike | None = None
+    ) -> jax.Array:
         """Takes predictions in.
 
         Args:

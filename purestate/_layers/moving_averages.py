@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.collection import Bundle
 from purestate._core.module import Module, transparent
@@ -45,7 +46,11 @@ class ExponentialMovingAverage(Module):
     _collection: str | None = None  # those of a BatchNorm are in "batch_stats"
 
     def __init__(
-        self, decay: Any, zero_debias: bool = True, warmup_length: int = 0, name: str | None = None
+        self,
+        decay: float | jax.Array,
+        zero_debias: bool = True,
+        warmup_length: int = 0,
+        name: str | None = None,
     ):
         super().__init__(name=name)
         if zero_debias.__class__ is not bool:
@@ -61,7 +66,7 @@ class ExponentialMovingAverage(Module):
                 " zero_debias=False along."
             )
 
-    def initialize(self, shape: Any, dtype: Any = jnp.float32) -> None:
+    def initialize(self, shape: Any, dtype: DTypeLike = jnp.float32) -> None:
         """Makes the state, for an average that is read before the first call.
 
         Args:
@@ -79,7 +84,7 @@ class ExponentialMovingAverage(Module):
         get_state("hidden", shape, dtype, init=jnp.zeros, collection=self._collection)
         get_state("average", shape, dtype, init=jnp.zeros, collection=self._collection)
 
-    def __call__(self, value: Any, update_stats: bool = True) -> jax.Array:
+    def __call__(self, value: ArrayLike, update_stats: bool = True) -> jax.Array:
         """Returns the average with `value` taken in.
 
         Args:
@@ -181,7 +186,7 @@ class EMAParamsTree(Module):
 
     def __init__(
         self,
-        decay: Any,
+        decay: float | jax.Array,
         zero_debias: bool = True,
         warmup_length: int = 0,
         ignore_regex: str = "",

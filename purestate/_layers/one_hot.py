@@ -1,15 +1,14 @@
 """One-hot vectors."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.outlines import outline_argument
 from purestate._layers.errors import LayerError
 
 
-def one_hot(x: Any, num_classes: int, dtype: Any = jnp.float32) -> jax.Array:
+def one_hot(x: ArrayLike, num_classes: int, dtype: DTypeLike = jnp.float32) -> jax.Array:
     """Returns for each number a vector that is 1 there and 0 elsewhere.
 
     >>> import jax.numpy as jnp, purestate as ps

@@ -1,7 +1,6 @@
 """How much to pad the inputs of convolutions."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from purestate._layers.axes import AxesError, replicate
 from purestate._layers.errors import LayerError
@@ -91,7 +90,7 @@ def reverse_causal(effective_kernel_size: int) -> tuple[int, int]:
     return (0, effective_kernel_size - 1)
 
 
-def is_padfn(padding: Any) -> bool:
+def is_padfn(padding: object) -> bool:
     """Returns whether `padding` is a function like those here, or a sequence of them.
 
     >>> import purestate as ps
@@ -180,7 +179,10 @@ def create_from_tuple(
 
 
 def create(
-    padding: Any, kernel: int | Sequence[int], rate: int | Sequence[int], n: int
+    padding: PadFn | tuple[int, int] | Sequence[PadFn] | Sequence[tuple[int, int]],
+    kernel: int | Sequence[int],
+    rate: int | Sequence[int],
+    n: int,
 ) -> tuple[tuple[int, int], ...]:
     """Returns the padding of each axis that functions or pairs give.
 
@@ -201,5 +203,5 @@ def create(
       TypeError: the number of parts is not that of the axes.
     """
     if is_padfn(padding):
-        return create_from_padfn(padding, kernel, rate, n)
-    return create_from_tuple(padding, n)
+        return create_from_padfn(padding, kernel, rate, n)  # pyright: ignore[reportArgumentType]
+    return create_from_tuple(padding, n)  # pyright: ignore[reportArgumentType]

@@ -1,17 +1,21 @@
 """Parameters that are kept in another dtype than they are used in."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 from purestate._core.variables import Initializer, get_parameter
 
 
 def get_parameter_kept_in(
-    param_dtype: Any, name: str, shape: Sequence[int], dtype: Any, init: Initializer | None
+    param_dtype: DTypeLike | None,
+    name: str,
+    shape: Sequence[int],
+    dtype: DTypeLike,
+    init: Initializer | None,
 ) -> jax.Array:
     """`get_parameter` that makes the parameter in `param_dtype` and returns it in `dtype`; with None, as without."""
     if param_dtype is None:

@@ -3,19 +3,21 @@
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from purestate._core.module import Module
 from purestate._core.outlines import outline_argument
 from purestate._layers.errors import LayerError, not_an_array
 
 
-def _full_window(call: str, x: jax.Array, size: Any, channel_axis: int | None) -> tuple[int, ...]:
+def _full_window(
+    call: str, x: jax.Array, size: object, channel_axis: int | None
+) -> tuple[int, ...]:
     """One size for each axis of `x`: 1 for the batch and the channels where one size is given for all."""
     if not isinstance(size, int):
         if not (
@@ -42,8 +44,13 @@ def _full_window(call: str, x: jax.Array, size: Any, channel_axis: int | None) -
 
 
 def _prepare(
-    call: str, value: Any, window_shape: Any, strides: Any, padding: str, channel_axis: int | None
-) -> Any:
+    call: str,
+    value: ArrayLike,
+    window_shape: object,
+    strides: object,
+    padding: str,
+    channel_axis: int | None,
+) -> tuple[jax.Array, tuple[int, ...], tuple[int, ...]]:
     if padding not in ("SAME", "VALID"):
         raise LayerError(f"`{call}`: padding has to be 'SAME' or 'VALID', got {padding!r}.")
     if any(isinstance(size, int) and size != 1 for size in (window_shape, strides)):

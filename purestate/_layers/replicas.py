@@ -9,12 +9,17 @@ import jax
 from purestate._core import config
 from purestate._core.errors import BatchedStateError, JaxUsageWarning
 from purestate._core.frame import get_frame
+from purestate._core.module import Module
 from purestate._core.trace_guard import is_bound, is_tracked, shard_axes, varying_axes
 from purestate._layers.errors import LayerError
 
 
 def over_replicas(
-    reduce: Callable[..., Any], axis: Any, where: str, *values: jax.Array, index_groups: Any = None
+    reduce: Callable[..., Any],
+    axis: Any,
+    where: str,
+    *values: jax.Array,
+    index_groups: Sequence[Sequence[int]] | None = None,
 ) -> tuple[jax.Array, ...]:
     """Returns values after `reduce`, `jax.lax.pmean` or `psum`, over the axis of a layer's `cross_replica_axis`."""
     for name in (axis,) if isinstance(axis, str) or not isinstance(axis, Sequence) else axis:
@@ -29,7 +34,7 @@ def over_replicas(
     return tuple(reduce(value, axis, axis_index_groups=index_groups) for value in values)
 
 
-def check_synchronized(*averages: Any) -> None:
+def check_synchronized(*averages: Module) -> None:
     """Raises where moving averages are about to be those of one shard alone, though all shards share them.
 
     With `check_vma=False`, `jax.shard_map` would keep those of the first without a word; with

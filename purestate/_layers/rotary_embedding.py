@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from purestate._layers.axes import with_rank
 from purestate._layers.errors import LayerError, check_bool, not_an_array
 
 
 def rotary_embedding(
-    x: jax.Array, positions: Any, base: float = 10000.0, *, interleaved: bool = False
+    x: jax.Array, positions: ArrayLike, base: float = 10000.0, *, interleaved: bool = False
 ) -> jax.Array:
     """Turns pairs of features by angles that grow with the position.
 

@@ -1,11 +1,14 @@
 """Functions as modules, and modules one after the other."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from purestate._core.errors import ArgumentError, kind_of
 from purestate._core.module import Module, ModuleMetaclass
 from purestate._layers.errors import is_a_class
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Sequential(Module):
@@ -54,7 +57,13 @@ class Sequential(Module):
         return out
 
 
-def to_module(f: Callable[..., Any]) -> type[Module]:
+if TYPE_CHECKING:
+
+    class ModuleOf(Module, Generic[P, R]):
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+
+def to_module(f: Callable[P, R]) -> "type[ModuleOf[P, R]]":
     """Makes a module class of a function, so that what it makes is under a name of its own.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -75,7 +84,6 @@ def to_module(f: Callable[..., Any]) -> type[Module]:
       ArgumentError: `f` is a class of modules. The class that is returned raises it too, if it is
         called with something else than a name.
     """
-
     if f.__class__ is ModuleMetaclass:
         raise is_a_class("`ps.to_module`", "its argument", f)
 
@@ -88,7 +96,7 @@ def to_module(f: Callable[..., Any]) -> type[Module]:
                 )
             super().__init__(name=name if name is not None else f.__name__)
 
-        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
             return f(*args, **kwargs)
 
     # dm-haiku's word for a function without one, which its tests look for.
@@ -96,4 +104,4 @@ def to_module(f: Callable[..., Any]) -> type[Module]:
     for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__wrapped__"):
         value = f if attribute == "__wrapped__" else getattr(f, attribute, None)
         setattr(FunctionModule.__call__, attribute, value)
-    return FunctionModule
+    return FunctionModule  # pyright: ignore[reportReturnType]

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from purestate._core.collection import Bundle
 from purestate._core.module import Module
@@ -53,7 +54,7 @@ class SpectralNorm(Module):
         self.n_steps = n_steps
 
     def __call__(
-        self, value: Any, update_stats: bool = True, error_on_non_matrix: bool = False
+        self, value: ArrayLike, update_stats: bool = True, error_on_non_matrix: bool = False
     ) -> jax.Array:
         """Returns `value` over its largest singular value.
 

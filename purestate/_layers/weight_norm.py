@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from purestate._core.hooks import custom_getter
+from purestate._core.hooks import GetterContext, custom_getter
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.axes import Axes, absolute_axes, axes_or_slice, parameter_shape, with_rank
@@ -18,7 +18,7 @@ Predicate = Callable[[str, str, Any], bool]
 
 
 def _normalize(
-    v: jax.Array, axis: Any, name: str, g_init: Initializer | None, eps: float
+    v: jax.Array, axis: tuple[int, ...] | slice, name: str, g_init: Initializer | None, eps: float
 ) -> jax.Array:
     """Returns `g * v / ||v||`, with the parameter `name` as g."""
     axes = absolute_axes(axis, v.ndim)
@@ -122,7 +122,7 @@ def weight_norm(
     """
     axis = axes_or_slice(axis, "weight_norm: axis")
 
-    def getter(next_getter: Any, value: Any, context: Any) -> Any:
+    def getter(next_getter: Callable[[Any], Any], value: Any, context: GetterContext) -> Any:
         name = context.name
         if name == "w" if predicate is None else predicate(context.module_name, name, value):
             value = _normalize(value, axis, f"{name}_g", g_init, eps)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 import jax
 
@@ -10,7 +10,38 @@ from purestate._core.frame import get_frame
 from purestate._lifted.lift_frame import Lifted
 from purestate._lifted.snapshot import keep
 
+if TYPE_CHECKING:
+    P = ParamSpec("P")
+    R = TypeVar("R")
+    X = TypeVar("X", bound=Any)  # without it pyright takes the x of `lambda x: ...` for an object
+    Aux = TypeVar("Aux")
 
+
+@overload
+def value_and_grad(
+    fun: "Callable[Concatenate[X, P], R]",
+    argnums: "Literal[0]" = 0,
+    has_aux: "Literal[False]" = False,
+    holomorphic: bool = False,
+    **options: Any,
+) -> "Callable[Concatenate[X, P], tuple[R, X]]": ...
+@overload
+def value_and_grad(
+    fun: "Callable[Concatenate[X, P], tuple[R, Aux]]",
+    argnums: "Literal[0]" = 0,
+    *,
+    has_aux: "Literal[True]",
+    holomorphic: bool = False,
+    **options: Any,
+) -> "Callable[Concatenate[X, P], tuple[tuple[R, Aux], X]]": ...
+@overload
+def value_and_grad(
+    fun: "Callable[P, R]",
+    argnums: "int | Sequence[int]" = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    **options: Any,
+) -> "Callable[P, tuple[R, Any]]": ...
 def value_and_grad(
     fun: Callable[..., Any],
     argnums: int | Sequence[int] = 0,
@@ -64,6 +95,31 @@ def value_and_grad(
     return wrapped
 
 
+@overload
+def grad(
+    fun: "Callable[Concatenate[X, P], Any]",
+    argnums: "Literal[0]" = 0,
+    has_aux: "Literal[False]" = False,
+    holomorphic: bool = False,
+    **options: Any,
+) -> "Callable[Concatenate[X, P], X]": ...
+@overload
+def grad(
+    fun: "Callable[Concatenate[X, P], tuple[Any, Aux]]",
+    argnums: "Literal[0]" = 0,
+    *,
+    has_aux: "Literal[True]",
+    holomorphic: bool = False,
+    **options: Any,
+) -> "Callable[Concatenate[X, P], tuple[X, Aux]]": ...
+@overload
+def grad(
+    fun: "Callable[P, Any]",
+    argnums: "int | Sequence[int]" = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    **options: Any,
+) -> "Callable[P, Any]": ...
 def grad(
     fun: Callable[..., Any],
     argnums: int | Sequence[int] = 0,

@@ -2,10 +2,11 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from purestate._core.errors import BranchError, LoopError
 from purestate._core.frame import Frame, get_frame
@@ -14,9 +15,70 @@ from purestate._lifted.lift_frame import Lifted, fill_keys, names_here, rewind_n
 from purestate._lifted.scan import carried_by, carry_on
 from purestate._lifted.snapshot import Snapshot, changes, keep, new_names, take_snapshot
 
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+R = TypeVar("R")
+
 _MISSING: Any = object()
 
 
+@overload
+def cond(
+    pred: ArrayLike,
+    true_fun: "Callable[[], R]",
+    false_fun: "Callable[[], R]",
+    **options: Any,
+) -> R: ...
+@overload
+def cond(
+    pred: ArrayLike,
+    true_fun: "Callable[[A], R]",
+    false_fun: "Callable[[A], R]",
+    operand: A,
+    **options: Any,
+) -> R: ...
+@overload
+def cond(
+    pred: ArrayLike,
+    true_fun: "Callable[[A, B], R]",
+    false_fun: "Callable[[A, B], R]",
+    operand1: A,
+    operand2: B,
+    **options: Any,
+) -> R: ...
+@overload
+def cond(
+    pred: ArrayLike,
+    true_fun: "Callable[[A, B, C], R]",
+    false_fun: "Callable[[A, B, C], R]",
+    operand1: A,
+    operand2: B,
+    operand3: C,
+    **options: Any,
+) -> R: ...
+@overload
+def cond(
+    pred: ArrayLike,
+    true_fun: "Callable[..., R]",
+    false_fun: "Callable[..., R]",
+    operand1: Any,
+    operand2: Any,
+    operand3: Any,
+    operand4: Any,
+    *operands: Any,
+    **options: Any,
+) -> R: ...
+@overload
+def cond(
+    pred: ArrayLike,
+    true_operand: A,
+    true_fun: "Callable[[A], R]",
+    false_operand: B,
+    false_fun: "Callable[[B], R]",
+    /,
+    **options: Any,
+) -> R: ...
 def cond(
     pred: Any,
     true_fun: Any,
@@ -99,6 +161,47 @@ def _only_operand(what: str, operands: tuple[Any, ...], operand: Any) -> tuple[A
     return (operand,)
 
 
+@overload
+def switch(
+    index: ArrayLike,
+    branches: "Sequence[Callable[[], R]]",
+    **options: Any,
+) -> R: ...
+@overload
+def switch(
+    index: ArrayLike,
+    branches: "Sequence[Callable[[A], R]]",
+    operand: A,
+    **options: Any,
+) -> R: ...
+@overload
+def switch(
+    index: ArrayLike,
+    branches: "Sequence[Callable[[A, B], R]]",
+    operand1: A,
+    operand2: B,
+    **options: Any,
+) -> R: ...
+@overload
+def switch(
+    index: ArrayLike,
+    branches: "Sequence[Callable[[A, B, C], R]]",
+    operand1: A,
+    operand2: B,
+    operand3: C,
+    **options: Any,
+) -> R: ...
+@overload
+def switch(
+    index: ArrayLike,
+    branches: "Sequence[Callable[..., R]]",
+    operand1: Any,
+    operand2: Any,
+    operand3: Any,
+    operand4: Any,
+    *operands: Any,
+    **options: Any,
+) -> R: ...
 def switch(
     index: Any,
     branches: Sequence[Callable[..., Any]],
@@ -213,8 +316,8 @@ def _keep_created(frame: Frame, branch: Lifted, operands: Any) -> None:
 
 
 def while_loop(
-    cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any
-) -> Any:
+    cond_fun: "Callable[[A], ArrayLike]", body_fun: "Callable[[A], A]", init_val: A
+) -> A:
     """Like `jax.lax.while_loop`, with a body that uses modules, state or random keys.
 
     A loop may run no step at all, so it cannot make variables: in `init`, call the body directly.
@@ -309,8 +412,12 @@ class _Loop:
 
 
 def fori_loop(
-    lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any, **options: Any
-) -> Any:
+    lower: int | jax.Array,
+    upper: int | jax.Array,
+    body_fun: "Callable[[Any, A], A]",
+    init_val: A,
+    **options: Any,
+) -> A:
     """Like `jax.lax.fori_loop`, with a body that uses modules, state or random keys.
 
     In `init` the first step runs outside the loop, to make the variables.

@@ -4,7 +4,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,23 @@ from purestate._state.intermediates import Capture
 
 _HAIKU_COLLECTIONS = ("state", "batch_stats")
 """Where the state of dm-haiku's layers is, and that of modules that name no collection."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+if TYPE_CHECKING:
+
+    class Stacked(Protocol[P, R_co]):
+        # Python cannot say that `reverse` comes between the arguments of P, so a call with it has
+        # unchecked arguments.
+        @overload
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+        @overload
+        def __call__(self, *args: Any, reverse: bool, **kwargs: Any) -> R_co: ...
+
+    class Stacker(Protocol):
+        def __call__(self, f: Callable[P, R], /) -> Stacked[P, R]: ...
 
 
 class LayerStackTransparencyMapping(Protocol):
@@ -84,7 +101,7 @@ def layer_stack(
     name: str | None = None,
     *,
     layers: str | None = None,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+) -> "Stacker":
     """Calls a function `num_layers` times in a row, each time with parameters, state and keys of its own.
 
     Traced and compiled once, as a `jax.lax.scan` over parameters that are stacked along a new first

@@ -2,13 +2,17 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from purestate._core.collection import Bundle, copy_bundle
 from purestate._core.frame import Frame, FrameKeys, get_frame
 from purestate._core.keys import keys_for
+from purestate._core.pairs import Rng
 from purestate._lifted.lift_frame import Lifted
 from purestate._lifted.snapshot import Snapshot, Values, keep, take_snapshot
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Variables = dict[str, Bundle]
 """`{collection: {module: {name: array}}}`."""
@@ -85,7 +89,9 @@ def _from_initial(frame: Frame, initial: Values) -> Any:
     return initial if frame.layout.by_collection else initial.get("state", {})
 
 
-def purify(fun: Callable[..., Any]) -> Callable[..., tuple[Any, Variables]]:
+def purify(
+    fun: "Callable[P, R]",
+) -> "Callable[Concatenate[Variables, Rng, P], tuple[R, Variables]]":
     """Returns `fun` as a pure function of variables and a key, for any transform of JAX or of others.
 
     It reads and changes only the variables it is given, and keeps nothing of what is sown inside. Each call finds the same parameters: the

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,9 @@ import jax.numpy as jnp
 from purestate._core.frame import get_frame
 from purestate._lifted.lift_frame import Lifted
 from purestate._lifted.snapshot import Snapshot, changes, keep, take_snapshot, whole_snapshot
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Deprecated:
@@ -23,13 +26,13 @@ DEPRECATED = Deprecated()
 
 
 def remat(
-    fun: Callable[..., Any],
+    fun: "Callable[P, R]",
     *,
     prevent_cse: bool = True,
     policy: Callable[..., bool] | None = None,
     static_argnums: int | tuple[int, ...] = (),
     concrete: bool | Deprecated = DEPRECATED,
-) -> Callable[..., Any]:
+) -> "Callable[P, R]":
     """Like `jax.checkpoint`: what `fun` computes is computed again for the gradient, not stored.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -62,7 +65,7 @@ def remat(
 
         def of_traced(*traced: Any, **kwargs: Any) -> Any:
             rest = iter(traced)
-            return fun(
+            return fun(  # pyright: ignore[reportCallIssue]
                 *(arg if i in numbers else next(rest) for i, arg in enumerate(args)), **kwargs
             )
 
@@ -83,7 +86,7 @@ def _as_array(value: Any) -> Any:
     return value if isinstance(value, jax.Array) else jnp.asarray(value)
 
 
-def jit(fun: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+def jit(fun: "Callable[P, R]", **options: Any) -> "Callable[P, R]":
     """Like `jax.jit`, for functions that use modules, state or random keys.
 
     Within a jitted `apply` this makes a function call in the compiled program, and nothing faster;
@@ -125,6 +128,12 @@ def jit(fun: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     return wrapped
 
 
+@overload
+def eval_shape(
+    fun: "Callable[..., jax.Array]", *args: Any, **kwargs: Any
+) -> jax.ShapeDtypeStruct: ...
+@overload
+def eval_shape(fun: "Callable[..., Any]", *args: Any, **kwargs: Any) -> Any: ...
 def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Like `jax.eval_shape`: the shapes and dtypes of a result; leaves the frame as it was.
 

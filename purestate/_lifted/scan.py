@@ -3,7 +3,7 @@
 import functools
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -28,18 +28,22 @@ from purestate._lifted.snapshot import (
     without,
 )
 
+Carry = TypeVar("Carry")
+X = TypeVar("X")
+Y = TypeVar("Y")
+
 
 def scan(
-    f: Callable[[Any, Any], tuple[Any, Any]],
-    init: Any,
-    xs: Any,
+    f: "Callable[[Carry, X], tuple[Carry, Y]]",
+    init: Carry,
+    xs: X,
     length: int | None = None,
     reverse: bool = False,
     unroll: int | bool = 1,
     *,
     collections: Mapping[str, int | str] | None = None,
     **options: Any,
-) -> tuple[Any, Any]:
+) -> "tuple[Carry, Y]":
     """Like `jax.lax.scan`, with a body that uses modules, state or random keys.
 
     The parameters are the same for all steps, the state is carried from step to step, and each step
@@ -314,7 +318,7 @@ def _num_steps(xs: list[Any], length: Any) -> int:
     return steps
 
 
-def map(f: Callable[[Any], Any], xs: Any) -> Any:  # noqa: A001 (JAX's name)
+def map(f: "Callable[[X], Y]", xs: X) -> Y:  # noqa: A001 (JAX's name)
     """Like `jax.lax.map`, with a function that uses modules, state or random keys.
 
     >>> import jax, jax.numpy as jnp, purestate as ps

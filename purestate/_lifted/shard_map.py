@@ -3,8 +3,9 @@
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Generator, Mapping
-from typing import Any
+from collections.abc import Callable, Generator, Hashable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -34,17 +35,20 @@ from purestate._lifted.snapshot import (
     without,
 )
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 def shard_map(
-    f: Callable[..., Any],
+    f: "Callable[P, R]",
     *,
     in_specs: Any,
     out_specs: Any,
-    mesh: Any = None,
-    axis_names: Any = frozenset(),
+    mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh | None = None,
+    axis_names: AbstractSet[Hashable] = frozenset(),
     check_vma: bool = True,
     collections: Mapping[str, int | str] | None = None,
-) -> Callable[..., Any]:
+) -> "Callable[P, R]":
     """Like `jax.shard_map`, for functions that use modules, state or random keys.
 
     All shards have the same parameters, state and keys (`next_rng_key(axis_name=...)` gives each
@@ -145,7 +149,7 @@ def shard_map(
         keep(frame, unpack(packed, combine_all=False), sown_by_runs(modes, sown))
         return out
 
-    return mapped
+    return mapped  # pyright: ignore[reportReturnType] (it takes no keywords)
 
 
 def _mesh(mesh: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 
@@ -25,6 +25,9 @@ from purestate._lifted.mapped import (
 )
 from purestate._lifted.snapshot import Snapshot, changes, keep
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _REQUIRED: Any = object()
 _KEYS_DIFFER = (
     "Inside `ps.vmap(..., split_rng=False)`, the number of random keys that are drawn differs from"
@@ -34,7 +37,7 @@ _KEYS_DIFFER = (
 
 
 def vmap(
-    fun: Callable[..., Any],
+    fun: "Callable[P, R]",
     in_axes: Any = 0,
     out_axes: Any = 0,
     axis_name: Hashable | None = None,
@@ -43,7 +46,7 @@ def vmap(
     split_rng: bool = _REQUIRED,
     spmd_axis_name: Any = None,
     collections: Mapping[str, int | str] | None = None,
-) -> Callable[..., Any]:
+) -> "Callable[P, R]":
     """Like `jax.vmap`, for functions that use modules, state or random keys.
 
     All elements have the same parameters and state, and have to write the same values, unless
@@ -150,7 +153,7 @@ def vmap(
         keep(frame, unpack(packed), sown_by_runs(modes, sown))
         return out
 
-    return mapped
+    return mapped  # pyright: ignore[reportReturnType] (it takes no keywords)
 
 
 vmap.require_split_rng = True  # pyright: ignore[reportFunctionMemberAccess]

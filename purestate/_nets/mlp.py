@@ -1,7 +1,6 @@
 """Multilayer perceptrons."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import jax
 
@@ -69,7 +68,12 @@ class MLP(Module):
         )
         self.output_size = self.layers[-1].output_size if self.layers else None
 
-    def __call__(self, inputs: jax.Array, dropout_rate: Any = None, rng: Any = None) -> jax.Array:
+    def __call__(
+        self,
+        inputs: jax.Array,
+        dropout_rate: float | jax.Array | None = None,
+        rng: jax.Array | None = None,
+    ) -> jax.Array:
         """Returns the output of the last layer.
 
         Args:
@@ -100,7 +104,7 @@ class MLP(Module):
             out = layer(out)
             if i < last or self.activate_final:
                 if keys is not None:
-                    out = dropout(next(keys), dropout_rate, out)
+                    out = dropout(next(keys), dropout_rate, out)  # pyright: ignore[reportArgumentType]
                 out = self.activation(out)
         return out
 

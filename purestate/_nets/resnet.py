@@ -339,7 +339,7 @@ class ResNet(Module):
             "create_offset": True,
             **(bn_config or {}),
         }
-        conv_config = {
+        conv_config: dict[str, Any] = {
             "output_channels": 64,
             "kernel_shape": 7,
             "stride": 2,
@@ -365,7 +365,8 @@ class ResNet(Module):
         if resnet_v2:
             self.final_batchnorm = BatchNorm(name="final_batchnorm", **bn_config)
         self.logits = Linear(
-            num_classes, **{"w_init": jnp.zeros, "name": "logits", **(logits_config or {})}
+            num_classes,
+            **{"w_init": jnp.zeros, "name": "logits", **(logits_config or {})},  # pyright: ignore[reportArgumentType]
         )
 
     def __call__(

@@ -13,7 +13,7 @@ from purestate._precision.policy import PolicyLike
 from purestate._precision.policy_registry import Pushed, key_of, policy_of, put_policy
 
 
-def set_policy(cls: type[Any], policy: PolicyLike) -> None:
+def set_policy(cls: type[Module], policy: PolicyLike) -> None:
     """Gives all modules of a class a policy.
 
     From then on all methods of these modules, and `__init__`, get their arguments in the policy's
@@ -48,7 +48,7 @@ def set_policy(cls: type[Any], policy: PolicyLike) -> None:
     start_casting()
 
 
-def get_policy(cls: type[Any]) -> PolicyLike | None:
+def get_policy(cls: type[Module]) -> PolicyLike | None:
     """Returns the policy that a class was given; see `current_policy` for the one in force.
 
     >>> import purestate as ps
@@ -68,7 +68,7 @@ def get_policy(cls: type[Any]) -> PolicyLike | None:
     return policy_of(cls)
 
 
-def clear_policy(cls: type[Any]) -> None:
+def clear_policy(cls: type[Module]) -> None:
     """Takes the policy of a class away, if it has one.
 
     >>> import purestate as ps
@@ -85,7 +85,7 @@ def clear_policy(cls: type[Any]) -> None:
 
 
 @contextlib.contextmanager
-def push_policy(cls: type[Any], policy: PolicyLike) -> Generator[None]:
+def push_policy(cls: type[Module], policy: PolicyLike) -> Generator[None]:
     """Gives all modules of a class a policy, inside a `with` block, in this thread or task alone.
 
     At the end of the block the class has the policy again that it had before.
@@ -125,7 +125,7 @@ def push_policy(cls: type[Any], policy: PolicyLike) -> Generator[None]:
         pushed.pop()
 
 
-def _check_class(cls: Any) -> None:
+def _check_class(cls: object) -> None:
     if not isinstance(cls, type):
         raise PolicyError(
             f"A policy belongs to a class of modules, such as ps.Linear, and not to {cls!r}. For"

@@ -1,13 +1,16 @@
 """A policy: in which floating point type to keep, to compute and to return."""
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from purestate._precision.errors import PolicyError
+
+T = TypeVar("T")
 
 
 class PolicyLike(Protocol):
@@ -18,11 +21,11 @@ class PolicyLike(Protocol):
         """What new parameters are made as."""
         ...
 
-    def cast_to_compute(self, x: Any) -> Any:
+    def cast_to_compute(self, x: T) -> T:
         """Casts what a module is given, and reads, to the type it computes in."""
         ...
 
-    def cast_to_output(self, x: Any) -> Any:
+    def cast_to_output(self, x: T) -> T:
         """Casts what a module returns."""
         ...
 
@@ -78,7 +81,7 @@ class Policy:
         """
         return cls(*_parse(policy_name))
 
-    def cast_to_param(self, x: Any) -> Any:
+    def cast_to_param(self, x: T) -> T:
         """Casts the floating point arrays of a pytree to `param_dtype`.
 
         >>> import jax.numpy as jnp, purestate as ps
@@ -93,7 +96,7 @@ class Policy:
         """
         return _cast_floating(x, self.param_dtype)
 
-    def cast_to_compute(self, x: Any) -> Any:
+    def cast_to_compute(self, x: T) -> T:
         """Casts the floating point arrays of a pytree to `compute_dtype`; see `cast_to_param`.
 
         Args:
@@ -104,7 +107,7 @@ class Policy:
         """
         return _cast_floating(x, self.compute_dtype)
 
-    def cast_to_output(self, x: Any) -> Any:
+    def cast_to_output(self, x: T) -> T:
         """Casts the floating point arrays of a pytree to `output_dtype`; see `cast_to_param`.
 
         Args:
@@ -115,7 +118,7 @@ class Policy:
         """
         return _cast_floating(x, self.output_dtype)
 
-    def with_output_dtype(self, output_dtype: Any) -> "Policy":
+    def with_output_dtype(self, output_dtype: DTypeLike) -> "Policy":
         """Returns the same policy with other results.
 
         >>> import purestate as ps
@@ -176,7 +179,7 @@ _DTYPES = {
 _PARTS = {"p": "params", "c": "compute", "o": "output"}
 
 
-def _parse(policy_name: str) -> tuple[Any, Any, Any]:
+def _parse(policy_name: str) -> tuple[DTypeLike, DTypeLike, DTypeLike]:
     if "=" not in policy_name:
         dtype = _named_dtype(policy_name, policy_name)
         return dtype, dtype, dtype
@@ -195,7 +198,7 @@ def _parse(policy_name: str) -> tuple[Any, Any, Any]:
     return params, compute, dtypes.get("output", compute)
 
 
-def _named_dtype(dtype_name: str, policy_name: str) -> Any:
+def _named_dtype(dtype_name: str, policy_name: str) -> DTypeLike:
     if dtype_name == "half":
         return jnp.bfloat16 if jax.local_devices()[0].platform == "tpu" else jnp.float16
     if dtype_name not in _DTYPES:
@@ -207,7 +210,7 @@ def _named_dtype(dtype_name: str, policy_name: str) -> Any:
     return _DTYPES[dtype_name]
 
 
-def _floating_dtype(name: str, dtype: Any) -> Any:
+def _floating_dtype(name: str, dtype: Any) -> np.dtype[Any]:
     try:
         if dtype is not None and jnp.issubdtype(
             dtype, jnp.floating
@@ -220,7 +223,7 @@ def _floating_dtype(name: str, dtype: Any) -> Any:
     )
 
 
-def _cast_floating(tree: Any, dtype: Any) -> Any:
+def _cast_floating(tree: T, dtype: DTypeLike) -> T:
     def cast(x: Any) -> Any:
         if isinstance(x, (jax.Array, np.ndarray)) and jnp.issubdtype(x.dtype, jnp.floating):
             return x.astype(dtype)

@@ -12,13 +12,14 @@ one cell has to be there in the next.
 """
 
 import threading
+from collections.abc import Hashable
 from contextvars import ContextVar
 from typing import Any
 
 from purestate._precision.policy import PolicyLike
 
 # None hides what a place further out says.
-_Policies = dict[Any, PolicyLike | None]
+_Policies = dict[Hashable, PolicyLike | None]
 
 _of_main_thread: _Policies = {}
 
@@ -33,7 +34,7 @@ _thread = _Thread()
 _pushed: ContextVar[_Policies] = ContextVar("purestate_pushed_policies", default={})  # noqa: B039 (never changed in place)
 
 
-def key_of(cls: type[Any]) -> Any:
+def key_of(cls: type[Any]) -> Hashable:
     """Returns what a class is known by: its name, so that a class that is reloaded keeps its policy.
 
     A class made in a function is known by itself, since that function may make many of one name.
@@ -41,7 +42,7 @@ def key_of(cls: type[Any]) -> Any:
     return cls if "<locals>" in cls.__qualname__ else (cls.__module__, cls.__qualname__)
 
 
-def policy_of(cls: type[Any]) -> Any:
+def policy_of(cls: type[Any]) -> PolicyLike | None:
     """Returns the policy of a class, None where it has none."""
     key = key_of(cls)
     for policies in (_pushed.get(), _thread.policies, _of_main_thread):

@@ -1,15 +1,21 @@
 """Several functions over one set of parameters, and transforms without a key for `apply`."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 import jax
 
 from purestate._core.errors import ArgumentError, kind_of
 from purestate._core.pairs import (
-    MutableParams,
+    A,
+    GivenParams,
+    GivenState,
+    I,
     MutableState,
+    P,
     PureFunction,
+    R,
+    R_co,
     State,
     Transformed,
     TransformedWithState,
@@ -25,8 +31,39 @@ from purestate._core.transform import (
     transform_with_state,
 )
 
+if TYPE_CHECKING:
+    from purestate._core.pairs import Apply, ApplyWithState, Init, InitWithState
 
-class MultiTransformed(NamedTuple):
+    P1 = ParamSpec("P1")
+    P2 = ParamSpec("P2")
+    P3 = ParamSpec("P3")
+    R1 = TypeVar("R1")
+    R2 = TypeVar("R2")
+    R3 = TypeVar("R3")
+
+    class Named(Protocol):  # any NamedTuple: taken for a plain tuple it would lose its fields
+        def _asdict(self) -> dict[str, Any]: ...
+
+    # What `f` returns: a function for `init`, and a tree of one, two or three, or a dict.
+    One = tuple[Callable[P, Any], Callable[P1, R1]]
+    Two = tuple[Callable[P, Any], tuple[Callable[P1, R1], Callable[P2, R2]]]
+    Three = tuple[Callable[P, Any], tuple[Callable[P1, R1], Callable[P2, R2], Callable[P3, R3]]]
+    Dict = tuple[Callable[P, Any], dict[str, Callable[P1, R1]]]
+    TwoApply = tuple[Apply[P1, R1], Apply[P2, R2]]
+    ThreeApply = tuple[Apply[P1, R1], Apply[P2, R2], Apply[P3, R3]]
+    TwoWithState = tuple[ApplyWithState[P1, R1], ApplyWithState[P2, R2]]
+    ThreeWithState = tuple[ApplyWithState[P1, R1], ApplyWithState[P2, R2], ApplyWithState[P3, R3]]
+
+    class ApplyWithoutRng(Protocol[P, R_co]):
+        def __call__(self, params: GivenParams, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+    class ApplyWithStateWithoutRng(Protocol[P, R_co]):
+        def __call__(
+            self, params: GivenParams, state: GivenState, *args: P.args, **kwargs: P.kwargs
+        ) -> tuple[R_co, MutableState]: ...
+
+
+class MultiTransformed(NamedTuple, Generic[I, A]):
     """One `init`, and a tree of `apply`; see `multi_transform`.
 
     Attributes:
@@ -34,14 +71,14 @@ class MultiTransformed(NamedTuple):
       apply: a pytree of functions `apply(params, rng, *args, **kwargs) -> out`.
     """
 
-    init: Callable[..., MutableParams]
-    apply: Any
+    init: I
+    apply: A
 
     def __repr__(self) -> str:
         return repr_pair(self)
 
 
-class MultiTransformedWithState(NamedTuple):
+class MultiTransformedWithState(NamedTuple, Generic[I, A]):
     """One `init`, and a tree of `apply`; see `multi_transform_with_state`.
 
     Attributes:
@@ -49,16 +86,47 @@ class MultiTransformedWithState(NamedTuple):
       apply: a pytree of functions `apply(params, state, rng, *args, **kwargs) -> (out, state)`.
     """
 
-    init: Callable[..., tuple[MutableParams, MutableState]]
-    apply: Any
+    init: I
+    apply: A
 
     def __repr__(self) -> str:
         return repr_pair(self)
 
 
+if TYPE_CHECKING:
+    # Classes of their own, so that mypy takes Any for the result where `f` has no annotations.
+    class MultiOfNamed(MultiTransformed[I, Any]): ...
+
+    class MultiOfNamedWithState(MultiTransformedWithState[I, Any]): ...
+
+
+@overload
+def multi_transform_with_state(
+    f: "Callable[[], tuple[Callable[P, Any], Named]]", *, strict: bool = False
+) -> "MultiOfNamedWithState[InitWithState[P]]": ...
+@overload
+def multi_transform_with_state(
+    f: "Callable[[], One[P, P1, R1]]", *, strict: bool = False
+) -> "MultiTransformedWithState[InitWithState[P], ApplyWithState[P1, R1]]": ...
+@overload
+def multi_transform_with_state(
+    f: "Callable[[], Two[P, P1, R1, P2, R2]]", *, strict: bool = False
+) -> "MultiTransformedWithState[InitWithState[P], TwoWithState[P1, R1, P2, R2]]": ...
+@overload
+def multi_transform_with_state(
+    f: "Callable[[], Three[P, P1, R1, P2, R2, P3, R3]]", *, strict: bool = False
+) -> "MultiTransformedWithState[InitWithState[P], ThreeWithState[P1, R1, P2, R2, P3, R3]]": ...
+@overload
+def multi_transform_with_state(
+    f: "Callable[[], Dict[P, P1, R1]]", *, strict: bool = False
+) -> "MultiTransformedWithState[InitWithState[P], dict[str, ApplyWithState[P1, R1]]]": ...
+@overload
+def multi_transform_with_state(
+    f: "Callable[[], tuple[Callable[P, Any], Any]]", *, strict: bool = False
+) -> "MultiTransformedWithState[InitWithState[P], Any]": ...
 def multi_transform_with_state(
     f: Callable[[], tuple[Callable[..., Any], Any]], *, strict: bool = False
-) -> MultiTransformedWithState:
+) -> MultiTransformedWithState[Any, Any]:
     """Like `multi_transform`, for functions with state.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -142,9 +210,33 @@ def _structure_of_functions(f: Callable[[], tuple[Any, Any]]) -> Any:
     return found[-1]
 
 
+@overload
+def multi_transform(
+    f: "Callable[[], tuple[Callable[P, Any], Named]]", *, strict: bool = False
+) -> "MultiOfNamed[Init[P]]": ...
+@overload
+def multi_transform(
+    f: "Callable[[], One[P, P1, R1]]", *, strict: bool = False
+) -> "MultiTransformed[Init[P], Apply[P1, R1]]": ...
+@overload
+def multi_transform(
+    f: "Callable[[], Two[P, P1, R1, P2, R2]]", *, strict: bool = False
+) -> "MultiTransformed[Init[P], TwoApply[P1, R1, P2, R2]]": ...
+@overload
+def multi_transform(
+    f: "Callable[[], Three[P, P1, R1, P2, R2, P3, R3]]", *, strict: bool = False
+) -> "MultiTransformed[Init[P], ThreeApply[P1, R1, P2, R2, P3, R3]]": ...
+@overload
+def multi_transform(
+    f: "Callable[[], Dict[P, P1, R1]]", *, strict: bool = False
+) -> "MultiTransformed[Init[P], dict[str, Apply[P1, R1]]]": ...
+@overload
+def multi_transform(
+    f: "Callable[[], tuple[Callable[P, Any], Any]]", *, strict: bool = False
+) -> "MultiTransformed[Init[P], Any]": ...
 def multi_transform(
     f: Callable[[], tuple[Callable[..., Any], Any]], *, strict: bool = False
-) -> MultiTransformed:
+) -> MultiTransformed[Any, Any]:
     """Turns several functions that share modules into one `init` and an `apply` for each.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -177,16 +269,21 @@ def multi_transform(
     )
 
 
-_T = TypeVar(
-    "_T",
-    Transformed[..., Any],
-    TransformedWithState[..., Any],
-    MultiTransformed,
-    MultiTransformedWithState,
-)
-
-
-def without_apply_rng(f: _T) -> _T:
+@overload
+def without_apply_rng(
+    f: "Transformed[I, Apply[P, R]]",
+) -> "Transformed[I, ApplyWithoutRng[P, R]]": ...
+@overload
+def without_apply_rng(
+    f: "TransformedWithState[I, ApplyWithState[P, R]]",
+) -> "TransformedWithState[I, ApplyWithStateWithoutRng[P, R]]": ...
+@overload
+def without_apply_rng(f: MultiTransformed[I, Any]) -> MultiTransformed[I, Any]: ...
+@overload
+def without_apply_rng(
+    f: MultiTransformedWithState[I, Any],
+) -> MultiTransformedWithState[I, Any]: ...
+def without_apply_rng(f: Any) -> Any:
     """Drops the key from `apply`, for functions that need none there.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -207,7 +304,7 @@ def without_apply_rng(f: _T) -> _T:
     """
     if isinstance(f, (TransformedWithState, MultiTransformedWithState)):
         without_rng: Any = _StateApplyWithoutRng
-    elif isinstance(f, (Transformed, MultiTransformed)):  # pyright: ignore[reportUnnecessaryIsInstance]
+    elif isinstance(f, (Transformed, MultiTransformed)):
         without_rng = _ApplyWithoutRng
     else:
         raise ArgumentError(
@@ -215,8 +312,8 @@ def without_apply_rng(f: _T) -> _T:
             f" {kind_of(f)}. For a plain function write `ps.without_apply_rng(ps.transform(f))`."
         )
     if isinstance(f, (MultiTransformed, MultiTransformedWithState)):
-        return f._replace(apply=jax.tree.map(without_rng, f.apply))  # pyright: ignore[reportReturnType]
-    return f._replace(apply=without_rng(f.apply))  # pyright: ignore[reportReturnType]
+        return f._replace(apply=jax.tree.map(without_rng, f.apply))
+    return f._replace(apply=without_rng(f.apply))
 
 
 class _ApplyWithoutRng(PureFunction):

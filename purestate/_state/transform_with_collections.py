@@ -1,14 +1,14 @@
 """`transform_with_collections`: a pure pair over any number of collections, of which `apply` says which may change."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, overload
 
 from purestate._core.collection import AllBut, Bundle, Collection, copy_bundle
 from purestate._core.errors import ArgumentError
 from purestate._core.frame import Frame
 from purestate._core.layout import ByCollection
 from purestate._core.outlines import outline
-from purestate._core.pairs import Program, PureFunction, repr_pair
+from purestate._core.pairs import A, I, P, Program, PureFunction, R, R_co, Rng, repr_pair
 from purestate._core.run import check_mapping, new_keys, run
 from purestate._core.signatures import or_any
 from purestate._core.transform import check_first, program_for
@@ -19,11 +19,51 @@ Variables = dict[str, Bundle]
 Mutable = bool | str | Iterable[str] | AllBut
 """Which collections may change: all, none, one, some, or all but some."""
 
+GivenVariables = Mapping[str, Mapping[str, Mapping[str, Any]]] | None
+"""What `apply` takes as variables."""
+
+if TYPE_CHECKING:
+    from purestate._core.pairs import CallableModule
+
+    class InitCollections(Protocol[P]):
+        def __call__(self, rng: Rng, *args: P.args, **kwargs: P.kwargs) -> Variables: ...
+
+    class ApplyCollections(Protocol[P, R_co]):
+        # Python cannot say that a keyword comes with the arguments of P, so with `mutable` the
+        # others are not checked.
+        @overload
+        def __call__(
+            self, variables: GivenVariables, rng: Rng, *args: P.args, **kwargs: P.kwargs
+        ) -> R_co: ...
+        @overload
+        def __call__(
+            self,
+            variables: GivenVariables,
+            rng: Rng,
+            *args: Any,
+            mutable: Literal[False],
+            **kwargs: Any,
+        ) -> R_co: ...
+        @overload
+        def __call__(
+            self,
+            variables: GivenVariables,
+            rng: Rng,
+            *args: Any,
+            mutable: Literal[True] | Iterable[str] | AllBut,
+            **kwargs: Any,
+        ) -> tuple[R_co, Variables]: ...
+        @overload
+        def __call__(
+            self, variables: GivenVariables, rng: Rng, *args: Any, mutable: bool, **kwargs: Any
+        ) -> R_co | tuple[R_co, Variables]: ...
+
+
 _APPLY = "apply(variables, rng, ...)"
 _ALL = AllBut()
 
 
-class TransformedWithCollections(NamedTuple):
+class TransformedWithCollections(NamedTuple, Generic[I, A]):
     """A pure pair over collections; see `transform_with_collections`.
 
     Attributes:
@@ -31,8 +71,8 @@ class TransformedWithCollections(NamedTuple):
       apply: `apply(variables, rng, *args, mutable=False, **kwargs) -> out`, or `(out, updated)`.
     """
 
-    init: Callable[..., Variables]
-    apply: Callable[..., Any]
+    init: I
+    apply: A
 
     def __repr__(self) -> str:
         return repr_pair(self)
@@ -58,9 +98,23 @@ def _as_container(mutable: Any) -> AllBut | tuple[str, ...]:
     return names
 
 
+@overload
+def transform_with_collections(
+    f: "type[CallableModule[P, R]]",
+    *,
+    rng_mode: str = "sequence",
+    strict: bool = False,
+) -> "TransformedWithCollections[InitCollections[P], ApplyCollections[P, R]]": ...
+@overload
+def transform_with_collections(
+    f: "Callable[P, R]",
+    *,
+    rng_mode: str = "sequence",
+    strict: bool = False,
+) -> "TransformedWithCollections[InitCollections[P], ApplyCollections[P, R]]": ...
 def transform_with_collections(
     f: Callable[..., Any], *, rng_mode: str = "sequence", strict: bool = False
-) -> TransformedWithCollections:
+) -> TransformedWithCollections[Any, Any]:
     """Turns a function into two pure functions of one dict with a bundle for each collection.
 
     >>> import jax, jax.numpy as jnp, purestate as ps

@@ -2,13 +2,52 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 import jax
 
 from purestate._core.transform import transform_with_state
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
+
+@overload
+def transform_and_run(
+    f: "Callable[P, R]",
+    seed: int | None = 42,
+    run_apply: "Literal[True]" = True,
+    jax_transform: "Callable[..., Any] | None" = None,
+    *,
+    map_rng: "Callable[[Any], Any] | None" = None,
+) -> "Callable[P, R]": ...
+@overload
+def transform_and_run(
+    f: "Callable[P, R]",
+    seed: int | None = 42,
+    run_apply: bool = True,
+    jax_transform: "Callable[..., Any] | None" = None,
+    *,
+    map_rng: "Callable[[Any], Any] | None" = None,
+) -> "Callable[P, R | None]": ...
+@overload
+def transform_and_run(
+    f: None = None,
+    seed: int | None = 42,
+    run_apply: "Literal[True]" = True,
+    jax_transform: "Callable[..., Any] | None" = None,
+    *,
+    map_rng: "Callable[[Any], Any] | None" = None,
+) -> "Callable[[Callable[P, R]], Callable[P, R]]": ...
+@overload
+def transform_and_run(
+    f: None = None,
+    seed: int | None = 42,
+    run_apply: bool = True,
+    jax_transform: "Callable[..., Any] | None" = None,
+    *,
+    map_rng: "Callable[[Any], Any] | None" = None,
+) -> "Callable[[Callable[P, R]], Callable[P, R | None]]": ...
 def transform_and_run(
     f: Any = None,
     seed: int | None = 42,

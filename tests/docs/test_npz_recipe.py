@@ -43,7 +43,9 @@ def through_a_file(params, folder):
     def same_bits(a, b):
         return True  # compared below
 
-    scope = dict(haiku=haiku, jax=jax, jnp=jnp, np=np, folder=folder, params=params, same_bits=same_bits)
+    scope = dict(
+        haiku=haiku, jax=jax, jnp=jnp, np=np, folder=folder, params=params, same_bits=same_bits
+    )
     exec(HELPERS, scope)
     exec(SAVE_AND_LOAD, scope)
     return scope["loaded"]

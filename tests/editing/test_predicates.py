@@ -137,7 +137,8 @@ def test_holes_stay_holes_in_masks():
 def test_one_array_as_a_whole_model():
     assert s.has_ndim(1)(jnp.ones([2])) is True
     with pytest.raises(
-        TypeError, match=r"glob\('\*/w'\) looks at the path.*leaf without its path.*filter_with_path"
+        TypeError,
+        match=r"glob\('\*/w'\) looks at the path.*leaf without its path.*filter_with_path",
     ):
         s.glob("*/w")(jnp.ones([2]))
     # Also where the other half could have answered by itself.

@@ -1,22 +1,25 @@
 """Two cores over one sequence, one of them from its end."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from purestate._core.module import Module, ModuleMetaclass
 from purestate._layers.errors import LayerError, check_bool, is_a_class
 from purestate._layers.recurrent.core import RecurrentError, RNNCore, initial_state_of
 from purestate._layers.recurrent.unroll import dynamic_unroll
 
+T = TypeVar("T")
 
-def _concat(forward: Any, backward: Any) -> Any:
+
+def _concat(forward: T, backward: T) -> T:
     return jax.tree.map(lambda f, b: jnp.concatenate([f, b], axis=-1), forward, backward)
 
 
-def _sum(forward: Any, backward: Any) -> Any:
+def _sum(forward: T, backward: T) -> T:
     return jax.tree.map(jnp.add, forward, backward)
 
 
@@ -83,7 +86,7 @@ class Bidirectional(Module):
         input_sequence: Any,
         initial_state: Any = None,
         *,
-        sequence_length: Any = None,
+        sequence_length: "ArrayLike | Sequence[int] | None" = None,
         time_major: bool = True,
         unroll: int | bool = 1,
     ) -> tuple[Any, tuple[Any, Any]]:

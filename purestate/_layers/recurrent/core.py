@@ -2,10 +2,12 @@
 
 import abc
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from purestate._core.module import Module
 from purestate._layers.errors import LayerError
@@ -15,7 +17,7 @@ class RecurrentError(LayerError, TypeError, IndexError):
     """A core or an unroll was given a state or a sequence that does not fit."""
 
 
-def as_array(x: Any) -> jax.Array:
+def as_array(x: "ArrayLike | Sequence[Any]") -> jax.Array:
     """Returns `x` as a JAX array."""
     return x if isinstance(x, jax.Array) else jnp.asarray(x)
 

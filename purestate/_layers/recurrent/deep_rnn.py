@@ -1,6 +1,6 @@
 """Cores on top of each other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,11 +12,11 @@ from purestate._layers.errors import LayerError, is_a_class
 from purestate._layers.recurrent.core import RecurrentError, RNNCore, initial_state_of
 
 
-def _is_none(x: Any) -> bool:
+def _is_none(x: object) -> bool:
     return x is None
 
 
-def _join(x: Any, *others: Any) -> Any:
+def _join(x: jax.Array | None, *others: jax.Array) -> jax.Array | None:
     """Joins the last axes; leaves out what is None in the inputs."""
     return None if x is None else jnp.concatenate((x, *others), axis=-1)
 
@@ -26,7 +26,7 @@ class _DeepRNN(RNNCore):
 
     def __init__(
         self,
-        layers: Sequence[Any],
+        layers: Sequence[Callable[..., Any]],
         skip_connections: bool,
         name: str | None = None,
         *,
@@ -102,7 +102,7 @@ class _DeepRNN(RNNCore):
             )
         return jax.tree.map(jnp.add, outputs, inputs)
 
-    def initial_state(self, batch_size: int | None, dtype: Any = None) -> Any:
+    def initial_state(self, batch_size: int | None, dtype: Any = None) -> tuple[Any, ...]:
         """Returns the initial states of the cores.
 
         Args:
@@ -140,7 +140,7 @@ class DeepRNN(_DeepRNN):
       ArgumentError: a layer is a class.
     """
 
-    def __init__(self, layers: Sequence[Any], name: str | None = None):
+    def __init__(self, layers: Sequence[Callable[..., Any]], name: str | None = None):
         super().__init__(layers, skip_connections=False, name=name)
 
 

@@ -1,8 +1,11 @@
 """The core that does nothing."""
 
-from typing import Any
+from typing import TypeVar
 
 from purestate._layers.recurrent.core import RNNCore
+
+X = TypeVar("X")
+S = TypeVar("S")
 
 
 class IdentityCore(RNNCore):
@@ -22,7 +25,7 @@ class IdentityCore(RNNCore):
       name: the name of the module.
     """
 
-    def __call__(self, inputs: Any, state: Any) -> tuple[Any, Any]:
+    def __call__(self, inputs: X, state: S) -> tuple[X, S]:
         """Runs one step.
 
         Args:
@@ -34,7 +37,7 @@ class IdentityCore(RNNCore):
         """
         return inputs, state
 
-    def initial_state(self, batch_size: int | None, dtype: Any = None) -> Any:
+    def initial_state(self, batch_size: int | None, dtype: Any = None) -> tuple[()]:
         """Returns no state.
 
         Args:

@@ -29,7 +29,7 @@ class LSTMState(NamedTuple):
     cell: jax.Array
 
 
-def not_an_lstm_state(core: RNNCore, state: Any) -> RecurrentError:
+def not_an_lstm_state(core: RNNCore, state: object) -> RecurrentError:
     """The error for something else as the state of an LSTM."""
     return RecurrentError(
         f"{type(core).__name__} {core.module_name!r} needs an LSTMState as its state, but was given"

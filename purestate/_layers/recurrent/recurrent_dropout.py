@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from purestate._core.errors import kind_of
 from purestate._core.module import ModuleMetaclass
@@ -66,7 +67,9 @@ class RecurrentDropout(RNNCore):
       ArgumentError: `core` is a class.
     """
 
-    def __init__(self, core: RNNCore, rate: Any, is_training: bool, name: str | None = None):
+    def __init__(
+        self, core: RNNCore, rate: float | jax.Array, is_training: bool, name: str | None = None
+    ):
         super().__init__(name=name)
         if core.__class__ is ModuleMetaclass:
             raise is_a_class(f"RecurrentDropout {self.module_name!r}", "its core", core)
@@ -158,7 +161,7 @@ class RecurrentDropout(RNNCore):
         if not self._drops:
             return RecurrentDropoutState(state, None)
 
-        def draw(x: Any) -> jax.Array:
+        def draw(x: ArrayLike) -> jax.Array:
             return dropout(next_rng_key(), self.rate, jnp.ones(jnp.shape(x), jnp.result_type(x)))
 
         return RecurrentDropoutState(state, jax.tree.map(draw, _seen_by_weights(state)))
@@ -168,6 +171,6 @@ def _seen_by_weights(state: Any) -> Any:
     return state.hidden if isinstance(state, LSTMState) else state
 
 
-def _drop(x: Any, mask: jax.Array) -> jax.Array:
+def _drop(x: ArrayLike, mask: jax.Array) -> jax.Array:
     x = as_array(x)
     return x * mask.astype(x.dtype)

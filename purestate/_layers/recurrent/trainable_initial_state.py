@@ -14,7 +14,7 @@ from purestate._layers.recurrent.core import RecurrentError, RNNCore, initial_st
 from purestate._layers.recurrent.recurrent_dropout import RecurrentDropoutState
 
 
-def _is_dropout_state(x: Any) -> bool:
+def _is_dropout_state(x: object) -> bool:
     return isinstance(x, RecurrentDropoutState)
 
 

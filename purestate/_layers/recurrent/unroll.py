@@ -1,13 +1,14 @@
 """Running a core over a sequence."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from purestate._core.errors import kind_of
 from purestate._core.frame import inside_transform
@@ -16,11 +17,18 @@ from purestate._layers.errors import check_bool, is_a_class
 from purestate._layers.recurrent.core import RecurrentError, as_array
 from purestate._lifted.scan import scan
 
+X = TypeVar("X")
+Y = TypeVar("Y")
+S = TypeVar("S")
+
 Core = Callable[[Any, Any], tuple[Any, Any]]
 
 
 def _lengths(
-    what: str, sequence_length: Any, shapes: list[tuple[int, ...]], time_axis: int
+    what: str,
+    sequence_length: "ArrayLike | Sequence[int]",
+    shapes: list[tuple[int, ...]],
+    time_axis: int,
 ) -> jax.Array:
     """Checks `sequence_length`, `[B]` or `[]`, against the shapes of the inputs."""
     lengths = as_array(sequence_length)
@@ -64,8 +72,12 @@ def _where(valid: jax.Array, x: Any, y: Any) -> jax.Array:
 
 
 def _until_the_end(
-    what: str, core: Core, input_sequence: Any, sequence_length: Any, time_axis: int
-) -> tuple[Core, tuple[jax.Array, Any]]:
+    what: str,
+    core: Core,
+    input_sequence: Any,
+    sequence_length: "ArrayLike | Sequence[int]",
+    time_axis: int,
+) -> tuple[Core, Any]:
     """Returns a core that does nothing after the end of a row, and the inputs for it."""
     input_sequence = jax.tree.map(as_array, input_sequence)
     shapes = [x.shape for x in jax.tree.leaves(input_sequence)]
@@ -103,13 +115,13 @@ def _until_the_end(
 
 
 def static_unroll(
-    core: Core,
-    input_sequence: Any,
-    initial_state: Any,
+    core: "Callable[[X, S], tuple[Y, S]]",
+    input_sequence: X,
+    initial_state: S,
     time_major: bool = True,
     *,
-    sequence_length: Any = None,
-) -> tuple[Any, Any]:
+    sequence_length: "ArrayLike | Sequence[int] | None" = None,
+) -> "tuple[Y, S]":
     """Runs a core over a sequence in a Python loop, which is compiled step by step.
 
     For short sequences, or where the steps differ. `dynamic_unroll` compiles one step for all.
@@ -180,21 +192,21 @@ def static_unroll(
     return jax.tree.map(lambda *steps: jnp.stack(steps, axis=time_axis), *outputs), state
 
 
-def _swap_batch_and_time(sequence: Any) -> Any:
+def _swap_batch_and_time(sequence: X) -> X:
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), sequence)
 
 
 def dynamic_unroll(
-    core: Core,
-    input_sequence: Any,
-    initial_state: Any,
+    core: "Callable[[X, S], tuple[Y, S]]",
+    input_sequence: X,
+    initial_state: S,
     time_major: bool = True,
     reverse: bool = False,
     return_all_states: bool = False,
     unroll: int | bool = 1,
     *,
-    sequence_length: Any = None,
-) -> tuple[Any, Any]:
+    sequence_length: "ArrayLike | Sequence[int] | None" = None,
+) -> "tuple[Y, S]":
     """Runs a core over a sequence in a loop of which one step is compiled.
 
     With `ps.scan` inside a transformed function, and with `jax.lax.scan` outside.
