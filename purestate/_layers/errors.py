@@ -1,6 +1,7 @@
 """The errors of layers that are set up or called in a way that has no meaning."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 
