@@ -11,14 +11,14 @@
     ├── VariableError (ValueError): a variable cannot be made, read or written as requested
     │   ├── MissingParameterError: the params passed to `apply` lack a parameter
     │   ├── MissingStateError: a state that does not exist, without a way to make it
-    │   ├── MissingInitializerError: a variable has to be made, without an initializer
+    │   ├── MissingInitializerError: a variable needs an initializer to be made, and got none
     │   ├── ShapeMismatchError: an array has another shape than requested
     │   ├── DtypeMismatchError: one name with two kinds of dtype
     │   └── CollectionError: a name in two collections, or a collection in the wrong role
     │       └── ImmutableCollectionError: a write to a collection that is not mutable
     ├── VariableTypeError (TypeError, ValueError): the value of a variable is not an array
     ├── NonEmptyStateError (ValueError): the transform has no place for state
-    ├── MissingRNGError (ValueError): a random key is needed, and there is none
+    ├── MissingRNGError (ValueError): the function needs a random key, and got none
     ├── InvalidRNGError (ValueError): not a random key, or an invalid number of keys
     ├── JaxUsageError (ValueError): a side effect inside a plain JAX transform
     ├── MappingError (ValueError): `vmap` cannot tell the size of the mapped axis

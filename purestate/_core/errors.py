@@ -85,7 +85,7 @@ def _call_error(kind: type[Exception], message: str) -> CallError:
 
 
 class ArgumentError(PurestateError, TypeError):
-    """An argument of `init` or `apply` is not what it has to be."""
+    """An argument of `init` or `apply` is of the wrong kind, or in the wrong place."""
 
 
 class ModuleError(PurestateError, ValueError):
@@ -109,7 +109,7 @@ class MissingStateError(VariableError):
 
 
 class MissingInitializerError(VariableError):
-    """A variable has to be made, and there is no initializer for it."""
+    """A variable needs an initializer to be made, and got none."""
 
 
 class ShapeMismatchError(VariableError):

@@ -99,8 +99,8 @@ def _check_attributes(looked: Look, strict: bool) -> None:
     owner = looked.module_class.__name__
     for name in looked.arrays:
         raise ViewTypeError(
-            f"{owner} keeps an array as the plain attribute {name!r}. It would be part of what the"
-            " model is made of, where arrays cannot be compared. Make it state or a parameter:"
+            f"{owner} keeps an array as the plain attribute {name!r}. Plain attributes are static"
+            " for jax.jit, which cannot compare arrays. Make it state or a parameter:"
             " ps.state_attr, ps.param_attr."
         )
     if strict:

@@ -5,14 +5,20 @@ apply(params, state, key, call, *args, **kwargs) -> out, params, state
 
 import inspect
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from purestate._core.module import Module
-from purestate._core.pairs import Transformed, TransformedWithState, original_function
+from purestate._core.pairs import (
+    Program,
+    PureFunction,
+    Transformed,
+    TransformedWithState,
+    original_function,
+)
 from purestate._core.transform import transform_with_state
 from purestate._state.transform_with_collections import TransformedWithCollections
 from purestate._views.calls import Call, call_function, call_module, is_hashable
@@ -56,7 +62,7 @@ class BoundFunction:
 
     def __init__(self, source: Any, makes_module: bool, name: str | None = None):
         self.source = source
-        self.name: str = name or getattr(original(source), "__name__", type(source).__name__)
+        self.name = name or _name_of(original_function(source))
         self.makes_module = makes_module
         self.has_collections = isinstance(source, TransformedWithCollections)
         self.looked: Look | None = None
@@ -87,7 +93,7 @@ class BoundFunction:
         """Whether the function, or a method of its module, has an argument for the mode."""
         looked = self.look(params, state, rng) if self.makes_module else None
         if looked is None:
-            return mode_argument(original(self.source)) is not None
+            return mode_argument(original_function(self.source)) is not None
         cls = looked.module_class
         methods = (getattr(cls, name) for name in dir(cls) if not name.startswith("_"))
         return any(
@@ -128,7 +134,8 @@ def bound_function(source: Any, params: Any, state: Any, rng: Any) -> BoundFunct
     Raises:
       ViewTypeError: a module class needs arguments.
     """
-    found = _known.get(source) if isinstance(source, Hashable) else None
+    key = _key_of(source)
+    found = _known.get(key) if is_hashable(key) else None
     if found is not None:
         return found
     is_class = isinstance(source, type) and issubclass(source, Module)
@@ -151,19 +158,29 @@ def bound_function(source: Any, params: Any, state: Any, rng: Any) -> BoundFunct
 
 
 def _bound_again(source: Any, makes_module: bool, name: str | None) -> BoundFunction:
-    if not isinstance(source, Hashable):
+    key = _key_of(source)
+    if not is_hashable(key):
         return BoundFunction(source, makes_module, name)
-    found = _known.get(source)
+    found = _known.get(key)
     if found is None:
-        found = _known[source] = BoundFunction(source, makes_module, name)
+        found = _known[key] = BoundFunction(source, makes_module, name)
     return found
 
 
-def original(source: Any) -> Any:
-    """Returns the function that a pair was made from, or the function itself."""
-    return original_function(
-        source.init if isinstance(source, TransformedWithCollections) else source
-    )
+def _name_of(function: Any) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _key_of(source: Any) -> Any:
+    """Returns a key for a function. Pairs that were made from one function in one way share it."""
+    if isinstance(source, PAIRS):
+        return type(source), *map(_key_of, source)
+    if isinstance(source, PureFunction):
+        cls, made_from = source.__reduce__()
+        return cls, *map(_key_of, made_from)
+    if isinstance(source, Program):
+        return Program, source.function, source.rng_mode, source.strict
+    return source
 
 
 # Looking at the module that a function makes
@@ -226,7 +243,7 @@ def _has_arrays(value: Any) -> bool:
 def _over_collections(pair: TransformedWithCollections) -> Callable[..., Any]:
     def apply(params: Any, state: Any, key: Any, call: Call, *args: Any, **kwargs: Any) -> Any:
         # All collections that the model has may change. Others would be lost with each call.
-        kwargs = with_mode(original(pair), call.training, args, kwargs)
+        kwargs = with_mode(original_function(pair), call.training, args, kwargs)
         out, new = pair.apply(
             {"params": params, **state}, key, *args, mutable=["params", *state], **kwargs
         )
@@ -244,7 +261,7 @@ def _over_pair(
         if with_call:
             args = (call, *args)
         else:
-            kwargs = with_mode(original(pair), call.training, args, kwargs)
+            kwargs = with_mode(original_function(pair), call.training, args, kwargs)
         leading = (params, state) if has_state else (params,)
         out = (
             pair.apply(*leading, key, *args, **kwargs)
@@ -258,6 +275,8 @@ def _over_pair(
 
 def _takes_key(pair: Any) -> bool:
     """Whether `apply` takes a key; after `without_apply_rng` it does not."""
+    if isinstance(pair.apply, PureFunction):
+        return "rng" in pair.apply.leading
     if not hasattr(pair.init, "original_function"):
         return True
     given, own = (len(inspect.signature(f).parameters) for f in (pair.apply, pair.init))

@@ -5,7 +5,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from purestate._views.bound_function import BoundFunction, original
+from purestate._core.pairs import original_function
+from purestate._views.bound_function import BoundFunction
 from purestate._views.calls import Path
 from purestate._views.skeleton import class_at
 
@@ -38,7 +39,8 @@ class Target(NamedTuple):
 def target_of(bound: BoundFunction, path: Path) -> Target | None:
     """Returns what a call at a path runs; None if only a run can tell."""
     if not bound.makes_module:
-        return Target(original(bound.source), original(bound.source), is_method=False)
+        function = original_function(bound.source)
+        return Target(function, function, is_method=False)
     if bound.looked is None:
         return None
     cls = class_at(bound.looked.skeleton, path)

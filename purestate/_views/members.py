@@ -1,4 +1,4 @@
-"""Methods and submodules of a model that is made of a module: `model.encoder(x)`."""
+"""Methods and submodules of a model that is made from a module: `model.encoder(x)`."""
 
 import inspect
 from typing import Any
@@ -59,9 +59,9 @@ def member(model: Any, path: Path) -> Any:
     bound = static.f
     if not bound.makes_module:
         raise ViewAttributeError(
-            f"This model has no attribute {path[0]!r}. Methods and submodules can be reached where"
-            " the model is made of a module: `ps.bind(Net, params, state)`, or `ps.bind(lambda:"
-            " Net(...), params, state)`."
+            f"This model has no attribute {path[0]!r}. A model has methods and submodules if it is"
+            " made from a module: `ps.bind(Net, params, state)`, or `ps.bind(lambda: Net(...),"
+            " params, state)`."
         )
     if bound.looked is not None and is_callable_part(bound.looked.skeleton, path):
         return Member(model, path)  # without a run: a call of it will make the module
@@ -70,7 +70,7 @@ def member(model: Any, path: Path) -> Any:
         found, *_ = bound.apply(model.params, model.state, None, call)
     except AttributeError as error:
         raise ViewAttributeError(
-            f"{path_text(path)!r} was not found in the module that this model is made of:"
+            f"{path_text(path)!r} was not found in the module that this model is made from:"
             f" {str(error).partition(chr(10))[0]}."
         ) from None
     if callable(found) or isinstance(found, Container) or holds_modules(found):

@@ -70,7 +70,7 @@ class Model:
 
     Attributes:
       params: `{module: {name: array}}`.
-      state: likewise, as of the last call; for `transform_with_collections`, `{collection: {module:
+      state: likewise, after the last call; for `transform_with_collections`, `{collection: {module:
         {name: array}}}`.
       rng: the key, or keys by stream, that the next call splits; or None.
       training: the mode that calls have by default; None if the model has none.
@@ -135,9 +135,9 @@ class Model:
             for value in bundle.values()
         ):
             raise ViewError(
-                "This model has holes where parameters or state were left out (by `parameters`,"
-                " `filter` or `partition`), so it cannot be called. Put it together first:"
-                " `model.update(part)`."
+                "This model has holes, None, for parameters or state that were left out (by"
+                " `parameters`, `filter` or `partition`), so it cannot be called. Fill them first:"
+                " `model.update(part)`, or ps.surgery.combine."
             )
 
     def _check_outlives(self, *values: Any) -> None:
@@ -145,8 +145,8 @@ class Model:
             values, self._born
         ):
             raise JaxUsageError(
-                "A model was called inside a JAX transform (jax.jit, jax.grad, ...) that it was not"
-                " given to, so that its new state would be a dead tracer outside. Pass the model as"
+                "A model from outside of a JAX transform (jax.jit, jax.grad, ...) was called inside"
+                " it, so its new state would be a dead tracer outside. Pass the model as"
                 " an argument, and return it: `def step(model, x): y = model(x); return y, model`."
                 " Under jax.grad, an argument that is not differentiated is still the one from"
                 " outside: call `model.update(params)`, or `model.copy()`."
@@ -186,7 +186,7 @@ class Model:
         )
 
     def copy(self) -> "Model":
-        """Returns a copy with the same arrays, whose calls leave this model alone."""
+        """Returns a copy with the same arrays, whose calls do not change this model."""
         return self._with()
 
     __copy__ = copy
@@ -352,8 +352,8 @@ Model.__doc__ = InstanceDoc(str(Model.__doc__), _help)
 def unhashable(owner: str, name: str, kind: str) -> ViewTypeError:
     """The error for a hyperparameter that `jax.jit` cannot compare."""
     return ViewTypeError(
-        f"{owner} has the hyperparameter {name!r} of type {kind}, which cannot be hashed, so that"
-        " jax.jit cannot know whether it has changed. Use a tuple, a frozenset or the like."
+        f"{owner} has the hyperparameter {name!r} of type {kind}, which cannot be hashed, so"
+        " jax.jit cannot tell whether it has changed. Use a tuple, a frozenset or the like."
     )
 
 
@@ -363,8 +363,8 @@ def as_bundle(bundle: Any, what: str) -> Bundle:
     if wrong:
         raise ViewTypeError(
             f"`ps.bind`: {what} has to be {{module: {{name: array}}}}, but it has"
-            f" {outline(wrong[0])} where a dict should be. Of `transform_with_collections` it takes"
-            " all variables, {'params': params, **others}."
+            f" {outline(wrong[0])} in the place of a dict. For `transform_with_collections` it"
+            " takes all variables, {'params': params, **others}."
         )
     return {module: dict(values) for module, values in bundle.items()}
 

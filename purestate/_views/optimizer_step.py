@@ -78,7 +78,7 @@ def _plain_extra(value: Any, params: Any) -> Any:
 
 
 def _updated(params: Any, updates: Any) -> Any:
-    """Adds updates to parameters, in their dtypes. A hole in either leaves the parameter alone."""
+    """Adds updates to parameters, in their dtypes. For a hole in either, the parameter stays."""
 
     def leaf(update: Any, param: Any) -> Any:
         if param is None or update is None:
@@ -151,7 +151,7 @@ def _other_params(where: str) -> ViewError:
 
 
 def _check_new_state(old: Any, new: Any, grads: Any, params: Any) -> None:
-    """Raises if a step changed shapes or dtypes in the state, where numpy's rules let it."""
+    """Raises if a step changed shapes or dtypes in the state, by broadcasting or promotion."""
     if jax.tree.structure(old) != jax.tree.structure(new):
         return  # such as `trainable_only` with a new mask
     where = mismatch(old, new, ("its state", "the new state"))
