@@ -180,29 +180,30 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
 
 __version__ = "0.1.0"
 
-__getattr__ = on_first_use(
-    __name__,
-    {
-        "Model": "purestate._views.model",
-        "Optimizer": "purestate._views.optimizer",
-        "bind": "purestate._views.bind",
-        "ema": "purestate._editing.ema",
-        "errors": "purestate.errors",
-        "experimental": "purestate.experimental",
-        "freeze": "purestate._editing.freeze",
-        "metrics": "purestate.metrics",
-        "mixed_precision": "purestate.mixed_precision",
-        "optim": "purestate.optim",
-        "partition_trainable": "purestate._editing.trainable",
-        "stack_layers": "purestate._editing.stacked_layers",
-        "surgery": "purestate.surgery",
-        "testing": "purestate.testing",
-        "to_dot": "purestate._inspection.dot",
-        "trainable_mask": "purestate._editing.trainable",
-        "trainable_only": "purestate._editing.trainable_only",
-        "unstack_layers": "purestate._editing.stacked_layers",
-    },
-)
+if not TYPE_CHECKING:  # or a name that is misspelled would be Any
+    __getattr__ = on_first_use(
+        __name__,
+        {
+            "Model": "purestate._views.model",
+            "Optimizer": "purestate._views.optimizer",
+            "bind": "purestate._views.bind",
+            "ema": "purestate._editing.ema",
+            "errors": "purestate.errors",
+            "experimental": "purestate.experimental",
+            "freeze": "purestate._editing.freeze",
+            "metrics": "purestate.metrics",
+            "mixed_precision": "purestate.mixed_precision",
+            "optim": "purestate.optim",
+            "partition_trainable": "purestate._editing.trainable",
+            "stack_layers": "purestate._editing.stacked_layers",
+            "surgery": "purestate.surgery",
+            "testing": "purestate.testing",
+            "to_dot": "purestate._inspection.dot",
+            "trainable_mask": "purestate._editing.trainable",
+            "trainable_only": "purestate._editing.trainable_only",
+            "unstack_layers": "purestate._editing.stacked_layers",
+        },
+    )
 
 __all__ = [
     "DO_NOT_STORE", "GRU", "LSTM", "AdaptiveAvgPool", "AdaptiveMaxPool", "AllBut", "AvgPool",

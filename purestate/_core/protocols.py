@@ -1,7 +1,7 @@
 """What a module looks like to a type checker, and to `isinstance`."""
 
 import abc
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import jax
 
@@ -9,14 +9,17 @@ import jax
 class _StrictProtocol(Protocol):
     """Refuses to be the base of a class that is not itself a protocol: a module derives from `Module`."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if Protocol not in cls.__bases__:
-            raise TypeError(
-                f"{cls.__name__} derives from a protocol without being one. Derive from `ps.Module`"
-                " to make a module, or name Protocol among the bases to make a protocol: class"
-                f" {cls.__name__}(..., Protocol)."
-            )
+    # For a type checker it would be part of the protocol, which no module has.
+    if not TYPE_CHECKING:
+
+        def __init_subclass__(cls, **kwargs: Any) -> None:
+            super().__init_subclass__(**kwargs)
+            if Protocol not in cls.__bases__:
+                raise TypeError(
+                    f"{cls.__name__} derives from a protocol without being one. Derive from"
+                    " `ps.Module` to make a module, or name Protocol among the bases to make a"
+                    f" protocol: class {cls.__name__}(..., Protocol)."
+                )
 
 
 @runtime_checkable
@@ -28,7 +31,7 @@ class ModuleProtocol(_StrictProtocol, Protocol):
     True
     """
 
-    name: str
+    name: str | Any  # as in `Module`
     module_name: str
 
     @abc.abstractmethod
