@@ -7,7 +7,7 @@ import jax
 
 
 def eval_shape_of(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Like `jax.eval_shape(f, *args, **kwargs)`, with what is no array left as it is: bools, strings, functions."""
+    """Like `jax.eval_shape`, but leaves arguments that are not arrays as they are."""
     leaves, treedef = jax.tree.flatten((args, kwargs))
     traced = [hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves]
 

@@ -1,4 +1,4 @@
-"""`check`: all that is wrong with what `apply` was given, at once and without computing anything."""
+"""`check`: all problems with the arguments of `apply`, without computing anything."""
 
 import contextlib
 from collections.abc import Callable, Mapping
@@ -226,7 +226,7 @@ class _Run(Observer):
         return problems
 
     def _may_be_used(self, collection: str, path: str, missing: list[str]) -> bool:
-        """Whether a variable may be for other arguments, or another method: of a module that is there, and was not called."""
+        """Whether a variable may be for other arguments, or for a method that was not called."""
         module = _flat(self.given[collection])[path][0]
         if _near(path, missing):
             return False
@@ -295,7 +295,7 @@ def _shape(leaf: Any) -> Any:
 
 
 def _shapes(bundle: Mapping[str, Any]) -> Bundle:
-    """The shapes of a bundle's arrays. What is no dict of variables is kept as it is, under the name of its module."""
+    """The shapes of a bundle's arrays. What is not a dict of variables stays as it is."""
     return {
         module: (
             {name: jax.tree.map(_shape, value) for name, value in variables.items()}

@@ -37,17 +37,20 @@ def depends_on(what: str, value: Any) -> None:
 
 def process_depends_on(what: str, value: Any) -> None:
     """Makes compiled functions depend on `value`, in all threads."""
-    _in_process[what] = value
+    _in_process[what] = value  # in one thread at a time, as JAX asks
     _process.set_global(_key(_in_process))
 
 
 def is_known_to_jax() -> bool:
-    """Whether JAX knows what compiled functions depend on here.
+    """Whether JAX knows which hooks and settings compiled functions depend on here.
 
-    It does not in a task or thread that runs with the context of another.
+    It does not in a task or thread that runs with the context of another. (Policies of mixed
+    precision hold by thread.)
     """
-    parts = _in_blocks.get()
-    return _blocks.value == (_key(parts) if parts else ())
+    here = {name: part for name, part in _in_blocks.get().items() if name != "policies"}
+    known = dict(_blocks.value)
+    known.pop("policies", None)
+    return known == here
 
 
 def _key(parts: Mapping[str, Any]) -> tuple[Any, ...]:

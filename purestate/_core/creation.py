@@ -16,7 +16,7 @@ from purestate._core.variable_checks import check_specification
 
 # `Any` where pyright would take a lambda of two arguments for the beginning of one of three.
 Initializer = Callable[[Sequence[int], Any], jax.Array] | Callable[[Any, Any, Any], jax.Array]
-"""`init(shape, dtype) -> array`, or `init(key, shape, dtype) -> array` as in `jax.nn.initializers`."""
+"""`init(shape, dtype)`, or `init(key, shape, dtype)` as in `jax.nn.initializers`."""
 
 
 def keep_new(

@@ -1,4 +1,4 @@
-"""Errors that JAX and Python raise inside a transformed function: which module and which call they come from."""
+"""Errors of JAX and Python inside a transformed function: which module and call they come from."""
 
 import contextlib
 import sys
@@ -60,7 +60,7 @@ def _kind_of(error: Exception) -> type[CallError] | None:
 def as_call_error(
     error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> CallError | None:
-    """Returns what to raise in place of an error that came up where purestate used what it had been given.
+    """Returns what to raise instead of an error of JAX or Python on a value passed to purestate.
 
     That is where the last frame outside JAX, numpy and Python is one of purestate. An error of the
     user's own code stays as it is, and so do those that JAX has classes of its own for, such as

@@ -18,10 +18,18 @@ CALL = "call"
 
 
 class Hook(NamedTuple):
-    """One interception. `event` is `CALL`, or a pair of "get", "create" or "set" and a collection."""
+    """One interception.
+
+    Attributes:
+      event: `CALL`, or a pair of "get", "create" or "set" and a collection.
+      function: what runs.
+      key: two hooks with the same key do the same, so that JAX need not trace again for the second;
+        None for hooks that are the same only if their functions are.
+    """
 
     event: str | tuple[str, str]
     function: Callable[..., Any]
+    key: tuple[Any, ...] | None = None
 
 
 class GetterContext(NamedTuple):
@@ -153,7 +161,7 @@ def _tell_jax(hooks: tuple[Hook, ...]) -> None:
 
 
 def _known_as(hooks: tuple[Hook, ...]) -> tuple[Any, ...]:
-    return tuple((hook.event, compiled.hashable(hook.function)) for hook in hooks)
+    return tuple((hook.event, compiled.hashable(hook.key or hook.function)) for hook in hooks)
 
 
 def add_lasting_hook(hook: Hook) -> None:

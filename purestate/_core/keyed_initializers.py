@@ -11,7 +11,7 @@ KEY_NAMES = ("key", "rng")
 
 
 def with_key(init: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    """Makes `init(key, shape, dtype)` an initializer `init(shape, dtype)` that draws its key from the frame."""
+    """Makes `init(key, shape, dtype)` an initializer that draws its key from the frame."""
 
     def draw(shape: Any, dtype: Any) -> Any:
         shape = tuple(shape)

@@ -1,4 +1,4 @@
-"""Where random keys come from: one key split again and again, one for each stream, or one for each path."""
+"""Sources of random keys: one key split again and again, one for each stream, or by path."""
 
 import collections
 import hashlib
@@ -285,7 +285,7 @@ class KeyStreams:
         return tuple(self._streams)
 
     def stream(self, name: str | None, frame: Frame) -> Any:
-        """Returns the source called `name`; that of first values, or else the default one, where it is None."""
+        """Returns the source called `name`; None: of initial values, or the default one."""
         wanted = (
             (name, "default")
             if name is not None

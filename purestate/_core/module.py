@@ -113,7 +113,7 @@ class _MethodScope:
 def _scoped(
     method: Callable[..., Any], name: str, owner: Callable[[], type[Any]]
 ) -> Callable[..., Any]:
-    """Wraps a method so that it runs in a scope of its own, under its module's name in the jaxpr."""
+    """Wraps a method to run in a scope of its own, under its module's name in the jaxpr."""
     if getattr(method, _TRANSPARENT, False):
         return method
     scope_name = getattr(method, _NAMED_LIKE, name)

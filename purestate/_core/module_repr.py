@@ -18,7 +18,7 @@ def repr_module(self: Any) -> str:
 
 
 def _repr_call(cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """How `cls(*args, **kwargs)` looks, without what is at its default; over 80 characters, on several lines."""
+    """Shows `cls(*args, **kwargs)` without defaults; on several lines if over 80 characters."""
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     named = dict(zip((p.name for p in positional), args, strict=False))

@@ -24,7 +24,7 @@ def outline(value: Any) -> str:
 
 
 def outline_argument(value: Any) -> str:
-    """A shape as `float32[5,3]`, a number or word as it is, the first few of a tree, and of all else what it is."""
+    """Shows a value briefly: `float32[5,3]` for an array, the first few leaves of a tree."""
     try:
         return _outline_tree(value)
     except (

@@ -7,7 +7,7 @@ import jax
 
 
 class _StrictProtocol(Protocol):
-    """Refuses to be the base of a class that is not itself a protocol: a module derives from `Module`."""
+    """Refuses to be the base of a class that is not a protocol: modules derive from `Module`."""
 
     # For a type checker it would be part of the protocol, which no module has.
     if not TYPE_CHECKING:

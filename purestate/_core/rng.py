@@ -1,4 +1,4 @@
-"""Random numbers inside a transformed function: drawing keys from those that the frame was given."""
+"""Random numbers inside a transformed function: drawing keys from those of the frame."""
 
 import operator
 from contextlib import AbstractContextManager
@@ -71,7 +71,7 @@ def _frame_keys(frame: Frame, what: str) -> Any:
 
 
 def _draw(what: str, draw: Any, stream: str | None = None) -> Any:
-    """Draws from the frame's keys; refuses where what is left of them would die with an inner trace."""
+    """Draws from the frame's keys; raises if the rest of them would die with an inner trace."""
     frames = ambient.get()[0]
     if not frames:
         raise no_frame(f"`ps.{what}`")

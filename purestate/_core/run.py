@@ -30,7 +30,7 @@ _ONE_STATE = OneState()
 
 
 def run_init(program: Program, rng: Any, args: Any, kwargs: Any) -> tuple[Bundle, Bundle]:
-    """Runs a function in a frame that creates variables; returns them, with their initial values."""
+    """Runs a function in a frame that creates variables; returns their initial values."""
     keys = new_keys(rng, "init(rng, ...)", (rng,), program.rng_mode)
     collections = _ONE_STATE.initialized({})
     frame = Frame(collections, _ONE_STATE, keys, running_init=True)
@@ -41,7 +41,7 @@ def run_init(program: Program, rng: Any, args: Any, kwargs: Any) -> tuple[Bundle
 def run_apply(
     program: Program, params: Any, state: Any, rng: Any, signature: str, args: Any, kwargs: Any
 ) -> tuple[Any, Bundle]:
-    """Runs a function in a frame that reads the given variables; returns its result and the state."""
+    """Runs a function in a frame that reads variables; returns its result and the state."""
     leading = (params, state, rng) if signature == WITH_STATE else (params, rng)
     params = check_mapping("params", params, signature, leading)
     given, state = state, check_mapping("state", state, signature, leading)

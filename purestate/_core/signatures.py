@@ -1,4 +1,4 @@
-"""The signatures of `init` and `apply`: those of the user's function, with arguments before them."""
+"""The signatures of `init` and `apply`: that of the user's function, with arguments before."""
 
 import inspect
 from collections.abc import Callable, Mapping

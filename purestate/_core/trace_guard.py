@@ -52,7 +52,7 @@ def _lasting_traces(state: TraceState) -> list[Any]:
 
 
 def is_staging(state: TraceState) -> bool:
-    """Whether what is computed is written down in a jaxpr, as under `jax.jit`, and not run at once."""
+    """Whether a trace writes a jaxpr, as under `jax.jit`, instead of computing at once."""
     return any(type(trace).__name__ == "DynamicJaxprTrace" for trace in _lasting_traces(state))
 
 
@@ -68,7 +68,7 @@ def outlives_trace(value: Any, state: TraceState) -> bool:
 
 
 def user_location() -> str:
-    """Where the caller's own code is, as " (file.py:12)": the innermost line that is neither purestate's nor JAX's."""
+    """Returns the innermost line of the user's own code, as " (file.py:12)"."""
     frame = sys._getframe(1)  # only for messages
     while frame is not None:
         path = frame.f_code.co_filename
@@ -112,7 +112,7 @@ def _inner_traces(state: TraceState) -> list[Any]:
 
 
 def check_draw(keys: Any, state: TraceState, what: str, where: str) -> None:
-    """Raises if a key is drawn in a plain JAX transform that is written down, such as a loop, whose steps would all have it.
+    """Raises if a key is drawn in a plain loop or `jax.jit`, whose steps would all have the same.
 
     What is left of the `keys` would die with it, unless it was split off before (a reserve): then
     the key is still the same.
@@ -183,7 +183,7 @@ def check_outlives_trace(value: Any, state: TraceState, what: str, where: str) -
 
 
 def differs_by_element(value: Any) -> bool:
-    """Whether an array in `value` has, inside the innermost `jax.vmap`, another value for each element."""
+    """Whether an array in `value` differs from element to element of the innermost `jax.vmap`."""
     return any(
         type(getattr(leaf, "_trace", None)).__name__ == "BatchTrace"
         and getattr(leaf, "batch_dim", None) is not None
@@ -192,7 +192,7 @@ def differs_by_element(value: Any) -> bool:
 
 
 def varying_axes(value: Any) -> set[Any]:
-    """The axes of a mesh along which, inside `jax.shard_map`, an array in `value` may have different values."""
+    """The axes of a mesh along which an array in `value` may differ, inside `jax.shard_map`."""
     axes: set[Any] = set()
     for leaf in jax.tree.leaves(value):
         kind: Any = jax.typeof(leaf)
@@ -202,12 +202,12 @@ def varying_axes(value: Any) -> set[Any]:
 
 
 def device_axes() -> tuple[Any, ...]:
-    """The axes of the mesh along which a `jax.shard_map` or `jax.pmap` around this has split the arrays."""
+    """The mesh axes along which a `jax.shard_map` or `jax.pmap` has split the arrays."""
     return tuple(jax.sharding.get_abstract_mesh().manual_axes)
 
 
 def shard_axes() -> tuple[Any, ...]:
-    """Like `device_axes`, but none inside `jax.pmap`, where each device has values of its own on purpose."""
+    """Like `device_axes`, but empty inside `jax.pmap`, whose devices differ on purpose."""
     axes = device_axes()
     return () if not axes or _inside("pmap.") else axes
 

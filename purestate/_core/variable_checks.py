@@ -88,7 +88,7 @@ def no_initializer(path: str, name: str) -> Callable[[Any, Any], Any]:
 
 
 def check_size(path: str, name: str, shape: Any) -> None:
-    """Raises for a number, and for a shape that no array can have: XLA ends the process where its size is no 64-bit number."""
+    """Raises for a number, and for a size that would make XLA end the process."""
     if isinstance(shape, int):
         raise VariableTypeError(
             f"{variable_path(path, name)!r} needs a shape, such as [3, 4], but was given {shape}:"
@@ -106,7 +106,7 @@ def check_size(path: str, name: str, shape: Any) -> None:
 
 
 def check_specification(path: str, name: str, shape: Any, dtype: Any, init: Any) -> None:
-    """Raises if a first value could not be made since what was asked for is none: a shape, a dtype, an initializer.
+    """Raises if a shape, a dtype or an initializer is invalid.
 
     Only asked when that failed: a creator may well know what to do with others.
     """
@@ -188,7 +188,7 @@ def _call_it_first(value: Any) -> str:
 
 def is_hole(value: Any) -> bool:
     """Whether a value marks a place in a tree that was left empty."""
-    # None is what `ps.surgery` leaves, and optax.MaskedNode() what optax does: a node without leaves.
+    # `ps.surgery` leaves None, and optax a MaskedNode(), which has no leaves.
     return value is None or (not hasattr(value, "shape") and not jax.tree.leaves(value))
 
 

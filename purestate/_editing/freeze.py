@@ -67,7 +67,7 @@ def freeze(predicate: Callable[[str, str, Any], Any] | str = "*") -> AbstractCon
             observer.froze(_prefix() + module, name)
         return next_getter(jax.lax.stop_gradient(value))
 
-    return ActiveHooks(Hook(("get", "params"), getter))
+    return ActiveHooks(Hook(("get", "params"), getter, ("freeze", predicate, within)))
 
 
 def _prefix() -> str:

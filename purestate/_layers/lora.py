@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from purestate._core.collection import Bundle
 from purestate._core.current import current_name
-from purestate._core.hooks import MethodContext, intercept_methods
+from purestate._core.hooks import CALL, ActiveHooks, Hook, MethodContext
 from purestate._core.keyed_initializers import as_initializer
 from purestate._core.rng import (
     maybe_get_rng_sequence_state,
@@ -123,7 +123,8 @@ def lora(
         added = jnp.dot(jnp.dot(x, a, precision=precision), b, precision=precision)
         return out + (added if scale == 1 else added * scale)
 
-    return intercept_methods(interceptor)
+    key = ("lora", rank, predicate, alpha, a_init, param_dtype)
+    return ActiveHooks(Hook(CALL, interceptor, key))
 
 
 def merge_lora(params: Mapping[str, Mapping[str, Any]], alpha: float | None = None) -> Bundle:

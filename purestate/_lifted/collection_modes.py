@@ -142,8 +142,8 @@ class Modes:
         raise VariableError(
             f"{variable_path(module, name)!r} of the collection {collection!r} goes through"
             f" `{self._transform}` along axis {axis} (collections={{{collection!r}: {axis}}}), but"
-            f" it has shape {shapes}. Choose an axis that all variables of the collection have, such"
-            " as 0."
+            f" it has shape {shapes}. Choose an axis that all variables of the collection have,"
+            " such as 0."
         )
 
     def check_sizes(self, own: dict[int, Values], size: int | None) -> None:

@@ -94,7 +94,8 @@ def cond(
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
-    ...     return ps.cond(x.sum() > 0, lambda x: ps.Linear(2)(x), lambda x: ps.nets.MLP([4, 2])(x), x)
+    ...     small, large = lambda x: ps.Linear(2)(x), lambda x: ps.nets.MLP([4, 2])(x)
+    ...     return ps.cond(x.sum() > 0, small, large, x)
     >>> g = ps.transform(f)
     >>> params = g.init(jax.random.key(0), jnp.ones([1, 3]))
     >>> sorted(params)

@@ -102,7 +102,7 @@ def layer_stack(
     *,
     layers: str | None = None,
 ) -> "Stacker":
-    """Calls a function `num_layers` times in a row, each time with parameters, state and keys of its own.
+    """Calls a function `num_layers` times, each time with parameters, state and keys of its own.
 
     Traced and compiled once, as a `jax.lax.scan` over parameters that are stacked along a new first
     axis.

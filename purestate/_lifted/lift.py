@@ -56,7 +56,7 @@ def _below(bundle: Mapping[str, Any], prefix: str) -> Bundle:
 
 
 def _state_below(frame: Frame, prefix: str) -> Bundle:
-    """The variables below a prefix of all collections but the parameters, as the one state of an inner function."""
+    """Returns the variables below a prefix, but the parameters, as state of an inner function."""
     found: Bundle = {}
     for name, collection in frame.collections.items():
         if name not in ("params", INTERMEDIATES):
@@ -92,7 +92,7 @@ def keep_variables(
     *,
     first: bool = False,
 ) -> None:
-    """Puts the variables of an inner function into a collection, under a prefix; with `first`, as first values."""
+    """Puts the variables of an inner function into a collection, under a prefix."""
     for path, variables in inner.items():
         if not isinstance(variables, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise LiftError(
@@ -195,7 +195,7 @@ def lift_with_state(
     """Keeps the parameters and state of an inner pair among those of the function around it.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> inner = ps.transform_with_state(lambda x: ps.BatchNorm(True, True, 0.9)(x, is_training=True))
+    >>> inner = ps.transform_with_state(lambda x: ps.BatchNorm(True, True, 0.9)(x, True))
     >>> def outer(x):
     ...     variables, updater = ps.lift_with_state(inner.init, name="inner")
     ...     params, state = variables(ps.maybe_next_rng_key(), x)

@@ -73,14 +73,14 @@ class Lifted:
     def run(
         self, snapshot: Snapshot, /, *args: Any, **kwargs: Any
     ) -> tuple[Any, Snapshot, SownValues]:
-        """Runs the function on a snapshot; returns its result, a new snapshot, and what it sowed."""
+        """Runs the function on a snapshot; returns its result, a snapshot, and what it sowed."""
         frame = self._frame
         if self._start is None:
             # The first run says where names begin. Any later one is the same run, traced again.
             self._start = (frame.scope, names_here(frame), frame.ledger.draws.copy())
         scope, names, draws = self._start
-        # What is swapped here is what `finally` puts back. It is the same frame inside: a copy would
-        # end the names that go on, and the handles of variables.
+        # What is swapped here is what `finally` puts back. It is the same frame inside: a copy
+        # would end the names that go on, and the handles of variables.
         outside = (frame.collections, frame.keys, frame.home, frame.scope, frame.sown)
         names_outside, draws_outside = scope.names, frame.ledger.draws
         try:
@@ -113,7 +113,7 @@ class Lifted:
         return after_lifting(before, inside)
 
     def changing(self, *args: Any, **kwargs: Any) -> tuple[Any, Snapshot, SownValues]:
-        """Runs the function on what the frame holds; returns its result, what it changed, and sowed.
+        """Runs the function on what the frame holds; returns its result, and what it changed.
 
         What it reads comes by closure. A transform that runs the function once needs no more, and
         variables that the function does not touch cost nothing.
@@ -197,7 +197,7 @@ class Lifted:
 
 
 def _collections(frame: Frame, snapshot: Snapshot) -> dict[str, Collection]:
-    """Returns the collections for a run: those of the snapshot, and of the frame for what is absent."""
+    """Returns the collections for a run: of the snapshot, or of the frame if absent there."""
     inside: dict[str, Collection] = {}
     for name in {**frame.collections, **snapshot.values}:
         kept = collection_in(frame, name)

@@ -223,8 +223,8 @@ def _batched(modes: Modes, differing: Values, axis: MappedAxis) -> BatchedStateE
     return BatchedStateError(
         f"{axis.why(', '.join(modes.names(differing)))} Say how to keep the values:"
         f" collections={{{modes.first(differing)!r}: mode}}, with one of the modes 'mean', 'sum',"
-        " 'first' (right if they are the same), 'max', 'min', or an axis, along which each keeps its"
-        f" own. Or make them the same before the write, {axis.fix}."
+        " 'first' (right if they are the same), 'max', 'min', or an axis, along which each keeps"
+        f" its own. Or make them the same before the write, {axis.fix}."
     )
 
 

@@ -27,7 +27,8 @@ def pmean_gradients(grads: Any, axis_name: Any) -> Any:
     >>> def gradients(params, x):
     ...     grads = jax.grad(lambda params: f.apply(params, None, x).mean())(params)
     ...     return ps.pmean_gradients(grads, "data")
-    >>> grads = jax.shard_map(gradients, mesh=mesh, in_specs=(P(), P("data")), out_specs=P())(params, x)
+    >>> specs = {"in_specs": (P(), P("data")), "out_specs": P()}
+    >>> grads = jax.shard_map(gradients, mesh=mesh, **specs)(params, x)
     >>> grads["linear"]["b"].tolist()
     [1.0]
 

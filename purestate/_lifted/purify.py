@@ -92,10 +92,11 @@ def _from_initial(frame: Frame, initial: Values) -> Any:
 def purify(
     fun: "Callable[P, R]",
 ) -> "Callable[Concatenate[Variables, Rng, P], tuple[R, Variables]]":
-    """Returns `fun` as a pure function of variables and a key, for any transform of JAX or of others.
+    """Returns `fun` as a pure function of variables and a key, for any JAX transform.
 
-    It reads and changes only the variables it is given, and keeps nothing of what is sown inside. Each call finds the same parameters: the
-    names in it begin where they stood when it was first called.
+    It reads and changes only the variables it is given, and keeps nothing of what is sown inside.
+    Each call finds the same parameters: the names in it begin where they stood when it was first
+    called.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):

@@ -142,10 +142,11 @@ def carry_on(carried: Snapshot, changed: Snapshot, after: Snapshot) -> Snapshot:
     """Returns what the next step is given; raises if the step has created variables."""
     made = paths_of(new_names(carried.values, changed.values))
     if made:
+        names = ", ".join(repr(path) for path in made)
         raise NewVariableError(
-            f"The loop body creates {', '.join(repr(path) for path in made)}, which neither exists before the"
-            " loop nor is created in its first step: a loop has to carry the same variables from"
-            " step to step. Create it before the loop."
+            f"The loop body creates {names}, which neither exists before the loop nor is created in"
+            " its first step: a loop has to carry the same variables from step to step. Create it"
+            " before the loop."
         )
     values = {
         store: {
@@ -284,7 +285,7 @@ class _Step:
 
 
 def _pair(out: Any) -> Any:
-    """Returns what a body returned; raises if it is an array, which has two halves but is no pair."""
+    """Returns what a body returned; raises if it is an array, which unpacks but is not a pair."""
     if hasattr(out, "shape"):
         raise LoopError(
             f"The body of `ps.scan` has to return (carry, y), but it returned {kind_of(out)}."
@@ -293,7 +294,7 @@ def _pair(out: Any) -> Any:
 
 
 def _num_steps(xs: list[Any], length: Any) -> int:
-    """Returns how many steps there are, along the first axis of each array; raises if they do not agree."""
+    """Returns the number of steps; raises if the arrays do not agree on it."""
     lengths: list[Any] = []
     for leaf in xs:
         try:
@@ -310,10 +311,11 @@ def _num_steps(xs: list[Any], length: Any) -> int:
         )
     steps = operator.index(lengths[0] if length is None else length)
     if any(size != steps for size in lengths):
+        found = ", ".join(str(size) for size in dict.fromkeys(lengths))
+        given = "" if length is None else f", and length={length}"
         raise LoopError(
             "`ps.scan` goes along the first axis of each array in xs, all of one length, but these"
-            " have the lengths "
-            f"{', '.join(str(size) for size in dict.fromkeys(lengths))}{'' if length is None else f', and length={length}'}."
+            f" have the lengths {found}{given}."
         )
     return steps
 

@@ -47,7 +47,7 @@ def take_snapshot(frame: Frame) -> Snapshot:
 
 
 def whole_snapshot(frame: Frame, snapshot: Snapshot) -> Snapshot:
-    """Returns a snapshot with the variables that can only be read, which otherwise come by closure."""
+    """Returns a snapshot with the variables that can only be read as well."""
     fixed = {name: kept.values for name, kept in frame.collections.items() if not kept.changes}
     return snapshot._replace(values={**fixed, **snapshot.values})
 

@@ -31,8 +31,8 @@ R = TypeVar("R")
 _REQUIRED: Any = object()
 _KEYS_DIFFER = (
     "Inside `ps.vmap(..., split_rng=False)`, the number of random keys that are drawn differs from"
-    " element to element (as in a `ps.cond` on data), but all elements draw from one sequence. Write"
-    " `split_rng=True` (outside `init`), or draw the same number of keys in each branch."
+    " element to element (as in a `ps.cond` on data), but all elements draw from one sequence."
+    " Write `split_rng=True` (outside `init`), or draw the same number of keys in each branch."
 )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Hashable
 from contextvars import ContextVar
 from typing import Any
 
+from purestate._core import compiled
 from purestate._precision.policy import PolicyLike
 
 # None hides what a place further out says.
@@ -61,6 +62,7 @@ def put_policy(cls: type[Any], policy: PolicyLike | None) -> None:
         _of_main_thread.pop(key, None)
     else:
         _thread.policies[key] = policy
+    _tell_jax()
 
 
 class Pushed:
@@ -71,8 +73,22 @@ class Pushed:
         before = _pushed.get()
         self._before = {self._key: before[self._key]} if self._key in before else {}
         _pushed.set({**before, self._key: policy})
+        _tell_jax()
 
     def pop(self) -> None:
         # Only this class: what has been set for others in the meantime stays.
         others = {key: policy for key, policy in _pushed.get().items() if key != self._key}
         _pushed.set({**others, **self._before})
+        _tell_jax()
+
+
+def _tell_jax() -> None:
+    """Makes compiled functions depend on the policies."""
+    compiled.process_depends_on("policies", _known_as(_of_main_thread))
+    own = {} if _thread.policies is _of_main_thread else _thread.policies
+    compiled.depends_on("policies", _known_as({**own, **_pushed.get()}))
+
+
+def _known_as(policies: _Policies) -> Any:
+    known = {(key, compiled.hashable(policy)) for key, policy in policies.items()}
+    return frozenset(known) or None

@@ -1,4 +1,4 @@
-"""Variables as attributes of a module's class: `self.count += 1` reads and sets the frame's state."""
+"""Variables as attributes of a module's class: `self.count += 1` reads and sets state."""
 
 import abc
 from collections.abc import Callable, Sequence

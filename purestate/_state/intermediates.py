@@ -33,7 +33,7 @@ def sow(
     collection: str = INTERMEDIATES,
     reduce: Callable[[Any, Any], Any] | None = None,
 ) -> bool:
-    """Puts a value aside under the module that is running, where someone asks for it; else does nothing.
+    """Puts a value aside under the running module, if someone requested it.
 
     Someone asks with `capture_intermediates`, or with the collection among the `mutable` of
     `transform_with_collections`.
@@ -50,11 +50,11 @@ def sow(
     >>> jax.tree.map(jnp.shape, updated)
     {'intermediates': {'~': {'hidden': ((1, 2),)}}}
 
-    Inside `ps.scan` and `ps.vmap` the values of all steps and elements are stacked along a new first
-    axis. With `reduce` they stay stacked only as long as nothing else is sown under their name. A
-    branch of `ps.cond` that is not taken sows nothing; without `reduce`, zeros. `ps.fori_loop` and
-    `ps.while_loop` keep the value of the last step, or with `reduce` of all steps; zeros if no step
-    runs.
+    Inside `ps.scan` and `ps.vmap` the values of all steps and elements are stacked along a new
+    first axis. With `reduce` they stay stacked only as long as nothing else is sown under their
+    name. A branch of `ps.cond` that is not taken sows nothing; without `reduce`, zeros.
+    `ps.fori_loop` and `ps.while_loop` keep the value of the last step, or with `reduce` of all
+    steps; zeros if no step runs.
 
     Args:
       name: the name within the module.

@@ -191,14 +191,14 @@ def _structure_of_functions(f: Callable[[], tuple[Any, Any]]) -> Any:
     def look(rng: jax.Array) -> None:
         def note() -> None:
             out: Any = f()
-            if not isinstance(out, (tuple, list)) or len(out) < 2 or not callable(out[0]):
+            is_some = isinstance(out, (tuple, list))
+            if not is_some or len(out) < 2 or not callable(out[0]):
+                size = f" of {len(out)}" if is_some else ""
+                first = ", the first of them not a function" if is_some and len(out) > 1 else ""
                 raise ArgumentError(
                     "The function given to `ps.multi_transform` has to return two things, a"
-                    " function for `init` to run and a "
-                    "pytree of functions, such as `return encode, (encode, decode)`; but it"
-                    " returned "
-                    f"{kind_of(out)}{f' of {len(out)}' if isinstance(out, (tuple, list)) else ''}"
-                    f"{', the first of them no function' if isinstance(out, (tuple, list)) and len(out) > 1 else ''}."
+                    " function for `init` to run and a pytree of functions, such as `return encode,"
+                    f" (encode, decode)`; but it returned {kind_of(out)}{size}{first}."
                 )
             found.append(jax.tree.structure(out[1]))
 

@@ -77,7 +77,7 @@ def variable(
     trainable: bool = True,
     axes: Sequence[str | None] | None = None,
 ) -> Variable:
-    """Returns a handle for the variable `name` of the module that is running; makes it where it is missing.
+    """Returns a handle for the variable `name` of the running module; creates it if missing.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> def running_mean(x):

@@ -132,7 +132,7 @@ def _num_positional(method: Callable[..., Any], most: int) -> int:
 
 
 class Container:
-    """Holds modules, or other functions and arrays, as a list or a dict does; refuses what is neither.
+    """Holds modules, functions or arrays as a list or dict does; refuses everything else.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):

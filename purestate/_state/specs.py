@@ -1,4 +1,4 @@
-"""What is known of variables without computing them: a tree of specs beside the bundles, never inside them."""
+"""Specs: what is known of variables without computing them, in trees beside the bundles."""
 
 import dataclasses
 import math
@@ -69,7 +69,7 @@ class Recorder(Observer):
         value: Any,
         **known: Any,
     ) -> Any:
-        """Notes a variable that is read, and returns its value; raises if it was asked for in another way before."""
+        """Notes a variable that is read; raises if an earlier read contradicts this one."""
         init, axes = known.get("init"), known.get("axes")
         trainable: bool | None = known.get("trainable", True)
         path = (lift_prefix() or "") + path
@@ -167,7 +167,7 @@ def specs(f: Any) -> Callable[..., Any]:
 def _with_specs(
     bundle: Mapping[str, Any], recorder: Recorder, collection: str | None
 ) -> dict[str, Any]:
-    """Puts a spec in the place of each shape. Where `collection` is None, it is any but "params"."""
+    """Puts a spec in the place of each shape. `collection` None is any but "params"."""
     known = {
         (path, name): noted
         for (where, path, name), noted in recorder.noted.items()

@@ -1,4 +1,4 @@
-"""`transform_with_collections`: a pure pair over any number of collections, of which `apply` says which may change."""
+"""`transform_with_collections`: a pure pair over collections; `apply` says which may change."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, overload

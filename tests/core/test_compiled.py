@@ -16,8 +16,8 @@ KEY = jax.random.key(0)
 
 def forward(x):
     x = ps.Linear(4, name="first")(x)
-    x = x * jax.random.normal(ps.next_rng_key(), x.shape)
     ps.next_rng_key()
+    x = x * jax.random.normal(ps.next_rng_key(), x.shape)
     return ps.Linear(2, name="second")(x)
 
 

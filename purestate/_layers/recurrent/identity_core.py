@@ -1,6 +1,6 @@
 """The core that does nothing."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from purestate._layers.recurrent.core import RNNCore
 
