@@ -6,7 +6,6 @@
 from typing import TYPE_CHECKING
 
 from purestate import config, data_structures, initializers, nets, pad, typing
-from purestate._core.check import Problem, check
 from purestate._core.collection import DO_NOT_STORE, AllBut
 from purestate._core.current import (
     current_name,
@@ -94,7 +93,6 @@ from purestate._layers.group_norm import GroupNorm
 from purestate._layers.grouped_query_attention import GroupedQueryAttention
 from purestate._layers.layer_norm import InstanceNorm, LayerNorm
 from purestate._layers.linear import Bias, Linear
-from purestate._layers.lora import lora, merge_lora
 from purestate._layers.moving_averages import EMAParamsTree, ExponentialMovingAverage
 from purestate._layers.multinomial import multinomial
 from purestate._layers.one_hot import one_hot
@@ -124,56 +122,58 @@ from purestate._layers.sum_min_pool import MinPool, SumPool, min_pool, sum_pool
 from purestate._layers.weight_norm import WeightNorm, weight_norm
 from purestate._lifted.autodiff import grad, value_and_grad
 from purestate._lifted.control_flow import cond, fori_loop, switch, while_loop
-from purestate._lifted.layer_stack import LayerStackTransparencyMapping, layer_stack
-from purestate._lifted.lift import (
-    LiftWithStateUpdater,
-    lift,
-    lift_with_state,
-    transparent_lift,
-    transparent_lift_with_state,
-)
-from purestate._lifted.pmean_gradients import pmean_gradients
-from purestate._lifted.purify import get_variables, purify, set_variables
 from purestate._lifted.remat import eval_shape, jit, remat
 from purestate._lifted.scan import map, scan  # noqa: A004
-from purestate._lifted.shard_map import shard_map
 from purestate._lifted.vmap import vmap
-from purestate._state.attributes import param_attr, state_attr
-from purestate._state.intermediates import capture_intermediates, perturb, sow
-from purestate._state.multi_transform import (
-    MultiTransformed,
-    MultiTransformedWithState,
-    multi_transform,
-    multi_transform_with_state,
-    without_apply_rng,
-)
-from purestate._state.named_variables import (
-    Variable,
-    get_variable,
-    has_parameter,
-    has_state,
-    has_variable,
-    is_mutable,
-    set_parameter,
-    set_variable,
-    variable,
-)
-from purestate._state.set_up_module import Container, SetUpModule
-from purestate._state.specs import Spec, specs
-from purestate._state.transform_with_collections import (
-    TransformedWithCollections,
-    transform_with_collections,
-)
 from purestate.typing import ModuleProtocol, SupportsCall
 
 if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate import errors, experimental, metrics, mixed_precision, optim, surgery, testing
+    from purestate._core.check import Problem, check
     from purestate._editing.ema import ema
     from purestate._editing.freeze import freeze
     from purestate._editing.stacked_layers import stack_layers, unstack_layers
     from purestate._editing.trainable import partition_trainable, trainable_mask
     from purestate._editing.trainable_only import trainable_only
     from purestate._inspection.dot import to_dot
+    from purestate._layers.lora import lora, merge_lora
+    from purestate._lifted.layer_stack import LayerStackTransparencyMapping, layer_stack
+    from purestate._lifted.lift import (
+        LiftWithStateUpdater,
+        lift,
+        lift_with_state,
+        transparent_lift,
+        transparent_lift_with_state,
+    )
+    from purestate._lifted.pmean_gradients import pmean_gradients
+    from purestate._lifted.purify import get_variables, purify, set_variables
+    from purestate._lifted.shard_map import shard_map
+    from purestate._state.attributes import param_attr, state_attr
+    from purestate._state.intermediates import capture_intermediates, perturb, sow
+    from purestate._state.multi_transform import (
+        MultiTransformed,
+        MultiTransformedWithState,
+        multi_transform,
+        multi_transform_with_state,
+        without_apply_rng,
+    )
+    from purestate._state.named_variables import (
+        Variable,
+        get_variable,
+        has_parameter,
+        has_state,
+        has_variable,
+        is_mutable,
+        set_parameter,
+        set_variable,
+        variable,
+    )
+    from purestate._state.set_up_module import Container, SetUpModule
+    from purestate._state.specs import Spec, specs
+    from purestate._state.transform_with_collections import (
+        TransformedWithCollections,
+        transform_with_collections,
+    )
     from purestate._views.bind import bind
     from purestate._views.model import Model
     from purestate._views.optimizer import Optimizer
@@ -184,6 +184,47 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
     __getattr__ = on_first_use(
         __name__,
         {
+            "TransformedWithCollections": "purestate._state.transform_with_collections",
+            "Variable": "purestate._state.named_variables",
+            "capture_intermediates": "purestate._state.intermediates",
+            "get_variable": "purestate._state.named_variables",
+            "has_parameter": "purestate._state.named_variables",
+            "has_state": "purestate._state.named_variables",
+            "has_variable": "purestate._state.named_variables",
+            "is_mutable": "purestate._state.named_variables",
+            "lora": "purestate._layers.lora",
+            "merge_lora": "purestate._layers.lora",
+            "perturb": "purestate._state.intermediates",
+            "set_parameter": "purestate._state.named_variables",
+            "set_variable": "purestate._state.named_variables",
+            "sow": "purestate._state.intermediates",
+            "transform_with_collections": "purestate._state.transform_with_collections",
+            "variable": "purestate._state.named_variables",
+            "Container": "purestate._state.set_up_module",
+            "LayerStackTransparencyMapping": "purestate._lifted.layer_stack",
+            "LiftWithStateUpdater": "purestate._lifted.lift",
+            "MultiTransformed": "purestate._state.multi_transform",
+            "MultiTransformedWithState": "purestate._state.multi_transform",
+            "Problem": "purestate._core.check",
+            "SetUpModule": "purestate._state.set_up_module",
+            "Spec": "purestate._state.specs",
+            "check": "purestate._core.check",
+            "get_variables": "purestate._lifted.purify",
+            "layer_stack": "purestate._lifted.layer_stack",
+            "lift": "purestate._lifted.lift",
+            "lift_with_state": "purestate._lifted.lift",
+            "multi_transform": "purestate._state.multi_transform",
+            "multi_transform_with_state": "purestate._state.multi_transform",
+            "param_attr": "purestate._state.attributes",
+            "pmean_gradients": "purestate._lifted.pmean_gradients",
+            "purify": "purestate._lifted.purify",
+            "set_variables": "purestate._lifted.purify",
+            "shard_map": "purestate._lifted.shard_map",
+            "specs": "purestate._state.specs",
+            "state_attr": "purestate._state.attributes",
+            "transparent_lift": "purestate._lifted.lift",
+            "transparent_lift_with_state": "purestate._lifted.lift",
+            "without_apply_rng": "purestate._state.multi_transform",
             "Model": "purestate._views.model",
             "Optimizer": "purestate._views.optimizer",
             "bind": "purestate._views.bind",

@@ -4,7 +4,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any
 
 from purestate._core.collection import Collection
 from purestate._core.errors import FrameError
@@ -19,7 +19,7 @@ from purestate._core.trace_guard import TraceState, current_trace_state, is_stag
 _frame_ids = itertools.count()
 
 
-class Home(NamedTuple):
+class Home:
     """The JAX trace that a frame belongs to.
 
     Attributes:
@@ -27,8 +27,11 @@ class Home(NamedTuple):
       staged: whether it writes a jaxpr, as under `jax.jit`, instead of computing at once.
     """
 
-    trace: TraceState
-    staged: bool
+    __slots__ = ("staged", "trace")
+
+    def __init__(self, trace: TraceState, staged: bool):
+        self.trace = trace
+        self.staged = staged
 
 
 def current_home() -> Home:
@@ -76,7 +79,7 @@ class Creating:
         self.drawn = 0
 
 
-class Elements(NamedTuple):
+class Elements:
     """A `ps.vmap`, `ps.shard_map` or `ps.scan` whose elements may have variables of their own.
 
     Attributes:
@@ -85,8 +88,11 @@ class Elements(NamedTuple):
         of such a variable differ from element to element.
     """
 
-    own: Callable[[str, str, str], bool]
-    index: Callable[[], Any]
+    __slots__ = ("index", "own")
+
+    def __init__(self, own: Callable[[str, str, str], bool], index: Callable[[], Any]):
+        self.own = own
+        self.index = index
 
 
 class Frame:

@@ -17,6 +17,12 @@ SownValues = dict[str, dict[str, dict[str, Any]]]
 
 Reduce = Callable[[Any, Any], Any]
 
+INTERMEDIATES = "intermediates"
+"""The collection that `sow` and `capture_intermediates` use by default."""
+
+PERTURBATIONS = "perturbations"
+"""The collection of `perturb`."""
+
 
 @jax.tree_util.register_pytree_node_class
 class Reduced:

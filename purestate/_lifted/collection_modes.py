@@ -21,8 +21,8 @@ import jax.numpy as jnp
 from purestate._core.errors import CollectionModeError, VariableError, kind_of
 from purestate._core.frame import Frame
 from purestate._core.path import variable_path
+from purestate._core.sown import PERTURBATIONS
 from purestate._lifted.snapshot import Values, entries, put
-from purestate._state.intermediates import PERTURBATIONS
 
 Mode = int | str | None
 COMBINED = ("mean", "sum", "first", "max", "min")

@@ -9,8 +9,8 @@ from purestate._core.errors import LiftError, NonEmptyStateError, kind_of
 from purestate._core.frame import Frame, get_frame
 from purestate._core.module import Module
 from purestate._core.path import outer_path
+from purestate._core.sown import INTERMEDIATES
 from purestate._core.variable_checks import immutable
-from purestate._state.intermediates import INTERMEDIATES
 
 _InitFn = Callable[..., Any]
 

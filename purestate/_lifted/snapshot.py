@@ -128,7 +128,7 @@ def keep(frame: Frame, changed: Snapshot, sown: SownValues | None = None) -> Non
       sown: what the function has sown.
     """
     for values in (changed.values, changed.initial):
-        _check_outlives(frame, values)
+        check_outlives(frame, values)
     if changed.keys is not None:
         _check_keys(frame, changed.keys)
         frame.keys.source.replace_internal_state(changed.keys)
@@ -150,7 +150,7 @@ def collection_in(frame: Frame, name: str) -> Collection:
     return frame.collections[name]
 
 
-def _check_outlives(frame: Frame, values: Values) -> None:
+def check_outlives(frame: Frame, values: Values) -> None:
     """Raises if a plain JAX transform inside the frame would take values with it when it ends."""
     home = frame.home.trace
     if current_trace_state() != home:

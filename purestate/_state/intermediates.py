@@ -19,12 +19,9 @@ from purestate._core.observer import Observer, observe
 from purestate._core.outlines import outline_argument
 from purestate._core.pairs import Transformed, TransformedWithState
 from purestate._core.path import variable_path
-from purestate._core.sown import Sown, plain_values
+from purestate._core.sown import INTERMEDIATES, PERTURBATIONS, Sown, plain_values
 from purestate._core.variable_checks import check_arrays
 from purestate._state.transform_with_collections import TransformedWithCollections
-
-INTERMEDIATES = "intermediates"
-PERTURBATIONS = "perturbations"
 
 
 def sow(
