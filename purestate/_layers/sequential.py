@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from purestate._core.errors import ArgumentError, kind_of
-from purestate._core.module import Module, ModuleMetaclass
-from purestate._layers.errors import is_a_class
+from purestate._core.module import Module
+from purestate._layers.errors import MODULE_CLASS, is_a_class
 
 
 class Sequential(Module):
@@ -34,7 +34,7 @@ class Sequential(Module):
         super().__init__(name=name)
         self.layers = tuple(layers)
         for layer in self.layers:
-            if layer.__class__ is ModuleMetaclass:
+            if layer.__class__ is MODULE_CLASS:
                 raise is_a_class(f"Sequential {self.module_name!r}", "each layer", layer)
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -76,7 +76,7 @@ def to_module(f: Callable[..., Any]) -> type[Module]:
         called with something else than a name.
     """
 
-    if f.__class__ is ModuleMetaclass:
+    if f.__class__ is MODULE_CLASS:
         raise is_a_class("`ps.to_module`", "its argument", f)
 
     class FunctionModule(Module):
