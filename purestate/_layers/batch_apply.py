@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purestate._core.module import ModuleMetaclass
-from purestate._layers.errors import LayerError, is_a_class
+from purestate._layers.errors import MODULE_CLASS, LayerError, is_a_class
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,7 +33,7 @@ class BatchApply(Generic[P, R]):
     """
 
     def __init__(self, f: "Callable[P, R]", num_dims: int = 2):
-        if f.__class__ is ModuleMetaclass:
+        if f.__class__ is MODULE_CLASS:
             raise is_a_class("BatchApply", "its first argument", f)
         self._f = f
         self.num_dims = num_dims
@@ -95,7 +94,7 @@ def expand_apply(f: "Callable[P, R]", axis: int = 0) -> "Callable[P, R]":
       LayerError: `axis` is neither 0 nor -1.
       ArgumentError: `f` is a class of modules.
     """
-    if f.__class__ is ModuleMetaclass:
+    if f.__class__ is MODULE_CLASS:
         raise is_a_class("expand_apply", "its first argument", f)
     if axis not in (0, -1):
         raise LayerError(f"expand_apply: the axis has to be 0 or -1, got {axis}.")

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from purestate._core.errors import MissingStateError
 from purestate._core.module import Module
 from purestate._core.trace_guard import device_axes
 from purestate._core.variables import Initializer, get_parameter
@@ -14,6 +15,15 @@ from purestate._layers.axes import channel_index_of
 from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.moving_averages import ExponentialMovingAverage
 from purestate._layers.replicas import check_synchronized, over_replicas
+
+
+def _no_statistics(layer: Any) -> MissingStateError:
+    return MissingStateError(
+        f"BatchNorm {layer.module_name!r} has no running statistics, which it needs with"
+        " is_training=False. Either run `init` with is_training=True, and pass on the state that it"
+        " returns; or make the layer with stats_at_init=True, so that the statistics start at mean"
+        " 0 and variance 1."
+    )
 
 
 class BatchNorm(Module):
@@ -47,6 +57,9 @@ class BatchNorm(Module):
         `ps.shard_map` or `jax.pmap`, and those of the batch elsewhere, so that one model is right
         in both. False where each shard keeps averages of its own. With None, that is an error
         inside `jax.shard_map` (see `unsynced_state` of `ps.config.set`).
+      stats_at_init: whether the running statistics start at mean 0 and variance 1, as in flax and
+        equinox, so that `init` and evaluation work without any training. By default they start with
+        the first batch, as in dm-haiku.
 
     Raises:
       LayerError: options exclude each other, or `axis` is one number.
@@ -67,12 +80,15 @@ class BatchNorm(Module):
         name: str | None = None,
         *,
         sync: bool | None = None,
+        stats_at_init: bool = False,
     ):
         super().__init__(name=name)
         if create_scale.__class__ is not bool:
             check_bool(self, "create_scale", create_scale)
         if create_offset.__class__ is not bool:
             check_bool(self, "create_offset", create_offset)
+        if stats_at_init.__class__ is not bool:
+            check_bool(self, "stats_at_init", stats_at_init)
         if sync.__class__ is not bool and sync is not None:
             check_bool(self, "sync", sync)
         if not create_scale and scale_init is not None:
@@ -105,6 +121,7 @@ class BatchNorm(Module):
         self.cross_replica_axis = cross_replica_axis
         self.cross_replica_axis_index_groups = cross_replica_axis_index_groups
         self.sync = sync
+        self.stats_at_init = stats_at_init
         self.channel_index = channel_index_of(data_format)
         self.mean_ema = ExponentialMovingAverage(decay_rate, name="mean_ema")
         self.var_ema = ExponentialMovingAverage(decay_rate, name="var_ema")
@@ -156,6 +173,11 @@ class BatchNorm(Module):
             raise not_an_array(self, inputs) from None
         channel = self.channel_index + ndim if self.channel_index < 0 else self.channel_index
         axis = self.axis if self.axis is not None else [i for i in range(ndim) if i != channel]
+        if self.stats_at_init:
+            reduced = {a % ndim for a in axis}
+            stats_shape = [1 if i in reduced else size for i, size in enumerate(inputs.shape)]
+            self.mean_ema._start(stats_shape, inputs.dtype, jnp.zeros)
+            self.var_ema._start(stats_shape, inputs.dtype, jnp.ones)
         if is_training or test_local_stats:
             mean = jnp.mean(inputs, axis, keepdims=True)
             mean_of_squares = jnp.mean(jnp.square(inputs), axis, keepdims=True)
@@ -171,8 +193,11 @@ class BatchNorm(Module):
                 )
             var = mean_of_squares - jnp.square(mean)
         else:
-            mean = self.mean_ema.average.astype(inputs.dtype)
-            var = self.var_ema.average.astype(inputs.dtype)
+            try:
+                mean = self.mean_ema.average.astype(inputs.dtype)
+                var = self.var_ema.average.astype(inputs.dtype)
+            except MissingStateError:
+                raise _no_statistics(self) from None
         if is_training:
             if not self.cross_replica_axis and self.sync is None:
                 check_synchronized(self.mean_ema, self.var_ema)

@@ -6,7 +6,10 @@ from typing import Any
 import jax
 
 from purestate._core.errors import ArgumentError, PurestateError, PurestateWarning, kind_of
-from purestate._core.module import Module
+from purestate._core.module import Module, ModuleMetaclass
+
+MODULE_CLASS: Any = ModuleMetaclass
+"""The class of classes of modules."""
 
 
 class LayerError(PurestateError, ValueError):
@@ -39,7 +42,7 @@ def check_bool(layer: Any, argument: str, value: Any) -> None:
 def is_a_class(taker: str, what: str, given: Any) -> ArgumentError:
     """The error for a class of modules where a module is needed.
 
-    Callers ask `given.__class__ is ModuleMetaclass`, which costs no call.
+    Callers ask `given.__class__ is MODULE_CLASS`, which costs no call.
     """
     return ArgumentError(
         f"{taker} needs a module or a function as {what}, but was given {kind_of(given)}. Make an"

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from purestate._core.module import Module, ModuleMetaclass
+from purestate._core.module import Module
 from purestate._core.variables import get_state, set_state
-from purestate._layers.errors import LayerError, is_a_class
+from purestate._layers.errors import MODULE_CLASS, LayerError, is_a_class
 from purestate._layers.promotion import with_standard_promotion
 
 _COLLECTION = "metrics"
@@ -309,7 +309,7 @@ class MultiMetric(Module):
         super().__init__(name=None)
         self.metrics = metrics
         for name, metric in metrics.items():
-            if metric.__class__ is ModuleMetaclass:
+            if metric.__class__ is MODULE_CLASS:
                 raise is_a_class(f"MultiMetric {self.module_name!r}", repr(name), metric)
 
     def __call__(self, **values: Any) -> dict[str, jax.Array]:

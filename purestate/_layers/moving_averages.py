@@ -11,6 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.collection import Bundle
+from purestate._core.errors import MissingStateError
 from purestate._core.module import Module, transparent
 from purestate._core.variables import get_state, set_state
 from purestate._layers.errors import LayerError, check_bool
@@ -105,16 +106,11 @@ class ExponentialMovingAverage(Module):
         if not isinstance(value, jax.Array):
             value = jnp.asarray(value)
         dtype = value.dtype
-        counter = (
-            get_state(
-                "counter",
-                (),
-                jnp.int32,
-                init=Constant(-self.warmup_length),
-                collection=self._collection,
-            )
-            + 1
-        )
+        start = Constant(-self.warmup_length)
+        try:
+            counter = get_state("counter", (), jnp.int32, start, collection=self._collection) + 1
+        except MissingStateError as error:
+            counter = self._after_initialize(error) + 1
         decay = jax.lax.convert_element_type(self.decay, dtype)
         if self.warmup_length > 0:
             decay = jax.lax.select(counter <= 0, np.zeros([], decay.dtype), decay)
@@ -158,6 +154,22 @@ class ExponentialMovingAverage(Module):
                 " 0 / 0. Give it less than 1, or keep the average as it is: pass"
                 " update_stats=False or, to BatchNorm, is_training=False."
             )
+
+    @transparent
+    def _after_initialize(self, error: MissingStateError) -> jax.Array:
+        """Returns the counter of an average that has only been initialized; else raises `error`."""
+        try:
+            get_state("hidden", collection=self._collection)
+        except MissingStateError:
+            raise error from None
+        return jnp.asarray(-self.warmup_length, jnp.int32)
+
+    def _start(self, shape: Any, dtype: Any, average: Any) -> None:
+        """Makes all of the state in `init`; until the first call `average` reads `average(shape, dtype)`."""
+        start = Constant(-self.warmup_length)
+        get_state("counter", (), jnp.int32, start, collection=self._collection)
+        get_state("hidden", shape, dtype, jnp.zeros, collection=self._collection)
+        get_state("average", shape, dtype, average, collection=self._collection)
 
     @property
     def average(self) -> jax.Array:

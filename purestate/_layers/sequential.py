@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from purestate._core.errors import ArgumentError, kind_of
-from purestate._core.module import Module, ModuleMetaclass
-from purestate._layers.errors import is_a_class
+from purestate._core.module import Module
+from purestate._layers.errors import MODULE_CLASS, is_a_class
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,7 +37,7 @@ class Sequential(Module):
         super().__init__(name=name)
         self.layers = tuple(layers)
         for layer in self.layers:
-            if layer.__class__ is ModuleMetaclass:
+            if layer.__class__ is MODULE_CLASS:
                 raise is_a_class(f"Sequential {self.module_name!r}", "each layer", layer)
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -84,7 +84,7 @@ def to_module(f: Callable[P, R]) -> "type[ModuleOf[P, R]]":
       ArgumentError: `f` is a class of modules. The class that is returned raises it too, if it is
         called with something else than a name.
     """
-    if f.__class__ is ModuleMetaclass:
+    if f.__class__ is MODULE_CLASS:
         raise is_a_class("`ps.to_module`", "its argument", f)
 
     class FunctionModule(Module):

@@ -1,6 +1,7 @@
 """Small convolutional networks for images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +14,23 @@ from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.linear import Linear
 from purestate._layers.reshape import Flatten
 
+_BN_CONFIG = {"create_scale": True, "create_offset": True, "decay_rate": 0.999}
 
-def _normalized_relu(x: jax.Array, is_training: bool, use_bn: bool) -> jax.Array:
+
+def _normalized_relu(
+    x: jax.Array, is_training: bool, use_bn: bool, bn_config: Mapping[str, Any] | None
+) -> jax.Array:
     if use_bn:
-        x = BatchNorm(create_scale=True, create_offset=True, decay_rate=0.999)(x, is_training)
+        x = BatchNorm(**{**_BN_CONFIG, **(bn_config or {})})(x, is_training)
     return jax.nn.relu(x)
+
+
+def _check_bn_config(layer: Module, use_bn: bool, bn_config: Mapping[str, Any] | None) -> None:
+    if bn_config is not None and not use_bn:
+        raise LayerError(
+            f"{type(layer).__name__} {layer.module_name!r}: bn_config is given, but use_bn=False"
+            " makes no BatchNorm."
+        )
 
 
 class MobileNetV1Block(Module):
@@ -35,12 +48,26 @@ class MobileNetV1Block(Module):
       stride: the step between outputs.
       use_bn: whether to normalize after both; without, they have biases.
       name: the name of the module.
+      bn_config: what to give to `BatchNorm`; by default `decay_rate=0.999`, with scale and offset.
+
+    Raises:
+      LayerError: `bn_config` is given although `use_bn` is False.
     """
 
-    def __init__(self, channels: int, stride: int, use_bn: bool = True, name: str | None = None):
+    def __init__(
+        self,
+        channels: int,
+        stride: int,
+        use_bn: bool = True,
+        name: str | None = None,
+        *,
+        bn_config: Mapping[str, Any] | None = None,
+    ):
         super().__init__(name=name)
         if use_bn.__class__ is not bool:
             check_bool(self, "use_bn", use_bn)
+        _check_bn_config(self, use_bn, bn_config)
+        self.bn_config = bn_config
         self.channels = channels
         self.stride = stride
         self.use_bn = use_bn
@@ -67,8 +94,8 @@ class MobileNetV1Block(Module):
         pointwise = Conv2D(
             self.channels, 1, padding="VALID", with_bias=self.with_bias, name="pointwise_conv"
         )
-        out = _normalized_relu(depthwise(inputs), is_training, self.use_bn)
-        return _normalized_relu(pointwise(out), is_training, self.use_bn)
+        out = _normalized_relu(depthwise(inputs), is_training, self.use_bn, self.bn_config)
+        return _normalized_relu(pointwise(out), is_training, self.use_bn, self.bn_config)
 
 
 class MobileNetV1(Module):
@@ -86,9 +113,11 @@ class MobileNetV1(Module):
       num_classes: the number of outputs.
       use_bn: whether to normalize; without, the convolutions have biases.
       name: the name of the module.
+      bn_config: what to give to `BatchNorm`; by default `decay_rate=0.999`, with scale and offset.
 
     Raises:
-      LayerError: there are not as many strides as channels.
+      LayerError: there are not as many strides as channels, or `bn_config` is given although
+        `use_bn` is False.
     """
 
     def __init__(
@@ -112,10 +141,14 @@ class MobileNetV1(Module):
         num_classes: int = 1000,
         use_bn: bool = True,
         name: str | None = None,
+        *,
+        bn_config: Mapping[str, Any] | None = None,
     ):
         super().__init__(name=name)
         if use_bn.__class__ is not bool:
             check_bool(self, "use_bn", use_bn)
+        _check_bn_config(self, use_bn, bn_config)
+        self.bn_config = bn_config
         if len(strides) != len(channels):
             raise LayerError(
                 f"MobileNetV1 {self.module_name!r} has a block for each of {len(strides)} strides"
@@ -138,8 +171,9 @@ class MobileNetV1(Module):
           `[B, num_classes]`.
         """
         out = Conv2D(32, 3, stride=2, padding="VALID", with_bias=self.with_bias)(inputs)
-        out = _normalized_relu(out, is_training, self.use_bn)
+        out = _normalized_relu(out, is_training, self.use_bn, self.bn_config)
+        options: dict[str, Any] = {} if self.bn_config is None else {"bn_config": self.bn_config}
         for channels, stride in zip(self.channels, self.strides, strict=True):
-            out = MobileNetV1Block(channels, stride, self.use_bn)(out, is_training)
+            out = MobileNetV1Block(channels, stride, self.use_bn, **options)(out, is_training)
         out = Flatten()(jnp.mean(out, axis=(1, 2)))
         return Linear(self.num_classes, name="logits")(out)

@@ -171,6 +171,8 @@ class VectorQuantizerEMA(Module):
       cross_replica_axis: the name of an axis (of `jax.shard_map`, `jax.pmap`, `jax.vmap`) over
         which averages and perplexity are taken too.
       name: the name of the module.
+      stats_at_init: whether `init` makes the moving averages with `is_training=False` too. By
+        default they start with the first call that trains, as in dm-haiku.
 
     Raises:
       LayerError: `decay` is not between 0 and 1.
@@ -186,8 +188,13 @@ class VectorQuantizerEMA(Module):
         dtype: Any = jnp.float32,
         cross_replica_axis: str | None = None,
         name: str | None = None,
+        *,
+        stats_at_init: bool = False,
     ):
         super().__init__(name=name)
+        if stats_at_init.__class__ is not bool:
+            check_bool(self, "stats_at_init", stats_at_init)
+        self.stats_at_init = stats_at_init
         if not 0 <= decay <= 1:
             raise LayerError(f"VectorQuantizerEMA: decay has to be between 0 and 1, got {decay}.")
         self.embedding_dim = embedding_dim
@@ -211,13 +218,21 @@ class VectorQuantizerEMA(Module):
     @property
     def ema_cluster_size(self) -> ExponentialMovingAverage:
         """The average of how many vectors each embedding replaces, `[num_embeddings]`."""
-        self._ema_cluster_size.initialize([self.num_embeddings], self._dtype)
+        shape = [self.num_embeddings]
+        if self.stats_at_init:
+            self._ema_cluster_size._start(shape, self._dtype, jnp.zeros)
+        else:
+            self._ema_cluster_size.initialize(shape, self._dtype)
         return self._ema_cluster_size
 
     @property
     def ema_dw(self) -> ExponentialMovingAverage:
         """The average of the sum of the vectors that each embedding replaces, `[embedding_dim, num_embeddings]`."""
-        self._ema_dw.initialize([self.embedding_dim, self.num_embeddings], self._dtype)
+        shape = [self.embedding_dim, self.num_embeddings]
+        if self.stats_at_init:
+            self._ema_dw._start(shape, self._dtype, jnp.zeros)
+        else:
+            self._ema_dw.initialize(shape, self._dtype)
         return self._ema_dw
 
     def __call__(self, inputs: jax.Array, is_training: bool) -> dict[str, jax.Array]:
@@ -242,6 +257,8 @@ class VectorQuantizerEMA(Module):
         indices = jnp.reshape(indices, inputs.shape[:-1])
         quantized = self.quantize(indices)
         commitment = jnp.mean(jnp.square(lax.stop_gradient(quantized) - inputs))
+        if self.stats_at_init:
+            _ = self.ema_cluster_size, self.ema_dw  # which makes them
         if is_training:
             set_state("embeddings", self._updated_embeddings(vectors, encodings))
         return {

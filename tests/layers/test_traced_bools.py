@@ -51,7 +51,7 @@ CASES: dict[tuple[str, str], Callable[..., Any]] = {
     },
     **{
         ("BatchNorm", argument): (lambda **k: ps.BatchNorm(**{**BN, **k})(X, True))
-        for argument in ("create_scale", "create_offset", "sync")
+        for argument in ("create_scale", "create_offset", "sync", "stats_at_init")
     },
     ("Bidirectional", "time_major"): lambda **k: ps.Bidirectional(_lstm(), _lstm())(SEQUENCE, **k),
     ("Conv1D", "with_bias"): lambda **k: ps.Conv1D(3, 2, **k)(SERIES),
@@ -154,6 +154,9 @@ CASES: dict[tuple[str, str], Callable[..., Any]] = {
     ("VectorQuantizerEMA", "is_training"): lambda **k: ps.nets.VectorQuantizerEMA(4, 3, 0.2, 0.9)(
         X, **k
     ),
+    ("VectorQuantizerEMA", "stats_at_init"): lambda **k: ps.nets.VectorQuantizerEMA(
+        4, 3, 0.2, 0.9, **k
+    )(X, True),
     **{
         ("dynamic_unroll", argument): _unroll(ps.dynamic_unroll)
         for argument in ("time_major", "reverse", "return_all_states")

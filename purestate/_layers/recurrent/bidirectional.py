@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from purestate._core.module import Module, ModuleMetaclass
-from purestate._layers.errors import LayerError, check_bool, is_a_class
+from purestate._core.module import Module
+from purestate._layers.errors import MODULE_CLASS, LayerError, check_bool, is_a_class
 from purestate._layers.recurrent.core import RecurrentError, RNNCore, initial_state_of
 from purestate._layers.recurrent.unroll import dynamic_unroll
 
@@ -70,7 +70,7 @@ class Bidirectional(Module):
     ):
         super().__init__(name=name)
         for core in (forward_core, backward_core):
-            if core.__class__ is ModuleMetaclass:
+            if core.__class__ is MODULE_CLASS:
                 raise is_a_class(f"Bidirectional {self.module_name!r}", "each core", core)
         self.forward_core = forward_core
         self.backward_core = backward_core

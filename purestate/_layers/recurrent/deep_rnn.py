@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.errors import kind_of
-from purestate._core.module import ModuleMetaclass
-from purestate._layers.errors import LayerError, is_a_class
+from purestate._layers.errors import MODULE_CLASS, LayerError, is_a_class
 from purestate._layers.recurrent.core import RecurrentError, RNNCore, initial_state_of
 
 
@@ -35,7 +34,7 @@ class _DeepRNN(RNNCore):
         super().__init__(name=name)
         self.layers = layers
         for layer in layers:
-            if layer.__class__ is ModuleMetaclass:
+            if layer.__class__ is MODULE_CLASS:
                 raise is_a_class(f"DeepRNN {self.module_name!r}", "each layer", layer)
         self.skip_connections = skip_connections
         self.residual_connections = residual_connections

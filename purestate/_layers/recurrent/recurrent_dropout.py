@@ -7,10 +7,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from purestate._core.errors import kind_of
-from purestate._core.module import ModuleMetaclass
 from purestate._core.rng import next_rng_key
 from purestate._layers.dropout import dropout
-from purestate._layers.errors import LayerError, check_bool, is_a_class
+from purestate._layers.errors import MODULE_CLASS, LayerError, check_bool, is_a_class
 from purestate._layers.recurrent.core import RecurrentError, RNNCore, as_array, initial_state_of
 from purestate._layers.recurrent.gru import GRU
 from purestate._layers.recurrent.lstm import LSTMState
@@ -71,7 +70,7 @@ class RecurrentDropout(RNNCore):
         self, core: RNNCore, rate: float | jax.Array, is_training: bool, name: str | None = None
     ):
         super().__init__(name=name)
-        if core.__class__ is ModuleMetaclass:
+        if core.__class__ is MODULE_CLASS:
             raise is_a_class(f"RecurrentDropout {self.module_name!r}", "its core", core)
         if not isinstance(core, RNNCore):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise LayerError(

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from purestate._core.module import ModuleMetaclass
-from purestate._layers.errors import LayerError, is_a_class
+from purestate._layers.errors import MODULE_CLASS, LayerError, is_a_class
 from purestate._layers.recurrent.core import RNNCore, as_array, initial_state_of
 
 
@@ -50,7 +49,7 @@ class ResetCore(RNNCore):
 
     def __init__(self, core: RNNCore, name: str | None = None):
         super().__init__(name=name)
-        if core.__class__ is ModuleMetaclass:
+        if core.__class__ is MODULE_CLASS:
             raise is_a_class(f"ResetCore {self.module_name!r}", "its core", core)
         self.core = core
 

@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.errors import kind_of
-from purestate._core.module import ModuleMetaclass
 from purestate._core.variables import Initializer, get_parameter
-from purestate._layers.errors import LayerError, is_a_class
+from purestate._layers.errors import MODULE_CLASS, LayerError, is_a_class
 from purestate._layers.recurrent.core import RecurrentError, RNNCore, initial_state_of
 from purestate._layers.recurrent.recurrent_dropout import RecurrentDropoutState
 
@@ -70,7 +69,7 @@ class TrainableInitialState(RNNCore):
 
     def __init__(self, core: RNNCore, init: Initializer | None = None, name: str | None = None):
         super().__init__(name=name)
-        if core.__class__ is ModuleMetaclass:
+        if core.__class__ is MODULE_CLASS:
             raise is_a_class(f"TrainableInitialState {self.module_name!r}", "its core", core)
         if not isinstance(core, RNNCore):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise LayerError(

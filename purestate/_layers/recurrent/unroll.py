@@ -12,8 +12,7 @@ from jax.typing import ArrayLike
 
 from purestate._core.errors import kind_of
 from purestate._core.frame import inside_transform
-from purestate._core.module import ModuleMetaclass
-from purestate._layers.errors import check_bool, is_a_class
+from purestate._layers.errors import MODULE_CLASS, check_bool, is_a_class
 from purestate._layers.recurrent.core import RecurrentError, as_array
 from purestate._lifted.scan import scan
 
@@ -150,7 +149,7 @@ def static_unroll(
       RecurrentError: there are no steps, or `sequence_length` does not fit.
       ArgumentError: `core` is a class.
     """
-    if core.__class__ is ModuleMetaclass:
+    if core.__class__ is MODULE_CLASS:
         raise is_a_class("static_unroll", "its core", core)
     if time_major.__class__ is not bool:
         check_bool("static_unroll", "time_major", time_major)
@@ -243,7 +242,7 @@ def dynamic_unroll(
       ArgumentError: `core` is a class.
       NewVariableError: a later step makes a variable that the first did not make.
     """
-    if core.__class__ is ModuleMetaclass:
+    if core.__class__ is MODULE_CLASS:
         raise is_a_class("dynamic_unroll", "its core", core)
     if time_major.__class__ is not bool:
         check_bool("dynamic_unroll", "time_major", time_major)
