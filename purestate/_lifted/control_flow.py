@@ -403,7 +403,7 @@ class _Loop:
         out, after, new = self._lifted.run(before, *first, value)
         if self._frame.sown is not None:
             sown = carried_on(self._frame.sown.reducers, sown, new)
-        return out, carry_on(carried, changes(before, after), after), sown
+        return out, carry_on(carried, before, changes(before, after), after), sown
 
     def keep(self, carry: Any) -> Any:
         """Puts what is carried in the end into the frame, and returns the value."""

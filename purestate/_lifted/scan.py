@@ -138,9 +138,9 @@ def carried_by(frame: Frame, modes: Modes | None = None) -> Snapshot:
     return Snapshot(values, {}, before.keys)
 
 
-def carry_on(carried: Snapshot, changed: Snapshot, after: Snapshot) -> Snapshot:
+def carry_on(carried: Snapshot, before: Snapshot, changed: Snapshot, after: Snapshot) -> Snapshot:
     """Returns what the next step is given; raises if the step has created variables."""
-    made = paths_of(new_names(carried.values, changed.values))
+    made = paths_of(new_names(before.values, changed.values))
     if made:
         names = ", ".join(repr(path) for path in made)
         raise NewVariableError(
@@ -218,17 +218,18 @@ class _Step:
         with elements(self._frame, self._modes, each.own, index):
             out, after, sown = self.lifted.run(before, carry, each.x)
         carry, y = _pair(out)
-        return carry, y, changes(before, after), after, sown
+        return carry, y, before, changes(before, after), after, sown
 
     def __call__(self, carry: Any, each: _Inputs) -> Any:
         """Runs one step of the loop."""
         carry, carried = carry
-        carry, y, changed, after, sown = self._run(carried, carry, each)
+        carry, y, before, changed, after, sown = self._run(carried, carry, each)
         modes = self._modes
         by_mode = modes.sort(changed.values)
         modes.check_not_written(by_mode)
         shared = changed._replace(values=by_mode.get(None, {}))
-        return (carry, carry_on(carried, shared, after)), (y, self._own(changed), sown)
+        carried = carry_on(carried, before, shared, after)
+        return (carry, carried), (y, self._own(changed), sown)
 
     def _own(self, changed: Snapshot) -> _Written:
         """Keeps what is neither carried nor the same for all steps."""
@@ -241,7 +242,7 @@ class _Step:
 
     def first(self, carry: Any, each: _Inputs) -> tuple[Any, Any, _Written]:
         """Runs the first step outside the loop; keeps what all steps share in the frame."""
-        carry, y, changed, _, _ = self._run(None, carry, each)
+        carry, y, _, changed, _, _ = self._run(None, carry, each)
         own = self._own(changed)
         shared = [
             {store: part for store, part in without_own.items() if part}
