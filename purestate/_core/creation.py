@@ -132,7 +132,7 @@ class _IsMutable(dict[type, bool]):
 
     def __missing__(self, kind: type) -> bool:
         is_array = hasattr(kind, "shape") and hasattr(kind, "dtype")
-        fixed = issubclass(kind, (bool, int, float, complex, str, bytes, type(None)))
+        fixed = issubclass(kind, (bool, int, float, complex, type(None)))
         value = self[kind] = issubclass(kind, np.ndarray) or not (is_array or fixed)
         return value
 

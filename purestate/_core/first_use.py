@@ -16,7 +16,7 @@ def on_first_use(package: str, names: dict[str, str]) -> Callable[[str], Any]:
     namespace = vars(sys.modules[package])
     # For completion: public names, and those that Python has in every module.
     namespace["__dir__"] = lambda: sorted(
-        {name for name in namespace if name.startswith("__")} | {*namespace["__all__"]}
+        {name for name in namespace if name.startswith("__")} | {*namespace.get("__all__", names)}
     )
 
     def __getattr__(name: str) -> Any:  # noqa: N807

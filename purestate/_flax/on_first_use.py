@@ -11,7 +11,8 @@ _NAMES = ("Module", "lift")
 
 def __dir__() -> list[str]:
     """Lists the names of the facade, which imports this function."""
-    return sorted({*vars(sys.modules[_FACADE]), *_NAMES})
+    names = vars(sys.modules[_FACADE])
+    return sorted({name for name in names if name.startswith("__")} | {*names["__all__"]})
 
 
 def __getattr__(name: str) -> Any:

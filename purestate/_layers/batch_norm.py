@@ -19,9 +19,9 @@ from purestate._layers.replicas import check_synchronized, over_replicas
 
 def _no_statistics(layer: Any) -> MissingStateError:
     return MissingStateError(
-        f"BatchNorm {layer.module_name!r} has no running statistics, which it needs with"
-        " is_training=False. Either run `init` with is_training=True, and pass on the state that it"
-        " returns; or make the layer with stats_at_init=True, so that the statistics start at mean"
+        f"BatchNorm {layer.module_name!r} has no running statistics ('average' of"
+        f" '{layer.module_name}/~/mean_ema'), which it needs with is_training=False. Either run"
+        " `init` with is_training=True, and pass on the state that it returns; or make the layer with stats_at_init=True, so that the statistics start at mean"
         " 0 and variance 1."
     )
 

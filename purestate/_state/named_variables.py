@@ -29,10 +29,11 @@ class Variable:
     Made by `variable`. It stays good while the transformed function runs, in other modules too.
     """
 
-    __slots__ = ("_frame", "_scope", "collection", "name")
+    __slots__ = ("_frame", "_scope", "_trainable", "collection", "name")
 
-    def __init__(self, frame: Frame, collection: str, name: str):
+    def __init__(self, frame: Frame, collection: str, name: str, trainable: bool = True):
         self._frame = frame
+        self._trainable = trainable
         self._scope = frame.scope
         self.collection = collection
         self.name = name
@@ -55,7 +56,8 @@ class Variable:
     @property
     def value(self) -> Any:
         """What was set last, or what it was made as."""
-        return self._at_home(get_variable, self.collection, self.name)
+        value = self._at_home(get_variable, self.collection, self.name)
+        return value if self._trainable else jax.lax.stop_gradient(value)
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -117,7 +119,7 @@ def variable(
         get_parameter(name, shape or (), dtype, init, trainable=trainable, axes=axes)
     elif init is not None:
         get_state(name, shape, dtype, init, collection=collection)
-    return Variable(frame, collection, name)
+    return Variable(frame, collection, name, trainable)
 
 
 def _values_here(frame: Frame, collection: str, name: str) -> tuple[Collection, str, Any]:

@@ -13,7 +13,7 @@ def drawn():
     """The tree that the module draws: each class, what it is below, and the builtins in brackets."""
     above = {}
     for line in ps.errors.__doc__.splitlines():
-        found = re.match(r"    ([│├└─ ]*)(\w+)(?: +\(([\w, ]+)\))?(  .*)?$", line)
+        found = re.match(r"    ([│├└─ ]*)(\w+)(?: \(([\w, ]+)\))?(: .*)?$", line)
         if found is None or not found[2].endswith(("Error", "Warning")):
             continue
         depth = len(found[1]) // 4
