@@ -5,16 +5,24 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: train test test-all lint types docs bench bench-check house conformance clean
+.PHONY: train test test-slow test-all lint types docs bench bench-check house conformance clean
 
 train: $(VENV)/train.stamp
 	$(BIN)/python examples/digits.py
 
-test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -n auto
+# One process for each core, but at most 8, as each may take up to 3 GB of memory.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
-test-all: $(VENV)/test.stamp $(VENV)/train.stamp
-	$(BIN)/python -m pytest -n auto -m "slow or not slow"
+test: $(VENV)/test.stamp
+	@echo "The fast tests, on all cores. They take about 5 minutes on two cores that do nothing else."
+	@echo "How long they take here is shown every twentieth of the way. \`make test-all\` has the rest."
+	$(PYTEST)
+
+test-slow: $(VENV)/test.stamp
+	$(PYTEST) -m slow
+
+test-all: $(VENV)/test.stamp
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
@@ -47,4 +55,4 @@ $(VENV)/%.stamp: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) docs/_build out .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newest docs/_build out .pytest_cache .ruff_cache .hypothesis

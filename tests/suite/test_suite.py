@@ -1,0 +1,166 @@
+"""The fast tests touch everything; and the tools that choose them, keep them small and show how far they are."""
+
+import ast
+import importlib
+import itertools
+import pkgutil
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import purestate
+from tests.conftest import ALL_TESTS
+from tests.haiku_parity import table_core, table_layers, table_recurrent
+from tests.messages.cases import CASES
+from tests.suite import memory
+from tests.suite.covering import covering
+from tests.suite.progress import Progress, minutes
+
+ROOT = Path(__file__).parents[2]
+TEST_FILES = sorted((ROOT / "tests").rglob("test_*.py"))
+
+# What is fast
+
+
+@pytest.fixture
+def fast(request):
+    """The names of all fast tests, such as `tests/layers/test_linear.py::test_bias[True]`."""
+    items = request.config.stash[ALL_TESTS]
+    if {item.path for item in items} != set(TEST_FILES):
+        pytest.skip("only part of the suite was collected")
+    return {item.nodeid for item in items if item.get_closest_marker("slow") is None}
+
+
+def path_of(name):
+    return ROOT / name.partition("::")[0]
+
+
+def test_every_file_of_tests(fast):
+    assert sorted(set(TEST_FILES) - set(map(path_of, fast))) == []
+
+
+def test_every_room_has_a_folder_of_tests():
+    rooms = {path.name for path in (ROOT / "purestate").glob("_*/")} - {"__pycache__"}
+    assert {f"_{path.parent.name}" for path in TEST_FILES} >= rooms - {"_testing"}
+
+
+def test_every_page(fast):
+    docs = ROOT / "docs"
+    pages = {str(path.relative_to(docs)) for path in docs.rglob("*.md")} - {"README.md"}
+    shown = "tests/docs/test_docs_code.py::test_code_of_page"
+    assert {f"{shown}[{page}]" for page in pages if not page.startswith("_build")} <= fast
+
+
+def test_every_message(fast):
+    shown = "tests/messages/test_messages.py::test_it_says_what_the_snapshot_says"
+    assert {f"{shown}[{name}]" for name in CASES} <= fast
+
+
+@pytest.mark.parametrize(
+    ("test", "names"),
+    [
+        ("test_layers.py::test_bits", [r.name for r in table_layers.ROWS + table_recurrent.ROWS]),
+        ("test_core.py::test_same_as_haiku", list(table_core.ROWS)),
+    ],
+    ids=["layers", "core"],
+)
+def test_every_program_of_the_parity_tables(fast, test, names):
+    cases = [name for name in fast if name.startswith(f"tests/haiku_parity/{test}[")]
+    assert [name for name in names if not any(f"[{name}-" in case for case in cases)] == []
+
+
+def words_of(tree):
+    """The identifiers in a program, also in strings, as names of functions stand in many tables."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=word) | ast.Attribute(attr=word) | ast.alias(name=word):
+                yield word
+            case ast.Constant(value=str(text)):
+                yield from re.findall(r"\w+", text)
+
+
+def test_every_public_name(fast):
+    functions = {name.partition("[")[0] for name in fast}
+    used = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        program = ast.parse(path.read_text())
+        file = path.relative_to(ROOT).as_posix()
+        for node in program.body:
+            name = getattr(node, "name", "")
+            if not name.startswith("test_") or f"{file}::{name}" in functions:
+                used.update(words_of(node))
+    modules = [purestate, *(importlib.import_module(f"purestate.{module.name}")
+        for module in pkgutil.iter_modules(purestate.__path__) if not module.name.startswith("_"))]
+    public = {name for module in modules for name in module.__all__}
+    assert len(public) > 300
+    assert sorted(public - used) == []
+
+
+# How cases are chosen
+
+
+@pytest.mark.parametrize("sizes", [(5,), (3, 2), (2, 7, 3), (4, 4, 4, 2)])
+def test_each_entry_of_each_table_once_and_no_more_than_needed(sizes):
+    cases = [dict(zip("abcd", entries)) for entries in itertools.product(*map(range, sizes))]
+    chosen = [cases[place] for place in covering(cases)]
+    for table, size in zip("abcd", sizes):
+        assert {case[table] for case in chosen} == set(range(size))
+    assert len(chosen) == max(sizes)
+
+
+def test_entries_of_a_long_table_meet_all_of_the_short_ones():
+    cases = [dict(zip("abc", entries)) for entries in itertools.product(range(8), "xy", "xy")]
+    chosen = [cases[place] for place in covering(cases)]
+    assert {(case["b"], case["c"]) for case in chosen} == set(itertools.product("xy", "xy"))
+
+
+def test_cases_without_a_product_all_stay():
+    assert covering([{"name": 0, "out": 0}, {"name": 1, "out": 1}, {"name": 2, "out": 2}]) == [0, 1, 2]
+    assert covering([]) == []
+
+
+# How large a process may grow
+
+
+def test_what_was_compiled_is_dropped_where_a_process_is_too_large():
+    traced = []
+    f = jax.jit(lambda x: traced.append(x) or x + 1)
+    for limit, times in [(1e15, 1), (1e15, 1), (0, 1), (1e15, 2)]:
+        f(jnp.ones(3))
+        assert len(traced) == times
+        assert memory.keep_small(limit) == (limit == 0)
+
+
+@pytest.mark.skipif(not memory.STATISTICS.exists(), reason="this system has no /proc")
+def test_what_is_in_memory_is_measured():
+    before = memory.bytes_in_memory()
+    held = b"x" * 200_000_000
+    assert 150e6 < memory.bytes_in_memory() - before < 250e6
+    del held
+
+
+# What is shown
+
+
+def test_a_line_for_each_twentieth():
+    now = iter(range(0, 10_000, 2))
+    progress = Progress(200, clock=lambda: next(now))
+    lines = [line for _ in range(200) if (line := progress.finish_test())]
+    assert len(lines) == 20
+    assert lines[0] == "  5%  0:02 so far, about 0:38 to go"
+    assert lines[9] == " 50%  0:20 so far, about 0:20 to go"
+    assert lines[-1] == "100%  0:40 so far"
+
+
+def test_failures_are_counted():
+    progress = Progress(2, clock=lambda: 0)
+    assert progress.finish_test() == " 50%  0:00 so far, about 0:00 to go"
+    progress.failed = 1
+    assert progress.finish_test() == "100%  0:00 so far, 1 failed"
+
+
+def test_minutes():
+    assert [minutes(0.4), minutes(59.6), minutes(605)] == ["0:00", "1:00", "10:05"]
