@@ -14,10 +14,13 @@ def on_first_use(package: str, names: dict[str, str]) -> Callable[[str], Any]:
       names: the module that each name comes from. A module that ends in the name is meant itself.
     """
     namespace = vars(sys.modules[package])
-    # For completion: public names, and those that Python has in every module.
-    namespace["__dir__"] = lambda: sorted(
-        {name for name in namespace if name.startswith("__")} | {*namespace.get("__all__", names)}
-    )
+
+    def __dir__() -> list[str]:  # noqa: N807
+        # For completion: public names, and those that Python has in every module.
+        public = namespace.get("__all__", {*namespace, *names})
+        return sorted({name for name in namespace if name.startswith("__")} | {*public})
+
+    namespace["__dir__"] = __dir__
 
     def __getattr__(name: str) -> Any:  # noqa: N807
         if name not in names:

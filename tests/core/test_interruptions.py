@@ -402,13 +402,16 @@ def standing():
     frame = frames[-1]
     passing = [
         "scope",
-        "making",
-        "captures",
-        "trace_state",
-        "staging",
+        "creating",
+        "sown",
+        "home",
         "boundary",
         "boundary_within",
         "keys",
+        "ledger",
+        "observers",
+        "elements",
+        "mapped_axes",
     ]
     values = [
         (name, id(kept), id(kept.values), id(kept.initial))

@@ -41,7 +41,7 @@ def program(row: Row, dtype: str, at_once: bool) -> str:
 
     def run(*inputs: Any) -> Any:
         if at_once:
-            get_frame("a test").staging = False
+            get_frame("a test").home.staged = False
         return row.run(ps, *inputs)
 
     f, inputs = ps.transform_with_state(run), inputs_of(row, dtype)

@@ -305,7 +305,7 @@ PREDICATES = [
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("predicate", PREDICATES, ids=repr)
+@pytest.mark.parametrize("predicate", PREDICATES, ids=range(len(PREDICATES)))
 def test_predicates(predicate, way):
     other = WAYS[way](predicate)
     assert other == predicate
