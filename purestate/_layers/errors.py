@@ -16,8 +16,11 @@ class LayerError(PurestateError, ValueError):
     """A layer was given options or an input that do not fit."""
 
 
-class TracedBoolError(LayerError, TypeError):
+class TracedBoolError(LayerError, jax.errors.TracerBoolConversionError):
     """A layer was given a traced value for a Python bool, which decides which code runs."""
+
+    def __init__(self, message: str):  # JAX's class takes a tracer
+        Exception.__init__(self, message)
 
 
 class LoraWarning(PurestateWarning):

@@ -17,14 +17,29 @@ Predicate = Callable[[str, str, Any], bool]
 """`predicate(module_name, name, value) -> bool`, as in `ps.data_structures.partition`."""
 
 
+def _exact(v: jax.Array) -> jax.Array:
+    """Returns `v` with at least 32 bits."""
+    return v if jnp.finfo(v.dtype).bits >= 32 else v.astype(jnp.float32)
+
+
+def length(v: jax.Array, axes: tuple[int, ...], eps: float) -> jax.Array:
+    """Returns the length of a weight over some axes, which stay as ones."""
+    return lax.sqrt(jnp.sum(jnp.square(_exact(v)), axes, keepdims=True) + eps)
+
+
+def normalized(v: jax.Array, g: jax.Array, axes: tuple[int, ...], eps: float) -> jax.Array:
+    """Returns `g * v / ||v||` with at least 32 bits; `g` has as many axes as `v`."""
+    return _exact(v) * (_exact(g) / length(v, axes, eps))
+
+
 def _normalize(
     v: jax.Array, axis: tuple[int, ...] | slice, name: str, g_init: Initializer | None, eps: float
 ) -> jax.Array:
     """Returns `g * v / ||v||`, with the parameter `name` as g."""
     axes = absolute_axes(axis, v.ndim)
     others = tuple(i for i in range(v.ndim) if i not in axes)
-    exact = v if jnp.finfo(v.dtype).bits >= 32 else v.astype(jnp.float32)
-    norm = lax.sqrt(jnp.sum(jnp.square(exact), others, keepdims=True) + eps)
+    exact = _exact(v)
+    norm = length(exact, others, eps)
     shape = parameter_shape(v.shape, axes)
     # The same norm, so that g / ||v|| is exactly one at first.
     g = get_parameter(

@@ -14,7 +14,7 @@ from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.linear import Linear
 from purestate._layers.reshape import Flatten
 
-_BN_CONFIG = {"create_scale": True, "create_offset": True, "decay_rate": 0.999}
+_BN_CONFIG: dict[str, Any] = {"create_scale": True, "create_offset": True, "decay_rate": 0.999}
 
 
 def _normalized_relu(
