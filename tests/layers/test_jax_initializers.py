@@ -78,7 +78,8 @@ CALLS: dict[str, Callable[..., Any]] = {
 
 def _arguments(f: Any) -> list[str]:
     names = inspect.signature(f.__init__ if isinstance(f, type) else f).parameters
-    return [name for name in names if name == "init" or name.endswith("_init")]
+    takes = [name for name in names if name == "init" or name.endswith("_init")]
+    return [name for name in takes if name != "stats_at_init"]  # a bool
 
 
 CASES = [

@@ -112,7 +112,9 @@ def test_around_the_transform_it_says_so_once_for_each_block():
             params = f.init(KEY, X)
             f.apply(params, None, X)
     assert len(caught) == 1
-    assert "DenseGeneral 'dense_general_1', DenseGeneral 'dense_general', whose" in str(caught[0].message)
+    assert "DenseGeneral 'dense_general_1', DenseGeneral 'dense_general', whose" in str(
+        caught[0].message
+    )
     assert caught[0].filename == __file__
 
 

@@ -92,8 +92,14 @@ def test_every_public_name(fast):
             name = getattr(node, "name", "")
             if not name.startswith("test_") or f"{file}::{name}" in functions:
                 used.update(words_of(node))
-    modules = [purestate, *(importlib.import_module(f"purestate.{module.name}")
-        for module in pkgutil.iter_modules(purestate.__path__) if not module.name.startswith("_"))]
+    modules = [
+        purestate,
+        *(
+            importlib.import_module(f"purestate.{module.name}")
+            for module in pkgutil.iter_modules(purestate.__path__)
+            if not module.name.startswith("_")
+        ),
+    ]
     public = {name for module in modules for name in module.__all__}
     assert len(public) > 300
     assert sorted(public - used) == []
@@ -118,7 +124,11 @@ def test_entries_of_a_long_table_meet_all_of_the_short_ones():
 
 
 def test_cases_without_a_product_all_stay():
-    assert covering([{"name": 0, "out": 0}, {"name": 1, "out": 1}, {"name": 2, "out": 2}]) == [0, 1, 2]
+    assert covering([{"name": 0, "out": 0}, {"name": 1, "out": 1}, {"name": 2, "out": 2}]) == [
+        0,
+        1,
+        2,
+    ]
     assert covering([]) == []
 
 
