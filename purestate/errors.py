@@ -31,7 +31,7 @@
     ├── LayerError (ValueError): options or inputs that do not fit a layer
     │   ├── LookupStyleError (AttributeError): `Embed` has no such style
     │   ├── RecurrentError (TypeError, IndexError): a state or sequence that does not fit
-    │   └── TracedBoolError (jax.errors.TracerBoolConversionError): a traced Python bool
+    │   └── TracedBoolError (TracerBoolConversionError): a traced Python bool
     ├── AxesError (TypeError): neither one value for all axes nor one for each
     ├── InitializerError (ValueError): an initializer with invalid options, or for another shape
     ├── DeferredAttributeError (AttributeError): an attribute of a module that is not made yet

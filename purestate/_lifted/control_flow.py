@@ -347,7 +347,7 @@ def while_loop(
       LoopError: used in `init`, or `cond_fun` changes state or draws keys.
       NewVariableError: the body makes a variable.
     """
-    frame = get_frame("`ps.while_loop` (outside, use `jax.lax.while_loop`)")
+    frame = get_frame("`ps.while_loop` (outside, `jax.lax.while_loop` does)")
     if frame.running_init:
         raise LoopError(
             "`ps.while_loop` cannot create variables, since it may run no step at all. In `init`,"

@@ -158,5 +158,5 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     Raises:
       FrameError: used outside a transformed function; there `jax.eval_shape` does.
     """
-    frame = get_frame("`ps.eval_shape` (outside, use `jax.eval_shape`)")
+    frame = get_frame("`ps.eval_shape` (outside, `jax.eval_shape` does)")
     return Lifted(fun, frame).look(*args, **kwargs)[0]

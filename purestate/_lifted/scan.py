@@ -90,7 +90,7 @@ def scan(
       NewVariableError: a later step creates a variable that the first one did not create.
       CollectionModeError: `collections` has an unknown mode, or one that does not fit the values.
     """
-    frame = get_frame("`ps.scan` (outside, use `jax.lax.scan`)")
+    frame = get_frame("`ps.scan` (outside, `jax.lax.scan` does)")
     modes = Modes(frame, collections, "ps.scan", ("carry", "broadcast", *COMBINED))
     length = _num_steps(jax.tree.leaves(xs), length)
     step = _Step(f, frame, modes)

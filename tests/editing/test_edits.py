@@ -173,10 +173,10 @@ def test_rename_in_checkpoint_and_optimizer_state():
         (
             "mlp_head",
             "mlp/~/linear_0",
-            "'mlp_head' cannot become 'mlp/~/linear_0'.*is there already",
+            "'mlp_head' cannot become 'mlp/~/linear_0'.*exists already",
         ),
-        ("mlp/~/linear_0/w", "mlp_head/w", "cannot become 'mlp_head/w'.*is there already"),
-        ("mlp/~/linear_0/w", "kernel", "'module/name', not 'kernel'"),
+        ("mlp/~/linear_0/w", "mlp_head/w", "cannot become 'mlp_head/w'.*exists already"),
+        ("mlp/~/linear_0/w", "kernel", "'module/name', but it is 'kernel'"),
     ],
 )
 def test_rename_refuses(old, new, message):
@@ -210,7 +210,7 @@ def test_insert(tree, path, value, expected, changed):
 @pytest.mark.parametrize(
     ("tree", "path", "message"),
     [
-        (BUNDLE, "mlp/scale", "'mlp/scale' is there already.*ps.surgery.at"),
+        (BUNDLE, "mlp/scale", "'mlp/scale' exists already.*ps.surgery.at"),
         (BUNDLE, "scale", "has to be 'module/name'"),
         (VARIABLES, "cache/mlp/k", "There is nothing at 'cache/mlp/k'"),
         ({"params": {}}, "params/a/w", "keys one by one"),

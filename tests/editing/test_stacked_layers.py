@@ -254,12 +254,12 @@ REFUSED = [
     (
         ps.unstack_layers,
         {"blocks/block": {"w": np.ones(2), "v": np.ones(3)}},
-        "stacks of one length: .*has 3.*has 2",
+        "stacks of one length, but .*has 3.*has 2",
     ),
     (
         ps.unstack_layers,
         {"blocks/block": {"w": np.ones(2), "v": np.float32(3)}},
-        "'blocks/block/v' is no stack",
+        "'blocks/block/v' is a scalar",
     ),
 ]
 

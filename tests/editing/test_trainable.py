@@ -76,7 +76,7 @@ def test_parts_that_do_not_fit():
         ps.partition_trainable({"~": {"table": 1}, "new": {"w": 2}}, specs)
     with pytest.raises(
         ps.errors.BundleError,
-        match=r"what `ps.specs\(f\)\(rng, \*args\)` gives.* but it has a float",
+        match=r"the result of `ps.specs\(f\)\(rng, \*args\)`.* has a float",
     ):
         ps.trainable_mask({"a": {"w": 1.0}})
 

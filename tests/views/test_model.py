@@ -495,7 +495,7 @@ def test_attributes_that_are_not_there():
     assert not hasattr(model, "encodr")
     with pytest.raises(AttributeError):
         model.calls = 3
-    assert "no attribute 'linear'. Methods and submodules can be reached where" in str(error.value)
+    assert "no attribute 'linear'. A model has methods and submodules if" in str(error.value)
 
 
 def test_training_or_not():
