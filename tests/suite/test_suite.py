@@ -110,7 +110,10 @@ def test_every_public_name(fast):
 
 @pytest.mark.parametrize("sizes", [(5,), (3, 2), (2, 7, 3), (4, 4, 4, 2)])
 def test_each_entry_of_each_table_once_and_no_more_than_needed(sizes):
-    cases = [dict(zip("abcd", entries, strict=False)) for entries in itertools.product(*map(range, sizes))]
+    cases = [
+        dict(zip("abcd", entries, strict=False))
+        for entries in itertools.product(*map(range, sizes))
+    ]
     chosen = [cases[place] for place in covering(cases)]
     for table, size in zip("abcd", sizes, strict=False):
         assert {case[table] for case in chosen} == set(range(size))
@@ -118,7 +121,10 @@ def test_each_entry_of_each_table_once_and_no_more_than_needed(sizes):
 
 
 def test_entries_of_a_long_table_meet_all_of_the_short_ones():
-    cases = [dict(zip("abc", entries, strict=False)) for entries in itertools.product(range(8), "xy", "xy")]
+    cases = [
+        dict(zip("abc", entries, strict=False))
+        for entries in itertools.product(range(8), "xy", "xy")
+    ]
     chosen = [cases[place] for place in covering(cases)]
     assert {(case["b"], case["c"]) for case in chosen} == set(itertools.product("xy", "xy"))
 
