@@ -268,7 +268,7 @@ def _run_branches(
         # Each branch has to return what any of them sows. And without jit JAX runs the taken
         # branch only: look at all, so that each still gets the names that it would have.
         looks = [each.look(*operands, keeps_names=True) for each in lifted.values()]
-        sown_in_any = shapes_of_any([sown for _, sown in looks])
+        sown_in_any = shapes_of_any(looks)
     creates = False
 
     def pure_branch(key: int) -> Callable[..., Any]:
@@ -387,7 +387,7 @@ class _Loop:
         """Returns what the first step is given: `value`, for a body that is called with `args`."""
         sown: SownValues = {}
         if self._frame.sown is not None:
-            _, shapes = self._lifted.look(*args)
+            shapes = self._lifted.look(*args)
             sown = start_of_loop(self._frame.sown.reducers, shapes)
         return value, carried_by(self._frame), sown
 

@@ -129,6 +129,7 @@ class Lifted:
         through: Callable[..., Any] | None = None,
         keeps_names: bool = False,
         keeps_labels: bool = False,
+        with_result: bool = False,
         **kwargs: Any,
     ) -> Any:
         """Runs the function on shapes only, and leaves the frame as it was: the only abstract run.
@@ -142,16 +143,18 @@ class Lifted:
             traces another one.
           keeps_labels: whether it stays known which collections the variables belong to that it
             reads, for a run that follows.
+          with_result: whether the shapes of its result are asked for as well. Without, the result
+            may be anything, as it may be where the function runs for real.
           **kwargs: for the function.
 
         Returns:
-          The shapes of `(out, sown)`.
+          The shapes of what it sows; with `with_result`, of `(out, sown)`.
         """
         before = take_snapshot(self._frame)
 
         def run(before: Snapshot, /, *args: Any, **kwargs: Any) -> Any:
             out, _, sown = self.run(before, *args, **kwargs)
-            return out, sown
+            return (out, sown) if with_result else sown
 
         with self.undone(observer, keeps_names=keeps_names, keeps_labels=keeps_labels):
             if through is None:

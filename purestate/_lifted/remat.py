@@ -159,4 +159,4 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
       FrameError: used outside a transformed function; there `jax.eval_shape` does.
     """
     frame = get_frame("`ps.eval_shape` (outside, `jax.eval_shape` does)")
-    return Lifted(fun, frame).look(*args, **kwargs)[0]
+    return Lifted(fun, frame).look(*args, with_result=True, **kwargs)[0]

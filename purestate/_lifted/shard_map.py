@@ -112,7 +112,9 @@ def shard_map(
                 in_specs=(everywhere, *specs_of_args),
                 out_specs=everywhere,
             )
-            return lambda before, *args: shown(whole_snapshot(frame, before), *args)
+            return lambda before, *args: shown(
+                _resharded(whole_snapshot(frame, before), mesh, everywhere), *args
+            )
 
         with _mapping(frame, names):
             own = slices_read(frame, lifted, modes, look, *args)
@@ -143,9 +145,10 @@ def shard_map(
         # All goes in as arguments: a mesh with explicit axes refuses what is closed over.
         whole = whole_snapshot(frame, take_snapshot(frame))
         for part in own.values():
-            whole = whole._replace(values=without(whole.values, part))
+            whole = Snapshot(without(whole.values, part), without(whole.initial, part), whole.keys)
         with _mapping(frame, names):
-            out, packed, sown = run(whole, _resharded(own, mesh, names), *args)
+            own = {a: _resharded(part, mesh, _along(a, names)) for a, part in own.items()}
+            out, packed, sown = run(whole, own, *args)
         keep(frame, unpack(packed, combine_all=False), sown_by_runs(modes, sown))
         return out
 
@@ -160,18 +163,12 @@ def _along(axis: int, names: tuple[Any, ...]) -> PartitionSpec:
     return PartitionSpec(*(None,) * axis, names)
 
 
-def _resharded(own: Any, mesh: Any, names: tuple[Any, ...]) -> Any:
-    """Shards the slices, on a mesh whose arrays say in their type how they are sharded."""
+def _resharded(values: Any, mesh: Any, spec: PartitionSpec) -> Any:
+    """Shards arrays by `spec`, on a mesh whose arrays say in their type how they are sharded."""
     mesh = _mesh(mesh)
     if not any(kind == jax.sharding.AxisType.Explicit for kind in mesh.axis_types):
-        return own
-    return {
-        axis: jax.tree.map(
-            lambda leaf, axis=axis: jax.reshard(leaf, NamedSharding(mesh, _along(axis, names))),
-            part,
-        )
-        for axis, part in own.items()
-    }
+        return values
+    return jax.reshard(values, NamedSharding(mesh, spec))
 
 
 class _Shards(MappedAxis):

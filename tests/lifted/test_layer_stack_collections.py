@@ -33,7 +33,7 @@ def stacked(x, is_training=True):
 
 
 def close(a, b):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), a, b)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), a, b)
 
 
 def test_layer_by_layer_is_as_a_loop():

@@ -1,6 +1,7 @@
 """A layer made inside a lifted transform and again outside: what dm-haiku runs, runs, with its params."""
 
 import warnings
+from functools import partial
 
 import haiku
 import jax
@@ -129,7 +130,10 @@ def test_with_its_names_init_is_that_of_dm_haiku(transform):
             ours = run(purestate, *case)
         assert ours[1] is not None, case
         assert [list(tree) for tree in ours[0]] == [list(tree) for tree in expected[0]], case
-        jax.tree.map(np.testing.assert_array_equal, ours, expected)
+        # Two programs that XLA compiles as a whole may round otherwise, on some processors.
+        close = 1e-6 if transform == "jit" else 0.0
+        same = partial(np.testing.assert_allclose, rtol=close, atol=close)
+        jax.tree.map(same, ours, expected)
         ran += 1
     assert ran >= 8
 
