@@ -121,7 +121,8 @@ from purestate._layers.spectral_norm import SNParamsTree, SpectralNorm
 from purestate._layers.sum_min_pool import MinPool, SumPool, min_pool, sum_pool
 from purestate._layers.weight_norm import WeightNorm, weight_norm
 from purestate._lifted.autodiff import grad, value_and_grad
-from purestate._lifted.control_flow import cond, fori_loop, switch, while_loop
+from purestate._lifted.conditionals import cond, switch
+from purestate._lifted.loops import fori_loop, while_loop
 from purestate._lifted.remat import eval_shape, jit, remat
 from purestate._lifted.scan import map, scan  # noqa: A004
 from purestate._lifted.vmap import vmap
@@ -137,7 +138,8 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._editing.trainable_only import trainable_only
     from purestate._inspection.dot import to_dot
     from purestate._layers.lora import lora, merge_lora
-    from purestate._lifted.layer_stack import LayerStackTransparencyMapping, layer_stack
+    from purestate._lifted.layer_names import LayerStackTransparencyMapping
+    from purestate._lifted.layer_stack import layer_stack
     from purestate._lifted.lift import (
         LiftWithStateUpdater,
         lift,
@@ -201,7 +203,7 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "transform_with_collections": "purestate._state.transform_with_collections",
             "variable": "purestate._state.named_variables",
             "Container": "purestate._state.set_up_module",
-            "LayerStackTransparencyMapping": "purestate._lifted.layer_stack",
+            "LayerStackTransparencyMapping": "purestate._lifted.layer_names",
             "LiftWithStateUpdater": "purestate._lifted.lift",
             "MultiTransformed": "purestate._state.multi_transform",
             "MultiTransformedWithState": "purestate._state.multi_transform",

@@ -179,6 +179,25 @@ def combine(mode: Mode, stacked: Any, path: str) -> Any:
     return jax.tree.map(leaf, stacked)
 
 
+def combine_shards(mode: str, value: Any, names: tuple[Any, ...]) -> Any:
+    """Combines what shards have written, by collectives along axes of the mesh, inside."""
+
+    def leaf(x: jax.Array) -> jax.Array:
+        if mode == "mean":
+            if jnp.issubdtype(x.dtype, jnp.integer):  # a counter, which is the same everywhere
+                return jax.lax.psum(x, names) // jax.lax.axis_size(names)
+            return jax.lax.pmean(x, names)
+        if mode in ("max", "min"):
+            return (jax.lax.pmax if mode == "max" else jax.lax.pmin)(x, names)
+        if mode == "first":
+            # JAX has no broadcast along an axis: the sum of the first and of zeros is one.
+            is_first = jnp.all(jnp.array([jax.lax.axis_index(name) == 0 for name in names]))
+            x = jnp.where(is_first, x, jnp.zeros_like(x))
+        return jax.lax.psum(x, names)
+
+    return jax.tree.map(lambda x: leaf(jnp.asarray(x)), value)
+
+
 def check_can_mean(x: Any, path: str) -> None:
     """Raises if the mean of numbers of a dtype would have another dtype."""
     if not jnp.issubdtype(x.dtype, jnp.inexact):

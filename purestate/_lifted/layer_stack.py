@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
@@ -13,10 +12,16 @@ from purestate._core.collection import Bundle
 from purestate._core.errors import LoopError
 from purestate._core.frame import Frame, get_frame
 from purestate._core.observer import observe
-from purestate._core.path import is_inside
 from purestate._core.rng import key_for_layers, keys_of_layers
 from purestate._core.sown import SownValues, stacked
 from purestate._core.transform import transform_with_state
+from purestate._lifted.layer_names import (
+    LayerNames,
+    LayerStackTransparencyMapping,
+    label_layers,
+    split_layers,
+    stack_layers,
+)
 from purestate._lifted.lift import lift_with_state, transparent_lift_with_state
 from purestate._lifted.snapshot import new_values
 from purestate._state.intermediates import Capture
@@ -42,44 +47,22 @@ if TYPE_CHECKING:
         def __call__(self, f: Callable[P, R], /) -> Stacked[P, R]: ...
 
 
-class LayerStackTransparencyMapping(Protocol):
-    """How the names of stacked modules and those of the single layers belong together."""
+class _Options(NamedTuple):
+    """The arguments of `layer_stack` that each call needs.
 
-    def stacked_to_flat(self, stacked_module_name: str, scan_idx: int) -> str:
-        """Returns the name of layer `scan_idx` of a stacked module."""
-        ...
+    Attributes:
+      num_layers: how many layers.
+      unroll: how many of them are in one turn of the loop.
+      mapping: names of single layers, if variables are kept layer by layer; else None.
+      name: what variables are kept under, if they are kept stacked.
+      is_haiku: whether this is a call that dm-haiku has too, so that `init` returns what it does.
+    """
 
-    def flat_to_stacked(self, unstacked_module_name: str) -> tuple[str, int] | None:
-        """Returns the stacked module and index of a layer; None for a module that is no layer."""
-        ...
-
-
-class _LayerNames:
-    """Names layers by a pattern: "block/linear" of layer 2 is "block_2/linear"."""
-
-    def __init__(self, pattern: str):
-        if pattern.count("{}") != 1 or not pattern.removesuffix("_{}").isidentifier():
-            raise LoopError(
-                f"layer_stack(layers={pattern!r}): a pattern has to be a name that ends in _{{}},"
-                " as 'block_{}' does."
-            )
-        self._pattern = pattern
-        self._module = pattern.removesuffix("_{}")
-        self._flat = re.compile(re.escape(self._module) + r"_(0|[1-9][0-9]*)(/.*)?")
-
-    def stacked_to_flat(self, stacked_module_name: str, scan_idx: int) -> str:
-        if not is_inside(stacked_module_name, self._module):
-            raise LoopError(
-                f"layer_stack(layers={self._pattern!r}) needs a layer to make everything in one"
-                f" module called {self._module!r}, but it makes {stacked_module_name!r}. Put it"
-                f" into a module, `Block(name={self._module!r})(x)`, or write `with"
-                " ps.name_scope(...)`."
-            )
-        return self._pattern.format(scan_idx) + stacked_module_name[len(self._module) :]
-
-    def flat_to_stacked(self, unstacked_module_name: str) -> tuple[str, int] | None:
-        found = self._flat.fullmatch(unstacked_module_name)
-        return None if found is None else (self._module + (found[2] or ""), int(found[1]))
+    num_layers: int
+    unroll: int
+    mapping: LayerStackTransparencyMapping | None
+    name: str
+    is_haiku: bool
 
 
 class _Layer(NamedTuple):
@@ -145,7 +128,7 @@ def layer_stack(
                 "layer_stack takes `layers` or a transparency_map, which say the same thing in two"
                 " ways."
             )
-        transparency_map, transparent = _LayerNames(layers), True
+        transparency_map, transparent = LayerNames(layers), True
     if transparent and transparency_map is None:
         raise LoopError(
             "layer_stack(transparent=True) needs a transparency_map, which tells the name of each"
@@ -155,8 +138,8 @@ def layer_stack(
     default = (
         "__layer_stack_with_per_layer" if with_per_layer_inputs else "__layer_stack_no_per_layer"
     )
-    is_haiku = layers is None
-    stack = functools.partial(_run_stack, num_layers, unroll, mapping, name or default, is_haiku)
+    options = _Options(num_layers, unroll, mapping, name or default, is_haiku=layers is None)
+    stack = functools.partial(_run_stack, options)
 
     def decorate(f: Callable[..., Any]) -> Callable[..., Any]:
         if with_per_layer_inputs:
@@ -226,11 +209,7 @@ def _split_static(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
 
 
 def _run_stack(
-    count: int,
-    unroll: int,
-    mapping: LayerStackTransparencyMapping | None,
-    name: str,
-    is_haiku: bool,
+    options: _Options,
     f: Callable[..., Any],
     x: Any,
     per_layer: Any,
@@ -246,10 +225,61 @@ def _run_stack(
         x, y = f(put_together(arrays), *per_layer, **kwargs, **told)
         return _split_static(x)[0], y
 
-    init, apply = transform_with_state(layer, rng_mode=frame.keys.mode)
-    inner_labels = frame.ledger.inner_labels
+    stack = _Stack(frame, options, layer)
+    variables, updater = stack.lift(per_layer)
+    try:
+        # 1. The variables of all layers, stacked. `init` makes them here.
+        params, state = variables(arrays, key_for_layers(f"{updater.prefix}{options.name}"))
+        stack.forget_labels()
+        params, state = stack.stacked(params), stack.stacked(state)
 
-    def init_stack(arrays: list[Any], rng: Any) -> tuple[Bundle, Bundle]:
+        # 2. One turn of the loop for each layer.
+        turn = stack.turn("" if options.mapping is not None else updater.prefix, told)
+        given = _Layer(params, keys_of_layers(options.num_layers), state, per_layer)
+        arrays, (ys, state, sown) = jax.lax.scan(
+            turn, arrays, given, length=options.num_layers, unroll=options.unroll, reverse=reverse
+        )
+    except BaseException:
+        updater.ignore_update()
+        raise
+
+    # 3. What the layers have written, in the frame around them.
+    updater.update(stack.layer_by_layer(state))
+    if frame.sown is not None:
+        frame.sown.join(stacked(sown))
+    return put_together(arrays), ys
+
+
+class _Stack:
+    """The layers of one call of a stack.
+
+    Args:
+      frame: the frame around the layers. Each layer has a frame of its own within it.
+      options: see `_Options`.
+      layer: `layer(arrays, *per_layer, **told) -> (arrays, y)`.
+    """
+
+    def __init__(self, frame: Frame, options: _Options, layer: Callable[..., Any]):
+        self._frame = frame
+        self._options = options
+        self._pair = transform_with_state(layer, rng_mode=frame.keys.mode)
+        self.forget_labels()
+
+    def forget_labels(self) -> None:
+        """From here on, the layers say again which collections their variables belong to."""
+        self._labels_from = len(self._frame.ledger.inner_labels)
+
+    def lift(self, per_layer: Any) -> tuple[Callable[..., Any], Any]:
+        """Returns `variables(arrays, rng) -> (params, state)`, and what writes state back."""
+        initial = functools.partial(self._init, per_layer)
+        if self._options.mapping is not None:
+            return transparent_lift_with_state(initial, allow_reuse=True)
+        return lift_with_state(initial, allow_reuse=True, name=self._options.name)
+
+    def _init(self, per_layer: Any, arrays: list[Any], rng: Any) -> tuple[Bundle, Bundle]:
+        """Makes the variables of all layers, each of which is given what the one before returns."""
+        frame, (init, apply) = self._frame, self._pair
+
         def init_layer(carry: Any, per_layer: Any) -> Any:
             arrays, rng = carry
             rng, next_rng, apply_rng = _split_three(rng)
@@ -259,31 +289,24 @@ def _run_stack(
                 (arrays, _), after = apply(params, state, apply_rng, arrays, *per_layer)
             return (arrays, next_rng), (params, state, after)
 
-        carry = (arrays, rng)
-        _, (params, state, after) = jax.lax.scan(init_layer, carry, per_layer, length=count)
-        if is_haiku and not frame.layout.by_collection:
-            state = _as_in_haiku(state, after, inner_labels[labels_before:])
-        if mapping is not None:
-            _label_layers(frame, count, mapping, labels_before)
-            return _split_layers(params, count, mapping), _split_layers(state, count, mapping)
-        return params, state
+        _, (params, state, after) = jax.lax.scan(
+            init_layer, (arrays, rng), per_layer, length=self._options.num_layers
+        )
+        if self._options.is_haiku and not frame.layout.by_collection:
+            labels = frame.ledger.inner_labels[self._labels_from :]
+            state = _as_in_haiku(state, after, labels)
+        # The state is labelled layer by layer before it is there layer by layer.
+        state = self.layer_by_layer(state)
+        return self._split(params), state
 
-    if mapping is not None:
-        variables, updater = transparent_lift_with_state(init_stack, allow_reuse=True)
-    else:
-        variables, updater = lift_with_state(init_stack, allow_reuse=True, name=name)
-    labels_before = len(inner_labels)
-    try:
-        params, state = variables(arrays, key_for_layers(f"{updater.prefix}{name}"))
-        labels_before = len(inner_labels)
-        rngs = keys_of_layers(count)
-        if mapping is not None:
-            params, state = (
-                _stack_layers(params, count, mapping),
-                _stack_layers(state, count, mapping),
-            )
+    def turn(self, prefix: str, told: dict[str, Any]) -> Callable[..., Any]:
+        """Returns `turn(arrays, layer) -> (arrays, (y, written, sown))`, the body of the loop.
 
-        prefix = "" if mapping is not None else updater.prefix
+        Args:
+          prefix: what the frame around the layers puts before their names.
+          told: keyword arguments for the layer.
+        """
+        frame, apply = self._frame, self._pair.apply
 
         def run_layer(arrays: list[Any], given: _Layer) -> Any:
             names = () if frame.sown is None else frame.sown.names
@@ -296,19 +319,27 @@ def _run_stack(
             written = new_values({"": given.state}, {"": state}).get("", {})
             return arrays, (y, written, _sown_by(frame, capture.frame, prefix))
 
-        given = _Layer(params, rngs, state, per_layer)
-        arrays, (ys, state, sown) = jax.lax.scan(
-            run_layer, arrays, given, length=count, unroll=unroll, reverse=reverse
+        return run_layer
+
+    def stacked(self, layers: Bundle) -> Bundle:
+        """Returns the variables of all layers, stacked along the first axis."""
+        mapping = self._options.mapping
+        return (
+            layers if mapping is None else stack_layers(layers, self._options.num_layers, mapping)
         )
-    except BaseException:
-        updater.ignore_update()
-        raise
-    if mapping is not None:
-        _label_layers(frame, count, mapping, labels_before)
-    updater.update(state if mapping is None else _split_layers(state, count, mapping))
-    if frame.sown is not None:
-        frame.sown.join(stacked(sown))
-    return put_together(arrays), ys
+
+    def layer_by_layer(self, state: Bundle) -> Bundle:
+        """Returns state as the frame keeps it, and has the frame know its collections."""
+        mapping = self._options.mapping
+        if mapping is not None:
+            label_layers(self._frame, self._options.num_layers, mapping, self._labels_from)
+        return self._split(state)
+
+    def _split(self, stacked: Bundle) -> Bundle:
+        mapping = self._options.mapping
+        return (
+            stacked if mapping is None else split_layers(stacked, self._options.num_layers, mapping)
+        )
 
 
 def _as_in_haiku(state: Bundle, after: Bundle, labels: list[dict[Any, str]]) -> Bundle:
@@ -338,20 +369,6 @@ def _split_three(rng: Any) -> tuple[Any, Any, Any]:
     return first, second, third
 
 
-def _label_layers(
-    frame: Frame, count: int, mapping: LayerStackTransparencyMapping, start: int
-) -> None:
-    """Has the variables of each layer belong to the collections that the layer function said."""
-    frame.ledger.inner_labels.append(
-        {
-            (mapping.stacked_to_flat(module, index), name): collection
-            for labels in frame.ledger.inner_labels[start:]
-            for (module, name), collection in labels.items()
-            for index in range(count)
-        }
-    )
-
-
 def _sown_by(frame: Frame, inner: Frame | None, prefix: str) -> SownValues:
     """Returns what was sown in the frame of a layer, under the names of the frame around it."""
     if inner is None or inner.sown is None or frame.sown is None:
@@ -362,35 +379,3 @@ def _sown_by(frame: Frame, inner: Frame | None, prefix: str) -> SownValues:
         collection: {prefix + path: bundle for path, bundle in modules.items()}
         for collection, modules in inner.sown.values.items()
     }
-
-
-def _split_layers(stacked: Bundle, count: int, mapping: LayerStackTransparencyMapping) -> Bundle:
-    layers: Bundle = {}
-    for module, variables in stacked.items():
-        for index in range(count):
-            name = mapping.stacked_to_flat(module, index)
-            if name in layers:
-                raise LoopError(
-                    f"The transparency_map gives two layers the name {name!r}; the second is"
-                    f" {module!r}, {index}."
-                )
-            layers[name] = jax.tree.map(lambda leaf, index=index: leaf[index], variables)
-    return layers
-
-
-def _stack_layers(layers: Bundle, count: int, mapping: LayerStackTransparencyMapping) -> Bundle:
-    trees: list[Bundle] = [{} for _ in range(count)]
-    for module, variables in layers.items():
-        found = mapping.flat_to_stacked(module)
-        if found is None:
-            continue
-        name, index = found
-        into = trees[index].setdefault(name, {})
-        for key, value in variables.items():
-            if key in into:
-                raise LoopError(
-                    f"The transparency_map takes two modules for layer {index} of {name!r}; both"
-                    f" have {key!r}."
-                )
-            into[key] = value
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

@@ -1,8 +1,7 @@
 """What `vmap`, `shard_map` and `scan` have in common: they run a function many times.
 
-own = slices_read(...)                 # only if a mode is an axis
-body: start -> run -> sort what has changed by mode
-keep what the transform has combined
+`run_mapped` is the recipe. `vmap` and `shard_map` each give it a `MappedAxis`, which knows the JAX
+transform. `scan` has steps, one after the other, and only uses the parts.
 """
 
 import abc
@@ -21,10 +20,110 @@ from purestate._core.path import variable_path
 from purestate._core.sown import SownValues, map_entries, stacked
 from purestate._lifted.collection_modes import Modes, combine
 from purestate._lifted.lift_frame import Lifted
-from purestate._lifted.snapshot import Snapshot, Values, entries, merged, put, take_snapshot
+from purestate._lifted.snapshot import Snapshot, Values, changes, entries, keep, merged, put
 
 Own = dict[int, Values]
 """The variables of which each run has its own slice, by axis."""
+
+
+class MappedAxis(abc.ABC):
+    """One use of a JAX transform that runs a function many times at once.
+
+    Attributes:
+      transform: the name of the transform, for errors.
+      fix: how values are made the same for all runs, for errors.
+      stacks: whether values to combine leave the transform stacked along the first axis. If not,
+        `combined` has combined them inside.
+      index: returns the index of the running element; None if its keys differ anyway.
+    """
+
+    transform: str
+    fix: str
+    stacks: bool
+    index: Callable[[], Any] | None
+
+    @abc.abstractmethod
+    def look(self, run: Callable[..., Any]) -> Callable[..., None]:
+        """Returns `run(snapshot, *args)` under the transform, for a look at what it reads."""
+
+    @abc.abstractmethod
+    def size(self) -> int:
+        """Returns the number of runs."""
+
+    @abc.abstractmethod
+    def run(self, body: Callable[..., Any], own: Own, args: tuple[Any, ...]) -> Any:
+        """Runs `body(snapshot, own, *args) -> (out, Packed, sown)` under the transform."""
+
+    @abc.abstractmethod
+    def differs(self, store: str, value: Any) -> bool:
+        """Whether a value may differ from run to run."""
+
+    @abc.abstractmethod
+    def why(self, names: str) -> str:
+        """Says that some variables cannot get values that differ."""
+
+    def keys_after(self, keys: Any) -> Any:
+        """Returns the keys that the frame goes on with, given those that a run has left."""
+        return keys
+
+    def own(self, value: Any, axis: int) -> Any:
+        """Prepares a value that each run has for itself."""
+        return value
+
+    def combined(self, mode: str, value: Any) -> Any:
+        """Prepares a value that is to be combined."""
+        return value
+
+
+class Packed(NamedTuple):
+    """What the runs have changed, as outputs of a JAX transform.
+
+    Attributes:
+      same: a Snapshot of what is the same for all runs.
+      by_axis: {axis: (values, initial)} of what each run has for itself.
+      by_mode: ({mode: values}, {mode: initial}) of what is combined.
+    """
+
+    same: Any
+    by_axis: Any
+    by_mode: Any
+
+
+def run_mapped(
+    frame: Frame, lifted: Lifted, modes: Modes, axis: MappedAxis, args: tuple[Any, ...]
+) -> Any:
+    """Runs a function many times at once; keeps what all runs have changed together.
+
+    Args:
+      frame: the running frame.
+      lifted: the function.
+      modes: the mode of each collection.
+      axis: the JAX transform.
+      args: what the transform maps over.
+
+    Returns:
+      The result of the transform.
+    """
+    # 1. Variables of which each run has its own slice have to be arguments of the JAX transform.
+    #    Which they are, only the function knows: look what it reads.
+    own = slices_read(frame, lifted, modes, axis.look, *args)
+    if own:
+        modes.check_sizes(own, axis.size())
+
+    # 2. One run begins with what the frame holds and its own slices. What it changes leaves the
+    #    transform in three ways: as it is, along an axis, or to be combined.
+    def body(before: Snapshot, own: Own, *args: Any) -> tuple[Any, Packed, SownValues]:
+        before = with_own(frame, before, own)
+        with elements(frame, modes, own, axis.index):
+            out, after, sown = lifted.run(before, *args)
+        changed = changes(before, after)
+        changed = changed._replace(keys=axis.keys_after(changed.keys))
+        return out, pack(modes, changed, axis), sown
+
+    # 3. All runs. This is the only part that is about one JAX transform.
+    out, packed, sown = axis.run(body, own, args)
+    keep(frame, unpack(packed, combine_all=axis.stacks), sown_by_runs(modes, sown))
+    return out
 
 
 class _Looker(Observer):
@@ -120,12 +219,6 @@ def with_own(frame: Frame, before: Snapshot, own: Own) -> Snapshot:
     return before._replace(values=values)
 
 
-def start(frame: Frame, own: Own, keys: Any = None) -> Snapshot:
-    """Returns the snapshot that a run begins with: what the frame holds, and its own slices."""
-    before = with_own(frame, take_snapshot(frame), own)
-    return before if keys is None else before._replace(keys=keys)
-
-
 @contextlib.contextmanager
 def elements(
     frame: Frame, modes: Modes, own: Own, index: Callable[[], Any] | None
@@ -150,48 +243,6 @@ def elements(
             if isinstance(observer, _Looker):
                 stack.enter_context(observer.passing(own))
         yield
-
-
-class MappedAxis(abc.ABC):
-    """What `pack` needs to know of a mapped transform.
-
-    Attributes:
-      transform: its name, for errors.
-      fix: how values are made the same for all runs, for errors.
-    """
-
-    transform: str
-    fix: str
-
-    @abc.abstractmethod
-    def differs(self, store: str, value: Any) -> bool:
-        """Whether a value may differ from run to run."""
-
-    @abc.abstractmethod
-    def why(self, names: str) -> str:
-        """Says that some variables cannot get values that differ."""
-
-    def own(self, value: Any, axis: int) -> Any:
-        """Prepares a value that each run has for itself."""
-        return value
-
-    def combined(self, mode: str, value: Any) -> Any:
-        """Prepares a value that is to be combined."""
-        return value
-
-
-class Packed(NamedTuple):
-    """What the runs have changed, as outputs of a JAX transform.
-
-    Attributes:
-      same: a Snapshot of what is the same for all runs.
-      by_axis: {axis: (values, initial)} of what each run has for itself.
-      by_mode: ({mode: values}, {mode: initial}) of what is combined.
-    """
-
-    same: Any
-    by_axis: Any
-    by_mode: Any
 
 
 def pack(modes: Modes, changed: Snapshot, axis: MappedAxis) -> Packed:

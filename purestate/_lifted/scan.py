@@ -1,7 +1,6 @@
 """`scan` and `map` with bodies that use the frame."""
 
 import functools
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +13,7 @@ from purestate._core.path import variable_path
 from purestate._lifted.collection_modes import COMBINED, Modes, combine
 from purestate._lifted.lift_frame import Lifted, fill_keys
 from purestate._lifted.mapped import Own, elements, slices_read, sown_by_runs, with_own
+from purestate._lifted.sizes import num_steps
 from purestate._lifted.snapshot import (
     Snapshot,
     Values,
@@ -92,7 +92,7 @@ def scan(
     """
     frame = get_frame("`ps.scan` (outside, `jax.lax.scan` does)")
     modes = Modes(frame, collections, "ps.scan", ("carry", "broadcast", *COMBINED))
-    length = _num_steps(jax.tree.leaves(xs), length)
+    length = num_steps(jax.tree.leaves(xs), length)
     step = _Step(f, frame, modes)
     each = step.inputs(init, xs, length)
     first: list[_Written] = []
@@ -292,33 +292,6 @@ def _pair(out: Any) -> Any:
             f"The body of `ps.scan` has to return (carry, y), but it returned {kind_of(out)}."
         )
     return out
-
-
-def _num_steps(xs: list[Any], length: Any) -> int:
-    """Returns the number of steps; raises if the arrays do not agree on it."""
-    lengths: list[Any] = []
-    for leaf in xs:
-        try:
-            lengths.append(leaf.shape[0])
-        except (AttributeError, IndexError):
-            what = "an array without axes" if hasattr(leaf, "shape") else kind_of(leaf)
-            raise LoopError(
-                f"`ps.scan` goes along the first axis of each array in xs, but xs has {what} in it."
-                " What is the same in all steps the body can use as it is, from outside."
-            ) from None
-    if length is None and not lengths:
-        raise LoopError(
-            "`ps.scan` has no arrays in xs to tell the number of steps from: pass `length`."
-        )
-    steps = operator.index(lengths[0] if length is None else length)
-    if any(size != steps for size in lengths):
-        found = ", ".join(str(size) for size in dict.fromkeys(lengths))
-        given = "" if length is None else f", and length={length}"
-        raise LoopError(
-            "`ps.scan` goes along the first axis of each array in xs, all of one length, but these"
-            f" have the lengths {found}{given}."
-        )
-    return steps
 
 
 def map(f: "Callable[[X], Y]", xs: X) -> Y:  # noqa: A001 (JAX's name)

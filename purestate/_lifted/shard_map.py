@@ -5,7 +5,7 @@ import functools
 import math
 from collections.abc import Callable, Generator, Hashable, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,27 +13,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from purestate._core.frame import Frame, get_frame
 from purestate._core.trace_guard import varying_axes
-from purestate._lifted.collection_modes import COMBINED, Modes
+from purestate._lifted.collection_modes import COMBINED, Modes, combine_shards
 from purestate._lifted.lift_frame import Lifted
-from purestate._lifted.mapped import (
-    MappedAxis,
-    Packed,
-    elements,
-    nothing,
-    pack,
-    slices_read,
-    sown_by_runs,
-    unpack,
-    with_own,
-)
-from purestate._lifted.snapshot import (
-    Snapshot,
-    changes,
-    keep,
-    take_snapshot,
-    whole_snapshot,
-    without,
-)
+from purestate._lifted.mapped import MappedAxis, Own, Packed, nothing, run_mapped
+from purestate._lifted.snapshot import Snapshot, take_snapshot, whole_snapshot, without
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -95,80 +78,20 @@ def shard_map(
     def mapped(*args: Any) -> Any:
         frame = get_frame("A function made by `ps.shard_map`")
         modes = Modes(frame, collections, "ps.shard_map", ("broadcast", *COMBINED))
-        names = tuple(axis_names) or tuple(_mesh(mesh).axis_names)
-        axis = _Shards(names, check_vma)
-        lifted = Lifted(f, frame)
-        make = functools.partial(
-            jax.shard_map, mesh=mesh, axis_names=frozenset(axis_names), check_vma=check_vma
-        )
-        is_one = isinstance(in_specs, PartitionSpec) or not isinstance(in_specs, (tuple, list))
-        specs_of_args = (in_specs,) * len(args) if is_one else tuple(in_specs)
-        everywhere = PartitionSpec()
-        index = functools.partial(jax.lax.axis_index, names)
-
-        def look(run: Callable[..., Any]) -> Callable[..., Any]:
-            shown = make(
-                lambda before, *args: nothing(run(before, *args)),
-                in_specs=(everywhere, *specs_of_args),
-                out_specs=everywhere,
-            )
-            return lambda before, *args: shown(
-                _resharded(whole_snapshot(frame, before), mesh, everywhere), *args
-            )
-
-        with _mapping(frame, names):
-            own = slices_read(frame, lifted, modes, look, *args)
-        modes.check_sizes(own, math.prod(_mesh(mesh).shape[name] for name in names))
-
-        def body(before: Snapshot, own: Any, *args: Any) -> Any:
-            own = {
-                number: jax.tree.map(functools.partial(jnp.squeeze, axis=number), part)
-                for number, part in own.items()
-            }
-            before = with_own(frame, before, own)
-            with elements(frame, modes, own, index):
-                out, after, sown = lifted.run(before, *args)
-            sown = jax.tree.map(lambda leaf: jnp.expand_dims(leaf, 0), sown)
-            return out, pack(modes, changes(before, after), axis), sown
-
-        run = make(
-            body,
-            in_specs=(everywhere, {a: _along(a, names) for a in own}, *specs_of_args),
-            out_specs=(
-                out_specs,
-                Packed(everywhere, {a: _along(a, names) for a in modes.axes()}, everywhere),
-                _along(0, names),
-            ),
-        )
-        if not frame.home.staged:  # step by step, JAX does not say which values differ
-            run = jax.jit(run)
-        # All goes in as arguments: a mesh with explicit axes refuses what is closed over.
-        whole = whole_snapshot(frame, take_snapshot(frame))
-        for part in own.values():
-            whole = Snapshot(without(whole.values, part), without(whole.initial, part), whole.keys)
-        with _mapping(frame, names):
-            own = {a: _resharded(part, mesh, _along(a, names)) for a, part in own.items()}
-            out, packed, sown = run(whole, own, *args)
-        keep(frame, unpack(packed, combine_all=False), sown_by_runs(modes, sown))
-        return out
+        one_for_all = isinstance(in_specs, PartitionSpec) or not isinstance(in_specs, (tuple, list))
+        specs = _Specs((in_specs,) * len(args) if one_for_all else tuple(in_specs), out_specs)
+        shards = _Shards(frame, modes, mesh, axis_names, specs, check_vma)
+        with shards.mapping():
+            return run_mapped(frame, Lifted(f, frame), modes, shards, args)
 
     return mapped  # pyright: ignore[reportReturnType] (it takes no keywords)
 
 
-def _mesh(mesh: Any) -> Any:
-    return jax.sharding.get_abstract_mesh() if mesh is None else mesh
+class _Specs(NamedTuple):
+    """How the arguments and the result are sharded."""
 
-
-def _along(axis: int, names: tuple[Any, ...]) -> PartitionSpec:
-    return PartitionSpec(*(None,) * axis, names)
-
-
-def _resharded(values: Any, mesh: Any, spec: PartitionSpec) -> Any:
-    """Shards arrays by `spec`, on a mesh whose arrays say in their type how they are sharded."""
-    mesh = _mesh(mesh)
-    if not any(kind == jax.sharding.AxisType.Explicit for kind in mesh.axis_types):
-        return values
-    return jax.reshard(values, NamedSharding(mesh, spec))
+    of_args: tuple[Any, ...]
+    of_result: Any
 
 
 class _Shards(MappedAxis):
@@ -176,10 +99,90 @@ class _Shards(MappedAxis):
 
     transform = "ps.shard_map"
     fix = "with `jax.lax.pmean`; ps.BatchNorm does with cross_replica_axis"
+    stacks = False
 
-    def __init__(self, names: tuple[Any, ...], check_vma: bool):
-        self._names = names
+    def __init__(
+        self,
+        frame: Frame,
+        modes: Modes,
+        mesh: Any,
+        axis_names: AbstractSet[Hashable],
+        specs: _Specs,
+        check_vma: bool,
+    ):
+        self._frame = frame
+        self._modes = modes
+        self._mesh = jax.sharding.get_abstract_mesh() if mesh is None else mesh
+        self._names = tuple(axis_names) or tuple(self._mesh.axis_names)
+        self._specs = specs
         self._check_vma = check_vma
+        self._shard_map = functools.partial(
+            jax.shard_map, mesh=mesh, axis_names=frozenset(axis_names), check_vma=check_vma
+        )
+        self.index = functools.partial(jax.lax.axis_index, self._names)
+
+    @contextlib.contextmanager
+    def mapping(self) -> Generator[None]:
+        """Marks mesh axes along which this `ps.shard_map` handles the state of layers."""
+        frame, outside = self._frame, self._frame.mapped_axes
+        frame.mapped_axes = (*outside, *self._names)
+        try:
+            yield
+        finally:
+            frame.mapped_axes = outside
+
+    def look(self, run: Callable[..., Any]) -> Callable[..., None]:
+        shown = self._shard_map(
+            lambda before, *args: nothing(run(before, *args)),
+            in_specs=(PartitionSpec(), *self._specs.of_args),
+            out_specs=PartitionSpec(),
+        )
+        # Variables of which each shard has its own may be sharded already: gather them first.
+        return lambda before, *args: shown(
+            self._resharded(whole_snapshot(self._frame, before), PartitionSpec()), *args
+        )
+
+    def size(self) -> int:
+        return math.prod(self._mesh.shape[name] for name in self._names)
+
+    def run(self, body: Callable[..., Any], own: Own, args: tuple[Any, ...]) -> Any:
+        def shard(before: Snapshot, own: Own, *args: Any) -> Any:
+            # `jax.shard_map` keeps the mapped axis, with one slice: take it out, and put it back.
+            squeezed = {
+                axis: jax.tree.map(functools.partial(jnp.squeeze, axis=axis), part)
+                for axis, part in own.items()
+            }
+            out, packed, sown = body(before, squeezed, *args)
+            return out, packed, jax.tree.map(lambda leaf: jnp.expand_dims(leaf, 0), sown)
+
+        everywhere = PartitionSpec()
+        written = {axis: self._along(axis) for axis in self._modes.axes()}
+        run = self._shard_map(
+            shard,
+            in_specs=(everywhere, {axis: self._along(axis) for axis in own}, *self._specs.of_args),
+            out_specs=(
+                self._specs.of_result,
+                Packed(everywhere, written, everywhere),
+                self._along(0),
+            ),
+        )
+        if not self._frame.home.staged:  # step by step, JAX does not say which values differ
+            run = jax.jit(run)
+        # All goes in as arguments: a mesh with explicit axes refuses what is closed over.
+        whole = whole_snapshot(self._frame, take_snapshot(self._frame))
+        for part in own.values():  # these go in as slices
+            whole = Snapshot(without(whole.values, part), without(whole.initial, part), whole.keys)
+        own = {axis: self._resharded(part, self._along(axis)) for axis, part in own.items()}
+        return run(whole, own, *args)
+
+    def _along(self, axis: int) -> PartitionSpec:
+        return PartitionSpec(*(None,) * axis, self._names)
+
+    def _resharded(self, values: Any, spec: PartitionSpec) -> Any:
+        """Shards arrays by `spec`, on a mesh where their types say how they are sharded."""
+        if any(kind == jax.sharding.AxisType.Explicit for kind in self._mesh.axis_types):
+            return jax.reshard(values, NamedSharding(self._mesh, spec))
+        return values
 
     def differs(self, store: str, value: Any) -> bool:
         if not self._check_vma:  # new parameters come from keys, which are the same everywhere
@@ -197,28 +200,4 @@ class _Shards(MappedAxis):
         return jax.tree.map(lambda leaf: jnp.expand_dims(leaf, axis), value)
 
     def combined(self, mode: str, value: Any) -> Any:
-        return jax.tree.map(lambda leaf: self._combined(mode, jnp.asarray(leaf)), value)
-
-    def _combined(self, mode: str, x: jax.Array) -> jax.Array:
-        names = self._names
-        if mode == "mean":
-            if jnp.issubdtype(x.dtype, jnp.integer):  # a counter, which is the same everywhere
-                return jax.lax.psum(x, names) // jax.lax.axis_size(names)
-            return jax.lax.pmean(x, names)
-        if mode in ("max", "min"):
-            return (jax.lax.pmax if mode == "max" else jax.lax.pmin)(x, names)
-        if mode == "first":
-            is_first = jnp.all(jnp.array([jax.lax.axis_index(name) == 0 for name in names]))
-            x = jnp.where(is_first, x, jnp.zeros_like(x))
-        return jax.lax.psum(x, names)
-
-
-@contextlib.contextmanager
-def _mapping(frame: Frame, names: tuple[Any, ...]) -> Generator[None]:
-    """Marks mesh axes along which this `ps.shard_map` handles the state of layers."""
-    outside = frame.mapped_axes
-    frame.mapped_axes = (*outside, *names)
-    try:
-        yield
-    finally:
-        frame.mapped_axes = outside
+        return combine_shards(mode, value, self._names)

@@ -2,28 +2,19 @@
 
 import functools
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 
 from purestate._core.errors import ArgumentError, BatchedStateError, MappingError
-from purestate._core.frame import get_frame
+from purestate._core.frame import Frame, get_frame
 from purestate._core.rng import draw_for_elements
 from purestate._core.trace_guard import differs_by_element
 from purestate._lifted.collection_modes import COMBINED, Modes
 from purestate._lifted.lift_frame import Lifted
-from purestate._lifted.mapped import (
-    MappedAxis,
-    Packed,
-    elements,
-    nothing,
-    pack,
-    slices_read,
-    sown_by_runs,
-    start,
-    unpack,
-)
-from purestate._lifted.snapshot import Snapshot, changes, keep
+from purestate._lifted.mapped import MappedAxis, Own, Packed, nothing, run_mapped
+from purestate._lifted.sizes import num_elements
+from purestate._lifted.snapshot import Snapshot, take_snapshot
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,53 +96,9 @@ def vmap(
     def mapped(*args: Any) -> Any:
         frame = get_frame("A function made by `ps.vmap`")
         modes = Modes(frame, collections, "ps.vmap", ("broadcast", *COMBINED))
-        axis = _Elements(split_rng and frame.running_init)
-        lifted = Lifted(fun, frame)
-        size = functools.cache(
-            lambda: _axis_size(args, in_axes) if axis_size is None else axis_size
-        )
-        splits = split_rng and frame.keys.source is not None
-        keys = draw_for_elements(size()) if splits else None
-        # An element can say which one it is only along an axis with a name.
-        name = axis_name
-        if name is None and modes.has_own():
-            name = f"purestate_elements_{len(frame.elements)}"
-        # In a sequence of its own, the keys of an element differ anyway.
-        differ = splits and frame.keys.mode == "sequence"
-        index = None if differ else functools.partial(jax.lax.axis_index, name)
-        map_over = functools.partial(
-            jax.vmap, axis_name=name, axis_size=axis_size, spmd_axis_name=spmd_axis_name
-        )
-
-        def look(run: Callable[..., Any]) -> Callable[..., Any]:
-            def shown(before: Snapshot, *args: Any) -> None:
-                map_over(lambda args: nothing(run(before, *args)), (in_axes,), None)(args)
-
-            return shown
-
-        own = slices_read(frame, lifted, modes, look, *args)
-        if own:
-            modes.check_sizes(own, size())
-
-        def body(args: Any, part: Any, own: Any) -> Any:
-            before = start(frame, own, None if part is None else frame.keys.source.element(part))
-            with elements(frame, modes, own, index):
-                out, after, sown = lifted.run(before, *args)
-            changed = changes(before, after)
-            if part is not None:
-                changed = changed._replace(keys=None)  # the keys of an element end with it
-            if differs_by_element(changed.keys):
-                raise BatchedStateError(_KEYS_DIFFER)
-            return out, pack(modes, changed, axis), sown
-
-        run = map_over(
-            body,
-            (in_axes, None if keys is None else 0, {axis: axis for axis in own}),
-            (out_axes, Packed(None, {axis: axis for axis in modes.axes()}, 0), 0),
-        )
-        out, packed, sown = run(args, keys, own)
-        keep(frame, unpack(packed), sown_by_runs(modes, sown))
-        return out
+        axes = _Axes(in_axes, out_axes, axis_name, axis_size, spmd_axis_name)
+        elements = _Elements(frame, modes, axes, split_rng, args)
+        return run_mapped(frame, Lifted(fun, frame), modes, elements, args)
 
     return mapped  # pyright: ignore[reportReturnType] (it takes no keywords)
 
@@ -171,22 +118,14 @@ def _checked_split(split_rng: Any) -> bool:
     return bool(split_rng)
 
 
-def _axis_size(args: Any, in_axes: Any) -> int:
-    def size(axis: int | None, arg: Any) -> list[int]:
-        return [] if axis is None else [leaf.shape[axis] for leaf in jax.tree.leaves(arg)]
+class _Axes(NamedTuple):
+    """The arguments of `jax.vmap`, under its names."""
 
-    sizes = jax.tree.leaves(jax.tree.map(size, in_axes, args, is_leaf=lambda axis: axis is None))
-    if not sizes:
-        raise MappingError(
-            "`ps.vmap` found no array to map over, so it cannot tell how many elements there are:"
-            " pass axis_size."
-        )
-    if len(set(sizes)) > 1:
-        raise MappingError(
-            "`ps.vmap` was given arrays with different sizes along the mapped axis:"
-            f" {sorted(set(sizes))}."
-        )
-    return sizes[0]
+    in_axes: Any
+    out_axes: Any
+    axis_name: Hashable | None
+    axis_size: int | None
+    spmd_axis_name: Any
 
 
 class _Elements(MappedAxis):
@@ -194,9 +133,64 @@ class _Elements(MappedAxis):
 
     transform = "ps.vmap"
     fix = "with an axis_name and `jax.lax.pmean` (or psum) over it"
+    stacks = True
 
-    def __init__(self, splits_in_init: bool):
-        self._splits_in_init = splits_in_init
+    def __init__(
+        self, frame: Frame, modes: Modes, axes: _Axes, split_rng: bool, args: tuple[Any, ...]
+    ):
+        self._frame = frame
+        self._modes = modes
+        self._axes = axes
+        self._splits_in_init = split_rng and frame.running_init
+        self._args = args
+        splits = split_rng and frame.keys.source is not None
+        self._keys = draw_for_elements(self.size()) if splits else None
+        # An element can say which one it is only along an axis with a name.
+        name = axes.axis_name
+        if name is None and modes.has_own():
+            name = f"purestate_elements_{len(frame.elements)}"
+        # In a sequence of its own, the keys of an element differ anyway.
+        differ = splits and frame.keys.mode == "sequence"
+        self.index = None if differ else functools.partial(jax.lax.axis_index, name)
+        self._vmap = functools.partial(
+            jax.vmap,
+            axis_name=name,
+            axis_size=axes.axis_size,
+            spmd_axis_name=axes.spmd_axis_name,
+        )
+
+    def look(self, run: Callable[..., Any]) -> Callable[..., None]:
+        def shown(before: Snapshot, *args: Any) -> None:
+            # The snapshot comes by closure: all elements see the same.
+            self._vmap(lambda args: nothing(run(before, *args)), (self._axes.in_axes,), None)(args)
+
+        return shown
+
+    def size(self) -> int:
+        given = self._axes.axis_size
+        return num_elements(self._args, self._axes.in_axes) if given is None else given
+
+    def run(self, body: Callable[..., Any], own: Own, args: tuple[Any, ...]) -> Any:
+        def element(args: Any, key: Any, own: Own) -> Any:
+            before = take_snapshot(self._frame)
+            if key is not None:
+                before = before._replace(keys=self._frame.keys.source.element(key))
+            return body(before, own, *args)
+
+        written_axes = {axis: axis for axis in self._modes.axes()}
+        mapped = self._vmap(
+            element,
+            (self._axes.in_axes, None if self._keys is None else 0, {axis: axis for axis in own}),
+            (self._axes.out_axes, Packed(None, written_axes, 0), 0),
+        )
+        return mapped(args, self._keys, own)
+
+    def keys_after(self, keys: Any) -> Any:
+        if self._keys is not None:
+            return None  # the keys of an element end with it
+        if differs_by_element(keys):
+            raise BatchedStateError(_KEYS_DIFFER)
+        return keys
 
     def differs(self, store: str, value: Any) -> bool:
         return differs_by_element(value)

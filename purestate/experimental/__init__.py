@@ -18,7 +18,8 @@ from purestate._inspection.dot import abstract_to_dot, to_dot
 from purestate._inspection.summary import ArraySpec, MethodInvocation, ModuleDetails, eval_summary
 from purestate._inspection.tabulate import tabulate
 from purestate._lifted.fast_eval_shape import fast_eval_shape
-from purestate._lifted.layer_stack import LayerStackTransparencyMapping, layer_stack
+from purestate._lifted.layer_names import LayerStackTransparencyMapping
+from purestate._lifted.layer_stack import layer_stack
 from purestate._lifted.lift import (
     LiftWithStateUpdater,
     lift,

@@ -1,4 +1,4 @@
-"""`cond`, `switch`, `while_loop` and `fori_loop` with functions that use the frame."""
+"""`cond` and `switch` with branches that use the frame."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -8,12 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from purestate._core.errors import BranchError, LoopError
+from purestate._core.errors import BranchError
 from purestate._core.frame import Frame, get_frame
-from purestate._core.sown import SownValues, carried_on, filled, shapes_of_any, start_of_loop
-from purestate._lifted.lift_frame import Lifted, fill_keys, names_here, rewind_names
-from purestate._lifted.scan import carried_by, carry_on
-from purestate._lifted.snapshot import Snapshot, changes, keep, new_names, take_snapshot
+from purestate._core.sown import SownValues, filled, shapes_of_any
+from purestate._lifted.lift_frame import Lifted, fill_keys
+from purestate._lifted.snapshot import Snapshot, keep, new_names, take_snapshot
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -314,150 +313,3 @@ def _keep_created(frame: Frame, branch: Lifted, operands: Any) -> None:
     _, after, _ = branch.run(before, *operands)
     created = new_names(before.values, {**after.values, **after.initial})
     keep(frame, Snapshot(created, new_names(before.initial, after.initial), after.keys))
-
-
-def while_loop(
-    cond_fun: "Callable[[A], ArrayLike]", body_fun: "Callable[[A], A]", init_val: A
-) -> A:
-    """Like `jax.lax.while_loop`, with a body that uses modules, state or random keys.
-
-    A loop may run no step at all, so it cannot make variables: in `init`, call the body directly.
-
-    >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> def f(x):
-    ...     net = ps.Linear(1)
-    ...     if ps.running_init():
-    ...         return net(x)
-    ...     return ps.while_loop(lambda x: x.sum() > 1e-3, lambda x: abs(net(x)) / 9, x)
-    >>> g = ps.transform(f)
-    >>> x = jnp.ones([1, 1])
-    >>> bool(g.apply(g.init(jax.random.key(0), x), None, x).sum() <= 1e-3)
-    True
-
-    Args:
-      cond_fun: whether to go on; may read the frame, but not change it.
-      body_fun: one step.
-      init_val: what the first step is given.
-
-    Returns:
-      What the last step returned.
-
-    Raises:
-      FrameError: used outside a transformed function; there `jax.lax.while_loop` does.
-      LoopError: used in `init`, or `cond_fun` changes state or draws keys.
-      NewVariableError: the body makes a variable.
-    """
-    frame = get_frame("`ps.while_loop` (outside, `jax.lax.while_loop` does)")
-    if frame.running_init:
-        raise LoopError(
-            "`ps.while_loop` cannot create variables, since it may run no step at all. In `init`,"
-            " run the body once instead: `val = body(val) if ps.running_init() else"
-            " ps.while_loop(cond, body, val)`."
-        )
-    loop = _Loop(body_fun, frame)
-    condition = Lifted(cond_fun, frame)
-
-    def pure_condition(carry: Any) -> Any:
-        value, snapshot, _ = carry
-        before = loop.start(snapshot)
-        out, after, _ = condition.run(before, value)
-        changed = changes(before, after)
-        if any(changed.values.values()) or changed.keys is not None:
-            raise LoopError(
-                "The condition of `ps.while_loop` sets state or draws random keys. It runs once"
-                " more often than the body, and what it changes is lost: do that in the body."
-            )
-        return out
-
-    start = loop.carry(init_val, init_val)
-    return loop.keep(jax.lax.while_loop(pure_condition, loop.step, start))
-
-
-class _Loop:
-    """The body of a loop with a number of steps that only the device knows.
-
-    It carries the value, the state and keys, and what the steps have sown.
-    """
-
-    def __init__(self, body: Callable[..., Any], frame: Frame):
-        self._frame = frame
-        self._lifted = Lifted(body, frame, fills=True)
-
-    def carry(self, value: Any, *args: Any) -> Any:
-        """Returns what the first step is given: `value`, for a body that is called with `args`."""
-        sown: SownValues = {}
-        if self._frame.sown is not None:
-            shapes = self._lifted.look(*args)
-            sown = start_of_loop(self._frame.sown.reducers, shapes)
-        return value, carried_by(self._frame), sown
-
-    def start(self, carried: Snapshot) -> Snapshot:
-        """Returns the snapshot that a step begins with."""
-        before = take_snapshot(self._frame)
-        return Snapshot({**before.values, **carried.values}, before.initial, carried.keys)
-
-    def step(self, carry: Any, *first: Any) -> Any:
-        """Runs one step."""
-        value, carried, sown = carry
-        before = self.start(carried)
-        out, after, new = self._lifted.run(before, *first, value)
-        if self._frame.sown is not None:
-            sown = carried_on(self._frame.sown.reducers, sown, new)
-        return out, carry_on(carried, before, changes(before, after), after), sown
-
-    def keep(self, carry: Any) -> Any:
-        """Puts what is carried in the end into the frame, and returns the value."""
-        value, carried, sown = carry
-        keep(self._frame, carried, sown)
-        return value
-
-
-def fori_loop(
-    lower: int | jax.Array,
-    upper: int | jax.Array,
-    body_fun: "Callable[[Any, A], A]",
-    init_val: A,
-    **options: Any,
-) -> A:
-    """Like `jax.lax.fori_loop`, with a body that uses modules, state or random keys.
-
-    In `init` the first step runs outside the loop, to make the variables.
-
-    >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> def f(x):
-    ...     net = ps.Linear(2)
-    ...     return ps.fori_loop(0, 3, lambda i, x: net(x), x)
-    >>> g = ps.transform(f)
-    >>> x = jnp.ones([1, 2])
-    >>> g.apply(g.init(jax.random.key(0), x), None, x).shape
-    (1, 2)
-
-    Args:
-      lower: the first index.
-      upper: the index after the last.
-      body_fun: `body_fun(i, value) -> value`.
-      init_val: what the first step is given.
-      **options: further keywords of `jax.lax.fori_loop`.
-
-    Returns:
-      What the last step returned.
-
-    Raises:
-      FrameError: used outside a transformed function; there `jax.lax.fori_loop` does.
-      NewVariableError: a later step makes a variable that the first did not make.
-    """
-    frame = get_frame("`ps.fori_loop` (outside, `jax.lax.fori_loop` does)")
-    if frame.running_init:
-        names = names_here(frame)
-        init_val = body_fun(lower, init_val)
-        lower += 1
-        try:
-            if upper - lower == 0:
-                return init_val
-        except jax.errors.ConcretizationTypeError:
-            pass
-        rewind_names(frame, names)
-    loop = _Loop(body_fun, frame)
-    start = loop.carry(init_val, lower, init_val)
-    body = lambda i, carry: loop.step(carry, i)  # noqa: E731
-    return loop.keep(jax.lax.fori_loop(lower, upper, body, start, **options))
