@@ -207,11 +207,13 @@ def _collections(frame: Frame, snapshot: Snapshot) -> dict[str, Collection]:
         if name not in snapshot.values and not kept.changes:
             inside[name] = kept  # only read
             continue
-        initial = copy_bundle(snapshot.initial.get(name, kept.initial or {}))
+        initial = kept.initial
+        if initial is not None:
+            initial = copy_bundle(snapshot.initial.get(name, initial))
         inside[name] = Collection(
             name,
             copy_bundle(snapshot.values.get(name, kept.values)),
-            None if kept.initial is None else copy_bundle(snapshot.initial.get(name, kept.initial)),
+            initial,
             creatable=kept.creatable,
             writable=kept.writable,
             given=kept.given,
