@@ -207,13 +207,10 @@ def _collections(frame: Frame, snapshot: Snapshot) -> dict[str, Collection]:
         if name not in snapshot.values and not kept.changes:
             inside[name] = kept  # only read
             continue
-        initial = kept.initial
-        if initial is not None:
-            initial = copy_bundle(snapshot.initial.get(name, initial))
         inside[name] = Collection(
             name,
-            copy_bundle(snapshot.values.get(name, kept.values)),
-            initial,
+            copy_bundle(snapshot.values[name] if name in snapshot.values else kept.values),
+            None if kept.initial is None else copy_bundle(snapshot.initial.get(name, kept.initial)),
             creatable=kept.creatable,
             writable=kept.writable,
             given=kept.given,
