@@ -80,6 +80,8 @@ def value_and_grad(
         frame = get_frame("A function made by `ps.value_and_grad`")
         lifted = Lifted(fun, frame)
 
+        # What the function changes leaves as auxiliary output: JAX differentiates the value alone,
+        # and no tracer of the gradient stays behind in the frame.
         def with_changes(*args: Any, **kwargs: Any) -> Any:
             out, changed, sown = lifted.changing(*args, **kwargs)
             value, aux = out if has_aux else (out, None)
@@ -89,6 +91,7 @@ def value_and_grad(
             with_changes, argnums, has_aux=True, holomorphic=holomorphic, **options
         )
         (value, (aux, changed, sown)), grads = differentiate(*args, **kwargs)
+        # `has_aux` hands out plain values here, not those of the trace that has ended.
         keep(frame, changed, sown)
         return ((value, aux) if has_aux else value), grads
 

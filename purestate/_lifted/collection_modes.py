@@ -26,6 +26,7 @@ from purestate._lifted.snapshot import Values, entries, put
 
 Mode = int | str | None
 COMBINED = ("mean", "sum", "first", "max", "min")
+# Each run has its own point to take a gradient at.
 _DEFAULTS: dict[str, Mode] = {PERTURBATIONS: 0}
 
 
@@ -52,11 +53,13 @@ class Modes:
             )
         modes: Mapping[str, Any] = given
         for name, mode in modes.items():
+            # True is an int for Python, and axis 1 is hardly what is meant.
             if isinstance(mode, bool) or not (isinstance(mode, int) or mode in allowed):
                 raise CollectionModeError(
                     f"`{transform}(collections={{{name!r}: {mode!r}}})`: a mode is an axis (an int)"
                     f" or one of {', '.join(map(repr, allowed))}."
                 )
+        # A scan carries by default, so both are None.
         self._given = {name: None if mode == "carry" else mode for name, mode in modes.items()}
 
     def of_collection(self, collection: str) -> Mode:
@@ -97,6 +100,7 @@ class Modes:
         frame = self._frame
         if not frame.layout.by_collection and not self._given.keys() <= {"params", "state"}:
             return any(frame.collections["state"].values.values())
+        # A look costs a second trace, so only a collection that exists is reason for one.
         sliced = [
             name for name, mode in {**_DEFAULTS, **self._given}.items() if isinstance(mode, int)
         ]
@@ -168,6 +172,7 @@ def combine(mode: Mode, stacked: Any, path: str) -> Any:
         if mode == "first":
             return x[0]
         if mode == "sum":
+            # NumPy's rule would make an int64 of small ints, where there are any.
             return x.sum(0, dtype=x.dtype)
         if mode == "max":
             return x.max(0)
@@ -200,6 +205,7 @@ def combine_shards(mode: str, value: Any, names: tuple[Any, ...]) -> Any:
 
 def check_can_mean(x: Any, path: str) -> None:
     """Raises if the mean of numbers of a dtype would have another dtype."""
+    # A mean of ints is a float, and state that changes its dtype breaks the next call.
     if not jnp.issubdtype(x.dtype, jnp.inexact):
         raise CollectionModeError(
             f"{path!r} has dtype {x.dtype} and differs from run to run: its 'mean' would not be"

@@ -135,6 +135,7 @@ def cond(
 def _branches_and_operands(
     true_fun: Any, false_fun: Any, operands: tuple[Any, ...], operand: Any
 ) -> Any:
+    # Only the old form has a function as its third operand, and the true function second.
     if len(operands) == 2 and operand is _MISSING and callable(false_fun) and callable(operands[1]):
         # The old form, `cond(pred, true_operand, true_fun, false_operand, false_fun)`.
         on_true, on_false = false_fun, operands[1]
@@ -257,10 +258,13 @@ def _run_branches(
     then run once for good, one after the other, to create theirs, and the conditional is set up
     again.
     """
+    # 1. Branches of one conditional have to return arrays of the same shapes. The reserve of keys
+    #    is one of them: it is full at the start, and each branch fills it again.
     fill_keys(frame)
     # The same function in two places is one branch, traced once, as in JAX.
     unique = {id(branch): branch for branch in branches}
     lifted = {key: Lifted(branch, frame, fills=True) for key, branch in unique.items()}
+    # 2. What one branch sows, the others return as zeros, so that all have the same outputs.
     sown_in_any: SownValues = {}
     without_jit = getattr(jax.config, "jax_disable_jit")  # noqa: B009 (not in its type)
     if frame.sown is not None or without_jit:
@@ -268,6 +272,7 @@ def _run_branches(
         # branch only: look at all, so that each still gets the names that it would have.
         looks = [each.look(*operands, keeps_names=True) for each in lifted.values()]
         sown_in_any = shapes_of_any(looks)
+    # 3. Each branch as a pure function of what the frame holds.
     creates = False
 
     def pure_branch(key: int) -> Callable[..., Any]:
@@ -276,6 +281,8 @@ def _run_branches(
             nonlocal creates
             before = take_snapshot(frame)
             out, after, sown = lifted[key].run(before, *operands)
+            # A variable that is new here is an output that other branches do not have. It is left
+            # out, and the whole is run again once all variables exist.
             creates = creates or bool(new_names(before.values, after.values))
             # Of the variables that were there before, only state can have changed.
             state = {
@@ -290,7 +297,10 @@ def _run_branches(
 
         return run_branch
 
+    # 4. Run it; if a branch had no variables yet, make those of all branches, and run it once more.
+    #    In `init` each branch may be traced three times; in `apply` once, if nothing is sown.
     def attempt() -> Any:
+        # New functions for each attempt: JAX keeps the jaxpr of a branch that it has seen.
         wrapped = {key: pure_branch(key) for key in unique}
         return run([wrapped[id(branch)] for branch in branches])
 
@@ -310,6 +320,7 @@ def _keep_created(frame: Frame, branch: Lifted, operands: Any) -> None:
     The state that was there stays as it was.
     """
     before = take_snapshot(frame)
+    # What it returns and sows is dropped: it runs again as a branch.
     _, after, _ = branch.run(before, *operands)
     created = new_names(before.values, {**after.values, **after.initial})
     keep(frame, Snapshot(created, new_names(before.initial, after.initial), after.keys))

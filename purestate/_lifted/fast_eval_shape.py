@@ -38,5 +38,6 @@ def fast_eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     Returns:
       What `fun` returns, with `jax.ShapeDtypeStruct`s for arrays.
     """
+    # `init` runs in a frame that does not exist yet, so a creator of this frame does not reach it.
     with custom_creator_anywhere(_zeros):
         return (eval_shape if inside_transform() else jax.eval_shape)(fun, *args, **kwargs)

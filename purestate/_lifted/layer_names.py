@@ -35,6 +35,7 @@ class LayerNames:
             )
         self._pattern = pattern
         self._module = pattern.removesuffix("_{}")
+        # "block_2" and "block_2/linear", but neither "block_02" nor "block_2x".
         self._flat = re.compile(re.escape(self._module) + r"_(0|[1-9][0-9]*)(/.*)?")
 
     def stacked_to_flat(self, stacked_module_name: str, scan_idx: int) -> str:
@@ -72,6 +73,7 @@ def split_layers(stacked: Bundle, count: int, mapping: LayerStackTransparencyMap
     for module, variables in stacked.items():
         for index in range(count):
             name = mapping.stacked_to_flat(module, index)
+            # Two layers of one name would share their parameters, silently.
             if name in layers:
                 raise LoopError(
                     f"The transparency_map gives two layers the name {name!r}; the second is"
@@ -85,6 +87,7 @@ def stack_layers(layers: Bundle, count: int, mapping: LayerStackTransparencyMapp
     """Returns the variables of all layers, stacked along a new first axis."""
     trees: list[Bundle] = [{} for _ in range(count)]
     for module, variables in layers.items():
+        # The frame has other modules too; the mapping says None for those.
         found = mapping.flat_to_stacked(module)
         if found is None:
             continue

@@ -156,6 +156,7 @@ def layer_stack(
 
         @functools.wraps(f)
         def wrapped_plain(*args: Any, reverse: bool = False, **kwargs: Any) -> Any:
+            # A layer of several arguments returns as many. One that has one returns it bare.
             def layer(xs: Any, **kwargs: Any) -> Any:
                 out = f(*xs, **kwargs)
                 return ((out,) if len(args) == 1 else tuple(out)), None
@@ -196,6 +197,8 @@ def _is_static(leaf: Any) -> bool:
 
 def _split_static(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
     """Returns the arrays of a tree, and what puts arrays in their places again."""
+    # `jax.lax.scan` carries arrays only. A bool or None among the arguments is the same for all
+    # layers, and stays out of the loop.
     leaves, treedef = jax.tree.flatten(tree)
     static = [_is_static(leaf) for leaf in leaves]
 
@@ -250,6 +253,9 @@ def _run_stack(
     return put_together(arrays), ys
 
 
+# Each layer has a frame of its own, so that its variables have the same names in all layers. In the
+# frame around them, as in `ps.scan`, each call would first look which variables have an axis, and a
+# trace would take more than twice as many calls.
 class _Stack:
     """The layers of one call of a stack.
 
@@ -282,6 +288,8 @@ class _Stack:
 
         def init_layer(carry: Any, per_layer: Any) -> Any:
             arrays, rng = carry
+            # The keys that dm-haiku uses, and its order: init of a layer, and then its apply, which
+            # makes the input of the next layer.
             rng, next_rng, apply_rng = _split_three(rng)
             with observe(Capture((), perturbed=frame.perturbed)):
                 params, state = init(rng, arrays, *per_layer)
@@ -373,6 +381,7 @@ def _sown_by(frame: Frame, inner: Frame | None, prefix: str) -> SownValues:
     """Returns what was sown in the frame of a layer, under the names of the frame around it."""
     if inner is None or inner.sown is None or frame.sown is None:
         return {}
+    # How values are reduced is a fact of the inner frame. The outer one combines what comes out.
     for (collection, path, name), reduce in inner.sown.reducers.items():
         frame.sown.reducers[collection, prefix + path, name] = reduce
     return {

@@ -37,6 +37,8 @@ class LiftingModule(Module):
         frame = get_frame("A lifted function")
         params, state = frame.collections["params"], frame.collections["state"]
         prefix = f"{self.prefix_name}/" if self.prefix_name else ""
+        # In `apply` the variables are those that `init` put under the prefix. The inner function
+        # does not run here: its caller runs the inner `apply` on what is returned.
         if not frame.running_init:
             return _below(params.values, prefix), _state_below(frame, prefix)
         inner_params, inner_state = self._init_fn(*args, **kwargs)
@@ -67,6 +69,7 @@ def _state_below(frame: Frame, prefix: str) -> Bundle:
 
 def _label_of(frame: Frame, path: str, name: str) -> str:
     """The collection that a variable of an inner function said it belongs to."""
+    # The same path may be lifted more than once. The last to run is the one that asks.
     inner = frame.ledger.inner_labels
     return next(
         (labels[path, name] for labels in reversed(inner) if (path, name) in labels),
@@ -106,12 +109,15 @@ def keep_variables(
             if collection.name == "state":
                 kept = frame.layout.store(frame, _label_of(frame, path, name), prefix + path, name)
             if not (kept.writable or kept.creatable):
+                # The inner `apply` returns all of its state. What it has not set is the very same
+                # array, and may be immutable.
                 if kept.values.get(prefix + path, {}).get(name) is value:
                     continue
                 raise immutable(frame, kept.name, prefix + path, name)
             kept.values.setdefault(prefix + path, {})[name] = value
             if kept.initial is not None:
                 initial = kept.initial.setdefault(prefix + path, {})
+                # `init` returns the values as first created, also if an update follows at once.
                 if first or name not in initial:
                     initial[name] = value
 
@@ -159,6 +165,8 @@ class LiftWithStateUpdater:
                 f"The updater of the function lifted as {self._name!r} was used already; it can be"
                 " used once."
             )
+        # An updater kept from `init` would write to a frame that has ended, or that of another
+        # call.
         frame = get_frame("`updater.update`")
         if frame is not self._frame:
             raise LiftError(
@@ -300,6 +308,7 @@ def lift(
     """
     get_frame("`ps.lift`")
     variables, updater = lift_with_state(_with_state(init_fn), allow_reuse=allow_reuse, name=name)
+    # Without state there is nothing to take back, but every updater has to be used.
     updater.ignore_update()
     return lambda *args, **kwargs: variables(*args, **kwargs)[0]
 

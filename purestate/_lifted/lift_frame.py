@@ -86,8 +86,11 @@ class Lifted:
         try:
             frame.collections = _collections(frame, snapshot)
             frame.keys = _keys(frame.keys, snapshot.keys)
+            # Tracers of the JAX transform are at home here, and what they make may be kept.
             frame.home = current_home()
             frame.scope = scope
+            # What is sown inside is an output of the pure function, so it goes to a record of its
+            # own.
             frame.sown = None if frame.sown is None else frame.sown.nested()
             scope.names = None if names is None else names.copy()
             frame.ledger.draws = draws.copy()
@@ -101,6 +104,8 @@ class Lifted:
             return out, take_snapshot(frame), {} if frame.sown is None else frame.sown.values
         finally:
             frame.collections, frame.keys, frame.home, frame.scope, frame.sown = outside
+            # Facts in Python, which JAX does not hand out: names stay taken, and draws stay
+            # counted, as if the function had been called plainly.
             scope.names = self._names_after(names_outside, scope.names)
             for where, count in draws_outside.items():
                 frame.ledger.draws[where] = max(count, frame.ledger.draws.get(where, 0))
@@ -181,6 +186,8 @@ class Lifted:
         """
         frame, start = self._frame, self._start
         ledger, observers, names = frame.ledger, frame.observers, names_here(frame)
+        # Facts go to a copy of the ledger, which is dropped. Observers may add to what they see, so
+        # the one of this look comes last.
         frame.ledger = ledger.copy()
         frame.observers = observers if observer is None else (*observers, observer)
         try:
@@ -191,6 +198,8 @@ class Lifted:
             else:
                 self._start = start
                 rewind_names(frame, names)
+            # The mode of a variable goes by its collection, and under `transform_with_state` only
+            # the call that reads it says which that is. The look has heard it before the run does.
             if keeps_labels:
                 state = frame.collections["state"].values
                 for (module, name), label in frame.ledger.labels.items():
@@ -205,6 +214,8 @@ def _collections(frame: Frame, snapshot: Snapshot) -> dict[str, Collection]:
     for name in {**frame.collections, **snapshot.values}:
         kept = collection_in(frame, name)
         if name not in snapshot.values and not kept.changes:
+            # No copy of what cannot change: parameters are the most, and `vmap` runs this for each
+            # call.
             inside[name] = kept  # only read
             continue
         inside[name] = Collection(

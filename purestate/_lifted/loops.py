@@ -57,6 +57,8 @@ def while_loop(
     loop = _Loop(body_fun, frame)
     condition = Lifted(cond_fun, frame)
 
+    # JAX runs the condition once more than the body. A change would be applied a different number
+    # of times than a reader of the program expects, so there may be none.
     def pure_condition(carry: Any) -> Any:
         value, snapshot, _ = carry
         before = loop.start(snapshot)
@@ -85,6 +87,8 @@ class _Loop:
 
     def carry(self, value: Any, *args: Any) -> Any:
         """Returns what the first step is given: `value`, for a body that is called with `args`."""
+        # A loop carries arrays of one shape from step to step, so what is sown cannot be stacked:
+        # it is reduced as it goes, and starts with the neutral element of the reduction.
         sown: SownValues = {}
         if self._frame.sown is not None:
             shapes = self._lifted.look(*args)
@@ -93,6 +97,7 @@ class _Loop:
 
     def start(self, carried: Snapshot) -> Snapshot:
         """Returns the snapshot that a step begins with."""
+        # Parameters are read by closure. What is carried takes the place of what the frame holds.
         before = take_snapshot(self._frame)
         return Snapshot({**before.values, **carried.values}, before.initial, carried.keys)
 
@@ -147,6 +152,8 @@ def fori_loop(
       NewVariableError: a later step makes a variable that the first did not make.
     """
     frame = get_frame("`ps.fori_loop` (outside, `jax.lax.fori_loop` does)")
+    # The number of steps may be known only to the device, but variables are made while tracing:
+    # run the first step here. The steps of the loop then find them under the same names.
     if frame.running_init:
         names = names_here(frame)
         init_val = body_fun(lower, init_val)
@@ -154,6 +161,7 @@ def fori_loop(
         try:
             if upper - lower == 0:
                 return init_val
+        # Bounds that are traced: the loop is set up, and the device finds that no step is left.
         except jax.errors.ConcretizationTypeError:
             pass
         rewind_names(frame, names)

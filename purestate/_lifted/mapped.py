@@ -139,6 +139,7 @@ class _Looker(Observer):
         self, frame: Frame, collection: str, path: str, name: str, value: Any, **known: Any
     ) -> Any:
         """Returns a slice of a variable of which each run has its own."""
+        # A variable that is new, or that the run has set, is a slice already.
         store = frame.layout.store_of(frame, collection)
         there = self._there.get(store, {}).get(path, {})
         if name not in there or (store, path, name) in self._set:
@@ -146,6 +147,7 @@ class _Looker(Observer):
         mode = self._modes.of_collection(collection)
         if not isinstance(mode, int):
             return value
+        # Found is the whole variable, as the frame holds it: the transform slices it.
         put(self.found.setdefault(mode, {}), store, path, name, there[name])
         self._modes.check_axis(collection, path, name, value, mode)
         return jax.tree.map(lambda leaf: _first_slice(leaf, mode), value)
@@ -167,6 +169,7 @@ class _Looker(Observer):
 
 
 def _first_slice(leaf: Any, axis: int) -> Any:
+    # An index into an axis of size 0 would be out of bounds.
     if jnp.shape(leaf)[axis] == 0:  # a loop without steps
         shape = list(jnp.shape(leaf))
         del shape[axis]
@@ -191,6 +194,7 @@ def slices_read(
     """
     if not modes.needs_look():
         return {}
+    # The labels stay: after the look it is known which collection each variable belongs to.
     looker = _Looker(frame, modes)
     lifted.look(*args, observer=looker, through=through, keeps_labels=True)
     own: Own = {}
@@ -236,10 +240,13 @@ def elements(
     """
     outside = frame.elements
     if index is not None and modes.has_own():
+        # The key of an initial value is folded with the index, so that elements begin differently.
         frame.elements = (*outside, Elements(modes.own, index))
     with contextlib.ExitStack() as stack:
         stack.callback(setattr, frame, "elements", outside)
         for observer in frame.observers:
+            # Inside, the variables are slices. A look of a map around this one sees them read, and
+            # must not slice them once more.
             if isinstance(observer, _Looker):
                 stack.enter_context(observer.passing(own))
         yield
@@ -250,6 +257,7 @@ def pack(modes: Modes, changed: Snapshot, axis: MappedAxis) -> Packed:
     by_axis: dict[int, list[Values]] = {number: [{}, {}] for number in modes.axes()}
     by_mode: list[dict[str, Values]] = [{}, {}]
     same: list[Values] = [{}, {}]
+    # Values and initial values go the same ways, since `init` returns the initial ones.
     modes.check_not_written(modes.sort(changed.values))
     for i, values in enumerate((changed.values, changed.initial)):
         for mode, part in modes.sort(values).items():
@@ -311,6 +319,8 @@ def sown_by_runs(modes: Modes, sown: SownValues) -> SownValues:
     for collection, modules in stacked(sown).items():
         mode = modes.of_collection(collection)
         part = {collection: modules}
+        # "broadcast" forbids writes, and sowing is not one: readers of sown values expect all of
+        # them.
         if isinstance(mode, str) and mode != "broadcast":
             part = _combined_sown(mode, part)
         done.update(part)

@@ -37,8 +37,11 @@ def optimize_rng_use(fun: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         frame = get_frame("A function made by `ps.experimental.optimize_rng_use`")
         source = frame.keys.source
+        # Keys by path are not split one after the other, so there is nothing to do for them. Nor is
+        # there without a key.
         if isinstance(source, PRNGSequence):
             drawn = _Draws()
+            # JAX has no way to say how many keys a function draws, so it runs on shapes first.
             Lifted(fun, frame).look(*args, observer=drawn, **kwargs)
             source.reserve(drawn.count)
         return fun(*args, **kwargs)

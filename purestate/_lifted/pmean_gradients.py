@@ -58,7 +58,10 @@ def pmean_gradients(grads: Any, axis_name: Any) -> Any:
     tracked = tuple(axis for axis in axes if is_tracked(axis))
 
     def mean(leaf: Any) -> Any:
+        # With check_vma=True a gradient that does not vary along an axis has been summed over it:
+        # that is how JAX transposes the broadcast of a replicated parameter.
         summed = tuple(axis for axis in tracked if axis not in varying_axes(leaf))
+        # Along the other axes each device still has the gradient of its own loss.
         apart = tuple(axis for axis in axes if axis not in summed)
         if apart:
             leaf = jax.lax.pmean(leaf, apart)

@@ -67,6 +67,7 @@ def set_variables(variables: Variables) -> None:
     frame = get_frame("`ps.set_variables`")
     values, initial = _split(frame, variables)
     collections = frame.collections
+    # A pure function returns all that it was given, parameters too, which only `init` may make.
     may_change = {
         name: bundle
         for name, bundle in values.items()
@@ -78,6 +79,7 @@ def set_variables(variables: Variables) -> None:
 def _split(frame: Frame, variables: Variables) -> tuple[Values, Values]:
     """Returns the values and the initial values of variables, in the form of a snapshot."""
     values = {name: bundle for name, bundle in variables.items() if name != _INITIAL}
+    # Users see initial values in the form that `init` returns: one state, or one per collection.
     initial: Any = variables.get(_INITIAL, {})
     if initial and not frame.layout.by_collection:
         initial = {"state": initial}
@@ -130,12 +132,15 @@ def purify(
         values, initial = _split(frame, variables)
         # Nothing comes by closure: what is not given is not there.
         values = {**{name: {} for name in frame.collections}, **values}
+        # The key is an argument too, and no key means that none may be drawn.
         outside, mode = frame.keys, frame.keys.mode
         frame.keys = FrameKeys(None if rng is None else keys_for(rng, mode), mode)
         try:
             out, after, _ = lifted.run(Snapshot(values, initial, None), *args, **kwargs)
         finally:
             frame.keys = outside
+        # Returned are the collections that were given, so that a loop can carry them; the params;
+        # and those that the function has begun.
         found: Variables = {
             name: after.values.get(name, bundle)
             for name, bundle in {**values, **after.values}.items()

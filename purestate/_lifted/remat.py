@@ -60,6 +60,7 @@ def remat(
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         frame = get_frame("A function made by `ps.remat`")
+        # JAX counts negative numbers from the end of what it is given, which lacks the static ones.
         given = (static_argnums,) if isinstance(static_argnums, int) else static_argnums
         numbers = {n if n >= 0 else n + len(args) for n in given}
 
@@ -120,6 +121,7 @@ def jit(fun: "Callable[P, R]", **options: Any) -> "Callable[P, R]":
             out, after, sown = lifted.run(purestate_snapshot, *args, **kwargs)
             return out, changes(purestate_snapshot, after), sown
 
+        # A new function for each call, so that JAX's cache never answers with another frame's.
         compiled = jax.jit(with_changes, **options)
         out, changed, sown = compiled(*args, purestate_snapshot=before, **kwargs)
         keep(frame, changed, sown)

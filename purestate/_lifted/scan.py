@@ -93,8 +93,10 @@ def scan(
     frame = get_frame("`ps.scan` (outside, `jax.lax.scan` does)")
     modes = Modes(frame, collections, "ps.scan", ("carry", "broadcast", *COMBINED))
     length = num_steps(jax.tree.leaves(xs), length)
+    # 1. What each step gets: its x, and its own slices of variables.
     step = _Step(f, frame, modes)
     each = step.inputs(init, xs, length)
+    # 2. In `init`, the variables.
     first: list[_Written] = []
     first_y: Any = None
     if frame.running_init:
@@ -110,11 +112,14 @@ def scan(
             return init, first_y
         each = jax.tree.map(lambda leaf: leaf[rest], each)
         length -= 1
+    # 3. The loop. Each step has to carry on as many keys as it was given.
     step.lifted.fills = True
     carried = carried_by(frame, modes)
     (carry, carried), (ys, written, sown) = jax.lax.scan(
         step, (init, carried), each, length, reverse, unroll, **options
     )
+    # 4. What was carried goes back into the frame; what each step wrote for itself is stacked,
+    #    behind that of the first step, or before it if the loop ran in reverse.
     keep(frame, carried, sown_by_runs(modes, sown))
     step.keep_own([*first, written], reverse)
     if first:
@@ -134,6 +139,8 @@ def carried_by(frame: Frame, modes: Modes | None = None) -> Snapshot:
         name: part for name, part in before.values.items() if frame.collections[name].writable
     }
     if modes is not None:
+        # A collection without variables to carry stays in the snapshot, empty: a step may not read
+        # it by closure and then find that it has changed.
         values = {**{name: {} for name in values}, **modes.sort(values).get(None, {})}
     return Snapshot(values, {}, before.keys)
 
@@ -148,6 +155,8 @@ def carry_on(carried: Snapshot, before: Snapshot, changed: Snapshot, after: Snap
             " its first step: a loop has to carry the same variables from step to step. Create it"
             " before the loop."
         )
+    # JAX wants the carry back in the structure that it had: new variables would change that, and
+    # those that a step did not touch are passed on.
     values = {
         store: {
             module: {name: after.values[store][module][name] for name in bundle}
@@ -195,11 +204,13 @@ class _Step:
     def inputs(self, init: Any, xs: Any, length: int) -> _Inputs:
         """Returns what the steps get."""
         frame, modes = self._frame, self._modes
+        # The look needs an x of one step; its shape is all that is known of it before the loop.
         x = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), xs)
         own = slices_read(
             frame, self.lifted, modes, lambda run: lambda before, x: run(before, init, x), x
         )
         modes.check_sizes(own, length)
+        # `jax.lax.scan` slices along the first axis only.
         by_step = {
             axis: jax.tree.map(lambda leaf, axis=axis: jnp.moveaxis(leaf, axis, 0), part)
             for axis, part in own.items()
@@ -209,6 +220,7 @@ class _Step:
         return _Inputs(xs, by_step, jnp.arange(length) if counts else None)
 
     def _run(self, carried: Snapshot | None, carry: Any, each: _Inputs) -> Any:
+        # Variables come from three places: read by closure, carried, and the step's own slices.
         before = take_snapshot(self._frame)
         if carried is not None:
             values = merged(before.values, carried.values)
@@ -227,6 +239,7 @@ class _Step:
         modes = self._modes
         by_mode = modes.sort(changed.values)
         modes.check_not_written(by_mode)
+        # Only what all steps share is carried. The rest leaves the loop with y, stacked by it.
         shared = changed._replace(values=by_mode.get(None, {}))
         carried = carry_on(carried, before, shared, after)
         return (carry, carried), (y, self._own(changed), sown)
@@ -243,6 +256,7 @@ class _Step:
     def first(self, carry: Any, each: _Inputs) -> tuple[Any, Any, _Written]:
         """Runs the first step outside the loop; keeps what all steps share in the frame."""
         carry, y, _, changed, _, _ = self._run(None, carry, each)
+        # The first step has variables of its own like any other: they wait for those of the loop.
         own = self._own(changed)
         shared = [
             {store: part for store, part in without_own.items() if part}
@@ -258,6 +272,8 @@ class _Step:
         """Runs one step on zeros, to create the variables of a loop that runs none."""
         x = jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), xs)
         index = jnp.zeros([], jnp.int32) if self._frame.keys.mode == "path" else None
+        # A loop of no steps has variables all the same, as dm-haiku's has; their values come from
+        # keys and not from x. Of variables that each step has for itself, there are none.
         _, y, own = self.first(init, _Inputs(x, {}, index))
         self.keep_own([jax.tree.map(lambda leaf: leaf[:0], own)], reverse=False)
         return jax.tree.map(lambda y: jnp.zeros((0, *y.shape), y.dtype), y)
@@ -287,6 +303,7 @@ class _Step:
 
 def _pair(out: Any) -> Any:
     """Returns what a body returned; raises if it is an array, which unpacks but is not a pair."""
+    # An array of two rows would unpack without an error, into a carry and a y of one row each.
     if hasattr(out, "shape"):
         raise LoopError(
             f"The body of `ps.scan` has to return (carry, y), but it returned {kind_of(out)}."

@@ -78,6 +78,8 @@ def shard_map(
     def mapped(*args: Any) -> Any:
         frame = get_frame("A function made by `ps.shard_map`")
         modes = Modes(frame, collections, "ps.shard_map", ("broadcast", *COMBINED))
+        # JAX takes one spec for all arguments, but the snapshot and the slices have specs of their
+        # own.
         one_for_all = isinstance(in_specs, PartitionSpec) or not isinstance(in_specs, (tuple, list))
         specs = _Specs((in_specs,) * len(args) if one_for_all else tuple(in_specs), out_specs)
         shards = _Shards(frame, modes, mesh, axis_names, specs, check_vma)
@@ -113,6 +115,7 @@ class _Shards(MappedAxis):
         self._frame = frame
         self._modes = modes
         self._mesh = jax.sharding.get_abstract_mesh() if mesh is None else mesh
+        # JAX maps along all axes of the mesh if none are named.
         self._names = tuple(axis_names) or tuple(self._mesh.axis_names)
         self._specs = specs
         self._check_vma = check_vma
@@ -156,6 +159,8 @@ class _Shards(MappedAxis):
             return out, packed, jax.tree.map(lambda leaf: jnp.expand_dims(leaf, 0), sown)
 
         everywhere = PartitionSpec()
+        # Outputs, beside the result: what is the same for all shards or combined, what each shard
+        # has for itself, and what it has sown, with the shards along a new first axis.
         written = {axis: self._along(axis) for axis in self._modes.axes()}
         run = self._shard_map(
             shard,

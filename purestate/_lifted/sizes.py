@@ -14,6 +14,7 @@ def num_elements(args: Any, in_axes: Any) -> int:
     def size(axis: int | None, arg: Any) -> list[int]:
         return [] if axis is None else [leaf.shape[axis] for leaf in jax.tree.leaves(arg)]
 
+    # `in_axes` is a prefix of the arguments, where None is a leaf and not an empty tree.
     sizes = jax.tree.leaves(jax.tree.map(size, in_axes, args, is_leaf=lambda axis: axis is None))
     if not sizes:
         raise MappingError(
@@ -44,6 +45,7 @@ def num_steps(xs: list[Any], length: Any) -> int:
         raise LoopError(
             "`ps.scan` has no arrays in xs to tell the number of steps from: pass `length`."
         )
+    # `length` may be a NumPy or JAX integer; a float is an error, as in JAX.
     steps = operator.index(lengths[0] if length is None else length)
     if any(size != steps for size in lengths):
         found = ", ".join(str(size) for size in dict.fromkeys(lengths))

@@ -38,6 +38,8 @@ def take_snapshot(frame: Frame) -> Snapshot:
     values: Values = {}
     initial: Values = {}
     for name, collection in frame.collections.items():
+        # Parameters of `apply` cannot change. They are read by closure, so that a transform does
+        # not trace through all of them.
         if collection.changes:
             values[name] = copy_bundle(collection.values)
             if collection.initial is not None:
@@ -54,6 +56,7 @@ def whole_snapshot(frame: Frame, snapshot: Snapshot) -> Snapshot:
 
 def changes(before: Snapshot, after: Snapshot) -> Snapshot:
     """Returns what is in `after`, and is not the very same array in `before`."""
+    # Keys are a pytree: raw keys, typed keys, or a dict of streams.
     old, new = jax.tree.leaves(before.keys), jax.tree.leaves(after.keys)
     same_keys = len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True))
     return Snapshot(
@@ -68,6 +71,7 @@ def new_values(before: Values, after: Values) -> Values:
     found: Values = {}
     for collection, module, name, value in entries(after):
         old = before.get(collection, {}).get(module, {})
+        # The very same object was not set. A value that is set to an equal one counts as changed.
         if not (name in old and old[name] is value):
             put(found, collection, module, name, value)
     return found
@@ -127,6 +131,7 @@ def keep(frame: Frame, changed: Snapshot, sown: SownValues | None = None) -> Non
       changed: see `changes`.
       sown: what the function has sown.
     """
+    # Checked before anything is kept, so that an error leaves the frame as it was.
     for values in (changed.values, changed.initial):
         check_outlives(frame, values)
     if changed.keys is not None:
@@ -135,6 +140,7 @@ def keep(frame: Frame, changed: Snapshot, sown: SownValues | None = None) -> Non
     for collection, module, name, value in entries(changed.values):
         collection_in(frame, collection).values.setdefault(module, {})[name] = value
     for collection, module, name, value in entries(changed.initial):
+        # `init` returns these. One that is there already was made before the lifted function ran.
         initial = collection_in(frame, collection).initial
         if initial is not None:  # the first value stays the initial one
             initial.setdefault(module, {}).setdefault(name, value)
@@ -153,6 +159,7 @@ def collection_in(frame: Frame, name: str) -> Collection:
 def check_outlives(frame: Frame, values: Values) -> None:
     """Raises if a plain JAX transform inside the frame would take values with it when it ends."""
     home = frame.home.trace
+    # Within another transform of purestate this is in order: it keeps what this one keeps.
     if current_trace_state() != home:
         for _, module, name, value in entries(values):
             what = f"Setting {name!r}, in a transform of purestate,"
@@ -163,6 +170,7 @@ def _check_keys(frame: Frame, keys: Any) -> None:
     home = frame.home.trace if frame.keys.home is None else frame.keys.home
     if current_trace_state() != home:
         what, where = "A random key drawn inside a transform of purestate", frame.scope.path or ROOT
+        # A key that JAX traces ends with its trace: the next draw would fail far from here.
         check_draw(keys, home, what, where)
         if not frame.running_init:  # initial values are the same for all elements on purpose
             warn_of_shared_key(home, what, where)

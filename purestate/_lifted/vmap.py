@@ -82,6 +82,7 @@ def vmap(
         element, and nothing says how to combine the values.
       CollectionModeError: `collections` has an unknown mode, or one that does not fit the values.
     """
+    # Errors that need no frame come at once, and not where the function is called.
     split_rng = _checked_split(split_rng)
     if isinstance(in_axes, list):  # jax.vmap takes a tuple
         in_axes = tuple(in_axes)
@@ -103,6 +104,7 @@ def vmap(
     return mapped  # pyright: ignore[reportReturnType] (it takes no keywords)
 
 
+# dm-haiku's switch to make `split_rng` optional, under its name.
 vmap.require_split_rng = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
@@ -143,6 +145,7 @@ class _Elements(MappedAxis):
         self._axes = axes
         self._splits_in_init = split_rng and frame.running_init
         self._args = args
+        # Without a key there is none to split: a function that draws none runs in `apply` without.
         splits = split_rng and frame.keys.source is not None
         self._keys = draw_for_elements(self.size()) if splits else None
         # An element can say which one it is only along an axis with a name.
@@ -172,11 +175,14 @@ class _Elements(MappedAxis):
 
     def run(self, body: Callable[..., Any], own: Own, args: tuple[Any, ...]) -> Any:
         def element(args: Any, key: Any, own: Own) -> Any:
+            # Inside, so that what the element changes is compared with what it began with.
+            # Variables come by closure: JAX does not map what it does not see.
             before = take_snapshot(self._frame)
             if key is not None:
                 before = before._replace(keys=self._frame.keys.source.element(key))
             return body(before, own, *args)
 
+        # An axis of a mode may get values or not: the outputs of an axis without are empty dicts.
         written_axes = {axis: axis for axis in self._modes.axes()}
         mapped = self._vmap(
             element,
@@ -188,6 +194,8 @@ class _Elements(MappedAxis):
     def keys_after(self, keys: Any) -> Any:
         if self._keys is not None:
             return None  # the keys of an element end with it
+        # All elements drew from one sequence. A key that depends on the element shows that they
+        # drew a different number of keys.
         if differs_by_element(keys):
             raise BatchedStateError(_KEYS_DIFFER)
         return keys
