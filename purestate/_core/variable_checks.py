@@ -17,6 +17,7 @@ from purestate._core.errors import (
     MissingParameterError,
     MissingStateError,
     PurestateError,
+    ShapeMismatchError,
     VariableError,
     VariableTypeError,
     kind_of,
@@ -152,6 +153,15 @@ def no_bundle(path: str, bundle: Any) -> ArgumentError:
     return ArgumentError(
         f"What `apply` was given has {outline_argument(bundle)} for the module {path!r}, where a"
         " dict, {name: array}, is needed. Pass what `init` returned."
+    )
+
+
+def wrong_shape(path: str, name: str, actual: Any, shape: Any, dtype: Any) -> ShapeMismatchError:
+    """Returns the error for a parameter that has another shape than was asked for."""
+    return ShapeMismatchError(
+        f"Parameter {name!r} of {path!r} has shape {tuple(actual)}, but {tuple(shape)} was"
+        f" asked for (dtype {jnp.dtype(dtype or jnp.float32).name}). Either the params come"
+        " from another model, or the input has another shape than at init."
     )
 
 

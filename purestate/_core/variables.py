@@ -22,7 +22,6 @@ from purestate._core.errors import (
     MissingInitializerError,
     MissingRNGError,
     MissingStateError,
-    ShapeMismatchError,
 )
 from purestate._core.frame import Creating, Frame, ambient, no_frame
 from purestate._core.hooks import SetterContext, functions_for, run_chain
@@ -44,6 +43,7 @@ from purestate._core.variable_checks import (
     no_value_yet,
     not_an_array,
     not_shared,
+    wrong_shape,
 )
 
 
@@ -133,11 +133,7 @@ def get_parameter(
         raise not_an_array(frame, path, name, value) from None
     # A list is never equal to a tuple; most callers pass one or the other all the time.
     if actual != shape and actual != tuple(shape):
-        raise ShapeMismatchError(
-            f"Parameter {name!r} of {path!r} has shape {tuple(actual)}, but {tuple(shape)} was"
-            f" asked for (dtype {jnp.dtype(dtype or jnp.float32).name}). Either the params come"
-            " from another model, or the input has another shape than at init."
-        )
+        raise wrong_shape(path, name, actual, shape, dtype)
     if trainable is False:
         value = jax.lax.stop_gradient(value)
     return value
