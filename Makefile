@@ -55,4 +55,4 @@ $(VENV)/%.stamp: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-newest docs/_build out .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newest docs/_build out .pytest_cache .ruff_cache .hypothesis .jax_cache

@@ -6,6 +6,7 @@ every case of a test fast. What is slow for another reason has the mark where it
 """
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.suite import memory
+from tests.suite.compile_cache import share_compiled
 from tests.suite.covering import covering
 from tests.suite.progress import ShowProgress
 
@@ -21,12 +23,25 @@ ALL_TESTS = pytest.StashKey[list[pytest.Item]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Lets the fast tests compile with little optimization, and shows how far a parallel run is."""
+    """Lets the fast tests compile with little optimization, and only once; shows how far a run is."""
     if config.option.markexpr == "not slow":
         # Nearly all the time is spent in XLA's compiler. Processes that tests start inherit it.
         os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    share_compiled()
     if getattr(config.option, "dist", "no") != "no" and not hasattr(config, "workerinput"):
         config.pluginmanager.register(ShowProgress(config))
+
+
+def rows_of(case: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
+    """Returns, for each table that a test crosses, the arguments that it gives and the row of this case.
+
+    pytest once numbered the rows of each table. Now it numbers the cases, so objects stand for rows.
+    """
+    tables = [marker.args[0] for marker in case.iter_markers("parametrize")]
+    names = [re.split(r"\s*,\s*", t) if isinstance(t, str) else list(t) for t in tables]
+    given = {name: id(value) for name, value in case.callspec.params.items()}
+    by_fixtures = [[name] for name in given if not any(name in table for table in names)]
+    return {tuple(table): tuple(given[name] for name in table) for table in names + by_fixtures}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -38,7 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if hasattr(item, "callspec") and not any(map(item.get_closest_marker, ("slow", "whole"))):
             functions[item.nodeid.partition("[")[0]].append(item)
     for cases in functions.values():
-        enough = covering([case.callspec.indices for case in cases])
+        enough = covering([rows_of(case) for case in cases])
         for place in set(range(len(cases))) - set(enough):
             cases[place].add_marker(pytest.mark.slow)
 

@@ -1,10 +1,13 @@
-"""The fast tests touch everything; and the tools that choose them, keep them small and show how far they are."""
+"""The fast tests touch everything; and the tools that choose them, keep them quick and small, and show how far they are."""
 
 import ast
 import importlib
 import itertools
+import os
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -15,7 +18,7 @@ import purestate
 from tests.conftest import ALL_TESTS
 from tests.haiku_parity import table_core, table_layers, table_recurrent
 from tests.messages.cases import CASES
-from tests.suite import memory
+from tests.suite import compile_cache, memory
 from tests.suite.covering import covering
 from tests.suite.progress import Progress, minutes
 
@@ -32,6 +35,13 @@ def fast(request):
     if {item.path for item in items} != set(TEST_FILES):
         pytest.skip("only part of the suite was collected")
     return {item.nodeid for item in items if item.get_closest_marker("slow") is None}
+
+
+def test_products_of_tables_are_fast_in_part(fast, request):
+    items = request.config.stash[ALL_TESTS]
+    crossing = "tests/lifted/test_ensembles.py::test_initial_values["
+    cases = [item.nodeid for item in items if item.nodeid.startswith(crossing)]
+    assert 6 <= len(fast & set(cases)) <= len(cases) / 8
 
 
 def path_of(name):
@@ -180,3 +190,27 @@ def test_failures_are_counted():
 
 def test_minutes():
     assert [minutes(0.4), minutes(59.6), minutes(605)] == ["0:00", "1:00", "10:05"]
+
+
+# What was compiled is kept
+
+
+def test_what_one_process_has_compiled_is_there_for_the_next(tmp_path):
+    program = (
+        "from pathlib import Path; from tests.suite import compile_cache; import jax;"
+        f" compile_cache.FOLDER = Path({str(tmp_path)!r}); compile_cache.share_compiled();"
+        " jax.jit(lambda x: x * 3 + 1)(2.0)"
+    )
+    environment = {name: value for name, value in os.environ.items() if "CACHE" not in name}
+    run = [sys.executable, "-c", program]
+    subprocess.run(run, cwd=ROOT, env=environment, check=True)
+    assert list(tmp_path.glob(f"{compile_cache.processor()}/jit__lambda*"))
+
+
+def test_whoever_runs_the_tests_may_say_where(monkeypatch):
+    before = jax.config.jax_compilation_cache_dir
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+    monkeypatch.setattr(compile_cache, "FOLDER", Path("here"))
+    compile_cache.share_compiled()
+    assert jax.config.jax_compilation_cache_dir == before
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "elsewhere"
