@@ -74,4 +74,5 @@ def check_synchronized(*averages: Module) -> None:
     )
     if action == "error":
         raise BatchedStateError(message)
+    frame.ledger.unsynced += paths
     warnings.warn(message, JaxUsageWarning, stacklevel=3)
