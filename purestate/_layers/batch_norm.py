@@ -21,8 +21,8 @@ def _no_statistics(layer: Any) -> MissingStateError:
     return MissingStateError(
         f"BatchNorm {layer.module_name!r} has no running statistics ('average' of"
         f" '{layer.module_name}/~/mean_ema'), which it needs with is_training=False. Either run"
-        " `init` with is_training=True, and pass on the state that it returns; or make the layer with stats_at_init=True, so that the statistics start at mean"
-        " 0 and variance 1."
+        " `init` with is_training=True, and pass on the state that it returns; or make the layer"
+        " with stats_at_init=True, so that the statistics start at mean 0 and variance 1."
     )
 
 
@@ -33,7 +33,7 @@ class BatchNorm(Module):
     these averages. Ioffe and Szegedy 2015, arXiv:1502.03167.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> f = ps.transform_with_state(lambda x, train: ps.BatchNorm(True, True, 0.9)(x, is_training=train))
+    >>> f = ps.transform_with_state(lambda x, train: ps.BatchNorm(True, True, 0.9)(x, train))
     >>> x = jnp.array([[1.0], [3.0]])
     >>> params, state = f.init(None, x, True)
     >>> out, state = f.apply(params, state, None, x, True)

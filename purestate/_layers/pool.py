@@ -18,7 +18,7 @@ from purestate._layers.errors import LayerError, not_an_array
 def _full_window(
     call: str, x: jax.Array, size: object, channel_axis: int | None
 ) -> tuple[int, ...]:
-    """One size for each axis of `x`: 1 for the batch and the channels where one size is given for all."""
+    """One size for each axis of `x`. If `size` is one number, the batch and the channels have 1."""
     if not isinstance(size, int):
         if not (
             isinstance(size, Sequence)

@@ -35,7 +35,8 @@ class BlockV1(Module):
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
-    ...     return ps.nets.ResNet.BlockV1(8, 2, use_projection=True, bn_config={}, bottleneck=False)(x, True, False)
+    ...     block = ps.nets.ResNet.BlockV1(8, 2, True, bn_config={}, bottleneck=False)
+    ...     return block(x, True, False)
     >>> f = ps.transform_with_state(f)
     >>> x = jnp.ones([1, 4, 4, 3])
     >>> f.apply(*f.init(jax.random.key(0), x), None, x)[0].shape
@@ -105,7 +106,8 @@ class BlockV2(Module):
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
     ...     config = {"decay_rate": 0.9}
-    ...     return ps.nets.ResNet.BlockV2(8, 2, use_projection=True, bn_config=config, bottleneck=False)(x, True, False)
+    ...     block = ps.nets.ResNet.BlockV2(8, 2, True, bn_config=config, bottleneck=False)
+    ...     return block(x, True, False)
     >>> f = ps.transform_with_state(f)
     >>> x = jnp.ones([1, 4, 4, 3])
     >>> f.apply(*f.init(jax.random.key(0), x), None, x)[0].shape
@@ -169,7 +171,8 @@ class BlockGroup(Module):
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
     ...     group = ps.nets.ResNet.BlockGroup(
-    ...         8, 2, stride=2, bn_config={}, resnet_v2=False, bottleneck=False, use_projection=True)
+    ...         8, 2, stride=2, bn_config={}, resnet_v2=False, bottleneck=False, use_projection=True
+    ...     )
     ...     return group(x, True, False)
     >>> f = ps.transform_with_state(f)
     >>> x = jnp.ones([1, 4, 4, 3])
@@ -259,7 +262,9 @@ class ResNet(Module):
     He et al. 2015, arXiv:1512.03385; with `resnet_v2` He et al. 2016, arXiv:1603.05027.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> f = ps.transform_with_state(lambda x: ps.nets.ResNet((1, 1, 1, 1), num_classes=10, bottleneck=False)(x, True))
+    >>> def f(x):
+    ...     return ps.nets.ResNet((1, 1, 1, 1), num_classes=10, bottleneck=False)(x, True)
+    >>> f = ps.transform_with_state(f)
     >>> params, state = jax.eval_shape(f.init, jax.random.key(0), jnp.ones([1, 32, 32, 3]))
     >>> params["res_net/~/logits"]["w"].shape
     (2048, 10)
@@ -364,10 +369,8 @@ class ResNet(Module):
         ]
         if resnet_v2:
             self.final_batchnorm = BatchNorm(name="final_batchnorm", **bn_config)
-        self.logits = Linear(
-            num_classes,
-            **{"w_init": jnp.zeros, "name": "logits", **(logits_config or {})},  # pyright: ignore[reportArgumentType]
-        )
+        linear_config: dict[str, Any] = {"w_init": jnp.zeros, "name": "logits"}
+        self.logits = Linear(num_classes, **{**linear_config, **(logits_config or {})})
 
     def __call__(
         self, inputs: jax.Array, is_training: bool, test_local_stats: bool = False

@@ -85,7 +85,7 @@ LIMITS = (
     Limit(f"files over {MOST_LINES} lines", 2, _number(lambda house: long_files(house.files))),
     Limit(
         f"lines over {MOST_COLUMNS} columns",
-        85,
+        5,
         _number(lambda house: [line for file in house.files for line in file.long_lines]),
     ),
     Limit(
