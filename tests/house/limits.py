@@ -79,10 +79,10 @@ LIMITS = (
     ),
     Limit(
         f"functions over {MOST_CODE} lines of code",
-        7,
+        4,
         _number(lambda house: long_functions(house.files)),
     ),
-    Limit(f"files over {MOST_LINES} lines", 2, _number(lambda house: long_files(house.files))),
+    Limit(f"files over {MOST_LINES} lines", 1, _number(lambda house: long_files(house.files))),
     Limit(
         f"lines over {MOST_COLUMNS} columns",
         5,
