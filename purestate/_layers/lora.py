@@ -278,11 +278,12 @@ def _beside(module: str, g: jax.Array, w: jax.Array) -> jax.Array:
     They are given as `[..., outputs]`, or with ones for the other axes. The weights of a stack of
     layers have axes in front, and so have their lengths.
     """
+    given = g.shape
     if g.ndim == w.ndim - 1:
         g = jnp.expand_dims(g, -2)
     if g.ndim != w.ndim or any(m not in (1, n) for m, n in zip(g.shape, w.shape, strict=True)):
         raise LayerError(
-            f"merge_lora: {module!r} has w_g of shape {g.shape}, which is not the length of w, of"
+            f"merge_lora: {module!r} has w_g of shape {given}, which is not the length of w, of"
             f" shape {w.shape}. If it is a parameter of your own, take it out before you merge."
         )
     return g
