@@ -114,8 +114,11 @@ def set(  # noqa: A001 (dm-haiku's name)
         "error" (the default), "warn", or "off", as in dm-haiku, where it begins anew without a
         word. Where all of the state is missing, that is a warning, unless this is "off"; none where
         `apply` is given `None` as its state.
-      unsynced_state: what to do where a layer inside `jax.shard_map` keeps statistics of its own
-        shard alone: "error" (the default), "warn", or "off". See the `sync` of `BatchNorm`.
+      unsynced_state: what to do about state that differs between the shards of a `jax.shard_map`
+        and would come out as one value: "error" (the default), "warn", or "off". `BatchNorm` (see
+        its `sync`) and `VectorQuantizerEMA` check this when they run. All other state is checked
+        with `check_vma=False`, where JAX does not. For this the function of one shard is traced
+        once more.
       lifted_names: how modules are named that are made after a lifted transform such as `ps.vmap`
         or `ps.scan`. With "unique" (the default) the names of those made inside stay taken. With
         "haiku" they are free again, as in dm-haiku, so that a module made inside and one made

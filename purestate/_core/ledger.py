@@ -18,10 +18,20 @@ class Ledger:
       draws: {(source of keys, module path): number of keys drawn}, for `rng_mode="path"`.
       set_up: the modules whose `set_up` has run.
       updaters: the updaters of lifted functions that have not been used yet.
+      unsynced: the modules whose own layer has warned that their state differs between shards.
       recreated: the state that `apply` had to create, since it was not given it.
     """
 
-    __slots__ = ("draws", "dtypes", "inner_labels", "labels", "recreated", "set_up", "updaters")
+    __slots__ = (
+        "draws",
+        "dtypes",
+        "inner_labels",
+        "labels",
+        "recreated",
+        "set_up",
+        "unsynced",
+        "updaters",
+    )
 
     def __init__(self) -> None:
         self.dtypes: dict[tuple[str, str], Any] = {}
@@ -31,6 +41,7 @@ class Ledger:
         self.set_up: dict[int, Any] = {}
         self.updaters: dict[int, Any] = {}
         self.recreated: list[str] = []
+        self.unsynced: list[str] = []
 
     def copy(self) -> "Ledger":
         """Returns a ledger with the same facts. What is added to one does not reach the other."""

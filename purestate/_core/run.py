@@ -21,7 +21,7 @@ from purestate._core.keys import keys_for
 from purestate._core.layout import OneState
 from purestate._core.outlines import outline
 from purestate._core.pairs import Program
-from purestate._core.trace_guard import user_location, warn_user
+from purestate._core.trace_guard import device_axes, user_location, warn_user
 from purestate._core.variable_checks import no_bundle
 
 WITH_STATE = "apply(params, state, rng, ...)"
@@ -97,6 +97,10 @@ def run(f: Callable[..., Any], frame: Frame, args: Any, kwargs: Any) -> Any:
         out = _call(f, args, kwargs)
         for updater in frame.ledger.updaters.values():
             updater.assert_used()
+    if device_axes():
+        from purestate._core.unsynced_state import check_state_of_shards  # few programs need it
+
+        check_state_of_shards(frame)
     return out
 
 

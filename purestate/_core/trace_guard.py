@@ -8,7 +8,7 @@ would come out of `init` or `apply` as a dead object, or be the same key for eve
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -210,6 +210,50 @@ def shard_axes() -> tuple[Any, ...]:
     """Like `device_axes`, but empty inside `jax.pmap`, whose devices differ on purpose."""
     axes = device_axes()
     return () if not axes or _inside("pmap.") else axes
+
+
+class ShardMap(NamedTuple):
+    """A call of a function that `jax.shard_map` or `jax.pmap` made, while its body runs.
+
+    Attributes:
+      body: the function of one shard.
+      args: its arguments, before they are split.
+      in_specs: how they are split.
+      out_specs: how its results are joined.
+      mesh: the mesh of devices.
+      check_vma: whether JAX itself tracks which values differ.
+      call: an object that only this call has.
+      is_pmap: whether `jax.pmap` made it.
+    """
+
+    body: Any
+    args: tuple[Any, ...]
+    in_specs: Any
+    out_specs: Any
+    mesh: Any
+    check_vma: bool
+    call: Any
+    is_pmap: bool
+
+
+def running_shard_map() -> ShardMap | None:
+    """Returns the innermost `jax.shard_map` around, or None.
+
+    Nothing public of JAX tells a body how it is called. So this looks for JAX's own frame among the
+    callers, and for the arguments of `jax.shard_map` by their public names. If another version of
+    JAX has other frames, this returns None.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_qualname == "_shard_map.<locals>.wrapped" and code.co_filename.startswith(_JAX):
+            known = frame.f_locals
+            names = ("f", "args", "in_specs", "out_specs", "mesh", "check_vma", "f_wrapped")
+            if not known.keys() >= {*names}:
+                return None
+            return ShardMap(*(known[name] for name in names), is_pmap=_inside("pmap."))
+        frame = frame.f_back
+    return None
 
 
 def is_tracked(axis: Any) -> bool:

@@ -112,7 +112,7 @@ def get_parameter(
         check_same_kind(path, name, dtypes[path, name], dtype)
     if value is None:
         value = _create_parameter(frame, hooks, path, name, shape, dtype, init)
-    elif init.__class__ is Shared:  # pyright: ignore[reportUnnecessaryComparison] (stands for an initializer)
+    elif init.__class__ is Shared:  # pyright: ignore[reportUnnecessaryComparison]
         raise not_shared(path, name)
     else:
         if IS_MUTABLE[value.__class__]:

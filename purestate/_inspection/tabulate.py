@@ -1,5 +1,6 @@
 """A table of the modules of a function."""
 
+import importlib
 import pprint
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, overload
@@ -108,14 +109,13 @@ def _chosen(kind: str, names: Sequence[str], known: Mapping[str, Any]) -> list[A
 
 def _tabulate_package() -> Any:
     try:
-        import tabulate as package  # pyright: ignore[reportMissingModuleSource, reportMissingImports]
+        return importlib.import_module("tabulate")
     except ImportError:
         raise MissingPackageError(
             "`ps.experimental.tabulate` draws its table with the package tabulate, which is not"
             " installed: `pip install tabulate`. `ps.experimental.eval_summary` returns the same"
             " information without it."
         ) from None
-    return package
 
 
 def rows_of(

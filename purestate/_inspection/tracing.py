@@ -45,9 +45,10 @@ def function_of_arrays(
 
 def with_axes(f: Callable[P, R], axis_env: AxisEnv) -> Callable[P, R]:
     """Returns `f` run inside mapped axes of these names and sizes. It maps nothing over them."""
+    mapped: Any = f
     for name, size in axis_env:
-        f = jax.vmap(f, in_axes=None, out_axes=None, axis_name=name, axis_size=size)  # pyright: ignore[reportArgumentType]
-    return f
+        mapped = jax.vmap(mapped, in_axes=None, out_axes=None, axis_name=name, axis_size=size)
+    return mapped
 
 
 def traced_again(f: Callable[P, R], axis_env: AxisEnv = ()) -> Callable[P, R]:

@@ -30,7 +30,10 @@ def _max(x: jax.Array, axis: int, where: jax.Array | None) -> jax.Array:
 
 
 def _pool_axis(x: jax.Array, axis: int, size: int, reduce: _Reduce) -> jax.Array:
-    """Reduces `axis` to `size`: window i goes from `floor(i L / size)` up to `ceil((i + 1) L / size)`."""
+    """Reduces `axis` to `size`.
+
+    Window i goes from `floor(i L / size)` up to `ceil((i + 1) L / size)`.
+    """
     length = x.shape[axis]
     if length == size:
         return x

@@ -18,7 +18,7 @@ from purestate._layers.linear import Linear
 
 
 def _similarities(query: jax.Array, key: jax.Array) -> jax.Array:
-    """The dot product of each query `[..., T', H, K]` with each key `[..., T, H, K]`, as `[..., H, T', T]`."""
+    """The dot products `[..., H, T', T]` of queries `[..., T', H, K]` and keys `[..., T, H, K]`."""
     rank = len(query.shape)
     if not is_staged() or query.dtype != key.dtype or query.shape[:-3] != key.shape[:-3]:
         return jnp.einsum("...thd,...Thd->...htT", query, key)
@@ -51,7 +51,10 @@ def _attend(
     key_size: int,
     scale_dtype: DTypeLike,
 ) -> jax.Array:
-    """Softmax of the similarities over the square root of the key size, and the values weighted by it."""
+    """The values, weighted by a softmax of the similarities.
+
+    Similarities are divided by the square root of the key size.
+    """
     logits = _similarities(query, key)  # [..., H, T', T]
     scale: Any = np.sqrt(key_size).astype(scale_dtype)
     logits = lax.div(logits, scale) if logits.dtype == scale.dtype else logits / scale
@@ -74,7 +77,8 @@ class MultiHeadAttention(Module):
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
     ...     causal = jnp.tril(jnp.ones([1, 5, 5], bool))
-    ...     return ps.MultiHeadAttention(2, 4, w_init=ps.initializers.VarianceScaling())(x, x, x, causal)
+    ...     init = ps.initializers.VarianceScaling()
+    ...     return ps.MultiHeadAttention(2, 4, w_init=init)(x, x, x, causal)
     >>> g = ps.transform(f)
     >>> x = jnp.ones([5, 3])
     >>> params = g.init(jax.random.key(0), x)

@@ -62,7 +62,7 @@ def replicate(value: Any, num_times: int, name: str) -> tuple[Any, ...]:
 
 
 def sizes_of_axes(value: Any, num_axes: int, name: str) -> tuple[Any, ...]:
-    """Returns `replicate(...)` of what has to be at least 1 along each axis: a kernel, a stride, a dilation."""
+    """Returns `replicate(...)` of sizes that must be at least 1: a kernel, a stride, a dilation."""
     sizes = replicate(value, num_axes, name)
     if any(isinstance(size, int) and size < 1 for size in sizes):
         raise LayerError(f"`{name}` has to be at least 1 along each axis, but is {value}.")
@@ -95,12 +95,15 @@ def absolute_axes(axis: tuple[int, ...] | slice, ndim: int) -> tuple[int, ...]:
 
 
 def parameter_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a parameter that differs along `axes` of an array: `[C]` for the last, `[1, T, 1]` for others."""
+    """The shape of a parameter along `axes` of an array: `[C]` for the last, `[1, T, 1]` else."""
     if axes == (len(shape) - 1,):
         return shape[-1:]
     return tuple(size if i in axes else 1 for i, size in enumerate(shape))
 
 
 def with_rank(x: ArrayLike, ndim: int) -> Any:
-    """Puts axes of size one in front, as jax.numpy does by itself unless `jax_numpy_rank_promotion` forbids it."""
+    """Puts axes of size one in front.
+
+    jax.numpy does so by itself, unless `jax_numpy_rank_promotion` forbids it.
+    """
     return x if np.ndim(x) in (0, ndim) else lax.broadcast_to_rank(x, ndim)

@@ -21,9 +21,44 @@ def _no_statistics(layer: Any) -> MissingStateError:
     return MissingStateError(
         f"BatchNorm {layer.module_name!r} has no running statistics ('average' of"
         f" '{layer.module_name}/~/mean_ema'), which it needs with is_training=False. Either run"
-        " `init` with is_training=True, and pass on the state that it returns; or make the layer with stats_at_init=True, so that the statistics start at mean"
-        " 0 and variance 1."
+        " `init` with is_training=True, and pass on the state that it returns; or make the layer"
+        " with stats_at_init=True, so that the statistics start at mean 0 and variance 1."
     )
+
+
+def _is_several_ints(axis: Any) -> bool:
+    return not isinstance(axis, int | slice | str | Mapping | Iterator) and not any(
+        isinstance(part, str) for part in axis
+    )
+
+
+def _no_use_for(init: str, what: str) -> LayerError:
+    """The error for an initializer of a parameter that the layer does not have."""
+    return LayerError(f"BatchNorm: {init} is given, but create_{what}=False makes no {what}.")
+
+
+def _given_twice(layer: Any, what: str) -> LayerError:
+    """The error for a scale or an offset that is given, though there is a parameter."""
+    a = "an" if what == "offset" else "a"
+    return LayerError(
+        f"BatchNorm {layer.module_name!r} has {a} {what} of its own (create_{what}=True) and was"
+        " given another."
+    )
+
+
+def _start_statistics(layer: Any, inputs: jax.Array, axis: Sequence[int]) -> None:
+    """Makes running statistics of mean 0 and variance 1, unless there are some."""
+    reduced = {a % inputs.ndim for a in axis}
+    shape = [1 if i in reduced else size for i, size in enumerate(inputs.shape)]
+    layer.mean_ema._start(shape, inputs.dtype, jnp.zeros)
+    layer.var_ema._start(shape, inputs.dtype, jnp.ones)
+
+
+def _running_statistics(layer: Any, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    try:
+        return layer.mean_ema.average.astype(dtype), layer.var_ema.average.astype(dtype)
+    except MissingStateError:
+        raise _no_statistics(layer) from None
 
 
 class BatchNorm(Module):
@@ -33,7 +68,7 @@ class BatchNorm(Module):
     these averages. Ioffe and Szegedy 2015, arXiv:1502.03167.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> f = ps.transform_with_state(lambda x, train: ps.BatchNorm(True, True, 0.9)(x, is_training=train))
+    >>> f = ps.transform_with_state(lambda x, train: ps.BatchNorm(True, True, 0.9)(x, train))
     >>> x = jnp.array([[1.0], [3.0]])
     >>> params, state = f.init(None, x, True)
     >>> out, state = f.apply(params, state, None, x, True)
@@ -92,22 +127,15 @@ class BatchNorm(Module):
         if sync.__class__ is not bool and sync is not None:
             check_bool(self, "sync", sync)
         if not create_scale and scale_init is not None:
-            raise LayerError(
-                "BatchNorm: scale_init is given, but create_scale=False makes no scale."
-            )
+            raise _no_use_for("scale_init", "scale")
         if not create_offset and offset_init is not None:
-            raise LayerError(
-                "BatchNorm: offset_init is given, but create_offset=False makes no offset."
-            )
+            raise _no_use_for("offset_init", "offset")
         if cross_replica_axis is None and cross_replica_axis_index_groups is not None:
             raise LayerError(
                 "BatchNorm: cross_replica_axis_index_groups needs the axis they are of: pass"
                 " cross_replica_axis."
             )
-        if axis is not None and (
-            isinstance(axis, int | slice | str | Mapping | Iterator)
-            or any(isinstance(a, str) for a in axis)  # pyright: ignore[reportUnnecessaryIsInstance]
-        ):
+        if axis is not None and not _is_several_ints(axis):
             raise LayerError(
                 f"BatchNorm {self.module_name!r}: axis has to be several ints, counted from the"
                 f" front, such as (0, 1); got {axis!r}."
@@ -158,15 +186,9 @@ class BatchNorm(Module):
         if test_local_stats.__class__ is not bool:
             check_bool(self, "test_local_stats", test_local_stats)
         if self.create_scale and scale is not None:
-            raise LayerError(
-                f"BatchNorm {self.module_name!r} has a scale of its own (create_scale=True) and was"
-                " given another."
-            )
+            raise _given_twice(self, "scale")
         if self.create_offset and offset is not None:
-            raise LayerError(
-                f"BatchNorm {self.module_name!r} has an offset of its own (create_offset=True) and"
-                " was given another."
-            )
+            raise _given_twice(self, "offset")
         try:
             ndim = inputs.ndim
         except AttributeError:
@@ -174,10 +196,9 @@ class BatchNorm(Module):
         channel = self.channel_index + ndim if self.channel_index < 0 else self.channel_index
         axis = self.axis if self.axis is not None else [i for i in range(ndim) if i != channel]
         if self.stats_at_init:
-            reduced = {a % ndim for a in axis}
-            stats_shape = [1 if i in reduced else size for i, size in enumerate(inputs.shape)]
-            self.mean_ema._start(stats_shape, inputs.dtype, jnp.zeros)
-            self.var_ema._start(stats_shape, inputs.dtype, jnp.ones)
+            _start_statistics(self, inputs, axis)
+
+        # The statistics: of the batch and its replicas, or the running ones.
         if is_training or test_local_stats:
             mean = jnp.mean(inputs, axis, keepdims=True)
             mean_of_squares = jnp.mean(jnp.square(inputs), axis, keepdims=True)
@@ -193,17 +214,16 @@ class BatchNorm(Module):
                 )
             var = mean_of_squares - jnp.square(mean)
         else:
-            try:
-                mean = self.mean_ema.average.astype(inputs.dtype)
-                var = self.var_ema.average.astype(inputs.dtype)
-            except MissingStateError:
-                raise _no_statistics(self) from None
+            mean, var = _running_statistics(self, inputs.dtype)
+
+        # Keep them.
         if is_training:
             if not self.cross_replica_axis and self.sync is None:
                 check_synchronized(self.mean_ema, self.var_ema)
             self.mean_ema(mean)
             self.var_ema(var)
 
+        # Normalize with them, and with the layer's own scale and offset or the given ones.
         shape = [1 if i in axis else size for i, size in enumerate(inputs.shape)]
         dtype = inputs.dtype
         if self.create_scale:

@@ -249,8 +249,8 @@ class Conv1D(ConvND):
         param_dtype: DTypeLike | None = None,
     ):
         super().__init__(
-            1, output_channels, kernel_shape, stride, rate, padding, with_bias, w_init, b_init, data_format, mask,
-            feature_group_count, name,
+            1, output_channels, kernel_shape, stride, rate, padding,
+            with_bias, w_init, b_init, data_format, mask, feature_group_count, name,
             param_dtype=param_dtype,
         )  # fmt: skip
 
@@ -283,8 +283,8 @@ class Conv2D(ConvND):
         param_dtype: DTypeLike | None = None,
     ):
         super().__init__(
-            2, output_channels, kernel_shape, stride, rate, padding, with_bias, w_init, b_init, data_format, mask,
-            feature_group_count, name,
+            2, output_channels, kernel_shape, stride, rate, padding,
+            with_bias, w_init, b_init, data_format, mask, feature_group_count, name,
             param_dtype=param_dtype,
         )  # fmt: skip
 
@@ -317,7 +317,7 @@ class Conv3D(ConvND):
         param_dtype: DTypeLike | None = None,
     ):
         super().__init__(
-            3, output_channels, kernel_shape, stride, rate, padding, with_bias, w_init, b_init, data_format, mask,
-            feature_group_count, name,
+            3, output_channels, kernel_shape, stride, rate, padding,
+            with_bias, w_init, b_init, data_format, mask, feature_group_count, name,
             param_dtype=param_dtype,
         )  # fmt: skip

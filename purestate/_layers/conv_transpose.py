@@ -20,7 +20,7 @@ from purestate._layers.padding import is_padfn
 
 
 def _truncated_fan_in(shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
-    """The default of weights `[*kernel, out, in]`: a truncated normal of stddev `1 / sqrt(fan_in)`."""
+    """The default of weights `[*kernel, out, in]`: truncated normal, stddev `1 / sqrt(fan_in)`."""
     fan_in = math.prod(shape[:-2]) * shape[-1]
     return TruncatedNormal(stddev=1.0 / np.sqrt(fan_in))(shape, dtype)
 
@@ -28,10 +28,11 @@ def _truncated_fan_in(shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
 def _padding_for(
     layer: Any, inputs: int, outputs: int, kernel: int, stride: int
 ) -> tuple[int, int]:
-    """How much to pad one axis of the inputs, with `stride - 1` zeros between them, to get `outputs`.
+    """How much to pad one axis of the inputs to get `outputs`.
 
-    The convolution that is transposed goes from `outputs` to `inputs`. Where it pads by p in front,
-    this one pads by `kernel - 1 - p`; behind comes what is missing.
+    Between the inputs there are `stride - 1` zeros. The convolution that is transposed goes from
+    `outputs` to `inputs`. If it pads by p in front, this one pads by `kernel - 1 - p`. The rest is
+    padded behind.
     """
     same = layer.padding.upper() == "SAME"
     expected = -(-(outputs if same else outputs - kernel + 1) // stride)
@@ -48,7 +49,7 @@ def _padding_for(
 
 
 class ConvNDTranspose(Module):
-    """A transposed convolution over any number of spatial axes: it goes the way of a `ConvND` backwards.
+    """A transposed convolution over any number of spatial axes: a `ConvND` backwards.
 
     Zeiler et al. 2010, "Deconvolutional networks", CVPR.
 
@@ -205,8 +206,8 @@ class Conv1DTranspose(ConvNDTranspose):
         name: str | None = None,
     ):
         super().__init__(
-            1, output_channels, kernel_shape, stride, output_shape, padding, with_bias, w_init, b_init, data_format,
-            mask, name,
+            1, output_channels, kernel_shape, stride, output_shape, padding,
+            with_bias, w_init, b_init, data_format, mask, name,
         )  # fmt: skip
 
 
@@ -235,8 +236,8 @@ class Conv2DTranspose(ConvNDTranspose):
         name: str | None = None,
     ):
         super().__init__(
-            2, output_channels, kernel_shape, stride, output_shape, padding, with_bias, w_init, b_init, data_format,
-            mask, name,
+            2, output_channels, kernel_shape, stride, output_shape, padding,
+            with_bias, w_init, b_init, data_format, mask, name,
         )  # fmt: skip
 
 
@@ -265,6 +266,6 @@ class Conv3DTranspose(ConvNDTranspose):
         name: str | None = None,
     ):
         super().__init__(
-            3, output_channels, kernel_shape, stride, output_shape, padding, with_bias, w_init, b_init, data_format,
-            mask, name,
+            3, output_channels, kernel_shape, stride, output_shape, padding,
+            with_bias, w_init, b_init, data_format, mask, name,
         )  # fmt: skip

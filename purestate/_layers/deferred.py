@@ -16,7 +16,7 @@ class DeferredAttributeError(PurestateError, AttributeError):
 
 
 class Deferred(Generic[_T]):
-    """Stands for a module that is made when it is first used, under the name it would have had here.
+    """Stands for a module that is made when it is first used, with the name it would have here.
 
     For modules whose arguments are not known before. Once it is made, all attributes are its own.
 

@@ -19,7 +19,7 @@ from purestate._layers.param_dtype import get_parameter_kept_in
 
 
 def truncated_normal_for(fan_in: int) -> Callable[[Sequence[int], Any], jax.Array]:
-    """The default of weights of which one output takes `fan_in`: a truncated normal of stddev `1 / sqrt(fan_in)`."""
+    """The default of weights: truncated normal, stddev `1 / sqrt(fan_in)`."""
     return lambda shape, dtype: TruncatedNormal(stddev=1.0 / np.sqrt(fan_in))(shape, dtype)
 
 
@@ -28,7 +28,7 @@ def _as_tuple(value: int | Sequence[int]) -> tuple[int, ...]:
 
 
 class DenseGeneral(Module):
-    """Multiplies any axes of the input with a weight, and puts the features in their place, at the end.
+    """Multiplies any axes of the input with a weight, and puts the features at the end.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
@@ -37,8 +37,10 @@ class DenseGeneral(Module):
     >>> g = ps.transform(f)
     >>> x = jnp.ones([2, 5, 6])
     >>> params = g.init(jax.random.key(0), x)
-    >>> params["to_heads"]["w"].shape, params["from_heads"]["w"].shape, g.apply(params, None, x).shape
-    ((6, 4, 8), (4, 8, 6), (2, 5, 6))
+    >>> params["to_heads"]["w"].shape, params["from_heads"]["w"].shape
+    ((6, 4, 8), (4, 8, 6))
+    >>> g.apply(params, None, x).shape
+    (2, 5, 6)
 
     Args:
       features: the sizes of the axes that come at the end of the output.

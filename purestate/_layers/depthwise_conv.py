@@ -145,7 +145,8 @@ class DepthwiseConv1D(DepthwiseConvND):
         name: str | None = None,
     ):
         super().__init__(
-            channel_multiplier, kernel_shape, 1, data_format, stride, rate, padding, with_bias, w_init, b_init, name,
+            channel_multiplier, kernel_shape, 1, data_format, stride, rate, padding,
+            with_bias, w_init, b_init, name,
         )  # fmt: skip
 
 
@@ -173,7 +174,8 @@ class DepthwiseConv2D(DepthwiseConvND):
         name: str | None = None,
     ):
         super().__init__(
-            channel_multiplier, kernel_shape, 2, data_format, stride, rate, padding, with_bias, w_init, b_init, name,
+            channel_multiplier, kernel_shape, 2, data_format, stride, rate, padding,
+            with_bias, w_init, b_init, name,
         )  # fmt: skip
 
 
@@ -201,7 +203,8 @@ class DepthwiseConv3D(DepthwiseConvND):
         name: str | None = None,
     ):
         super().__init__(
-            channel_multiplier, kernel_shape, 3, data_format, stride, rate, padding, with_bias, w_init, b_init, name,
+            channel_multiplier, kernel_shape, 3, data_format, stride, rate, padding,
+            with_bias, w_init, b_init, name,
         )  # fmt: skip
 
 

@@ -50,7 +50,9 @@ class Dropout(Module):
             pass  # a traced rate cannot be looked at
 
     def __call__(self, x: jax.Array, is_training: bool, rng: jax.Array | None = None) -> jax.Array:
-        """Returns `x` with some values set to zero and the others scaled up; without training, `x` itself.
+        """Returns `x` with some values set to zero and the others scaled up.
+
+        Without training, this is `x` itself.
 
         Args:
           x: an array of any shape.

@@ -19,7 +19,9 @@ class Einsum(Module):
     """Multiplies the input with a weight as an equation says, and adds a bias.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> f = ps.transform(lambda x: ps.Einsum("btd,dhk->bthk", shape=[6, 4, 8], bias_shape=[4, 8])(x))
+    >>> def heads(x):
+    ...     return ps.Einsum("btd,dhk->bthk", shape=[6, 4, 8], bias_shape=[4, 8])(x)
+    >>> f = ps.transform(heads)
     >>> x = jnp.ones([2, 5, 6])
     >>> params = f.init(jax.random.key(0), x)
     >>> jax.tree.map(jnp.shape, params), f.apply(params, None, x).shape

@@ -149,9 +149,10 @@ class Embed(Module):
         )
 
     def attend(self, query: jax.Array, precision: jax.lax.PrecisionLike = None) -> jax.Array:
-        """Returns the products of `query` with all vectors: the logits of a language model whose two ends share them.
+        """Returns the products of `query` with all vectors.
 
-        Press and Wolf 2017, arXiv:1608.05859.
+        These are the logits of a language model whose two ends share the vectors. Press and Wolf
+        2017, arXiv:1608.05859.
 
         Args:
           query: `[..., embed_dim]`.

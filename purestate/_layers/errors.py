@@ -24,7 +24,7 @@ class TracedBoolError(LayerError, jax.errors.TracerBoolConversionError):
 
 
 class LoraWarning(PurestateWarning):
-    """`ps.lora` passed over modules that it was asked to adapt, since it adapts Linear layers only."""
+    """`ps.lora` left out modules that it was to adapt, since it adapts Linear layers only."""
 
 
 def check_bool(layer: Any, argument: str, value: Any) -> None:
@@ -54,7 +54,12 @@ def is_a_class(taker: str, what: str, given: Any) -> ArgumentError:
 
 
 def not_an_array(layer: Module | str, given: object, what: str = "its input") -> LayerError:
-    """The error for something else where a layer needs an array; `layer` is a module, or what a function is called."""
+    """The error for a value that a layer needs as an array.
+
+    Args:
+      layer: a module, or the name of a function.
+      given: the value.
+    """
     name = layer if isinstance(layer, str) else f"{type(layer).__name__} {layer.module_name!r}"
     hint = ""
     if isinstance(given, (bool, int, float, complex, list, tuple)):

@@ -12,7 +12,7 @@ from purestate._layers.linear import Linear
 
 
 class GatedMLP(Module):
-    """Two Linear layers side by side, one as a gate for the other, and a third that brings them to the output.
+    """Two Linear layers side by side, one the gate of the other, and a third for their product.
 
     `down(activation(gate(x)) * up(x))`: with `jax.nn.silu` SwiGLU, with `jax.nn.gelu` GEGLU, with
     `jax.nn.sigmoid` GLU. Shazeer 2020, arXiv:2002.05202.

@@ -1,4 +1,4 @@
-"""Attention in which several query heads share the keys and values of one head, with a cache for decoding."""
+"""Attention whose query heads share keys and values in groups, with a cache for decoding."""
 
 from typing import Any, Literal
 
@@ -37,7 +37,9 @@ class GroupedQueryAttention(Module):
     once, with a causal mask. The parameters are the same with and without.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> f = ps.transform_with_state(lambda x: ps.GroupedQueryAttention(4, 8, num_kv_heads=2, cache_size=16)(x))
+    >>> def attend(x):
+    ...     return ps.GroupedQueryAttention(4, 8, num_kv_heads=2, cache_size=16)(x)
+    >>> f = ps.transform_with_state(attend)
     >>> x = jnp.ones([2, 5, 12])
     >>> params, state = f.init(jax.random.key(0), x)
     >>> out, state = f.apply(params, state, None, x)  # the prompt

@@ -259,7 +259,8 @@ class Orthogonal:
     Saxe et al. 2014, arXiv:1312.6120.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> q = ps.transform(lambda: ps.initializers.Orthogonal()([3, 3], jnp.float32)).apply({}, jax.random.key(0))
+    >>> f = ps.transform(lambda: ps.initializers.Orthogonal()([3, 3], jnp.float32))
+    >>> q = f.apply({}, jax.random.key(0))
     >>> bool(jnp.allclose(q @ q.T, jnp.eye(3), atol=1e-5))
     True
 
@@ -318,5 +319,5 @@ class Identity:
 
 
 def truncated_fan_in(shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
-    """The default of weights `[..., inputs, outputs]`: a truncated normal of stddev `1 / sqrt(fan_in)`."""
+    """The default of weights `[..., in, out]`: truncated normal, stddev `1 / sqrt(fan_in)`."""
     return TruncatedNormal(stddev=1.0 / np.sqrt(np.prod(shape[:-1])))(shape, dtype)

@@ -48,7 +48,7 @@ _NOT_WEIGHTS = ("b", "bias", "scale", "offset", "lora_a", "lora_b")
 
 
 def _is_weight(context: GetterContext) -> bool:
-    """Whether a parameter is a matrix, a kernel or a table: two or more axes that are not of size 1."""
+    """Whether a parameter is a matrix, a kernel or a table: two or more axes longer than 1."""
     return (
         context.name not in _NOT_WEIGHTS
         and sum(size != 1 for size in context.original_shape) > 1
@@ -108,7 +108,7 @@ def lora(
     a_init: Initializer | None = None,
     param_dtype: DTypeLike | None = None,
 ) -> AbstractContextManager[None]:
-    """Adds a product of two narrow matrices to each Linear layer that is called inside the `with` block.
+    """Adds a product of two narrow matrices to each Linear layer that is called in the block.
 
     A layer's output gets `x @ lora_a @ lora_b * alpha / rank`. `lora_b` is zero at first, so that
     nothing changes, and the layer's own parameters have the names and values that they have
@@ -207,7 +207,8 @@ def merge_lora(
     """Returns parameters for the network without `lora`, with what it learned added to the weights.
 
     >>> import jax.numpy as jnp, purestate as ps
-    >>> params = {"linear": {"w": jnp.zeros([1, 1]), "lora_a": jnp.ones([1, 2]), "lora_b": jnp.ones([2, 1])}}
+    >>> a, b = jnp.ones([1, 2]), jnp.ones([2, 1])
+    >>> params = {"linear": {"w": jnp.zeros([1, 1]), "lora_a": a, "lora_b": b}}
     >>> ps.merge_lora(params)["linear"]["w"].tolist()
     [[2.0]]
 
@@ -272,15 +273,17 @@ def _merged(
 
 
 def _beside(module: str, g: jax.Array, w: jax.Array) -> jax.Array:
-    """Returns the lengths of a weight, `[..., outputs]` or with ones in it, with all axes of the weight.
+    """Returns the lengths of a weight with all axes of the weight.
 
-    The weights of a stack of layers have axes in front, and so have their lengths.
+    They are given as `[..., outputs]`, or with ones for the other axes. The weights of a stack of
+    layers have axes in front, and so have their lengths.
     """
+    given = g.shape
     if g.ndim == w.ndim - 1:
         g = jnp.expand_dims(g, -2)
     if g.ndim != w.ndim or any(m not in (1, n) for m, n in zip(g.shape, w.shape, strict=True)):
         raise LayerError(
-            f"merge_lora: {module!r} has w_g of shape {g.shape}, which is not the length of w, of"
+            f"merge_lora: {module!r} has w_g of shape {given}, which is not the length of w, of"
             f" shape {w.shape}. If it is a parameter of your own, take it out before you merge."
         )
     return g

@@ -293,8 +293,8 @@ class MultiMetric(Module):
     ...     metrics = ps.metrics.MultiMetric(loss=ps.metrics.Mean(), accuracy=ps.metrics.Accuracy())
     ...     return metrics(loss=loss, accuracy=(logits, labels))
     >>> f = ps.transform_with_state(evaluate)
-    >>> logits, labels, loss = jnp.array([[2.0, 1.0], [0.0, 5.0]]), jnp.array([0, 0]), jnp.array([0.5, 1.5])
-    >>> values, state = f.apply({}, None, None, logits, labels, loss)
+    >>> logits, labels = jnp.array([[2.0, 1.0], [0.0, 5.0]]), jnp.array([0, 0])
+    >>> values, state = f.apply({}, None, None, logits, labels, jnp.array([0.5, 1.5]))
     >>> {name: float(value) for name, value in values.items()}
     {'loss': 1.0, 'accuracy': 0.5}
 

@@ -165,7 +165,13 @@ class ExponentialMovingAverage(Module):
         return jnp.asarray(-self.warmup_length, jnp.int32)
 
     def _start(self, shape: Any, dtype: Any, average: Any) -> None:
-        """Makes all of the state in `init`; until the first call `average` reads `average(shape, dtype)`."""
+        """Makes all of the state in `init`.
+
+        Args:
+          shape: of the values.
+          dtype: of the values.
+          average: an initializer for the average before the first call.
+        """
         start = Constant(-self.warmup_length)
         get_state("counter", (), jnp.int32, start, collection=self._collection)
         get_state("hidden", shape, dtype, jnp.zeros, collection=self._collection)

@@ -17,7 +17,10 @@ def get_parameter_kept_in(
     dtype: DTypeLike,
     init: Initializer | None,
 ) -> jax.Array:
-    """`get_parameter` that makes the parameter in `param_dtype` and returns it in `dtype`; with None, as without."""
+    """`get_parameter` that makes the parameter in `param_dtype` and returns it in `dtype`.
+
+    If `param_dtype` is None, both are `dtype`.
+    """
     if param_dtype is None:
         return get_parameter(name, shape, dtype, init)
     value = get_parameter(name, shape, param_dtype, init)

@@ -18,7 +18,7 @@ from purestate._layers.errors import LayerError, not_an_array
 def _full_window(
     call: str, x: jax.Array, size: object, channel_axis: int | None
 ) -> tuple[int, ...]:
-    """One size for each axis of `x`: 1 for the batch and the channels where one size is given for all."""
+    """One size for each axis of `x`. If `size` is one number, the batch and the channels have 1."""
     if not isinstance(size, int):
         if not (
             isinstance(size, Sequence)
@@ -43,7 +43,7 @@ def _full_window(
     return (1, *(1 if axis == channel_axis else size for axis in range(1, x.ndim)))
 
 
-def _prepare(
+def prepare(
     call: str,
     value: ArrayLike,
     window_shape: object,
@@ -51,6 +51,19 @@ def _prepare(
     padding: str,
     channel_axis: int | None,
 ) -> tuple[jax.Array, tuple[int, ...], tuple[int, ...]]:
+    """Returns the input, the window and the strides, the last two with a size for each axis.
+
+    Args:
+      call: the name of the function, for errors and warnings.
+      value: `[N, *spatial, C]`.
+      window_shape: the size of the window, as given.
+      strides: the step between windows, as given.
+      padding: "VALID" or "SAME".
+      channel_axis: the axis of the channels, for one number.
+
+    Raises:
+      LayerError: an argument does not fit.
+    """
     if padding not in ("SAME", "VALID"):
         raise LayerError(f"`{call}`: padding has to be 'SAME' or 'VALID', got {padding!r}.")
     if any(isinstance(size, int) and size != 1 for size in (window_shape, strides)):
@@ -95,7 +108,7 @@ def max_pool(
     Raises:
       LayerError: an argument does not fit.
     """
-    value, window, step = _prepare("max_pool", value, window_shape, strides, padding, channel_axis)
+    value, window, step = prepare("max_pool", value, window_shape, strides, padding, channel_axis)
     return lax.reduce_window(value, -jnp.inf, lax.max, window, step, padding)
 
 
@@ -125,7 +138,7 @@ def avg_pool(
     Raises:
       LayerError: an argument does not fit.
     """
-    value, window, step = _prepare("avg_pool", value, window_shape, strides, padding, channel_axis)
+    value, window, step = prepare("avg_pool", value, window_shape, strides, padding, channel_axis)
     total = lax.reduce_window(value, 0.0, lax.add, window, step, padding)
     if padding == "VALID":
         return total / math.prod(window)
@@ -136,8 +149,8 @@ def avg_pool(
     )
 
 
-class _Pool(Module):
-    """What `MaxPool` and `AvgPool` share."""
+class Pool(Module):
+    """What the pooling modules share."""
 
     def __init__(
         self,
@@ -154,7 +167,7 @@ class _Pool(Module):
         self.channel_axis = channel_axis
 
 
-class MaxPool(_Pool):
+class MaxPool(Pool):
     """`max_pool` as a module.
 
     >>> import jax.numpy as jnp, purestate as ps
@@ -174,7 +187,7 @@ class MaxPool(_Pool):
         return max_pool(value, self.window_shape, self.strides, self.padding, self.channel_axis)
 
 
-class AvgPool(_Pool):
+class AvgPool(Pool):
     """`avg_pool` as a module.
 
     >>> import jax.numpy as jnp, purestate as ps

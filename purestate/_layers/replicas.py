@@ -1,4 +1,8 @@
-"""Statistics over all replicas: the devices of `jax.shard_map` and `jax.pmap`, or the rows of a `jax.vmap` with a named axis."""
+"""Statistics over all replicas.
+
+Replicas are the devices of `jax.shard_map` and `jax.pmap`, or the mapped elements of a `jax.vmap`
+with a named axis.
+"""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -21,7 +25,7 @@ def over_replicas(
     *values: jax.Array,
     index_groups: Sequence[Sequence[int]] | None = None,
 ) -> tuple[jax.Array, ...]:
-    """Returns values after `reduce`, `jax.lax.pmean` or `psum`, over the axis of a layer's `cross_replica_axis`."""
+    """Returns values after `reduce`, `jax.lax.pmean` or `psum`, over a `cross_replica_axis`."""
     for name in (axis,) if isinstance(axis, str) or not isinstance(axis, Sequence) else axis:
         if not is_bound(name):
             raise LayerError(
@@ -35,10 +39,10 @@ def over_replicas(
 
 
 def check_synchronized(*averages: Module) -> None:
-    """Raises where moving averages are about to be those of one shard alone, though all shards share them.
+    """Raises if running statistics would be those of one shard, though all shards share them.
 
-    With `check_vma=False`, `jax.shard_map` would keep those of the first without a word; with
-    `check_vma=True` it names none.
+    With `check_vma=False`, `jax.shard_map` would silently keep those of the first. With
+    `check_vma=True` its error does not name them.
 
     Args:
       *averages: `ExponentialMovingAverage`s.
@@ -74,4 +78,5 @@ def check_synchronized(*averages: Module) -> None:
     )
     if action == "error":
         raise BatchedStateError(message)
+    frame.ledger.unsynced += paths
     warnings.warn(message, JaxUsageWarning, stacklevel=3)

@@ -89,7 +89,8 @@ def to_module(f: Callable[P, R]) -> "type[ModuleOf[P, R]]":
 
     class FunctionModule(Module):
         def __init__(self, name: str | None = None):
-            if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            given: Any = name
+            if given is not None and not isinstance(given, str):
                 raise ArgumentError(
                     f"A class made by `ps.to_module` takes a name, but was given {kind_of(name)}."
                     " Make an instance first, and call that: `ps.to_module(f)()(x)`."

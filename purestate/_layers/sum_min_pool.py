@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from purestate._layers.pool import _Pool, _prepare
+from purestate._layers.pool import Pool, prepare
 
 
 def sum_pool(
@@ -35,7 +35,7 @@ def sum_pool(
     Raises:
       LayerError: an argument does not fit.
     """
-    value, window, step = _prepare("sum_pool", value, window_shape, strides, padding, channel_axis)
+    value, window, step = prepare("sum_pool", value, window_shape, strides, padding, channel_axis)
     return lax.reduce_window(value, jnp.zeros([], value.dtype), lax.add, window, step, padding)
 
 
@@ -65,13 +65,13 @@ def min_pool(
     Raises:
       LayerError: an argument does not fit.
     """
-    value, window, step = _prepare("min_pool", value, window_shape, strides, padding, channel_axis)
+    value, window, step = prepare("min_pool", value, window_shape, strides, padding, channel_axis)
     is_floating = jnp.issubdtype(value.dtype, jnp.floating)
     largest = jnp.inf if is_floating else jnp.iinfo(value.dtype).max
     return lax.reduce_window(value, value.dtype.type(largest), lax.min, window, step, padding)
 
 
-class SumPool(_Pool):
+class SumPool(Pool):
     """`sum_pool` as a module.
 
     >>> import jax.numpy as jnp, purestate as ps
@@ -91,7 +91,7 @@ class SumPool(_Pool):
         return sum_pool(value, self.window_shape, self.strides, self.padding, self.channel_axis)
 
 
-class MinPool(_Pool):
+class MinPool(Pool):
     """`min_pool` as a module.
 
     >>> import jax.numpy as jnp, purestate as ps

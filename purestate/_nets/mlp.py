@@ -1,6 +1,7 @@
 """Multilayer perceptrons."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
 
@@ -98,13 +99,14 @@ class MLP(Module):
                 " dropout_rate too."
             )
         keys = PRNGSequence(rng) if rng is not None else None
+        rate: Any = dropout_rate  # given if there are keys
         out = inputs
         last = len(self.layers) - 1
         for i, layer in enumerate(self.layers):
             out = layer(out)
             if i < last or self.activate_final:
                 if keys is not None:
-                    out = dropout(next(keys), dropout_rate, out)  # pyright: ignore[reportArgumentType]
+                    out = dropout(next(keys), rate, out)
                 out = self.activation(out)
         return out
 

@@ -29,7 +29,10 @@ def _flat(layer: Any, inputs: jax.Array) -> jax.Array:
 
 
 def _squared_distances(vectors: jax.Array, embeddings: jax.Array) -> jax.Array:
-    """`|v - e|**2` for vectors `[N, D]` and embeddings `[D, K]`, as `|v|**2 - 2 v e + |e|**2`; `[N, K]`."""
+    """`|v - e|**2` for vectors `[N, D]` and embeddings `[D, K]`, `[N, K]`.
+
+    It is computed as `|v|**2 - 2 v e + |e|**2`.
+    """
     return (
         jnp.sum(jnp.square(vectors), 1, keepdims=True)
         - 2 * jnp.matmul(vectors, embeddings)
@@ -57,7 +60,7 @@ class VectorQuantizer(Module):
     and inputs to embeddings. van den Oord et al. 2017, arXiv:1711.00937.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> f = ps.transform(lambda x: ps.nets.VectorQuantizer(4, num_embeddings=16, commitment_cost=0.25)(x, True))
+    >>> f = ps.transform(lambda x: ps.nets.VectorQuantizer(4, 16, commitment_cost=0.25)(x, True))
     >>> x = jnp.ones([8, 4])
     >>> out = f.apply(f.init(jax.random.key(0), x), None, x)
     >>> out["quantize"].shape, out["encoding_indices"].shape
@@ -146,14 +149,14 @@ class VectorQuantizer(Module):
 
 
 class VectorQuantizerEMA(Module):
-    """Replaces each vector by the nearest embedding; the embeddings are moving averages of what they replace.
+    """Replaces each vector by the nearest embedding, a moving average of the vectors it replaces.
 
-    They are state, and not trained by gradients. van den Oord et al. 2017, arXiv:1711.00937,
-    appendix A.1.
+    The embeddings are state, and not trained by gradients. van den Oord et al. 2017,
+    arXiv:1711.00937, appendix A.1.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
-    ...     return ps.nets.VectorQuantizerEMA(4, num_embeddings=16, commitment_cost=0.25, decay=0.99)(x, True)
+    ...     return ps.nets.VectorQuantizerEMA(4, 16, commitment_cost=0.25, decay=0.99)(x, True)
     >>> f = ps.transform_with_state(f)
     >>> x = jnp.ones([8, 4])
     >>> params, state = f.init(jax.random.key(0), x)
@@ -227,7 +230,10 @@ class VectorQuantizerEMA(Module):
 
     @property
     def ema_dw(self) -> ExponentialMovingAverage:
-        """The average of the sum of the vectors that each embedding replaces, `[embedding_dim, num_embeddings]`."""
+        """The average of the sum of the vectors that each embedding replaces.
+
+        Its shape is `[embedding_dim, num_embeddings]`.
+        """
         shape = [self.embedding_dim, self.num_embeddings]
         if self.stats_at_init:
             self._ema_dw._start(shape, self._dtype, jnp.zeros)

@@ -76,5 +76,8 @@ _HOOK = Hook(CALL, _cast_call)
 
 
 def start_casting() -> None:
-    """Has to be called when a class gets a policy. Until the first does, calls of modules cost nothing more."""
+    """Starts to cast in calls of modules.
+
+    The first policy of a class calls this. Before that, calls of modules cost nothing more.
+    """
     add_lasting_hook(_HOOK)

@@ -28,7 +28,8 @@ def set_policy(cls: type[Module], policy: PolicyLike) -> None:
     holds there alone.)
 
     >>> import jax, jax.numpy as jnp, purestate as ps
-    >>> policy = ps.mixed_precision.get_named_policy("params=float32,compute=bfloat16,output=float32")
+    >>> half = "params=float32,compute=bfloat16,output=float32"
+    >>> policy = ps.mixed_precision.get_named_policy(half)
     >>> ps.mixed_precision.set_policy(ps.nets.MLP, policy)
     >>> f = ps.transform(lambda x: ps.nets.MLP([8, 2])(x))
     >>> params = f.init(jax.random.key(0), jnp.ones([4, 3]))
@@ -92,8 +93,9 @@ def push_policy(cls: type[Module], policy: PolicyLike) -> Generator[None]:
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> policy = ps.mixed_precision.get_named_policy("bfloat16")
+    >>> f = ps.transform(lambda x: ps.Linear(2)(x))
     >>> with ps.mixed_precision.push_policy(ps.Linear, policy):
-    ...     params = ps.transform(lambda x: ps.Linear(2)(x)).init(jax.random.key(0), jnp.ones([1, 3]))
+    ...     params = f.init(jax.random.key(0), jnp.ones([1, 3]))
     >>> str(params["linear"]["w"].dtype)
     'bfloat16'
 
@@ -147,8 +149,9 @@ def _check(cls: Any, policy: Any) -> None:
     ]
     if missing:
         raise PolicyError(
-            f"{policy!r} is not a policy: it has no {', '.join(missing)}. Make one with "
-            '`ps.mixed_precision.get_named_policy("params=float32,compute=bfloat16,output=float32")`.'
+            f"{policy!r} is not a policy: it has no {', '.join(missing)}. Make one with"
+            ' `ps.mixed_precision.get_named_policy("params=float32,compute=bfloat16,'
+            'output=float32")`.'
         )
     if cls is Module:
         warnings.warn(

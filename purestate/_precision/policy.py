@@ -137,7 +137,8 @@ class Policy:
         return dataclasses.replace(self, output_dtype=output_dtype)
 
     def __str__(self) -> str:
-        return f"params={self.param_dtype.name},compute={self.compute_dtype.name},output={self.output_dtype.name}"
+        params, compute, output = self.param_dtype, self.compute_dtype, self.output_dtype
+        return f"params={params.name},compute={compute.name},output={output.name}"
 
 
 def get_named_policy(policy_name: str) -> Policy:

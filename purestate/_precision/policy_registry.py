@@ -32,11 +32,12 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
-_pushed: ContextVar[_Policies] = ContextVar("purestate_pushed_policies", default={})  # noqa: B039 (never changed in place)
+_NOTHING: _Policies = {}  # never changed in place
+_pushed: ContextVar[_Policies] = ContextVar("purestate_pushed_policies", default=_NOTHING)
 
 
 def key_of(cls: type[Any]) -> Hashable:
-    """Returns what a class is known by: its name, so that a class that is reloaded keeps its policy.
+    """Returns the key of a class: its name, so that a class that is reloaded keeps its policy.
 
     A class made in a function is known by itself, since that function may make many of one name.
     """
@@ -53,7 +54,14 @@ def policy_of(cls: type[Any]) -> PolicyLike | None:
 
 
 def put_policy(cls: type[Any], policy: PolicyLike | None) -> None:
-    """Sets the policy of a class where it has one already, or else for the thread; None for no policy."""
+    """Sets the policy of a class.
+
+    It replaces a policy that `push_policy` set. Otherwise it is set for the thread.
+
+    Args:
+      cls: the class.
+      policy: its policy; None to remove it.
+    """
     key = key_of(cls)
     pushed = _pushed.get()
     if key in pushed:

@@ -70,7 +70,8 @@ def bind(
             f"`ps.bind` takes a function or a transformed one, but got {outline(f)}."
         )
     for name, value in (("params", params), ("state", state)):
-        if (value is not None or name == "params") and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        needed = value is not None or name == "params"
+        if needed and not isinstance(value, Mapping):  # pyright: ignore
             raise ViewTypeError(
                 f"`ps.bind(f, params, state, rng)`: {name} has to be {{module: {{name: array}}}},"
                 f" but it is {outline(value)}."

@@ -93,6 +93,31 @@ no_params, vq_state = vq.init(0, x)
 error = error_of(lambda: sharded(vq, False)(no_params, vq_state, x))
 assert isinstance(error, ps.errors.BatchedStateError) and "ema_cluster_size" in str(error), error
 
+# Modules of users, metrics and plain averages: the values of the whole batch, or an error.
+class Users(ps.Module):
+    def __call__(self, x, sync):
+        mean = jax.lax.pmean(x.mean(0), "data") if sync else x.mean(0)
+        ps.set_state("mean", 0.5 * ps.get_state("mean", mean.shape, init=jnp.zeros) + mean)
+        return x
+def metric(x, sync):
+    ps.metrics.Mean(cross_replica_axis="data" if sync else None)(x)
+    return x
+def average(x, sync):
+    ps.ExponentialMovingAverage(0.5)(jax.lax.pmean(x.mean(0), "data") if sync else x.mean(0))
+    return x
+for layer in (lambda x, sync: Users()(x, sync), metric, average):
+    synced, unsynced, alone = (ps.transform_with_state(lambda x, s=s: layer(x, s)) for s in (True, False, False))
+    first = alone.init(None, x)[1]
+    expected = alone.apply({}, first, None, x)[1]
+    for wrap in (lambda f: f, jax.jit):
+        new = wrap(sharded(synced, False))({}, first, x)[1]
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), new, expected)
+        error = error_of(lambda: wrap(sharded(unsynced, False))({}, first, x))
+        assert isinstance(error, ps.errors.BatchedStateError) and "'data'" in str(error), error
+        with ps.config.context(unsynced_state="off"):  # which is the error's reason
+            new = wrap(sharded(unsynced, False))({}, first, x)[1]
+        assert not all(jax.tree.leaves(jax.tree.map(np.allclose, new, expected)))
+
 # Gradients of replicated parameters: a loss of each device's own examples.
 model = ps.transform(lambda x: ps.nets.MLP([5, 1])(x))
 weights = model.init(jax.random.key(0), x)

@@ -405,6 +405,31 @@ def draw_in_vmap(x: Any) -> Any:
     return jax.vmap(lambda row: ps.next_rng_key())(x)
 
 
+LAST = ps.transform_with_state(lambda x: ps.set_state("last", x))
+
+
+def in_shards(**settings: Any) -> Callable[..., Any]:
+    def do() -> Any:
+        P = jax.sharding.PartitionSpec
+        mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("data",))
+        step = jax.shard_map(
+            lambda x: LAST.apply({}, {}, None, x)[1],
+            mesh=mesh,
+            in_specs=P("data"),
+            out_specs=P(),
+            check_vma=False,
+        )
+        with ps.config.context(new_state="off", **settings):
+            return jax.eval_shape(step, X)
+
+    return do
+
+
+def in_pmap() -> Any:
+    step = jax.pmap(lambda x: LAST.apply({}, None, None, x)[1], axis_name="data", out_axes=None)
+    return jax.eval_shape(step, X[None])
+
+
 JAX: dict[str, Callable[[], Any]] = {
     "state set in jax.vmap": lambda: init(leak, X),
     "parameter made in jax.jit": lambda: init(lambda x: jax.jit(lambda y: ps.Linear(2)(y))(x), X),
@@ -417,6 +442,9 @@ JAX: dict[str, Callable[[], Any]] = {
         lambda x: (ps.Linear(2)(x), jax.jit(lambda y: ps.get_state("n", [], init=jnp.zeros))(x)),
         check_jax_usage=True,
     )(),
+    "state of one shard": in_shards(),
+    "state of one shard, as a warning": in_shards(unsynced_state="warn"),
+    "state of one device of jax.pmap": in_pmap,
 }
 
 CASES: dict[str, Callable[[], Any]] = {**MODULES, **VARIABLES, **KEYS, **GIVEN, **JAX}

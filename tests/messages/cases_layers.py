@@ -32,6 +32,12 @@ def twice_adapted() -> Any:
         ps.Linear(2)(X)
 
 
+def lora_params(**others: Any) -> Any:
+    """The parameters of a Linear layer from 3 to 4 features, with `lora` of rank 2."""
+    both = {"lora_a": zeros(3, 2), "lora_b": zeros(2, 4)}
+    return {"linear": {"w": zeros(3, 4), **both, **others}}
+
+
 SIMPLE: dict[str, Callable[[], Any]] = {
     "Linear of a scalar": call(lambda: ps.Linear(2), zeros()),
     "Bias over the batch": call(lambda: ps.Bias(bias_dims=[0]), X),
@@ -59,6 +65,11 @@ SIMPLE: dict[str, Callable[[], Any]] = {
     "lora, rank": lambda: init(lambda: ps.lora(0).__enter__()),
     "lora, twice": lambda: init(twice_adapted),
     "merge_lora, halves": lambda: ps.merge_lora({"linear": {"lora_a": X, "lora_b": X}}),
+    "merge_lora, normalized factors": lambda: ps.merge_lora(lora_params(lora_a_g=zeros(2))),
+    "merge_lora, normalized weights": lambda: ps.merge_lora(lora_params(w_g=zeros(4))),
+    "merge_lora, another length": lambda: ps.merge_lora(
+        lora_params(w_g=zeros(5)), weight_norm_eps=1e-12
+    ),
     "Deferred before it is made": lambda: init(
         lambda: ps.Deferred(lambda: ps.Linear(2)).output_size
     ),
@@ -351,6 +362,7 @@ METRICS: dict[str, Callable[[], Any]] = {
     "Mean, mask of floats": call(lambda: metrics.Mean(), X, mask=X),
     "Accuracy, labels are floats": call(lambda: metrics.Accuracy(), X, X),
     "Accuracy, other shapes": call(lambda: metrics.Accuracy(), zeros(3, 3), LABELS),
+    "MultiMetric, a class": lambda: init(lambda: metrics.MultiMetric(loss=metrics.Mean)),
     "MultiMetric, no such metric": lambda: init(
         lambda: metrics.MultiMetric(loss=metrics.Mean())(los=X)
     ),

@@ -24,6 +24,9 @@ NETS: dict[str, Callable[[], Any]] = {
     "MLP, dropout_rate without rng": lambda: init(lambda: nets.MLP([4])(X, 0.5)),
     "MLP, rng without dropout_rate": lambda: init(lambda: nets.MLP([4])(X, rng=ps.next_rng_key())),
     "MLP, reversed before it is called": lambda: init(lambda: nets.MLP([4]).reverse()),
+    "MobileNetV1, bn_config without BatchNorm": lambda: init(
+        lambda: nets.MobileNetV1(use_bn=False, bn_config={"eps": 1e-3})
+    ),
     "MobileNetV1, strides and channels": lambda: init(lambda: nets.MobileNetV1(strides=(1, 2))),
     "ResNet, four groups": lambda: init(lambda: nets.ResNet([2, 2], 10)),
     "VectorQuantizer, embedding_dim": lambda: init(

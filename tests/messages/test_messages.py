@@ -25,12 +25,7 @@ UNREACHED = {
     "_core/variable_checks.py check_specification 2": "new; no case yet",
     "_core/variable_checks.py hole 1": "new; no case yet",
     "_core/variable_checks.py not_an_array 1": "new; no case yet",
-    "_layers/errors.py is_a_class 1": "new; no case yet",
-    "_layers/lora.py _beside 1": "new; no case yet",
-    "_layers/lora.py _merged 2": "new; no case yet",
-    "_layers/lora.py _merged 3": "new; no case yet",
     "_lifted/collection_modes.py Modes.check_axis 1": "new; no case yet",
-    "_nets/mobilenet_v1.py _check_bn_config 1": "new; no case yet",
     "_state/intermediates.py _capture_apply.<locals>.apply 1": "new; no case yet",
     "_state/intermediates.py perturb 1": "new; no case yet",
 }

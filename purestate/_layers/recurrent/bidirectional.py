@@ -34,7 +34,7 @@ def _state_dtype(input_sequence: Any) -> Any:
 
 
 class Bidirectional(Module):
-    """Runs one core over a sequence from its start, another from its end, and merges the outputs of each step.
+    """Runs a core over a sequence from the start, another from the end, and merges their outputs.
 
     So the outputs of a step know of all the sequence. Schuster and Paliwal 1997 (IEEE Transactions
     on Signal Processing 45:2673).
@@ -45,7 +45,8 @@ class Bidirectional(Module):
     ...     return both(xs, sequence_length=lengths)
     >>> g = ps.transform(f)
     >>> xs, lengths = jnp.ones([7, 2, 3]), jnp.array([7, 5])
-    >>> outs, (forward, backward) = g.apply(g.init(jax.random.key(0), xs, lengths), None, xs, lengths)
+    >>> params = g.init(jax.random.key(0), xs, lengths)
+    >>> outs, (forward, backward) = g.apply(params, None, xs, lengths)
     >>> outs.shape, backward.cell.shape
     ((7, 2, 8), (2, 4))
 

@@ -28,7 +28,7 @@ def with_batch_size(shape: tuple[int, ...], batch_size: int | None) -> tuple[int
 
 
 def initial_state_of(core: Any, batch_size: int | None, dtype: Any) -> Any:
-    """Returns the initial state of a core, its floating point arrays in `dtype` unless that is None.
+    """Returns the initial state of a core, with floating point arrays in `dtype` if it is given.
 
     A core of the user's own need not know of `dtype`: its state is cast.
     """

@@ -175,7 +175,7 @@ def deep_rnn_with_skip_connections(layers: Sequence[RNNCore], name: str | None =
 def deep_rnn_with_residual_connections(
     layers: Sequence[RNNCore], name: str | None = None
 ) -> RNNCore:
-    """Returns a core that runs cores one after the other, and adds the inputs of each to its outputs.
+    """Returns a core that runs cores in order, and adds the inputs of each to its outputs.
 
     That is what the next core gets, and of the last what is returned; so all sizes are those of the
     inputs. Wu et al. 2016, arXiv:1609.08144, section 3.1.

@@ -19,8 +19,9 @@ class RecurrentDropoutState(NamedTuple):
     """The state of a `RecurrentDropout`.
 
     >>> import purestate as ps
-    >>> f = ps.transform(lambda: ps.RecurrentDropout(ps.GRU(4), 0.5, is_training=False).initial_state(2))
-    >>> state = f.apply({}, None)
+    >>> def initial_state():
+    ...     return ps.RecurrentDropout(ps.GRU(4), 0.5, is_training=False).initial_state(2)
+    >>> state = ps.transform(initial_state).apply({}, None)
     >>> state.state.shape, state.mask
     ((2, 4), None)
 
@@ -35,7 +36,7 @@ class RecurrentDropoutState(NamedTuple):
 
 
 class RecurrentDropout(RNNCore):
-    """Sets values of what a core sees of its state to zero, the same ones at all steps of a sequence.
+    """Sets values of the state that a core sees to zero, the same ones at all steps.
 
     Gal and Ghahramani 2016, arXiv:1512.05287, equation 7, without the dropout of inputs there. What
     is dropped is drawn by `initial_state`, anew for each row of the batch. The weights of an LSTM
@@ -119,7 +120,8 @@ class RecurrentDropout(RNNCore):
           RecurrentError: the state is not a `RecurrentDropoutState`, or has no mask where one is
             needed.
         """
-        if not isinstance(prev_state, RecurrentDropoutState):  # pyright: ignore[reportUnnecessaryIsInstance]
+        state: Any = prev_state
+        if not isinstance(state, RecurrentDropoutState):
             raise RecurrentError(
                 f"RecurrentDropout {self.module_name!r} has a mask in its state, but was given a"
                 f" state of type {type(prev_state).__name__}. Make it with the initial_state of the"

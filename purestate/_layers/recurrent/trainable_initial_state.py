@@ -31,7 +31,7 @@ def _learned_paths(state: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[A
 
 
 def _names_of(paths: Iterable[tuple[Any, ...]]) -> Iterator[str]:
-    """Yields a name for each path, no two the same: `a_b` for `a/b`, and `a_b_1` for `a_b` beside it."""
+    """Yields a name of its own for each path: `a_b` for `a/b`, and `a_b_1` for `a_b` beside it."""
     names = [jax.tree_util.keystr(path, simple=True, separator="_") or "state" for path in paths]
     taken, used = set(names), set[str]()
     for name in names:
@@ -44,8 +44,9 @@ def _names_of(paths: Iterable[tuple[Any, ...]]) -> Iterator[str]:
 
 
 class TrainableInitialState(RNNCore):
-    """Makes parameters of the initial state of a core, one for each array in it, the same for all of a batch.
+    """Makes parameters of the initial state of a core, one for each array in it.
 
+    All examples of a batch share them.
     Whatever asks for the initial state gets it: an unroll, `ResetCore`, `Bidirectional`.
 
     >>> import jax, jax.numpy as jnp, purestate as ps

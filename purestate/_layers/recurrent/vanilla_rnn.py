@@ -13,9 +13,9 @@ from purestate._layers.recurrent.core import RNNCore, as_array, with_batch_size
 
 
 class VanillaRNN(RNNCore):
-    """A fully connected core: `activation(linear(inputs) + linear(state))`, both output and new state.
+    """A fully connected core: `activation(linear(inputs) + linear(state))`.
 
-    Elman 1990 (Cognitive Science 14:179).
+    That is both the output and the new state.     Elman 1990 (Cognitive Science 14:179).
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
