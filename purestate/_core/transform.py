@@ -67,10 +67,9 @@ def transform_with_state(
 
     Returns:
       `init(rng, *args, **kwargs) -> (params, state)` and
-      `apply(params, state, rng, *args, **kwargs) -> (out, state)`. Both are pure: they leave their
-      arguments alone, and can be given to any JAX transform. `rng` is a key, an int, a dict of keys
-        by stream (see
-      `next_rng_key`), or None.
+      `apply(params, state, rng, *args, **kwargs) -> (out, state)`. Both are pure: they do not
+      change their arguments, and work under any JAX transform. `rng` is a key, an int, None, or a
+      dict of keys by stream (see `next_rng_key`).
 
     Raises:
       FrameError: `f` is compiled already.

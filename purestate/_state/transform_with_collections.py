@@ -135,13 +135,13 @@ def transform_with_collections(
       strict: whether `apply` first checks what it is given; see `transform_with_state`.
 
     Returns:
-      `init(rng, *args, **kwargs) -> {"params": ..., "batch_stats": ..., ...}`, each collection
-      `{module: {name: array}}`, all with their first values. And `apply(variables, rng, *args,
-        mutable=False, **kwargs)`,
-      which returns `out`, or, where something is mutable, `(out, updated)` with the collections
-        that are. `mutable` is True,
-      False, a name, a list of names, or `AllBut(names)`. What is not mutable can be read, but
-        neither set nor made.
+      `init(rng, *args, **kwargs) -> variables` and
+      `apply(variables, rng, *args, mutable=False, **kwargs) -> out`. `variables` is a dict
+      `{"params": ..., "batch_stats": ..., ...}`. Each of its values is a bundle
+      `{module: {name: array}}`. From `init` they are the initial values.
+      If something is mutable, `apply` returns `(out, updated)` instead. `updated` has the mutable
+      collections. `mutable` is True, False, a name, a list of names, or `AllBut(names)`. The
+      function can read all other collections, but not set or create variables in them.
 
     Raises:
       FrameError: `f` is compiled already.
