@@ -39,7 +39,7 @@ def _number(offenders: Callable[[House], Sequence[str]]) -> Callable[[House], Me
 
 
 # Some stand at what was measured and not yet at the goal: 130 for vmap and shard_map, 80 comments, and
-# 0 for the last five. They may only come nearer to it.
+# 0 for functions, files, lines and underscored names. They may only come nearer to it.
 LIMITS = (
     Limit(
         "lines of code of _core",
@@ -93,7 +93,7 @@ LIMITS = (
         2,
         _number(lambda house: [name for file in house.files for name in file.private]),
     ),
-    Limit("files without a test of their own", 6, _number(lambda house: house.untested)),
+    Limit("files without a test of their own", 0, _number(lambda house: house.untested)),
 )
 
 # How often a word of `words.WORDS` may stand in the English of the house: as often as it did when
