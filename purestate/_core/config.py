@@ -55,7 +55,7 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
             size = operator.index(size)
         except TypeError:
             raise ConfigError(
-                f"rng_reserve_size is a number of keys, an int, but it is {size!r}."
+                f"rng_reserve_size must be an int, the number of keys to reserve, but is {size!r}."
             ) from None
         if size <= 0:
             raise ConfigError(f"rng_reserve_size must be at least 1, got {size}.")
@@ -63,18 +63,18 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
         action = changes.get(name, "off")
         if not (isinstance(action, str) and action in _ACTIONS):
             raise ConfigError(
-                f"{name} has to be one of {', '.join(map(repr, _ACTIONS))}, but it is"
+                f"{name} must be one of {', '.join(map(repr, _ACTIONS))}, but is"
                 f" {outline_argument(action)}."
             )
     names = changes.get("lifted_names", "unique")
     if not (isinstance(names, str) and names in ("unique", "haiku")):
         raise ConfigError(
-            f"lifted_names has to be 'unique' or 'haiku', but it is {outline_argument(names)}."
+            f"lifted_names must be 'unique' or 'haiku', but is {outline_argument(names)}."
         )
     for name in ("check_jax_usage", "module_auto_repr", "restore_flatmap"):
         if not isinstance(changes.get(name, False), (bool, int, np.bool_)):
             raise ConfigError(
-                f"{name} has to be True or False, but it is {outline_argument(changes[name])}."
+                f"{name} must be True or False, but is {outline_argument(changes[name])}."
             )
     if changes.get("check_jax_usage"):
         global ever_strict

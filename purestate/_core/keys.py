@@ -362,7 +362,9 @@ def keys_for(rng: Any, rng_mode: str = "sequence") -> Any:
         given: Any = rng
         if not given:
             raise InvalidRNGError(
-                "A random key, or a dict of keys by stream, was expected, but got an empty dict."
+                "The given dict of random keys is empty. Pass one key, such as"
+                " `jax.random.key(0)`, or a dict with a key for each stream, such as"
+                " `{'default': jax.random.key(0)}`."
             )
         return KeyStreams({str(name): source(key) for name, key in given.items()})
     return source(rng)

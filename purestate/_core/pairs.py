@@ -1,5 +1,6 @@
 """Pairs of pure functions, `init` and `apply`, and the record of what they were made from."""
 
+import abc
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
@@ -81,7 +82,7 @@ class Program:
     strict: bool = False
 
 
-class PureFunction:
+class PureFunction(abc.ABC):
     """`init` or `apply` of a transformed function: pure, and pickled if the function can be.
 
     Attributes:
@@ -135,8 +136,9 @@ class PureFunction:
                 raise
             raise without_our_frames(error)  # noqa: B904 (the same error)
 
+    @abc.abstractmethod
     def _run(self, /, *args: Any, **kwargs: Any) -> Any:
-        raise AttributeError(f"{type(self).__name__} has nothing to run.")
+        """Runs the function in a frame."""
 
     def __reduce__(self) -> Any:
         return type(self), self._made_from

@@ -88,10 +88,11 @@ def run(f: Callable[..., Any], frame: Frame, args: Any, kwargs: Any) -> Any:
     """Runs a function in a frame, and checks what has to hold at the end."""
     if frame.home.staged and not ambient.get()[0] and not compiled.is_known_to_jax():
         raise FrameError(
-            f"A function was compiled{user_location()} in a thread or task that runs with the"
-            " context of another one. Blocks such as `ps.freeze` or `ps.config.context` are active"
-            " there, but JAX does not know: it would reuse what was compiled for other blocks."
-            " Enter the blocks in the thread that calls the compiled function."
+            f"A function was compiled{user_location()} in a thread or task that copied the context"
+            " of another one. That context has an open block, such as `ps.freeze` or"
+            " `ps.config.context`, which JAX does not know about here. It would reuse a function"
+            " that was compiled without the block. Enter the block in the thread that calls the"
+            " compiled function."
         )
     with ActiveFrame(frame):
         out = _call(f, args, kwargs)

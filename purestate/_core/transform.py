@@ -223,7 +223,7 @@ class _CallModule:
         ]
         if needed:
             raise ArgumentError(
-                f"`ps.{transform}({cls.__name__})`: {cls.__name__} cannot be made without"
+                f"`ps.{transform}({cls.__name__})`: {cls.__name__} needs the arguments"
                 f" {', '.join(map(repr, needed))}. Transform a function that makes and calls it:"
                 f" `ps.{transform}(lambda x: {cls.__name__}(...)(x))`."
             )

@@ -118,8 +118,8 @@ def check_specification(path: str, name: str, shape: Any, dtype: Any, init: Any)
         )
     if isinstance(init, type):
         raise VariableTypeError(
-            f"The initializer of {what!r} is {kind_of(init)} itself. Make an instance of it:"
-            f" {init.__name__}(...)."
+            f"The initializer of {what!r} is {kind_of(init)}. Pass an instance instead:"
+            f" init={init.__name__}(...)."
         )
     if not isinstance(shape, (tuple, list)):
         if not hasattr(shape, "__iter__") or isinstance(shape, (str, bytes, dict)):
@@ -162,8 +162,8 @@ def not_an_array(frame: Frame, path: str, name: str, value: Any) -> PurestateErr
         if is_hole(value):
             return hole(path, name)
         return VariableTypeError(
-            f"Parameter {name!r} of {path!r} has to be an array, but `apply` was given"
-            f" {kind_of(value)} for it."
+            f"Parameter {name!r} of {path!r} must be an array, but `apply` was given"
+            f" {kind_of(value)} for it. Pass what `init` returned."
         )
     return made_no_array(path, name, value)
 
@@ -195,9 +195,10 @@ def is_hole(value: Any) -> bool:
 def hole(path: str, name: str) -> MissingParameterError:
     """The error for params with a hole in the place of a parameter."""
     return MissingParameterError(
-        f"`apply` needs parameter {name!r} of {path!r}, and the given params have a hole in its"
-        " place: they are one part of a tree that was split (by `ps.surgery.filter` or `partition`,"
-        " or by an optax mask). Put the parts together first: `ps.surgery.combine(part, rest)`."
+        f"`apply` needs parameter {name!r} of {path!r}, but the given params have a hole in its"
+        " place (None, or optax's MaskedNode). They are one part of a tree that was split:"
+        " `ps.surgery.filter`, `ps.surgery.partition` and optax masks do this. Put the parts"
+        " together first: `ps.surgery.combine(part, rest)`."
     )
 
 

@@ -172,8 +172,8 @@ def _capture_apply(pair: Any, keep: Any) -> Callable[..., Any]:
         frame = capture.frame
         if frame is None or frame.home.trace != trace_guard.current_trace_state():
             raise FrameError(
-                "`ps.capture_intermediates` was given a compiled `apply`, out of which no"
-                " intermediate can get. Compile what it returns instead:"
+                "`ps.capture_intermediates` was given a compiled `apply`, which does not return"
+                " intermediate values. Compile the function that it returns instead:"
                 " `jax.jit(ps.capture_intermediates(f).apply)`."
             )
         sown = {} if frame.sown is None else frame.sown.values
@@ -260,8 +260,8 @@ def perturb(name: str, x: Any, collection: str = PERTURBATIONS) -> jax.Array:
     )
     if given != needed:
         raise ShapeMismatchError(
-            f"The perturbation {variable_path(path, name)!r} is {outline_argument(given)}, but the"
-            f" value that it is added to is {outline_argument(needed)}. Pass perturbations of the"
-            " same shape and dtype, such as those that `init` returns for these inputs."
+            f"The perturbation {variable_path(path, name)!r} is {outline_argument(given)}, but is"
+            f" added to a value that is {outline_argument(needed)}. Pass a perturbation of that"
+            " shape and dtype. `init` returns one for the same inputs."
         )
     return x + found
