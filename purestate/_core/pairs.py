@@ -104,7 +104,7 @@ class PureFunction(abc.ABC):
         function = self.program.function
         self.__name__ = self.__qualname__ = f"{model_name(function)}_{self.role}"
         self.__module__ = getattr(function, "__module__", None) or __name__
-        # JAX shows where the wrapped function is defined, in logs of what it traces again.
+        # JAX's logs of retracing show the file and line of the wrapped function.
         self.__wrapped__ = function
         self.__doc__ = self._help()
 

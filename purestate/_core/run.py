@@ -146,7 +146,7 @@ def new_keys(rng: Any, signature: str, given: tuple[Any, ...], rng_mode: str) ->
     try:
         return FrameKeys(keys_for(rng, rng_mode), rng_mode)
     except InvalidRNGError as error:
-        # The hint of `error`, such as "this looks like several keys", says what is odd about it.
+        # The hint of `error` describes the value, such as "this looks like several keys".
         raise InvalidRNGError(
             "`rng` was expected to be a random key, an int, a dict of keys by stream, or None, but"
             f" got {outline(rng)}.{error.hint} {_in_order(signature, given)}"
@@ -161,7 +161,7 @@ def _in_order(signature: str, given: tuple[Any, ...]) -> str:
 def check_mapping(
     name: str, value: Any, signature: str, given: tuple[Any, ...]
 ) -> Mapping[str, Any]:
-    """Returns a dict that was given to `apply`, or says what is wrong with it."""
+    """Returns a dict that was given to `apply`, or raises."""
     if value is None:
         return {}
     # Some containers of TensorFlow wrap a dict without being a Mapping.

@@ -59,11 +59,11 @@ def transform_with_state(
 
     Args:
       f: a function that makes and uses modules, parameters, state and random keys.
-      rng_mode: "sequence" splits the given key again and again, so that a first value depends on
-        what was made before it, as in dm-haiku. With "path" it depends on the path of the variable
-        instead: others may be added, removed or reordered.
-      strict: whether `apply` first has `check` look at what it is given, each time it is traced
-        (without `jax.jit`, each time it is called).
+      rng_mode: "sequence" splits the given key again and again. An initial value then depends on
+        the variables created before it, as in dm-haiku. With "path" it depends on the path of the
+        variable instead, so other variables may be added, removed or reordered.
+      strict: whether `apply` first runs `check` on its arguments, each time it is traced (without
+        `jax.jit`, each time it is called).
 
     Returns:
       `init(rng, *args, **kwargs) -> (params, state)` and
@@ -74,7 +74,7 @@ def transform_with_state(
     Raises:
       FrameError: `f` is compiled already.
       ArgumentError: `f` is not a function.
-      CheckError: from `apply`, where `strict`.
+      CheckError: from `apply`, if `strict`.
     """
     program = program_for(f, "transform_with_state", rng_mode, strict)
     return TransformedWithState(_Init(program), _Apply(program))
@@ -116,7 +116,7 @@ def transform(
       f: a function that makes and uses modules, parameters and random keys.
       apply_rng: only True is possible; `without_apply_rng` drops the key.
       rng_mode: "sequence" or "path"; see `transform_with_state`.
-      strict: whether `apply` first checks what it is given; see `transform_with_state`.
+      strict: whether `apply` first checks its arguments; see `transform_with_state`.
 
     Returns:
       `init(rng, *args, **kwargs) -> params` and `apply(params, rng, *args, **kwargs) -> out`.
@@ -185,7 +185,7 @@ def with_empty_state(
 
 
 def program_for(f: Any, transform: str, rng_mode: str, strict: bool) -> Program:
-    """Checks what was given to a transform, and returns the record of it.
+    """Checks the arguments of a transform, and returns the record of them.
 
     Raises:
       FrameError: `f` is compiled already, so that JAX would keep a frame's variables in its cache.

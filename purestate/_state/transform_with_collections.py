@@ -132,7 +132,7 @@ def transform_with_collections(
     Args:
       f: a function that makes and uses modules, variables and random keys.
       rng_mode: "sequence" or "path"; see `transform_with_state`.
-      strict: whether `apply` first checks what it is given; see `transform_with_state`.
+      strict: whether `apply` first checks its arguments; see `transform_with_state`.
 
     Returns:
       `init(rng, *args, **kwargs) -> variables` and
