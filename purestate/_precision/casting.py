@@ -76,5 +76,5 @@ _HOOK = Hook(CALL, _cast_call)
 
 
 def start_casting() -> None:
-    """Has to be called when a class gets a policy. Until the first does, calls of modules cost nothing more."""
+    """Starts casting when a class gets a policy. Before the first policy, calls cost nothing more."""
     add_lasting_hook(_HOOK)
