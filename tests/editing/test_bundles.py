@@ -128,7 +128,7 @@ def test_merge_of_duplicates_of_one_kind():
     ("structure", "message"),
     [
         ([1, 2], "`structure` must be a dict.* a list"),
-        ({"a": jnp.ones([2])}, r"structure\['a'\]` has.*f32\[2\]"),
+        ({"a": jnp.ones([2])}, r"structure\['a'\]` must be a dict.*f32\[2\]"),
     ],
 )
 def test_what_is_not_two_dicts_deep(structure, message):
