@@ -72,7 +72,7 @@ def sow(
     if frame.sown is None or not frame.sown.wants(collection):
         return False
     path = path_here(frame, frame.scope)
-    check_arrays(path, name, value, "What is sown as")
+    check_arrays(path, name, value, "The value sown as")
     what = f"`ps.sow({name!r})`"
     trace_guard.check_strictly(frame.home.trace, what, path)
     trace_guard.check_outlives_trace(value, frame.home.trace, what, path)

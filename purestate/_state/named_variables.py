@@ -109,8 +109,8 @@ def variable(
     Raises:
       FrameError: used outside a transformed function.
       CollectionError: the name is in another collection of the same module.
-      MissingStateError: there is none, and it may not be made.
-      VariableTypeError: `init` made something that is no array.
+      MissingStateError: it does not exist and may not be created.
+      VariableTypeError: `init` returned something that is not an array.
     """
     frame = get_frame("`ps.variable`")
     if init is not None and shape is None:

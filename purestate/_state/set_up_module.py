@@ -142,7 +142,7 @@ class Container:
     >>> list(ps.transform(f).init(jax.random.key(0), jnp.ones([1, 3])))
     ['linear', 'linear_1']
 
-    A plain list does as well; a container only checks what is put into it.
+    A plain list does as well; a container only checks its items.
 
     Args:
       items: a sequence or a mapping of modules, functions or arrays, or of containers, sequences
