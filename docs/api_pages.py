@@ -1,13 +1,13 @@
 """Which public names of purestate the pages under api/ show.
 
-A page says in a directive where its names come from:
+A directive on a page names the source of its names:
 
     ```{public-api} purestate._core.transform purestate._state.multi_transform
     ```
 
-A private file or room stands for the names of `purestate.__all__` that are defined there; a public module
-for its own `__all__`; a public name for itself. So a new name comes up on a page by itself, and one that
-comes up on none is found by tests/docs/test_api_pages.py. Needs no Sphinx; conf.py does the rest.
+A private file or subpackage stands for the names of `purestate.__all__` that it defines, a public module for
+its `__all__`, and a public name for itself. So a new name appears on a page automatically, and
+tests/docs/test_api_pages.py finds names that are on no page. Works without Sphinx; conf.py does the rest.
 """
 
 import importlib
@@ -57,10 +57,10 @@ def symbols_of(module: ModuleType) -> list[Symbol]:
 
 
 def same_elsewhere(symbol: Symbol) -> str | None:
-    """Returns the full name under which a symbol is described, where that is not its own.
+    """Returns the full name under which a symbol is described, or None if that is its own name.
 
-    dm-haiku's API has many things under two names. Types are described among the types, everything else where
-    purestate itself has it, and what it does not have in the public module that is alone to have it.
+    dm-haiku's API has many things under two names. Types are described in `purestate.typing`, and everything else
+    in `purestate`. A name that only one public module has is described there.
     """
     for home in (purestate.typing, purestate):
         for other in symbols_of(home):

@@ -3,15 +3,15 @@
 On a page, in order and in one fresh namespace:
 
 - a block fenced as `python` is run;
-- a block fenced as `python raises=SomeError` is run too, and has to raise exactly that class;
-- a block fenced as `text` that follows with nothing between holds what was printed, and last, if
-  the block raised, the line `SomeError: message`. Whitespace does not count, and `...` stands for anything.
+- a block fenced as `python raises=SomeError` is run too, and must raise exactly that class;
+- a block fenced as `text` right after it shows the printed output and, if the block raised, the line
+  `SomeError: message`. Whitespace does not count, and `...` stands for anything.
 
     python docs/code_blocks.py docs/*.md            # run and check
-    python docs/code_blocks.py --update docs/*.md   # run and write the outputs anew
+    python docs/code_blocks.py --update docs/*.md   # run and rewrite the outputs
 
-After an error message was reworded, `--update` brings the pages up to date. Outputs with `...` in them that still match
-are left alone.
+After you reword an error message, `--update` brings the pages up to date. Outputs that contain `...` and still match
+are not changed.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _WIDTH = 100
 
 
 class Fence(NamedTuple):
-    """A fenced block: what is said after the opening backticks, the lines inside, and where they begin."""
+    """A fenced block: the text after the opening backticks, the lines inside, and the first line number."""
 
     info: str
     lines: list[str]
@@ -156,7 +156,7 @@ def check_page(page: Path) -> int:
 
 
 def update_page(page: Path) -> int:
-    """Runs a page and writes outputs anew that differ; returns how many."""
+    """Runs a page and rewrites the outputs that differ; returns how many."""
     lines = page.read_text().splitlines()
     changed = 0
     for block, actual in reversed(run_page(page)):
@@ -184,4 +184,4 @@ if __name__ == "__main__":
     for name in arguments:
         if name != "--update":
             count = update_page(Path(name)) if update else check_page(Path(name))
-            print(f"{name}: {count} {'outputs written anew' if update else 'blocks run'}")
+            print(f"{name}: {count} {'outputs rewritten' if update else 'blocks run'}")

@@ -52,7 +52,7 @@ default_role = "code-or-link"
 
 
 class CodeOrLink(PyXRefRole):
-    """What single backticks in a docstring mean: a link where it names something public, code where not."""
+    """Single backticks in a docstring: a link if they name something public, otherwise code."""
 
     def __call__(self, name: str, rawtext: str, text: str, *args: Any, **kwargs: Any) -> Any:
         match = re.fullmatch(r"(?:ps\.)?([A-Za-z_][\w.]*)", text)
@@ -83,9 +83,9 @@ class PublicApi(SphinxDirective):
 
 
 class Rooms(SphinxDirective):
-    """`{rooms}`: a section for each room, with its imports and files; see room_files.py.
+    """`{rooms}`: a section for each subpackage, with its imports and files; see room_files.py.
 
-    Its lines say what a room is, `_core: text`; a room without one has the docstring of its `__init__.py`.
+    Its lines describe subpackages, `_core: text`; one without a line has the docstring of its `__init__.py`.
     """
 
     has_content = True
@@ -94,13 +94,14 @@ class Rooms(SphinxDirective):
         said = dict(line.split(": ", 1) for line in self.content if line.strip())
         unknown = set(said) - set(room_files.rooms())
         if unknown:
-            raise self.error(f"There are no such rooms: {sorted(unknown)}")
+            raise self.error(f"Unknown subpackages: {sorted(unknown)}")
         lines: list[str] = []
         for room in room_files.rooms():
             files = dict(room_files.files_of(room))
             about = said.get(room) or files.get("__init__.py", "")
             imports = (
-                ", ".join(f"`{other}`" for other in room_files.imports_of(room)) or "no other room"
+                ", ".join(f"`{other}`" for other in room_files.imports_of(room))
+                or "no other subpackage"
             )
             lines += [f"## {room}", "", about, "", f"Imports {imports}.", "", *_table_of(files)]
         lines += [
@@ -156,7 +157,7 @@ def _tidy_docstring(
         lines and lines[0] == type.__call__.__doc__
     ):  # what Python says of a method without docstring
         lines.clear()
-    # Docstrings are plain text with code in backticks, where `Array`s is fine; reStructuredText wants a gap after it.
+    # Docstrings are plain text with code in backticks, such as `Array`s. reStructuredText needs a gap after them.
     lines[:] = [
         re.sub(r"(`[^`]+`)(\w?)", lambda m: m[1] + ("\\ " + m[2] if m[2] else ""), line)
         for line in lines
@@ -180,7 +181,7 @@ def _tidy_signature(
 def _skip_fields(
     app: Sphinx, what: str, name: str, value: Any, skip: bool, options: Any
 ) -> bool | None:
-    """The fields of a NamedTuple are told of in its docstring; Sphinx knows only their numbers."""
+    """Skips fields of a NamedTuple: its docstring describes them, and Sphinx knows only their numbers."""
     return True if type(value).__name__ == "_tuplegetter" else None
 
 

@@ -1,4 +1,4 @@
-"""The rooms of purestate, the files in them, and which imports which, read from the source. Needs no Sphinx."""
+"""The subpackages of purestate, their files and imports, read from the source. Works without Sphinx."""
 
 import ast
 from pathlib import Path
@@ -26,7 +26,7 @@ def _rooms_imported_by(file: Path) -> set[str]:
 
 
 def files_of(room: str) -> list[tuple[str, str]]:
-    """Returns the files of a room (`"_core"`, or `""` for the public ones) and what each says of itself."""
+    """Returns the files of a subpackage (`"_core"`, or `""` for the public ones) and their docstrings."""
     folder = ROOT / room
     files = (
         sorted(folder.rglob("*.py"))
@@ -39,18 +39,18 @@ def files_of(room: str) -> list[tuple[str, str]]:
 
 
 def imports_of(room: str) -> list[str]:
-    """Returns the rooms that a room imports."""
+    """Returns the subpackages that one imports."""
     imported = {other for file in (ROOT / room).rglob("*.py") for other in _rooms_imported_by(file)}
     return sorted(imported - {room})
 
 
 def rooms() -> list[str]:
-    """Returns the rooms; each comes after those that it imports."""
+    """Returns the subpackages; each comes after those that it imports."""
     left = sorted(path.name for path in ROOT.glob("_*") if (path / "__init__.py").exists())
     found: list[str] = []
     while left:
         ready = [room for room in left if set(imports_of(room)) <= set(found)]
-        assert ready, f"these rooms import each other: {left}"
+        assert ready, f"these subpackages import each other: {left}"
         found += ready
         left = [room for room in left if room not in ready]
     return found

@@ -1,4 +1,4 @@
-"""Running a function on shapes alone."""
+"""Running a function on shapes."""
 
 from collections.abc import Callable
 from typing import Any

@@ -26,14 +26,14 @@ from purestate._core.path import ROOT, variable_path
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong with what `apply` was given.
+    """One problem with the arguments of `apply`.
 
     Attributes:
-      kind: "missing", "unknown", "shape", "dtype", "drift" (what `apply` would make of the state
-        has another form), or "other".
-      collection: which collection it is in.
+      kind: "missing", "unknown", "shape", "dtype", "drift" (`apply` would change the shape or dtype
+        of state), or "other".
+      collection: the collection of the variable.
       path: the full name of the variable, such as "mlp/~/linear_0/w"; empty for "other".
-      message: what is wrong, and what is near.
+      message: describes the problem, with similar names.
     """
 
     kind: str
@@ -47,7 +47,7 @@ _MOST_SHOWN = 40
 
 
 def check(f: Any) -> Any:
-    """Returns a function that looks whether what `apply` is given fits, and computes nothing.
+    """Returns a function that checks the arguments of `apply` without computing anything.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform(lambda x: ps.Linear(3)(x))
@@ -64,20 +64,20 @@ def check(f: Any) -> Any:
     params 'linear/b' has shape float32[4], but float32[3] is needed.
     params 'linear/W' (float32[5,3]) is used by no module. Near it: 'linear/w'.
 
-    The function is traced as `init` and as `apply` would run it with these arguments. What neither
-    uses is unknown; but state of a module that is there may wait for a call with other arguments,
-    such as is_training=True.
+    The function is traced as `init` and as `apply` would run it with these arguments. A variable
+    that neither uses is unknown. State of an existing module may be unused, since a call with other
+    arguments, such as is_training=True, may need it.
 
     Args:
-      f: what one of the transforms returned, or one `apply`.
+      f: a transformed pair, or an `apply`.
 
     Returns:
-      A function of what `apply` takes, arrays or `jax.ShapeDtypeStruct`s, which returns None. For
-      `multi_transform`, a tree of such functions.
+      A function with the arguments of `apply`, which may be `jax.ShapeDtypeStruct`s. It returns
+      None. For `multi_transform`, a tree of such functions.
 
     Raises:
-      ArgumentError: `f` is neither; from the function, what is no tree of variables at all.
-      CheckError: from the function, with all that is wrong; `problems` lists it.
+      ArgumentError: `f` is neither; from the function, an argument is not a tree of variables.
+      CheckError: from the function, if there are problems; its `problems` lists them all.
     """
     apply = getattr(f, "apply", f)
     if callable(apply):
@@ -100,9 +100,9 @@ def _checked(apply: Callable[..., Any]) -> Callable[..., None]:
                 shown.append(
                     f"and {len(problems) - _MOST_SHOWN} more, in the `problems` of this error."
                 )
-            count = "1 thing does" if len(problems) == 1 else f"{len(problems)} things do"
+            count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
             raise CheckError(
-                f"{count} not fit in what `apply` was given:\n  " + "\n  ".join(shown),
+                f"Found {count} with the arguments of `apply`:\n  " + "\n  ".join(shown),
                 problems,
             )
 
@@ -110,19 +110,18 @@ def _checked(apply: Callable[..., Any]) -> Callable[..., None]:
 
 
 def _problems(apply: Callable[..., Any], args: Any, kwargs: Any) -> list[Problem]:
-    # What is missing is told below, all of it, and a key that is drawn is told when it is drawn for
-    # good.
+    # `compare` reports all missing state, and a real run reports the keys that it draws.
     with config.override({"new_state": "off", "shared_keys": "off"}, tells_jax=False):
         run = _Run(as_init=True)
         try:
             run(apply, args, kwargs)
         except MissingStateError:
-            # What `init` cannot do with these arguments, such as is_training=False, may go with the
-            # given state.
+            # With these arguments, such as is_training=False, only the given state may make a run
+            # possible.
             run = _Run(as_init=True, state_given=True)
             with contextlib.suppress(
                 Exception
-            ):  # of the given state, perhaps; the last run below tells
+            ):  # perhaps about the given state; the last run below reports it
                 run(apply, args, kwargs)
         problems = run.compare()
         if any(problem.kind in ("missing", "shape") for problem in problems):
@@ -138,7 +137,7 @@ def _problems(apply: Callable[..., Any], args: Any, kwargs: Any) -> list[Problem
 
 
 class _Run(Observer):
-    """One run of `apply`, on shapes alone, or of the same function as `init` would run it."""
+    """One run of `apply` on shapes, or of its function as `init` would run it."""
 
     def __init__(self, *, as_init: bool, state_given: bool = False):
         self._as_init = as_init
@@ -201,7 +200,7 @@ class _Run(Observer):
         frame.collections.update(frame.layout.initialized({**names, **kept}))
 
     def compare(self) -> list[Problem]:
-        """What is wrong with what was given."""
+        """Returns the differences between the given variables and the needed ones."""
         problems: list[Problem] = []
         for collection in {**self.found, **self.given}:
             if collection == "state" and self._restarted:
@@ -241,7 +240,7 @@ class _Run(Observer):
         return any(f"{module}/".startswith(path) for path in idle)
 
     def drift(self) -> list[Problem]:
-        """What `apply` would make of the state that is of another form than what it was given."""
+        """Returns the state whose shape or dtype `apply` would change."""
         problems: list[Problem] = []
         for collection, found in self.found.items():
             given = _flat(self.given.get(collection, {}))
@@ -281,7 +280,7 @@ def _problem(kind: str, collection: str, path: str, text: str, others: list[str]
 
 
 def _near(path: str, others: list[str]) -> list[str]:
-    import difflib  # here, since only what is wrong needs it
+    import difflib  # here, since only errors need it
 
     return difflib.get_close_matches(path, others, n=2, cutoff=0.6)
 
@@ -295,7 +294,7 @@ def _shape(leaf: Any) -> Any:
 
 
 def _shapes(bundle: Mapping[str, Any]) -> Bundle:
-    """The shapes of a bundle's arrays. What is not a dict of variables stays as it is."""
+    """Returns the shapes of a bundle's arrays. A value that is not a dict is kept."""
     return {
         module: (
             {name: jax.tree.map(_shape, value) for name, value in variables.items()}

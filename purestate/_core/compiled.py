@@ -1,8 +1,8 @@
 """What a compiled function depends on, beside its arguments: active hooks and settings.
 
 `jax.jit` traces a function once for each set of shapes. A block such as `with ps.freeze(...)`
-around a call changes what a trace computes. So it has to be part of what JAX looks at before it
-reuses a trace: `jax.make_user_context` makes it so.
+around a call changes what a trace computes. So it must be part of the key by which JAX reuses a
+trace: `jax.make_user_context` adds it.
 """
 
 import types

@@ -16,7 +16,7 @@ from purestate._core.outlines import outline_argument
 
 @dataclasses.dataclass(slots=True)
 class Config:
-    """What can be set; see `set` for the meaning of each."""
+    """The settings; see `set` for the meaning of each."""
 
     check_jax_usage: bool = False
     module_auto_repr: bool = True
@@ -34,7 +34,7 @@ _ACTIONS = ("error", "warn", "off")
 _default = Config()
 
 ever_strict = False
-"""Whether anyone has asked for `check_jax_usage`: until then nobody needs to look at it."""
+"""Whether `check_jax_usage` was ever enabled: until then, no code needs to look at it."""
 
 _overrides: ContextVar[Config | None] = ContextVar("purestate_config", default=None)
 _open_blocks: ContextVar[tuple[dict[str, Any], ...]] = ContextVar(
@@ -55,7 +55,7 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
             size = operator.index(size)
         except TypeError:
             raise ConfigError(
-                f"rng_reserve_size is a number of keys, an int, but it is {size!r}."
+                f"rng_reserve_size must be an int, the number of keys to reserve, but is {size!r}."
             ) from None
         if size <= 0:
             raise ConfigError(f"rng_reserve_size must be at least 1, got {size}.")
@@ -63,18 +63,18 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
         action = changes.get(name, "off")
         if not (isinstance(action, str) and action in _ACTIONS):
             raise ConfigError(
-                f"{name} has to be one of {', '.join(map(repr, _ACTIONS))}, but it is"
+                f"{name} must be one of {', '.join(map(repr, _ACTIONS))}, but is"
                 f" {outline_argument(action)}."
             )
     names = changes.get("lifted_names", "unique")
     if not (isinstance(names, str) and names in ("unique", "haiku")):
         raise ConfigError(
-            f"lifted_names has to be 'unique' or 'haiku', but it is {outline_argument(names)}."
+            f"lifted_names must be 'unique' or 'haiku', but is {outline_argument(names)}."
         )
     for name in ("check_jax_usage", "module_auto_repr", "restore_flatmap"):
         if not isinstance(changes.get(name, False), (bool, int, np.bool_)):
             raise ConfigError(
-                f"{name} has to be True or False, but it is {outline_argument(changes[name])}."
+                f"{name} must be True or False, but is {outline_argument(changes[name])}."
             )
     if changes.get("check_jax_usage"):
         global ever_strict
@@ -94,35 +94,34 @@ def set(  # noqa: A001 (dm-haiku's name)
     unsynced_state: str | None = None,
     lifted_names: str | None = None,
 ) -> None:
-    """Changes settings from here on; what is left `None` stays as it is.
+    """Changes settings from here on. A setting that is `None` does not change.
 
     >>> import purestate as ps
     >>> ps.config.set(rng_reserve_size=1)
 
     Args:
       check_jax_usage: also refuse reads and harmless uses of purestate inside a plain JAX
-        transform. What is done about those that would leak or share a key, `leaks` and
-        `shared_keys` say.
+        transform. For uses that leak or share a key, see `leaks` and `shared_keys`.
       module_auto_repr: whether `repr(module)` shows the arguments of its constructor.
       restore_flatmap: whether pickles of dm-haiku's old `FlatMapping` load as such.
       rng_reserve_size: how many keys a `PRNGSequence` splits off at a time, at least 1.
-      leaks: what to do about a variable or key inside a plain JAX transform that cannot get out of
-        it: "error" (the default), "warn", or "off", as in dm-haiku, where a dead tracer comes out.
-      shared_keys: what to do about a key drawn inside a plain `jax.vmap`, whose rows then share it:
-        "warn" (the default), "error" or "off".
-      new_state: what to do where `apply` reads state that is missing from the state it was given:
-        "error" (the default), "warn", or "off", as in dm-haiku, where it begins anew without a
-        word. Where all of the state is missing, that is a warning, unless this is "off"; none where
-        `apply` is given `None` as its state.
+      leaks: what to do about a variable or key that would leak from a plain JAX transform: "error"
+        (the default), "warn", or "off". With "off" a dead tracer leaks, as in dm-haiku.
+      shared_keys: what to do about a key drawn inside a plain `jax.vmap`, whose mapped elements
+        then share it: "warn" (the default), "error" or "off".
+      new_state: what to do if `apply` reads state that is missing from the given state: "error"
+        (the default), "warn", or "off". With "off" it is silently re-initialized, as in dm-haiku.
+        If all of the state is missing, `apply` warns instead, unless this is "off". It never warns
+        if its state is `None`.
       unsynced_state: what to do about state that differs between the shards of a `jax.shard_map`
-        and would come out as one value: "error" (the default), "warn", or "off". `BatchNorm` (see
+        and would leave it as one value: "error" (the default), "warn", or "off". `BatchNorm` (see
         its `sync`) and `VectorQuantizerEMA` check this when they run. All other state is checked
-        with `check_vma=False`, where JAX does not. For this the function of one shard is traced
-        once more.
-      lifted_names: how modules are named that are made after a lifted transform such as `ps.vmap`
-        or `ps.scan`. With "unique" (the default) the names of those made inside stay taken. With
-        "haiku" they are free again, as in dm-haiku, so that a module made inside and one made
-        afterwards share their parameters.
+        with `check_vma=False`, where JAX does not. For this check the function of one shard is
+        traced once more.
+      lifted_names: how modules are named after a lifted transform such as `ps.vmap` or `ps.scan`.
+        With "unique" (the default) the names of modules made inside stay taken. With "haiku" they
+        are free again, as in dm-haiku. A module made inside and one made afterwards may then share
+        their parameters.
 
     Raises:
       ConfigError: a value that has no meaning.
@@ -153,7 +152,7 @@ def context(
     unsynced_state: str | None = None,
     lifted_names: str | None = None,
 ) -> Generator[None]:
-    """Changes settings inside a `with` block, in this thread or task alone.
+    """Changes settings inside a `with` block, only for this thread or task.
 
     >>> import jax, purestate as ps
     >>> with ps.config.context(rng_reserve_size=4):
@@ -186,7 +185,7 @@ def override(changes: dict[str, Any], *, tells_jax: bool = True) -> Generator[No
 
     Args:
       changes: the settings, by name.
-      tells_jax: whether compiled functions depend on them; not for what is only looked at.
+      tells_jax: whether compiled functions depend on them; False for a run that only looks ahead.
 
     Yields:
       None.
@@ -198,7 +197,7 @@ def override(changes: dict[str, Any], *, tells_jax: bool = True) -> Generator[No
     try:
         yield
     finally:
-        # Not what was there before: a generator may end its block after others that began later.
+        # Not the earlier value: a generator may end its block after others that began later.
         blocks = tuple(block for block in _open_blocks.get() if block is not changes)
         settings = _default
         for block in blocks:

@@ -14,7 +14,7 @@ from purestate._core.keyed_initializers import KEY_NAMES, as_initializer, takes_
 from purestate._core.path import variable_path
 from purestate._core.variable_checks import check_specification
 
-# `Any` where pyright would take a lambda of two arguments for the beginning of one of three.
+# `Any`, since pyright would take a lambda of two arguments for the beginning of one of three.
 Initializer = Callable[[Sequence[int], Any], jax.Array] | Callable[[Any, Any, Any], jax.Array]
 """`init(shape, dtype)`, or `init(key, shape, dtype)` as in `jax.nn.initializers`."""
 

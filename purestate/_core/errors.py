@@ -14,7 +14,7 @@ def kind_of(value: Any) -> str:
 
 
 PUBLIC_MODULE = "purestate.errors"
-"""Where users find all errors, and so the module that tracebacks and pickles name."""
+"""The module of all errors for users, and so the one that tracebacks and pickles name."""
 
 
 def _make_public(cls: type) -> None:

@@ -29,13 +29,13 @@ def tell_module(
             error.add_note(f"{where}, called with ({outline_arguments(args, kwargs)}).")
     elif f"'{path}'" not in str(error) and f"'{path}/" not in str(
         error
-    ):  # ours ends up in logs as its message alone
+    ):  # logs often show only the message of our errors
         error.args = (f"{error}\n{where}.", *error.args[1:])
 
 
 CALL_ERRORS[jax.errors.JaxRuntimeError] = call_error_class(jax.errors.JaxRuntimeError)
 
-# Whoever calls them, these do not know better than their caller what was wrong.
+# An error inside these libraries is about the arguments that their caller passed.
 _LIBRARIES = {
     "jax",
     "jaxlib",
@@ -62,10 +62,10 @@ def as_call_error(
 ) -> CallError | None:
     """Returns what to raise instead of an error of JAX or Python on a value passed to purestate.
 
-    That is where the last frame outside JAX, numpy and Python is one of purestate. An error of the
-    user's own code stays as it is, and so do those that JAX has classes of its own for, such as
-    `jax.errors.ConcretizationTypeError`; but not one that came up on a device, most often for want
-    of memory.
+    This is so if the last frame outside JAX, numpy and Python belongs to purestate. Errors of the
+    user's own code do not change, nor do errors with a class of JAX, such as
+    `jax.errors.ConcretizationTypeError`. Errors on a device do change; most often it ran out of
+    memory.
     """
     kind = _kind_of(error)
     if kind is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def on_first_use(package: str, names: dict[str, str]) -> Callable[[str], Any]:
-    """Returns the `__getattr__` of a package whose `names` are imported when first asked for.
+    """Returns the `__getattr__` of a package that imports `names` at their first use.
 
     Args:
       package: its name.
@@ -24,7 +24,7 @@ def on_first_use(package: str, names: dict[str, str]) -> Callable[[str], Any]:
 
     def __getattr__(name: str) -> Any:  # noqa: N807
         if name not in names:
-            # As Python words it, which adds a near name where the error ends the program.
+            # Python's own words, to which it adds a similar name if the error ends the program.
             module = sys.modules[package]
             raise AttributeError(
                 f"module {package!r} has no attribute {name!r}", name=name, obj=module

@@ -109,7 +109,7 @@ class Frame:
       ledger: facts in Python that the run leaves, as opposed to values.
       sown: the values sown so far; None if nobody requested any.
       observers: they see reads, writes and draws; () in a plain run.
-      elements: the mapped transforms around whose elements may have variables of their own.
+      elements: the enclosing mapped transforms whose elements may have variables of their own.
       mapped_axes: the mesh axes of the `ps.shard_map`s that run within.
       perturbed: whether `perturb` has variables here, though one state holds all collections.
       given: the modules that `apply` was given variables of; None in `init`.
@@ -194,7 +194,7 @@ def no_frame(what: str) -> FrameError:
 
 
 def get_frame(what: str) -> Frame:
-    """Returns the innermost active frame; the error names `what` if there is none."""
+    """Returns the innermost active frame; without one, the error names `what`."""
     frames = ambient.get()[0]
     if not frames:
         raise no_frame(what)

@@ -1,8 +1,8 @@
 """Hooks: one way to step between a user's code and a read, a creation, a write or a call.
 
-A hook is told to whom it listens by its event. Hooks of one event run outermost first: each gets
-`next`, which runs the rest of the chain, and returns what its caller is to see. Where no hook of
-an event is active nothing is built, and nothing is paid but a look at an empty tuple.
+The event of a hook says what it intercepts. Hooks of one event run outermost first: each gets
+`next`, which runs the rest of the chain, and returns the value for its caller. Without a hook for
+an event no chain is built, and the only cost is a look at an empty tuple.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class Hook(NamedTuple):
 
 
 class GetterContext(NamedTuple):
-    """What a getter or creator is told of the variable it is run for."""
+    """Describes the variable that a getter or creator runs for."""
 
     full_name: str
     module: Any
@@ -54,7 +54,7 @@ class GetterContext(NamedTuple):
 
 
 class SetterContext(NamedTuple):
-    """What a setter is told of the state it is run for."""
+    """Describes the state that a setter runs for."""
 
     full_name: str
     module: Any
@@ -74,7 +74,7 @@ class SetterContext(NamedTuple):
 
 
 class MethodContext(NamedTuple):
-    """What an interceptor is told of the method call it is run for."""
+    """Describes the method call that an interceptor runs for."""
 
     module: Any
     method_name: str
@@ -129,7 +129,7 @@ class ActiveHooks(AbstractContextManager[None]):
 
     def __init__(self, *hooks: Hook, tells_jax: bool = True):
         self._hooks = hooks
-        self._tells_jax = tells_jax  # not for a function that is only looked at
+        self._tells_jax = tells_jax  # False for a run that only looks ahead
         self._frames: list[tuple[Any, ...]] = []
 
     def __enter__(self) -> None:

@@ -21,7 +21,7 @@ def with_key(init: Callable[..., Any]) -> Callable[[Any, Any], Any]:
             return init(None, shape, dtype)  # zeros, ones and constants need no key
         except (TypeError, ValueError, AttributeError):
             pass
-        return next_rng_key()  # which raises, and says what is missing
+        return next_rng_key()  # which raises an error with the fix
 
     return draw
 

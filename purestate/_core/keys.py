@@ -62,8 +62,7 @@ def check_key(key: Any) -> None:
                 " `jax.random.key` makes keys that know theirs."
             )
         error = InvalidRNGError(
-            f"`rng` has to be one random key, of shape {expected}, but got a"
-            f" {_describe(key)}.{hint}"
+            f"`rng` must be one random key, of shape {expected}, but got a {_describe(key)}.{hint}"
         )
         error.hint = hint
         raise error
@@ -85,7 +84,7 @@ def _new_key(seed: Any) -> jax.Array:
         return jax.random.PRNGKey(seed)
     except OverflowError:
         raise InvalidRNGError(
-            f"`rng`, as a seed, has to be a number of at most 64 bits, but it is {seed}."
+            f"`rng`, as a seed, must be a number of at most 64 bits, but is {seed}."
         ) from None
 
 
@@ -102,7 +101,7 @@ class PRNGSequence(Iterator[jax.Array]):
       key_or_seed: a key, an int to make one from, or the `internal_state` of another sequence.
 
     Raises:
-      InvalidRNGError: it is none of these.
+      InvalidRNGError: it is something else.
     """
 
     __slots__ = ("_key", "_subkeys")
@@ -259,7 +258,7 @@ class PathKeys:
         return self._values, part
 
     def for_path(self, path: str) -> jax.Array:
-        """Returns the key that what is at `path` gets its initial values from."""
+        """Returns the key for the initial values of the module at `path`."""
         return self._at(self._values, path)
 
 
@@ -296,10 +295,10 @@ class KeyStreams:
                 return self._streams[candidate]
         run = "init" if frame.running_init else "apply"
         raise MissingRNGError(
-            f"{(frame.scope.path or ROOT)!r} asks for a random key of the stream {wanted[0]!r}, but"
-            f" `{run}` was given keys for {', '.join(map(repr, self._streams)) or 'no stream'}"
-            f" alone. Add {wanted[0]!r}: key to the dict, or a key called 'default', which stands"
-            " in for all others."
+            f"{(frame.scope.path or ROOT)!r} needs a random key of the stream {wanted[0]!r}, but"
+            f" `{run}` was only given keys for"
+            f" {', '.join(map(repr, self._streams)) or 'no stream'}. Add {wanted[0]!r}: key to the"
+            " dict, or a key called 'default', which serves all other streams."
         )
 
     def __next__(self) -> jax.Array:
@@ -347,7 +346,7 @@ def check_mode(rng_mode: Any) -> None:
     """Raises unless there is such an `rng_mode`."""
     if not (isinstance(rng_mode, str) and rng_mode in ("sequence", "path")):
         raise ConfigError(
-            f"rng_mode has to be 'sequence' or 'path', but it is {outline_argument(rng_mode)}."
+            f"rng_mode must be 'sequence' or 'path', but is {outline_argument(rng_mode)}."
         )
 
 
@@ -362,7 +361,9 @@ def keys_for(rng: Any, rng_mode: str = "sequence") -> Any:
         given: Any = rng
         if not given:
             raise InvalidRNGError(
-                "A random key, or a dict of keys by stream, was expected, but got an empty dict."
+                "The given dict of random keys is empty. Pass one key, such as"
+                " `jax.random.key(0)`, or a dict with a key for each stream, such as"
+                " `{'default': jax.random.key(0)}`."
             )
         return KeyStreams({str(name): source(key) for name, key in given.items()})
     return source(rng)

@@ -24,10 +24,10 @@ def runs_late(method: Callable[..., Any]) -> bool:
 
 
 def in_scope(out: Any, frame: Frame, scope: Scope) -> Any:
-    """Has each step of what a method returned run in the method's scope, wherever it is asked for.
+    """Makes each step of a generator or coroutine run in the scope of the method that returned it.
 
-    Else two modules would make their variables in the scope of whoever asks, and share them. In a
-    method of the same module the scope is that method's, as in dm-haiku.
+    Otherwise, two modules would create their variables in the scope of their caller, and share
+    them. In a method of the same module the scope is that method's, as in dm-haiku.
     """
     if inspect.isasyncgen(out):
         return _async_steps(out, frame, scope)

@@ -1,4 +1,4 @@
-"""Layouts: where a frame keeps the variables of each collection, and which may change."""
+"""Layouts: which store keeps the variables of a collection, and which may change."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ class OneState:
     by_collection = False
 
     def store(self, frame: "Frame", collection: str, path: str, name: str) -> Collection:
-        """Returns where a variable is kept, and notes the collection that it belongs to."""
+        """Returns the store of a variable, and notes the collection that it belongs to."""
         if collection != "state" and collection in frame.collections:
             return frame.collections[collection]
         state = frame.collections["state"]
@@ -35,7 +35,7 @@ class OneState:
         return state
 
     def find(self, frame: "Frame", collection: str, path: str, name: str) -> Collection | None:
-        """Returns where a variable would be, without noting anything; None if it cannot exist."""
+        """Returns the store that a variable would be in; None if it cannot exist."""
         if collection in frame.collections and collection != "state":
             return frame.collections[collection]
         label = frame.ledger.labels.get((path, name))
@@ -95,14 +95,14 @@ class ByCollection:
         self.mutable = mutable
 
     def store(self, frame: "Frame", collection: str, path: str, name: str) -> Collection:
-        """Returns where a variable is kept."""
+        """Returns the store of a variable."""
         if collection not in frame.collections:
             may_change = collection in self.mutable
             frame.collections[collection] = new_collection(collection, may_change=may_change)
         return frame.collections[collection]
 
     def find(self, frame: "Frame", collection: str, path: str, name: str) -> Collection | None:
-        """Returns where a variable would be, without noting anything; None if it cannot exist."""
+        """Returns the store that a variable would be in; None if it cannot exist."""
         return frame.collections.get(collection)
 
     def collection_of(self, frame: "Frame", store: str, path: str, name: str) -> str:
@@ -124,7 +124,7 @@ class ByCollection:
         asked = [str(name) for name in self.mutable] if isinstance(self.mutable, tuple) else []
         near = difflib.get_close_matches(collection, asked, n=1)
         given = self.mutable if isinstance(self.mutable, AllBut) else (asked or False)
-        hint = f" Did you mean {collection!r} where you wrote {near[0]!r}?" if near else ""
+        hint = f" Is {near[0]!r} meant to be {collection!r}?" if near else ""
         return ImmutableCollectionError(
             f"{where} was set, but `apply` was called with mutable={given}.{hint} To change and"
             f" return it, call `apply(variables, rng, ..., mutable=[{collection!r}])`."
@@ -152,7 +152,7 @@ class ByCollection:
 def other_collection(path: str, name: str, asked: str, label: Any) -> CollectionError:
     """The error for a variable that is requested in a collection that it does not belong to."""
     return CollectionError(
-        f"{name!r} of {path!r} is in the collection {label!r}, and was asked for in {asked!r}. A"
+        f"{name!r} of {path!r} is in the collection {label!r}, but was requested in {asked!r}. A"
         " module has one variable of a name: use the same collection in both places"
         f" (`ps.get_state({name!r}, collection={label!r})`), or give one of them another name."
     )

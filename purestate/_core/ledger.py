@@ -44,7 +44,7 @@ class Ledger:
         self.unsynced: list[str] = []
 
     def copy(self) -> "Ledger":
-        """Returns a ledger with the same facts. What is added to one does not reach the other."""
+        """Returns a ledger with the same facts. Later facts of one do not reach the other."""
         new = Ledger()
         for name in Ledger.__slots__:
             setattr(new, name, getattr(self, name).copy())

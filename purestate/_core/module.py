@@ -259,7 +259,7 @@ class ModuleMetaclass(_ProtocolMeta):
                 frame.scope = outer
             if module._path is None:
                 raise ModuleError(
-                    f"{cls.__name__} was made without a name. Its `__init__` has to begin with"
+                    f"{cls.__name__} was made without a name. Its `__init__` must begin with"
                     " `super().__init__(name=name)`."
                 )
             if outer.outer is not None:
@@ -273,11 +273,11 @@ class ModuleMetaclass(_ProtocolMeta):
 
 
 class Module(metaclass=ModuleMetaclass):
-    """The base of everything with parameters: a subclass makes them where it needs them.
+    """The base class of everything with parameters. A method creates them when it uses them.
 
-    Modules are made and used while a transformed function runs. Each gets a path from its name
-    (by default that of its class), from where it is made, and from a number where there are
-    several; its parameters are stored under that path.
+    Modules are made and used while a transformed function runs. The path of a module has its name
+    (by default that of its class) and the path of the module that makes it. Several modules of one
+    name are numbered. The parameters of a module are stored under its path.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> class Scale(ps.Module):
@@ -287,8 +287,8 @@ class Module(metaclass=ModuleMetaclass):
     >>> jax.tree.map(jnp.shape, f.init(None, jnp.ones([2, 3])))
     {'scale': {'s': (3,)}}
 
-    A dataclass works as well: leave out `__init__`, and have a field `name: str | None = None`
-    where the name is to be given.
+    A dataclass works as well: leave out `__init__`. To let users give a name, add a field
+    `name: str | None = None`.
 
     Args:
       name: a Python identifier; None takes the class's name in snake_case.
@@ -299,7 +299,7 @@ class Module(metaclass=ModuleMetaclass):
 
     Raises:
       FrameError: made outside a transformed function.
-      ModuleNameError: `name` is no identifier, or ends in a number and is taken.
+      ModuleNameError: `name` is not an identifier, or ends in a number and is taken.
     """
 
     # Until `__init__` has run: no path, and so no name in the jaxpr.

@@ -1,4 +1,4 @@
-"""How a module shows itself: as the call that made it, worked out only when asked for."""
+"""How a module shows itself: as the call that made it, computed on demand."""
 
 import inspect
 from typing import Any

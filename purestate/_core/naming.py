@@ -99,7 +99,7 @@ def _is_given_again(names: Names, path: str, frame: Frame) -> bool:
 def forced_name(name: str) -> tuple[str, str, str, int]:
     """Takes `force_name("a/b_2")` apart: path, last part, path without number, number."""
     if not name.startswith(FORCED):
-        PARSED_NAME[name]  # says what is wrong with it
+        PARSED_NAME[name]  # raises the error for it
     path = name.removeprefix(FORCED)
     check_forced(path)
     base, number = split_number(path)

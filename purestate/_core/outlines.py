@@ -29,7 +29,7 @@ def outline_argument(value: Any) -> str:
         return _outline_tree(value)
     except (
         Exception
-    ):  # keys that cannot be sorted, a shape that fails: no reason to hide what is being told
+    ):  # keys that cannot be sorted, a shape that fails: they must not hide the error
         return kind_of(value)
 
 

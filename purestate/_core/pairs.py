@@ -1,5 +1,6 @@
 """Pairs of pure functions, `init` and `apply`, and the record of what they were made from."""
 
+import abc
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
@@ -81,7 +82,7 @@ class Program:
     strict: bool = False
 
 
-class PureFunction:
+class PureFunction(abc.ABC):
     """`init` or `apply` of a transformed function: pure, and pickled if the function can be.
 
     Attributes:
@@ -103,7 +104,7 @@ class PureFunction:
         function = self.program.function
         self.__name__ = self.__qualname__ = f"{model_name(function)}_{self.role}"
         self.__module__ = getattr(function, "__module__", None) or __name__
-        # JAX shows where the wrapped function is defined, in logs of what it traces again.
+        # JAX's logs of retracing show the file and line of the wrapped function.
         self.__wrapped__ = function
         self.__doc__ = self._help()
 
@@ -135,8 +136,9 @@ class PureFunction:
                 raise
             raise without_our_frames(error)  # noqa: B904 (the same error)
 
+    @abc.abstractmethod
     def _run(self, /, *args: Any, **kwargs: Any) -> Any:
-        raise AttributeError(f"{type(self).__name__} has nothing to run.")
+        """Runs the function in a frame."""
 
     def __reduce__(self) -> Any:
         return type(self), self._made_from

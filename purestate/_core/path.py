@@ -1,4 +1,4 @@
-"""How modules and variables are named. The only file that knows `/` and `~`."""
+"""How modules and variables are named."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ ROOT = "~"
 """The module path of variables that are made outside any module."""
 
 FORCED = "FORCE:"
-"""How `force_name` marks a name that is to be taken as it is, path and all."""
+"""How `force_name` marks a name that is used unchanged, as a whole path."""
 
 _WORD_START = re.compile(r"((?<=[a-z0-9])[A-Z]|(?!^)[A-Z](?=[a-z]))")
 _IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -33,7 +33,7 @@ def _snake_case(name: str) -> str:
 
 
 def split_number(name: str) -> tuple[str, int | None]:
-    """Splits `"conv_2"` into `("conv", 2)`; the number is None where there is none."""
+    """Splits `"conv_2"` into `("conv", 2)`; without a number it is None."""
     match = _NUMBERED.fullmatch(name)
     return (match[1], int(match[2])) if match else (name, None)
 
@@ -41,7 +41,7 @@ def split_number(name: str) -> tuple[str, int | None]:
 def _parse_name(name: str) -> tuple[str, int | None]:
     if not _IDENTIFIER.fullmatch(name):
         raise ModuleNameError(
-            f"{name!r} cannot be the name of a module: it has to be a Python identifier "
+            f"{name!r} cannot be the name of a module: it must be a Python identifier "
             "(letters, digits and underscores, not starting with a digit). "
             f"Try {re.sub('[^a-zA-Z0-9_]+', '_', name).lstrip('0123456789') or 'layer'!r}."
         )

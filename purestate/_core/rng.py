@@ -64,8 +64,8 @@ def _frame_keys(frame: Frame, what: str) -> Any:
         run = "init" if frame.running_init else "apply"
         raise MissingRNGError(
             f"`ps.{what}` in {_where(frame)!r} needs random numbers, but `{run}` was given no key"
-            " (rng is None). Pass one, such as `jax.random.key(0)`; if the function went through"
-            " `ps.without_apply_rng`, drop that."
+            " (rng is None). Pass one, such as `jax.random.key(0)`. If the function went through"
+            " `ps.without_apply_rng`, remove that call."
         )
     return frame.keys.source
 
@@ -134,11 +134,11 @@ def next_rng_key(stream: str | None = None, *, axis_name: Any = None) -> jax.Arr
     (2,)
 
     Args:
-      stream: which of several keys to draw from, where `init` or `apply` was given a dict of them.
-        A single key feeds all streams. Without a name it is "params" for first values, and
-        "default" for all else; each stands in for the other.
-      axis_name: the axis of a `jax.shard_map` or `jax.vmap`, or several, along which each shard or
-        row is to get another key.
+      stream: the key to draw from, if `init` or `apply` was given a dict of keys. A single key
+        feeds all streams. Without a name, initial values use "params" and everything else uses
+        "default". If one of these two is missing, the other one is used.
+      axis_name: one or more axes of a `jax.shard_map` or `jax.vmap`. Each shard or mapped element
+        along them gets a different key.
 
     Returns:
       A key of the kind that `init` or `apply` was given.
@@ -146,9 +146,9 @@ def next_rng_key(stream: str | None = None, *, axis_name: Any = None) -> jax.Arr
     Raises:
       FrameError: used outside a transformed function.
       MissingRNGError: `init` or `apply` was given no key, or none for this stream.
-      JaxUsageError: used inside a plain `jax.jit`, `jax.lax.scan` or the like, out of which what is
-        left of the keys cannot get. (Under a plain `jax.vmap` it can, and all rows share one key;
-        `ps.vmap` can split it.)
+      JaxUsageError: used inside a plain `jax.jit`, `jax.lax.scan` or the like, from which the
+        remaining keys would leak. (Inside a plain `jax.vmap` it warns instead, since all mapped
+        elements share one key; `ps.vmap` can split it.)
     """
     key = _draw("next_rng_key", next, stream)
     if axis_name is not None:
@@ -217,7 +217,7 @@ def reserve_rng_keys(num: int) -> None:
 
 
 def maybe_next_rng_key() -> jax.Array | None:
-    """Returns a fresh key, or None where `init` or `apply` was given none.
+    """Returns a fresh key, or None if `init` or `apply` was not given a key.
 
     >>> import purestate as ps
     >>> ps.transform(ps.maybe_next_rng_key).apply({}, None) is None
@@ -244,7 +244,7 @@ def has_rng(stream: str | None = None) -> bool:
     (True, False)
 
     Args:
-      stream: which of several keys is asked for; see `next_rng_key`.
+      stream: the name of the stream; see `next_rng_key`.
 
     Returns:
       Whether `init` or `apply` was given a key for it.
@@ -264,7 +264,7 @@ def has_rng(stream: str | None = None) -> bool:
 
 
 def maybe_get_rng_sequence_state() -> tuple[jax.Array, tuple[jax.Array, ...]] | None:
-    """Returns what the frame's key sequence knows, or None where there is no key.
+    """Returns the state of the frame's key sequence, or None without a key.
 
     >>> import purestate as ps
     >>> ps.transform(ps.maybe_get_rng_sequence_state).apply({}, None) is None

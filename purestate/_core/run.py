@@ -88,10 +88,11 @@ def run(f: Callable[..., Any], frame: Frame, args: Any, kwargs: Any) -> Any:
     """Runs a function in a frame, and checks what has to hold at the end."""
     if frame.home.staged and not ambient.get()[0] and not compiled.is_known_to_jax():
         raise FrameError(
-            f"A function was compiled{user_location()} in a thread or task that runs with the"
-            " context of another one. Blocks such as `ps.freeze` or `ps.config.context` are active"
-            " there, but JAX does not know: it would reuse what was compiled for other blocks."
-            " Enter the blocks in the thread that calls the compiled function."
+            f"A function was compiled{user_location()} in a thread or task that copied the context"
+            " of another one. That context has an open block, such as `ps.freeze` or"
+            " `ps.config.context`, which JAX does not know about here. It would reuse a function"
+            " that was compiled without the block. Enter the block in the thread that calls the"
+            " compiled function."
         )
     with ActiveFrame(frame):
         out = _call(f, args, kwargs)
@@ -149,7 +150,7 @@ def new_keys(rng: Any, signature: str, given: tuple[Any, ...], rng_mode: str) ->
     try:
         return FrameKeys(keys_for(rng, rng_mode), rng_mode)
     except InvalidRNGError as error:
-        # The hint of `error`, such as "this looks like several keys", says what is odd about it.
+        # The hint of `error` describes the value, such as "this looks like several keys".
         raise InvalidRNGError(
             "`rng` was expected to be a random key, an int, a dict of keys by stream, or None, but"
             f" got {outline(rng)}.{error.hint} {_in_order(signature, given)}"
@@ -164,7 +165,7 @@ def _in_order(signature: str, given: tuple[Any, ...]) -> str:
 def check_mapping(
     name: str, value: Any, signature: str, given: tuple[Any, ...]
 ) -> Mapping[str, Any]:
-    """Returns a dict that was given to `apply`, or says what is wrong with it."""
+    """Returns a dict that was given to `apply`, or raises."""
     if value is None:
         return {}
     # Some containers of TensorFlow wrap a dict without being a Mapping.

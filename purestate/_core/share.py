@@ -10,7 +10,7 @@ from purestate._core.errors import VariableTypeError, kind_of
 
 @final
 class Shared:
-    """What `share` returns: stands for an initializer, and makes nothing."""
+    """The result of `share`: takes the place of an initializer, and creates nothing."""
 
     __slots__ = ("value",)
 
@@ -25,10 +25,10 @@ class Shared:
 
 
 def share(value: jax.Array) -> Any:
-    """Has a parameter be an array that is there already: pass it in the place of an initializer.
+    """Makes a parameter use an existing array: pass the result in place of an initializer.
 
-    So modules of different classes have one parameter between them. It is kept once, where it was
-    made; its gradient is the sum of all uses. "Tied" embeddings: Press and Wolf 2017,
+    Modules of different classes then share one parameter. Params hold it once, under the module
+    that created it. Its gradient is the sum over all uses. "Tied" embeddings: Press and Wolf 2017,
     arXiv:1608.05859.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -42,15 +42,15 @@ def share(value: jax.Array) -> Any:
     {'embed': {'embeddings': (11, 4)}}
 
     Args:
-      value: a parameter as it is read, or any array made from it. To share a module, call the same
-        instance twice.
+      value: a parameter, or any array computed from it. To share a module, call the same instance
+        twice.
 
     Returns:
-      What takes the place of `init` in `get_parameter`, and of `w_init` and its like in layers.
+      A value for `init` of `get_parameter`, or for `w_init` and the like of layers.
 
     Raises:
-      VariableTypeError: `value` is no array. From `get_parameter`: ShapeMismatchError, if it does
-        not fit there; VariableError, if `apply` was given an array of its own for the parameter.
+      VariableTypeError: `value` is not an array. From `get_parameter`: ShapeMismatchError, if it
+        has another shape; VariableError, if `apply` was given a separate array for the parameter.
     """
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
         raise VariableTypeError(

@@ -58,5 +58,5 @@ def signature_with(
 
 
 def or_any(annotation: Any) -> Any:
-    """Returns an annotation, `Any` if there is none."""
+    """Returns an annotation; without one, `Any`."""
     return Any if annotation is inspect.Parameter.empty else annotation

@@ -30,8 +30,8 @@ class Reduced:
 
     Attributes:
       value: the value; of several elements or steps, if `stacked`.
-      present: a bool array, False where nothing was sown (a branch that was not taken); None if all
-        values were surely sown.
+      present: a bool array, False for values that were not sown (in a branch that was not taken);
+        None if all values were surely sown.
       stacked: the number of leading axes along which the values of loops and maps are stacked. They
         stay apart as long as no other value is sown under their name.
     """
@@ -57,7 +57,7 @@ class Sown:
 
     Attributes:
       names: the collections whose values were requested.
-      values: what was sown so far.
+      values: the values sown so far.
       reducers: {(collection, module, name): the `reduce` it was sown with, or None}.
     """
 
@@ -77,7 +77,7 @@ class Sown:
         return Sown(self.names, self.reducers)
 
     def wants(self, collection: str) -> bool:
-        """Whether anyone requested what is sown into a collection."""
+        """Whether anyone requested the values sown into a collection."""
         return collection not in ("params", "state") and collection in self.names
 
     def add(self, collection: str, path: str, name: str, value: Any, reduce: Reduce | None) -> None:
@@ -92,7 +92,7 @@ class Sown:
             self._join(collection, path, name, entry)
 
     def put_into(self, collection: str, values: dict[str, dict[str, Any]]) -> None:
-        """Puts what was sown into a collection among the values that it was given with."""
+        """Adds the values sown into a collection to those that it was given with."""
         for path, bundle in plain_values({"": self.values.get(collection, {})})[""].items():
             kept = values.setdefault(path, {})
             for name, value in bundle.items():
@@ -215,11 +215,11 @@ def shapes_of_any(branches: list[SownValues]) -> SownValues:
 
 
 def filled(values: SownValues, shapes: SownValues) -> SownValues:
-    """Returns the entries of one branch with those of all branches, zeros where it sows nothing.
+    """Returns the entries of one branch, with zeros for entries of the other branches.
 
     Args:
-      values: what the branch has sown.
-      shapes: what any branch sows; see `shapes_of_any`.
+      values: the entries that the branch has sown.
+      shapes: the entries that any branch sows; see `shapes_of_any`.
 
     Returns:
       Entries of one structure for all branches. `present` of a `Reduced` says whether the branch
@@ -250,7 +250,7 @@ def _leading(entry: Reduced) -> tuple[int, ...]:
 
 
 def carried_on(reducers: Any, before: SownValues, new: SownValues) -> SownValues:
-    """Joins what the steps of a loop so far have sown with what one more step has.
+    """Joins the entries of the steps of a loop so far with those of one more step.
 
     A value without `reduce` is replaced by the last one, since a loop carries only as many values
     as it began with.
@@ -272,7 +272,7 @@ def carried_on(reducers: Any, before: SownValues, new: SownValues) -> SownValues
 
 
 def start_of_loop(reducers: Any, shapes: SownValues) -> SownValues:
-    """Returns what a loop carries before its first step: zeros, and nothing present."""
+    """Returns the entries that a loop carries before its first step: zeros, not present."""
 
     def start(collection: str, path: str, name: str, entry: Any) -> Any:
         if isinstance(entry, tuple):
@@ -295,7 +295,7 @@ def _zeros(shapes: Any) -> Any:
 
 
 def plain_values(values: SownValues) -> SownValues:
-    """Returns what users get: tuples and values; zeros for a value that no branch sowed."""
+    """Returns the values for users: tuples and values, with zeros if no branch sowed."""
 
     def plain(entry: Any) -> Any:
         if not isinstance(entry, Reduced) or entry.present is None:

@@ -83,7 +83,7 @@ def usage_error(what: str, where: str) -> JaxUsageError:
     return JaxUsageError(
         f"{what} in {where!r}{user_location()} happens inside a plain JAX transform (jax.jit,"
         " jax.vmap, jax.grad, jax.checkpoint, jax.lax.scan, jax.lax.cond, ...). Those expect pure"
-        " functions: what is made inside cannot get out, and would be lost, leak as a dead tracer,"
+        " functions: a value made inside cannot get out. It would be lost, leak as a dead tracer,"
         " or be the same for every step. Use the transform of the same name in purestate (ps.vmap,"
         " ps.scan, ps.cond, ps.remat, ...), or turn the function into a pure one with `pure ="
         " ps.purify(f)` and give `pure` to JAX. If all of f is to be transformed, do it outside:"
@@ -92,7 +92,7 @@ def usage_error(what: str, where: str) -> JaxUsageError:
 
 
 def check_strictly(state: TraceState, what: str, where: str) -> None:
-    """Raises if another trace runs than the frame's own, where `check_jax_usage` is on."""
+    """Raises if `check_jax_usage` is on and another trace runs than the frame's own."""
     if (
         config.ever_strict
         and config.get_config().check_jax_usage
@@ -112,10 +112,10 @@ def _inner_traces(state: TraceState) -> list[Any]:
 
 
 def check_draw(keys: Any, state: TraceState, what: str, where: str) -> None:
-    """Raises if a key is drawn in a plain loop or `jax.jit`, whose steps would all have the same.
+    """Raises if a key is drawn in a plain loop or `jax.jit`: all steps would get the same key.
 
-    What is left of the `keys` would die with it, unless it was split off before (a reserve): then
-    the key is still the same.
+    The remaining `keys` would be lost with the trace. With a reserve they are not lost, but the
+    steps still share one key.
     """
     staged = any(type(trace).__name__ == "DynamicJaxprTrace" for trace in _inner_traces(state))
     if not staged and outlives_trace(keys, state):
@@ -128,22 +128,20 @@ def check_draw(keys: Any, state: TraceState, what: str, where: str) -> None:
 
 
 def warn_of_shared_key(state: TraceState, what: str, where: str) -> None:
-    """Warns, or raises, if a plain `jax.vmap` runs around a draw: all its rows get the same key."""
+    """Warns, or raises, if a plain `jax.vmap` runs around a draw: all elements get the same key."""
     action = config.get_config().shared_keys
     if action == "off":
         return
     inner = _inner_traces(state)
     if not any(type(trace).__name__ == "BatchTrace" for trace in inner):
         return
-    if _inside(
-        "jacfwd."
-    ):  # maps over directions, not over rows: what is drawn is to be the same for them
+    if _inside("jacfwd."):  # maps over directions, which should all see the same key
         return
     message = (
-        f"{what} in {where!r}{user_location()} is drawn inside a plain jax.vmap, so that all rows"
-        " get the same key. Use ps.vmap(..., split_rng=not ps.running_init()), which gives each"
-        " its own; or draw the key before jax.vmap, and split it. If one key for all is meant, say"
-        " so: ps.config.set(shared_keys='off')."
+        f"{what} in {where!r}{user_location()} is drawn inside a plain jax.vmap, so all mapped"
+        " elements get the same key. Use ps.vmap(..., split_rng=not ps.running_init()), which gives"
+        " each element its own key, or draw a key before jax.vmap and split it. To share one key on"
+        " purpose, use ps.config.set(shared_keys='off')."
     )
     if action == "error":
         raise JaxUsageError(message)
@@ -151,7 +149,7 @@ def warn_of_shared_key(state: TraceState, what: str, where: str) -> None:
 
 
 def _inside(qualified_name: str) -> bool:
-    """Whether a function of JAX runs around this, told by the beginning of its qualified name."""
+    """Whether a function of JAX, whose qualified name begins like this, runs around this code."""
     frame = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_qualname.startswith(

@@ -59,23 +59,22 @@ def transform_with_state(
 
     Args:
       f: a function that makes and uses modules, parameters, state and random keys.
-      rng_mode: "sequence" splits the given key again and again, so that a first value depends on
-        what was made before it, as in dm-haiku. With "path" it depends on the path of the variable
-        instead: others may be added, removed or reordered.
-      strict: whether `apply` first has `check` look at what it is given, each time it is traced
-        (without `jax.jit`, each time it is called).
+      rng_mode: "sequence" splits the given key again and again. An initial value then depends on
+        the variables created before it, as in dm-haiku. With "path" it depends on the path of the
+        variable instead, so other variables may be added, removed or reordered.
+      strict: whether `apply` first runs `check` on its arguments, each time it is traced (without
+        `jax.jit`, each time it is called).
 
     Returns:
       `init(rng, *args, **kwargs) -> (params, state)` and
-      `apply(params, state, rng, *args, **kwargs) -> (out, state)`. Both are pure: they leave their
-      arguments alone, and can be given to any JAX transform. `rng` is a key, an int, a dict of keys
-        by stream (see
-      `next_rng_key`), or None.
+      `apply(params, state, rng, *args, **kwargs) -> (out, state)`. Both are pure: they do not
+      change their arguments, and work under any JAX transform. `rng` is a key, an int, None, or a
+      dict of keys by stream (see `next_rng_key`).
 
     Raises:
       FrameError: `f` is compiled already.
       ArgumentError: `f` is not a function.
-      CheckError: from `apply`, where `strict`.
+      CheckError: from `apply`, if `strict`.
     """
     program = program_for(f, "transform_with_state", rng_mode, strict)
     return TransformedWithState(_Init(program), _Apply(program))
@@ -117,7 +116,7 @@ def transform(
       f: a function that makes and uses modules, parameters and random keys.
       apply_rng: only True is possible; `without_apply_rng` drops the key.
       rng_mode: "sequence" or "path"; see `transform_with_state`.
-      strict: whether `apply` first checks what it is given; see `transform_with_state`.
+      strict: whether `apply` first checks its arguments; see `transform_with_state`.
 
     Returns:
       `init(rng, *args, **kwargs) -> params` and `apply(params, rng, *args, **kwargs) -> out`.
@@ -186,7 +185,7 @@ def with_empty_state(
 
 
 def program_for(f: Any, transform: str, rng_mode: str, strict: bool) -> Program:
-    """Checks what was given to a transform, and returns the record of it.
+    """Checks the arguments of a transform, and returns the record of them.
 
     Raises:
       FrameError: `f` is compiled already, so that JAX would keep a frame's variables in its cache.
@@ -224,7 +223,7 @@ class _CallModule:
         ]
         if needed:
             raise ArgumentError(
-                f"`ps.{transform}({cls.__name__})`: {cls.__name__} cannot be made without"
+                f"`ps.{transform}({cls.__name__})`: {cls.__name__} needs the arguments"
                 f" {', '.join(map(repr, needed))}. Transform a function that makes and calls it:"
                 f" `ps.{transform}(lambda x: {cls.__name__}(...)(x))`."
             )

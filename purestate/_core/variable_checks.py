@@ -1,4 +1,4 @@
-"""What is checked of variables, and what is told of those that are missing, taken or wrong."""
+"""Checks on variables, and the errors for missing or invalid ones."""
 
 import math
 from collections.abc import Callable
@@ -35,9 +35,8 @@ def check_arrays(path: str, name: str, value: Any, what: str) -> None:
         if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
             modules = hasattr(leaf, "module_name")
             raise VariableTypeError(
-                f"{what} {variable_path(path, name)!r} has to be an array, or a pytree of arrays,"
-                " but it"
-                f" {'contains a Module' if modules else 'is' if leaf is value else 'contains'}"
+                f"{what} {variable_path(path, name)!r} must be an array or a pytree of arrays, but"
+                f" it {'contains a Module' if modules else 'is' if leaf is value else 'contains'}"
                 f" {'(' if modules else 'a '}{type(leaf).__name__}{')' if modules else ''}."
                 + (
                     " Keep a module as an attribute; its variables are stored under its own path."
@@ -56,8 +55,8 @@ def _is_unknown_to_jax(value: Any) -> bool:
 
 def _unknown_to_jax(what: str, path: str, name: str, value: Any) -> VariableTypeError:
     return VariableTypeError(
-        f"{what} {variable_path(path, name)!r} has to be an array of numbers, but it is one of"
-        f" numpy's dtype {value.dtype}, which JAX does not have."
+        f"{what} {variable_path(path, name)!r} must be an array of numbers, but has numpy's dtype"
+        f" {value.dtype}, which JAX does not support."
     )
 
 
@@ -65,7 +64,7 @@ def check_name(path: str, name: str) -> None:
     """Raises unless a name is a string."""
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise VariableTypeError(
-            f"A variable of {path!r} is called {name!r}; its name has to be a string, such as 'w'."
+            f"The name of a variable of {path!r} must be a string, such as 'w', but is {name!r}."
         )
 
 
@@ -80,8 +79,8 @@ def no_initializer(path: str, name: str) -> Callable[[Any, Any], Any]:
 
     def init(shape: Any, dtype: Any) -> Any:
         raise MissingInitializerError(
-            f"{name!r} of {path!r} has to be made, with shape {tuple(shape)} and dtype"
-            f" {jnp.dtype(dtype).name}, but no initializer was given. Pass one, such as"
+            f"{name!r} of {path!r} does not exist yet, and there is no initializer to create it"
+            f" with shape {tuple(shape)} and dtype {jnp.dtype(dtype).name}. Pass one, such as"
             " init=jnp.zeros or init=ps.initializers.TruncatedNormal()."
         )
 
@@ -102,25 +101,26 @@ def check_size(path: str, name: str, shape: Any) -> None:
     )
     if math.prod(sizes) >= 2**63:
         raise VariableError(
-            f"{variable_path(path, name)!r} cannot be made: no array is as large as {tuple(shape)}."
+            f"{variable_path(path, name)!r} cannot be created: the shape {tuple(shape)} is too"
+            " large for an array."
         )
 
 
 def check_specification(path: str, name: str, shape: Any, dtype: Any, init: Any) -> None:
     """Raises if a shape, a dtype or an initializer is invalid.
 
-    Only asked when that failed: a creator may well know what to do with others.
+    Called only after a failure, since a creator can accept other values.
     """
     what = variable_path(path, name)
     if init is not None and not callable(init):
         raise VariableTypeError(
-            f"The initializer of {what!r} has to be a function, `init(shape, dtype) -> array`, such"
-            f" as jnp.zeros or ps.initializers.Constant(1.0), but it is {outline_argument(init)}."
+            f"The initializer of {what!r} must be a function, `init(shape, dtype) -> array`, such"
+            f" as jnp.zeros or ps.initializers.Constant(1.0), but is {outline_argument(init)}."
         )
     if isinstance(init, type):
         raise VariableTypeError(
-            f"The initializer of {what!r} is {kind_of(init)} itself. Make an instance of it:"
-            f" {init.__name__}(...)."
+            f"The initializer of {what!r} is {kind_of(init)}. Pass an instance instead:"
+            f" init={init.__name__}(...)."
         )
     if not isinstance(shape, (tuple, list)):
         if not hasattr(shape, "__iter__") or isinstance(shape, (str, bytes, dict)):
@@ -151,8 +151,8 @@ def check_specification(path: str, name: str, shape: Any, dtype: Any, init: Any)
 def no_bundle(path: str, bundle: Any) -> ArgumentError:
     """The error for a module in params, or in state, that has no dict."""
     return ArgumentError(
-        f"What `apply` was given has {outline_argument(bundle)} for the module {path!r}, where a"
-        " dict, {name: array}, is needed. Pass what `init` returned."
+        f"`apply` was given {outline_argument(bundle)} for the module {path!r}, which needs a dict"
+        " {name: array}. Pass what `init` returned."
     )
 
 
@@ -160,7 +160,7 @@ def wrong_shape(path: str, name: str, actual: Any, shape: Any, dtype: Any) -> Sh
     """Returns the error for a parameter that has another shape than was asked for."""
     return ShapeMismatchError(
         f"Parameter {name!r} of {path!r} has shape {tuple(actual)}, but {tuple(shape)} was"
-        f" asked for (dtype {jnp.dtype(dtype or jnp.float32).name}). Either the params come"
+        f" requested (dtype {jnp.dtype(dtype or jnp.float32).name}). Either the params come"
         " from another model, or the input has another shape than at init."
     )
 
@@ -172,8 +172,8 @@ def not_an_array(frame: Frame, path: str, name: str, value: Any) -> PurestateErr
         if is_hole(value):
             return hole(path, name)
         return VariableTypeError(
-            f"Parameter {name!r} of {path!r} has to be an array, but `apply` was given"
-            f" {kind_of(value)} for it."
+            f"Parameter {name!r} of {path!r} must be an array, but `apply` was given"
+            f" {kind_of(value)} for it. Pass what `init` returned."
         )
     return made_no_array(path, name, value)
 
@@ -181,7 +181,7 @@ def not_an_array(frame: Frame, path: str, name: str, value: Any) -> PurestateErr
 def made_no_array(path: str, name: str, value: Any) -> VariableTypeError:
     """The error for a parameter that was created as something else than an array."""
     return VariableTypeError(
-        f"Parameter {name!r} of {path!r} has to be an array, but its initializer, creator or getter"
+        f"Parameter {name!r} of {path!r} must be an array, but its initializer, creator or getter"
         f" returned {kind_of(value)}.{_call_it_first(value)}"
     )
 
@@ -205,9 +205,10 @@ def is_hole(value: Any) -> bool:
 def hole(path: str, name: str) -> MissingParameterError:
     """The error for params with a hole in the place of a parameter."""
     return MissingParameterError(
-        f"`apply` needs parameter {name!r} of {path!r}, and the given params have a hole in its"
-        " place: they are one part of a tree that was split (by `ps.surgery.filter` or `partition`,"
-        " or by an optax mask). Put the parts together first: `ps.surgery.combine(part, rest)`."
+        f"`apply` needs parameter {name!r} of {path!r}, but the given params have a hole in its"
+        " place (None, or optax's MaskedNode). They are one part of a tree that was split:"
+        " `ps.surgery.filter`, `ps.surgery.partition` and optax masks do this. Put the parts"
+        " together first: `ps.surgery.combine(part, rest)`."
     )
 
 
@@ -222,7 +223,7 @@ def check_array(path: str, name: str, value: Any) -> None:
 
 
 def missing_parameter(params: Collection, path: str, name: str, shape: Any) -> PurestateError:
-    """The error for a parameter that `apply` was not given, with what is near by."""
+    """The error for a parameter that `apply` was not given, with similar names."""
     if path in params.values and not hasattr(params.values[path], "keys"):
         return no_bundle(path, params.values[path])
     if name in params.values.get(path, ()):
@@ -244,7 +245,7 @@ def _swapped(path: str, name: str) -> str:
 
 
 def _what_is_there(kept: Collection, path: str, name: str) -> str:
-    """What a collection has where a variable is missed, and what is called nearly the same."""
+    """Says what a collection has in place of a missing variable, with similar names."""
     import difflib  # here, since only errors need it
 
     have = [
@@ -255,10 +256,8 @@ def _what_is_there(kept: Collection, path: str, name: str) -> str:
     if path in kept.values:
         there = f"{path!r} has {_listed(_names_in(kept.values[path]))}."
     else:
-        there = (
-            f"There is no module {path!r} in"
-            f" {kept.name}{'' if kept.values else ', which are empty'}."
-        )
+        has = f"has no module {path!r}" if kept.values else "is empty"
+        there = f"The collection {kept.name!r} {has}."
     near = difflib.get_close_matches(variable_path(path, name), have, n=3, cutoff=0.6)
     return there + (f" Near it: {_listed(near)}." if near else "")
 
@@ -271,23 +270,23 @@ def _kind(dtype: Any) -> str:
 
 
 def check_same_kind(path: str, name: str, before: Any, now: Any) -> None:
-    """Raises if one name is asked for as numbers of two kinds."""
+    """Raises if one parameter is requested with dtypes of two kinds."""
     before, now = (jnp.float32 if dtype is None else dtype for dtype in (before, now))
     if _kind(before) != _kind(now):
         raise DtypeMismatchError(
-            f"Parameter {name!r} of {path!r} is asked for with dtype {jnp.dtype(before).name} and"
-            f" with dtype {jnp.dtype(now).name} in one run: the same name is one array. Ask for the"
-            " same dtype at both places and convert what you get, or give one of them another"
-            " name."
+            f"Parameter {name!r} of {path!r} is requested with dtype {jnp.dtype(before).name} and"
+            f" with dtype {jnp.dtype(now).name} in one run, but one name stands for one array."
+            " Request the same dtype in both places and convert the array, or give one of the two"
+            " another name."
         )
 
 
 def not_shared(path: str, name: str) -> VariableError:
     """The error for params that still have an array of their own for a shared parameter."""
     return VariableError(
-        f"Parameter {name!r} of {path!r} is to be shared (ps.share), but params have an array of"
-        f" its own for it, which would be left unused. Take {variable_path(path, name)!r} out of"
-        " them; were they made before it was shared, `ps.surgery.delete` does."
+        f"Parameter {name!r} of {path!r} is shared (ps.share), but the given params have an array"
+        f" of its own for it, which would stay unused. Remove {variable_path(path, name)!r} from"
+        " the params, for example with `ps.surgery.delete`."
     )
 
 
@@ -304,20 +303,20 @@ def no_value_yet(state: Collection, path: str, name: str) -> MissingStateError:
     """The error for state that is read before it was set, with nothing to make it from."""
     there = _listed(_names_in(state.values[path])) if path in state.values else "no state at all"
     return MissingStateError(
-        f"State {name!r} of {path!r} has no value yet ({path!r} has {there}). Either call what sets"
-        " it first (in a normalization layer: run once with is_training=True), or pass shape and"
-        " init to make it here."
+        f"State {name!r} of {path!r} has no value yet ({path!r} has {there}). Set it first (a"
+        " normalization layer does so with is_training=True), or pass shape and init to create it"
+        " here."
     )
 
 
 def would_begin_anew(state: Collection, path: str, name: str) -> MissingStateError:
     """The error for a read of state that `apply` was not given, though it was given some."""
     return MissingStateError(
-        f"`apply` reads state {name!r} of {path!r}, which the given state lacks:"
-        f" {_what_is_there(state, path, name)} It would begin anew, without a word. Pass the whole"
-        " state that `init` or the last `apply` returned; make it in `init` (a normalization"
-        " layer: with is_training=True); or pass None as the state to begin anew on purpose."
-        " ps.config.set(new_state='warn') lets single entries be made here."
+        f"`apply` reads state {name!r} of {path!r}, which is missing from the given state:"
+        f" {_what_is_there(state, path, name)} It would be re-initialized silently. Pass the whole"
+        " state that `init` or the last `apply` returned, or create it in `init` (a normalization"
+        " layer does so with is_training=True). To re-initialize all state, pass None as the state."
+        " With ps.config.set(new_state='warn') `apply` may create single entries."
     )
 
 
@@ -336,7 +335,7 @@ def missing_in(
     """The error for a variable that is missing from a collection and may not be created there.
 
     Args:
-      collection: where it would be kept.
+      collection: the collection that would hold it.
       path: the path of its module.
       name: its name.
       asked: the collection that it was requested in; None for that of `collection`.
@@ -358,7 +357,7 @@ def missing_in(
     if frames and (frames[-1].running_init or not frames[-1].layout.by_collection):
         return MissingStateError(
             f"{name!r} of {path!r} is not in the collection {asked!r}:"
-            f" {_what_is_there(collection, path, name)}{hint} Make it before it is read:"
+            f" {_what_is_there(collection, path, name)}{hint} Create it before it is read:"
             " `ps.variable(collection, name, shape, init=...)`."
         )
     have = [
@@ -367,7 +366,7 @@ def missing_in(
         for key in _names_in(bundle)
     ]
     return MissingStateError(
-        f"`apply` needs {name!r} of {path!r} in the collection {collection.name!r}, was not given"
-        f" it, and may not make it. {collection.name!r} has {_listed(have)}.{hint} Pass all that"
-        f" `init` returned, or have it made with mutable=[{collection.name!r}]."
+        f"`apply` needs {name!r} of {path!r} in the collection {collection.name!r}, but was not"
+        f" given it and may not create it. {collection.name!r} has {_listed(have)}.{hint} Pass all"
+        f" that `init` returned, or pass mutable=[{collection.name!r}] to create it."
     )

@@ -56,7 +56,7 @@ def get_parameter(
     trainable: bool | None = True,
     axes: Sequence[str | None] | None = None,
 ) -> jax.Array:
-    """Returns the parameter `name` of the module that is running; makes it in `init`.
+    """Returns the parameter `name` of the running module. `init` creates it.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform(lambda x: x * ps.get_parameter("scale", [3], init=jnp.ones))
@@ -65,13 +65,14 @@ def get_parameter(
     {'~': {'scale': (3,)}}
 
     Args:
-      name: what it is called within its module.
-      shape: the shape that is expected, and that a new parameter gets.
-      dtype: what a new parameter gets; float32 where None.
-      init: `init(shape, dtype)` makes the first value.
-      trainable: False for one that is not to be trained: it gets no gradient, and `specs` says so,
-        for `partition_trainable` and `trainable_only`. None leaves it to be said elsewhere.
-      axes: a name for each axis, for `specs` to tell.
+      name: its name within the module.
+      shape: the expected shape, which is also that of a new parameter.
+      dtype: the dtype of a new parameter; None means float32.
+      init: `init(shape, dtype)` returns the initial value.
+      trainable: False for a parameter that is not trained: its gradient is zero, and `specs` says
+        so, for `partition_trainable` and `trainable_only`. None leaves the decision to another
+        call.
+      axes: a name for each axis, which `specs` returns.
 
     Returns:
       The array of that shape, after all active getters.
@@ -80,11 +81,11 @@ def get_parameter(
       FrameError: used outside a transformed function.
       MissingParameterError: `apply` was given no such parameter.
       ShapeMismatchError: the one that was given has another shape.
-      DtypeMismatchError: it was asked for before in this run, with a dtype of another kind.
-      MissingInitializerError: it is to be made and `init` is None.
-      VariableTypeError: `init` or a getter returned something that is not an array; or the name is
-        no string.
-      JaxUsageError: it is to be made inside a plain JAX transform and would not outlive it.
+      DtypeMismatchError: it was requested before in this run, with a dtype of another kind.
+      MissingInitializerError: it does not exist yet and `init` is None.
+      VariableTypeError: `init` or a getter returned something that is not an array, or the name is
+        not a string.
+      JaxUsageError: it would be created inside a plain JAX transform, and not outlive it.
     """
     frames, hooks = ambient.get()
     if not frames:
@@ -173,7 +174,7 @@ def get_state(
     *,
     collection: str | None = None,
 ) -> jax.Array:
-    """Returns the state `name` of the module that is running; makes it where it is missing.
+    """Returns the state `name` of the running module, and creates it if it is missing.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> def count():
@@ -187,21 +188,22 @@ def get_state(
     1
 
     Args:
-      name: what it is called within its module.
-      shape: what a new state gets.
-      dtype: what a new state gets.
-      init: `init(shape, dtype)` makes the first value.
-      collection: where it belongs, if not to "state"; see `variable`.
+      name: its name within the module.
+      shape: the shape of a new state.
+      dtype: the dtype of a new state.
+      init: `init(shape, dtype)` returns the initial value.
+      collection: its collection; None means "state". See `variable`.
 
     Returns:
       The value that was set last, after all active getters.
 
     Raises:
       FrameError: used outside a transformed function.
-      MissingStateError: there is none, and `init` or `shape` is None; or `apply` was given a state
-        that lacks it.
-      VariableTypeError: `init` returned something that is not an array; or the name is no string.
-      JaxUsageError: it is to be made inside a plain JAX transform and would not outlive it.
+      MissingStateError: it does not exist, and `init` or `shape` is None; or it is missing from the
+        state given to `apply`.
+      VariableTypeError: `init` returned something that is not an array, or the name is not a
+        string.
+      JaxUsageError: it would be created inside a plain JAX transform, and not outlive it.
     """
     frames, hooks = ambient.get()
     if not frames:
@@ -259,9 +261,9 @@ def _create_state(
         raise no_value_yet(state, path, name)
     if shape is None or dtype is None:
         raise MissingStateError(
-            f"State {name!r} of {path!r} has no value yet, and"
-            f" {'shape' if shape is None else 'dtype'} is None. Pass both shape and dtype along"
-            " with init to create it."
+            f"State {name!r} of {path!r} does not exist yet, and"
+            f" {'shape' if shape is None else 'dtype'} is None. Pass shape, dtype and init to"
+            " create it."
         )
     if not state.creatable:
         raise cannot_create(frame, state, path, name)
@@ -282,9 +284,9 @@ def _create_state(
 
 
 def set_state(name: str, value: Any, *, collection: str | None = None) -> None:
-    """Sets the state `name` of the module that is running.
+    """Sets the state `name` of the running module.
 
-    `init` returns what a state was first; `apply` what it was last. See `get_state`.
+    `init` returns the initial value of a state, and `apply` the last one. See `get_state`.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> f = ps.transform_with_state(lambda x: ps.set_state("last", x))
@@ -293,13 +295,13 @@ def set_state(name: str, value: Any, *, collection: str | None = None) -> None:
     0.0
 
     Args:
-      name: what it is called within its module.
+      name: its name within the module.
       value: an array, or a pytree of arrays.
-      collection: where it belongs, if not to "state"; see `variable`.
+      collection: its collection; None means "state". See `variable`.
 
     Raises:
       FrameError: used outside a transformed function.
-      VariableTypeError: `value` holds something that is no array; or the name is no string.
+      VariableTypeError: `value` holds something that is not an array, or the name is not a string.
       ImmutableCollectionError: the collection may not change.
       JaxUsageError: used inside a plain JAX transform that `value` would not outlive.
     """

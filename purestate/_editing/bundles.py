@@ -48,8 +48,8 @@ def traverse(structure: AnyBundle) -> Iterator[tuple[str, str, Any]]:
 def _not_a_bundle(value: Any, where: str) -> BundleTypeError:
     what = format_array(value) if _is_array(value) else kind_of(value)
     return BundleTypeError(
-        f"`structure{where}` has to be a dict, since a structure is {{module: {{name: value}}}},"
-        f" but it is {what}. For any other tree use jax.tree."
+        f"`structure{where}` must be a dict, since a structure is {{module: {{name: value}}}},"
+        f" but is {what}. For any other tree use jax.tree."
     )
 
 
@@ -117,7 +117,7 @@ def partition_n(
         if not _is_from(0, i, n - 1):
             raise PartError(
                 f"partition_n with n={n}: fn returned {outline_argument(i)} for {name!r} of"
-                f" {module!r}; it has to be from 0 to {n - 1}."
+                f" {module!r}; it must return a number from 0 to {n - 1}."
             )
         parts[i].setdefault(module, {})[name] = value
     return tuple(to_haiku_dict(part) for part in parts)
@@ -255,7 +255,7 @@ def pop(variables: Mapping[str, Any], name: str) -> tuple[dict[str, Any], Any]:
       The rest, and the collection. `{name: popped, **rest}` is the inverse.
 
     Raises:
-      BundleError: there is no collection of that name.
+      BundleError: `variables` has no collection of that name.
       BundleTypeError: `variables` is not a mapping.
     """
     if not isinstance(variables, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -266,9 +266,9 @@ def pop(variables: Mapping[str, Any], name: str) -> tuple[dict[str, Any], Any]:
         import difflib  # here, since only errors need it
 
         near = difflib.get_close_matches(str(name), [str(key) for key in variables], n=1)
-        there = ", ".join(repr(key) for key in variables) or "nothing"
+        there = ", ".join(repr(key) for key in variables) or "none at all"
         raise BundleError(
-            f"pop: there is no {outline_argument(name)}, only"
+            f"pop: the variables have no collection {outline_argument(name)}, but"
             f" {there}.{f' Did you mean {near[0]!r}?' if near else ''}"
         )
     return {key: value for key, value in variables.items() if key != name}, variables[name]

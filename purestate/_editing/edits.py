@@ -142,8 +142,8 @@ def _with_renamed_variable(
     to, _, to_name = (module, "", str(inside)) if inside else new.rpartition("/")
     if not to or not to_name:
         raise PathError(
-            f"rename: {full_name(module, name)!r} is a variable, so its new name has to be that of"
-            f" a variable too, 'module/name', but it is {new!r}."
+            f"rename: {full_name(module, name)!r} is a variable, so its new name must be that of"
+            f" a variable too, 'module/name', but is {new!r}."
         )
     if to_name in tree.get(to, {}):
         raise PathError(
@@ -224,7 +224,7 @@ def _place_in_bundle(tree: Mapping[str, Any], path: str, value: Any) -> tuple[st
     module, _, name = path.rpartition("/")
     if not module:
         raise PathError(
-            f"insert: the value for {path!r} is one variable, so its path has to be 'module/name'"
+            f"insert: the value for {path!r} is one variable, so its path must be 'module/name'"
             " ('~/name' outside any module). For a module, pass a dict of its variables."
         )
     if "/" in module and any(rest_of(path, key) and node == {} for key, node in tree.items()):

@@ -17,8 +17,8 @@ class Average:
     """Moving averages of a tree; see `ema`. It is a pytree, so `jax.jit` takes and returns it.
 
     Attributes:
-      hidden: the averages, in float32 or a wider dtype.
-      weight: how much of the zeros that they started from is left in them; 0 if they started from
+      hidden: the moving averages, in float32 or a wider dtype.
+      weight: the remaining weight of the zeros that the average started from; 0 if it started from
         the parameters.
       dtypes: the dtypes of the parameters.
     """
@@ -28,11 +28,12 @@ class Average:
     dtypes: tuple[Any, ...] = dataclasses.field(metadata={"static": True})
 
     def update(self, params: Any, decay: Any = 0.999) -> "Average":
-        """Returns the averages after one more step: `decay * average + (1 - decay) * params`.
+        """Returns the average after one more step: `decay * average + (1 - decay) * params`.
 
         Args:
           params: the parameters, with the structure and shapes of those that `ema` was given.
-          decay: the weight of the averages so far. It may change from step to step, and be traced.
+          decay: the weight of the average so far. It may change from step to step, and may be
+            traced.
 
         Returns:
           A new `Average`.
@@ -41,16 +42,16 @@ class Average:
           BundleError: the params have another structure.
           ShapeMismatchError: they have another shape, or a dtype of another kind.
         """
-        where = difference(self.hidden, params, ("averages", "params"))
+        where = difference(self.hidden, params, ("the average", "params"))
         if where is not None:
             raise BundleError(
                 f"ema: the params differ in structure from those averaged so far: {where}."
             )
-        where = mismatch(params, self.hidden, ("params", "the averages"))
+        where = mismatch(params, self.hidden, ("params", "the average"))
         if where is not None:
             raise ShapeMismatchError(
-                f"ema: the params do not fit the averages: {where}. Pass params of the shapes that"
-                " `ps.ema(params)` started from, or start new averages with `ps.ema(params)`."
+                f"ema: the params do not fit the average: {where}. Pass params of the shapes that"
+                " `ps.ema(params)` started from, or start a new average with `ps.ema(params)`."
             )
 
         def average(hidden: jax.Array, param: Any) -> jax.Array:
@@ -59,7 +60,7 @@ class Average:
                 return param
             return hidden + (1 - jnp.asarray(decay, hidden.dtype)) * (
                 param - hidden
-            )  # stays where they are equal
+            )  # exact if both are equal
 
         return dataclasses.replace(
             self,
@@ -69,9 +70,9 @@ class Average:
 
     @property
     def params(self) -> Any:
-        """The averages, in the dtypes of the parameters."""
+        """The moving averages, in the dtypes of the parameters."""
         leaves, treedef = jax.tree.flatten(self.hidden)
-        # Averages that start at zero have no values to correct before their first update.
+        # An average that starts at zero has no value to correct before its first update.
         scale = jnp.where(self.weight < 1, 1 - self.weight, 1)
 
         def corrected(leaf: jax.Array) -> jax.Array:
@@ -93,17 +94,18 @@ def ema(params: Any, *, zero_debias: bool = False) -> Average:
     >>> average.params["linear"]["w"].tolist()
     [1.25]
 
-    A decay near 1 needs more digits than bfloat16 has, so averages are kept in float32 or a wider
+    A decay near 1 needs more digits than bfloat16 has, so the average is kept in float32 or a wider
     dtype. Integers are not averaged: their last value is kept. `ExponentialMovingAverage` and
     `EMAParamsTree` are modules that do the same in their state.
 
     Args:
-      params: any pytree of arrays. The averages start from it.
+      params: any pytree of arrays. The average starts from it.
       zero_debias: whether to start from zeros instead, and to correct for them (Kingma and Ba
         2015, arXiv:1412.6980, section 3). Then the initial parameters have no weight.
 
     Returns:
-      An `Average`. Its `update(params, decay)` returns a new one; its `params` are the averages.
+      An `Average`. Its `update(params, decay)` returns a new one; its `params` are the moving
+      averages.
     """
 
     def begin(param: Any) -> jax.Array:

@@ -102,7 +102,7 @@ def find(tree: Any, path: Path) -> list[tuple[int, ...]]:
 
 
 def find_one(tree: Any, path: Path) -> tuple[int, ...]:
-    """Returns the place that a path stands for; raises if there is none, or several."""
+    """Returns the place that a path stands for; raises unless it is exactly one."""
     found = find(tree, path)
     if not found:
         raise nothing_at(tree, path)

@@ -122,6 +122,6 @@ def at(tree: Any, path: Path) -> Place:
       A `Place`, with `get()`, `set(value)` and `apply(fn)`.
 
     Raises:
-      PathError: there is no such place, or there are several.
+      PathError: the path stands for nothing, or for several places.
     """
     return Place(tree, path)

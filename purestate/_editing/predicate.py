@@ -79,8 +79,8 @@ class Predicate:
         if self.needs_path:
             raise PredicateError(
                 f"{self!r} looks at the path of a variable, but got a leaf without its path. Use it"
-                " where paths are known: ps.surgery.filter_with_path and partition_with_path,"
-                " ps.data_structures, or on a whole tree."
+                " with ps.surgery.filter_with_path or partition_with_path, in ps.data_structures,"
+                " or on a whole tree: these know the paths."
             )
         return bool(self._holds("", tree))
 

@@ -94,7 +94,7 @@ def of_spec(f: Callable[[Spec], Any], specs: Any) -> Predicate:
       A predicate.
 
     Raises:
-      PredicateError: there is no `Spec` in `specs`.
+      PredicateError: `specs` has no `Spec`.
     """
     return _of_spec(f, specs, f"of_spec({f!r})")
 
@@ -117,7 +117,7 @@ def of_module(cls: type | tuple[type, ...], specs: Any) -> Predicate:
       A predicate.
 
     Raises:
-      PredicateError: there is no `Spec` in `specs`.
+      PredicateError: `specs` has no `Spec`.
     """
     classes = cls if isinstance(cls, tuple) else (cls,)
     wrong = [one for one in classes if not isinstance(one, type)]  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -262,7 +262,7 @@ def as_predicate(given: Any) -> Callable[[str, str, Any], Any]:
 def _checked(given: Any) -> Any:
     if not callable(given):
         raise PredicateError(
-            "A predicate has to be a function, or one of ps.surgery, but it is"
+            "A predicate must be a function, or one of ps.surgery, but is"
             f" {outline_argument(given)}."
         )
     return given

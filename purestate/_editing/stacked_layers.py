@@ -119,7 +119,7 @@ def unstack_layers(tree: Any, layers: str = DEFAULT_LAYERS, stacked: str | None 
             f"{path!r} {'is a scalar' if n is None else f'has {n}'}" for n, path in lengths.items()
         )
         raise BundleError(
-            f"unstack_layers: the arrays of {name!r} have to be stacks of one length, but {told}."
+            f"unstack_layers: the arrays of {name!r} must be stacks of one length, but {told}."
         )
     count = next(iter(lengths), None) or 0
 
@@ -147,7 +147,7 @@ def unstack_layers(tree: Any, layers: str = DEFAULT_LAYERS, stacked: str | None 
         tree,
         convert,
         lambda key: is_inside(key, name),
-        f"unstack_layers: there is no module {name!r}.",
+        f"unstack_layers: the params have no module {name!r}.",
         name,
     )
 
@@ -244,7 +244,7 @@ def _stacked(trees: list[Any], names: list[str]) -> Any:
                 None,
             )
         if where is not None:
-            raise BundleError(f"stack_layers: layers have to be alike to be stacked, but {where}.")
+            raise BundleError(f"stack_layers: layers must be alike to be stacked, but {where}.")
     return jax.tree.map(_stack, *trees)
 
 

@@ -38,12 +38,12 @@ def trainable_only(tx: Any, mask: Any) -> Any:
     The gradients of frozen parameters do not matter. (`optax.masked` would return them as updates.)
     In an `optax.chain` it comes last: a transform after it would change the updates of all
     parameters. Transforms of several arrays, such as clipping by the global norm, belong inside
-    `tx`, where they see trained parameters only.
+    `tx`. There they see only trained parameters.
 
     To train more parameters later, make another one with the new mask, and keep the old state. The
     first `update` initializes what the state lacks with `tx.init`, and keeps the rest. To train
-    fewer, it drops what is not needed any more. Either changes the structure of the state, so
-    `jax.jit` compiles again, and it cannot happen inside `jax.lax.scan`.
+    fewer, it drops the state that is no longer needed. Either changes the structure of the state,
+    so `jax.jit` compiles again, and it cannot happen inside `jax.lax.scan`.
 
     Functions in `**extra`, such as the `value_fn` of `optax.lbfgs`, get whole params. Functions of
     optax that take params and the state, such as `optax.contrib.schedule_free_eval_params` and
@@ -72,7 +72,7 @@ def trainable_only(tx: Any, mask: Any) -> Any:
 
 
 class _TrainableOnly:
-    """`init` and `update` of an optimizer of some parameters. Pickles where `tx` and `mask` do."""
+    """`init` and `update` of an optimizer of some parameters; pickled if `tx` and `mask` can be."""
 
     def __init__(self, tx: Any, mask: Any):
         self._tx = tx
@@ -198,7 +198,7 @@ def _selected(tree: Any, chosen: list[bool]) -> Any:
 def _selected_extra(value: Any, grads: Any, params: Any, chosen: list[bool]) -> Any:
     """Returns an extra argument of `update` as `tx` needs it.
 
-    A second tree of gradients loses what is frozen; a function of params gets it back.
+    A second tree of gradients loses its frozen parts; a function of params gets them back.
     """
     structure = jax.tree.structure(grads, is_leaf=is_hole)
     if callable(value) and params is not None:

@@ -91,8 +91,8 @@ class _LiftedFlaxModule(Module):
             rngs = kwargs["rngs"]
             if not isinstance(rngs, Mapping):
                 raise FlaxRngsError(
-                    f"The argument rngs of {path!r} has to be a dict of random keys by name, such"
-                    f' as {{"dropout": ps.next_rng_key()}}, but it is {kind_of(rngs)}.'
+                    f"The argument rngs of {path!r} must be a dict of random keys by name, such"
+                    f' as {{"dropout": ps.next_rng_key()}}, but is {kind_of(rngs)}.'
                 )
             rngs: Any = dict(rngs)
             key = None if "params" in rngs else maybe_next_rng_key()

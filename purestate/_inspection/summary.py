@@ -167,7 +167,7 @@ def calls_of(
     def init_and_apply(arrays: list[Any]) -> None:
         init_key, apply_key = jax.random.split(jax.random.PRNGKey(42))
         params, state = traced_again(init, axis_env)(init_key, arrays)
-        # Traced again, since `init` traced what is jitted in `f` without recording it.
+        # Traced again, since `init` traced jitted functions in `f` without recording them.
         with intercept_methods(functools.partial(_record, calls)):
             traced_again(apply_for_calls, axis_env)(params, state, apply_key, arrays)
 

@@ -18,7 +18,7 @@ P = ParamSpec("P")
 
 
 class TableError(PurestateError, ValueError):
-    """There is no such column or filter."""
+    """An unknown column or filter."""
 
 
 class MissingPackageError(PurestateError, ImportError):
@@ -182,7 +182,7 @@ def tabulate(
       A function of the arguments of `eval_summary(f)` that returns the table.
 
     Raises:
-      TableError: there is no such column or filter.
+      TableError: a column or filter is unknown.
       MissingPackageError: the package tabulate is not installed.
     """
     columns = DEFAULT_COLUMNS if columns is None else columns

@@ -76,8 +76,8 @@ _HOOK = Hook(CALL, _cast_call)
 
 
 def start_casting() -> None:
-    """Starts to cast in calls of modules.
+    """Starts to cast calls of modules. The first policy of a class calls this.
 
-    The first policy of a class calls this. Before that, calls of modules cost nothing more.
+    Before that, calls cost nothing more.
     """
     add_lasting_hook(_HOOK)

@@ -19,13 +19,13 @@ def set_policy(cls: type[Module], policy: PolicyLike) -> None:
     From then on all methods of these modules, and `__init__`, get their arguments in the policy's
     compute dtype and return results in its output dtype. Their parameters, and those of the modules
     they use, are made in its params dtype, and read, as state is, in its compute dtype. A module
-    with a policy of its own goes by that one.
+    with a policy of its own follows that one.
 
-    Subclasses do not inherit a policy. What `jax.jit` has compiled already stays as it is.
+    Subclasses do not inherit a policy. Functions that `jax.jit` compiled before do not change.
 
-    A policy set in the main thread holds in all threads; one set in another thread in that thread
-    alone, where it goes before that of the main thread. (In dm-haiku a policy of the main thread
-    holds there alone.)
+    A policy set in the main thread holds in all threads. A policy set in another thread holds only
+    in that thread, and overrides that of the main thread. (In dm-haiku a policy of the main thread
+    holds only there.)
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> half = "params=float32,compute=bfloat16,output=float32"
@@ -60,7 +60,7 @@ def get_policy(cls: type[Module]) -> PolicyLike | None:
       cls: a class of modules.
 
     Returns:
-      The policy, None where it was given none.
+      The policy, or None without one.
 
     Raises:
       PolicyError: `cls` is not a class.
@@ -87,7 +87,7 @@ def clear_policy(cls: type[Module]) -> None:
 
 @contextlib.contextmanager
 def push_policy(cls: type[Module], policy: PolicyLike) -> Generator[None]:
-    """Gives all modules of a class a policy, inside a `with` block, in this thread or task alone.
+    """Gives all modules of a class a policy, inside a `with` block, only for this thread or task.
 
     At the end of the block the class has the policy again that it had before.
 
@@ -116,8 +116,8 @@ def push_policy(cls: type[Module], policy: PolicyLike) -> Generator[None]:
     if module is not None and key_of(type(module)) == key_of(cls):
         raise PolicyError(
             f"A policy for {cls.__name__} was pushed in a method of {module.module_name!r}, which"
-            " is one itself: half of the method would go by one policy and half by another. Push"
-            " it where the method is called."
+            " is one itself: half of the method would go by one policy and half by another. Push it"
+            " around the call of the method."
         )
     pushed = Pushed(cls, policy)
     start_casting()
@@ -130,8 +130,8 @@ def push_policy(cls: type[Module], policy: PolicyLike) -> Generator[None]:
 def _check_class(cls: object) -> None:
     if not isinstance(cls, type):
         raise PolicyError(
-            f"A policy belongs to a class of modules, such as ps.Linear, and not to {cls!r}. For"
-            " one module alone, derive a class from its class, and give that the policy."
+            f"A policy belongs to a class of modules, such as ps.Linear, and not to {cls!r}. For a"
+            " single module, derive a class from its class and give that class the policy."
         )
 
 

@@ -4,4 +4,4 @@ from purestate._core.errors import PurestateError
 
 
 class PolicyError(PurestateError, ValueError, AssertionError):
-    """A policy that is none, or that is given to something, or somewhere, it cannot apply to."""
+    """An invalid policy, or a policy for a class or at a place that cannot have one."""

@@ -14,19 +14,19 @@ T = TypeVar("T")
 
 
 class PolicyLike(Protocol):
-    """What mixed precision needs of a policy; those of the library jmp have it too."""
+    """The interface that mixed precision needs; policies of the library jmp have it too."""
 
     @property
     def param_dtype(self) -> Any:
-        """What new parameters are made as."""
+        """The dtype of new parameters."""
         ...
 
     def cast_to_compute(self, x: T) -> T:
-        """Casts what a module is given, and reads, to the type it computes in."""
+        """Casts the arguments and variables of a module to the type it computes in."""
         ...
 
     def cast_to_output(self, x: T) -> T:
-        """Casts what a module returns."""
+        """Casts the results of a module."""
         ...
 
 
@@ -145,10 +145,10 @@ def get_named_policy(policy_name: str) -> Policy:
     """Makes a policy of its name.
 
     A name is one dtype for all three, or some of "params=...", "compute=..." and "output=...", also
-    written "p=...", "c=..." and "o=...", with commas between. What is left out: params are float32,
-    compute is as params, output as compute. A dtype is "float64", "float32", "float16", "bfloat16",
-    or short "f64", "f32", "f16", "bf16"; also "full" (float32), and "half": bfloat16 on a TPU,
-    float16 elsewhere. These are the names that jmp has.
+    written "p=...", "c=..." and "o=...", with commas between. By default, params are float32,
+    compute is the same as params, and output the same as compute. A dtype is "float64", "float32",
+    "float16", "bfloat16", or short "f64", "f32", "f16", "bf16"; also "full" (float32), and "half":
+    bfloat16 on a TPU, float16 elsewhere. These are the names that jmp has.
 
     >>> import purestate as ps
     >>> print(ps.mixed_precision.get_named_policy("c=bf16"))
@@ -204,7 +204,7 @@ def _named_dtype(dtype_name: str, policy_name: str) -> DTypeLike:
         return jnp.bfloat16 if jax.local_devices()[0].platform == "tpu" else jnp.float16
     if dtype_name not in _DTYPES:
         raise PolicyError(
-            f"{dtype_name!r} in the policy {policy_name!r} is no dtype it can have: these are"
+            f"{dtype_name!r} in the policy {policy_name!r} is not a dtype for a policy. These are"
             f" {', '.join(_DTYPES)} and half. An example:"
             ' "params=float32,compute=bfloat16,output=float32".'
         )
@@ -220,7 +220,7 @@ def _floating_dtype(name: str, dtype: Any) -> np.dtype[Any]:
     except TypeError:
         pass
     raise PolicyError(
-        f"{name} of a policy has to be a floating point type, such as jnp.bfloat16, not {dtype!r}."
+        f"{name} of a policy must be a floating point type, such as jnp.bfloat16, not {dtype!r}."
     )
 
 

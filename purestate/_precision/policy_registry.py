@@ -1,14 +1,14 @@
 """Which class has which policy, here and now.
 
-Three places are asked, the nearest first:
+Three places are searched, the nearest first:
 
-    the context       what `push_policy` has set, until its `with` block ends: not seen by other
-      threads and tasks
-    the thread        what `set_policy` has set in a thread other than the main one
-    the main thread   what `set_policy` has set there: seen by all threads
+    the context       policies of `push_policy`, until its `with` block ends, hidden from other
+                      threads and tasks
+    the thread        policies of `set_policy` in a thread other than the main one
+    the main thread   policies of `set_policy` there, for all threads
 
-A context alone would not do: a notebook runs each cell in a context of its own, and a policy set in
-one cell has to be there in the next.
+A context is not enough: a notebook runs each cell in a context of its own, and a policy set in one
+cell must be in force in the next.
 """
 
 import threading
@@ -45,7 +45,7 @@ def key_of(cls: type[Any]) -> Hashable:
 
 
 def policy_of(cls: type[Any]) -> PolicyLike | None:
-    """Returns the policy of a class, None where it has none."""
+    """Returns the policy of a class, or None without one."""
     key = key_of(cls)
     for policies in (_pushed.get(), _thread.policies, _of_main_thread):
         if key in policies:
@@ -54,9 +54,7 @@ def policy_of(cls: type[Any]) -> PolicyLike | None:
 
 
 def put_policy(cls: type[Any], policy: PolicyLike | None) -> None:
-    """Sets the policy of a class.
-
-    It replaces a policy that `push_policy` set. Otherwise it is set for the thread.
+    """Sets the policy of a class in the nearest block that has one, or for the thread.
 
     Args:
       cls: the class.
@@ -84,7 +82,7 @@ class Pushed:
         _tell_jax()
 
     def pop(self) -> None:
-        # Only this class: what has been set for others in the meantime stays.
+        # Only this class: policies set for others in the meantime stay.
         others = {key: policy for key, policy in _pushed.get().items() if key != self._key}
         _pushed.set({**others, **self._before})
         _tell_jax()

@@ -16,7 +16,7 @@ from purestate._state.named_variables import get_variable, has_variable, set_par
 
 
 class _Attribute(abc.ABC):
-    """A descriptor: what is written and read as an attribute is a variable of the module."""
+    """A descriptor: the attribute reads and sets a variable of the module."""
 
     def __init__(self, shape: Sequence[int] | None, dtype: Any, init: Any):
         self.shape = None if shape is None else tuple(shape)
@@ -77,8 +77,7 @@ class _Attribute(abc.ABC):
 def _is_being_made(module: Any) -> bool:
     """Whether `__init__` or `set_up` of a module runs.
 
-    What they set is a first value: they run in each `apply`, and are not to undo what was set
-    since.
+    They set initial values: they run in each `apply`, and must not undo later changes.
     """
     scope = get_frame("An attribute").scope
     return getattr(module, "_in_set_up", False) or (
@@ -87,7 +86,7 @@ def _is_being_made(module: Any) -> bool:
 
 
 class StateAttribute(_Attribute):
-    """What `state_attr` makes."""
+    """The descriptor that `state_attr` returns."""
 
     def __init__(self, shape: Sequence[int] | None, dtype: Any, init: Any, collection: str | None):
         super().__init__(shape, jnp.dtype(dtype), init)
@@ -105,12 +104,12 @@ class StateAttribute(_Attribute):
                 set_state(self.name, self._fitted(module, value), collection=self.collection)
             return
         if self.init is not None and not is_there:
-            self._read()  # so that what `init` returns is the declared first value
+            self._read()  # so that `init` returns the declared initial value
         set_state(self.name, self._fitted(module, value), collection=self.collection)
 
 
 class ParameterAttribute(_Attribute):
-    """What `param_attr` makes."""
+    """The descriptor that `param_attr` returns."""
 
     def __init__(
         self, shape: Sequence[int] | None, dtype: Any, init: Any, trainable: bool, axes: Any
@@ -179,22 +178,22 @@ def state_attr(
     >>> float(out), int(state["average"]["count"])
     (2.5, 2)
 
-    Reading is `get_state` under the attribute's name, and setting is `set_state`, so that creators,
-    getters and setters see both. What is set is brought to the declared dtype. What `__init__` sets
-    is a first value: where `apply` was given one, that stays.
+    Reading calls `get_state` with the attribute's name, and setting calls `set_state`. Creators,
+    getters and setters see both. A new value is converted to the declared dtype. A value set in
+    `__init__` is an initial value: `apply` uses the one it was given instead.
 
     Args:
-      shape: the shape, which stays; None for any, and for pytrees.
-      dtype: the dtype, which stays.
-      init: `init(shape, dtype)` makes the first value; without `shape`, `init()`; or a value.
-      collection: where it belongs, if not to "state".
+      shape: the shape, which does not change; None for any shape, and for pytrees.
+      dtype: the dtype, which does not change.
+      init: `init(shape, dtype)` returns the initial value, or `init()` without `shape`; or a value.
+      collection: its collection; None means "state".
 
     Returns:
       A descriptor.
 
     Raises:
-      ShapeMismatchError: when it is set to a value of another shape.
-      VariableTypeError: when its first value, or what it is set to, is no array.
+      ShapeMismatchError: it is set to a value of another shape.
+      VariableTypeError: its initial value, or a later one, is not an array.
     """
     return StateAttribute(shape, dtype, init, collection)
 
@@ -218,13 +217,13 @@ def param_attr(
     >>> jax.tree.map(jnp.shape, f.init(None, jnp.ones([2, 3])))
     {'scale': {'scale': (3,)}}
 
-    Reading is `get_parameter`. Setting is `set_parameter`, which needs parameters to be mutable.
+    Reading calls `get_parameter`. Setting calls `set_parameter`, which needs mutable parameters.
 
     Args:
       shape: the shape; None for a value that may be a pytree.
       dtype: the dtype.
-      init: `init(shape, dtype)` makes the first value; without `shape`, `init()`; or a value. Where
-        both are missing, the first value is what `set_up` of a `SetUpModule` sets it to.
+      init: `init(shape, dtype)` returns the initial value, or `init()` without `shape`; or a value.
+        Without both, `set_up` of a `SetUpModule` must set the initial value.
       trainable: see `get_parameter`.
       axes: see `get_parameter`.
 
@@ -232,7 +231,7 @@ def param_attr(
       A descriptor.
 
     Raises:
-      VariableTypeError: when its first value is no array, or contains a module.
-      ImmutableCollectionError: when it is set where parameters may not change.
+      VariableTypeError: its initial value is not an array, or contains a module.
+      ImmutableCollectionError: it is set, but parameters may not change.
     """
     return ParameterAttribute(shape, dtype, init, trainable, axes)

@@ -32,8 +32,8 @@ def sow(
 ) -> bool:
     """Puts a value aside under the running module, if someone requested it.
 
-    Someone asks with `capture_intermediates`, or with the collection among the `mutable` of
-    `transform_with_collections`.
+    A caller requests values with `capture_intermediates`, or by listing the collection in the
+    `mutable` of `transform_with_collections`.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
@@ -56,23 +56,23 @@ def sow(
     Args:
       name: the name within the module.
       value: an array, or a pytree of arrays.
-      collection: where to put it.
-      reduce: `reduce(before, value)` joins several values that get one name. It has to be
-        associative, as a sum or a maximum is. By default they become a tuple.
+      collection: the collection for it.
+      reduce: `reduce(before, value)` joins several values of one name. It must be associative, like
+        a sum or a maximum. By default they become a tuple.
 
     Returns:
-      Whether anyone asked.
+      Whether anyone requested the value.
 
     Raises:
       FrameError: used outside a transformed function.
-      VariableTypeError: `value` holds something that is no array.
+      VariableTypeError: `value` holds something that is not an array.
       JaxUsageError: used inside a plain JAX transform that `value` would not outlive.
     """
     frame = get_frame("`ps.sow`")
     if frame.sown is None or not frame.sown.wants(collection):
         return False
     path = path_here(frame, frame.scope)
-    check_arrays(path, name, value, "What is sown as")
+    check_arrays(path, name, value, "The value sown as")
     what = f"`ps.sow({name!r})`"
     trace_guard.check_strictly(frame.home.trace, what, path)
     trace_guard.check_outlives_trace(value, frame.home.trace, what, path)
@@ -81,13 +81,13 @@ def sow(
 
 
 def _outputs_to_sow(keep: Any) -> Any:
-    """Returns the interceptor that sows what modules return."""
+    """Returns an interceptor that sows the outputs of modules."""
 
     def interceptor(next_method: Any, args: Any, kwargs: Any, context: Any) -> Any:
         out = next_method(*args, **kwargs)
         name = context.method_name
         wanted = name == "__call__" if keep is None or keep is True else keep(context.module, name)
-        # What stands for a lifted function returns its variables, which are no output of the model.
+        # The module of a lifted function returns variables, which are not an output of the model.
         is_layer = context.module._path is not None and not hasattr(context.module, "prefix_name")
         if wanted and is_layer and name != "__init__":
             sow(name, out)  # the interceptor runs in the method's own scope
@@ -97,7 +97,7 @@ def _outputs_to_sow(keep: Any) -> Any:
 
 
 def capture_intermediates(f: Any, filter: Any = None) -> Any:  # noqa: A002
-    """Returns `f` with what its modules returned, and what was sown, as a second result.
+    """Returns `f` with the outputs of its modules, and all sown values, as a second result.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform(lambda x: ps.nets.MLP([4, 2])(x))
@@ -108,14 +108,13 @@ def capture_intermediates(f: Any, filter: Any = None) -> Any:  # noqa: A002
     {'__call__': ((1, 4),)}
 
     Args:
-      f: what one of the transforms returned; or, inside a transformed function or before it is one,
-        a function.
-      filter: `filter(module, method_name)` says whose results to keep; by default those of
-        `__call__` of every module. False keeps what is sown alone.
+      f: a transformed pair; or a function that runs inside a transformed one.
+      filter: `filter(module, method_name)` says which outputs to keep; by default those of
+        `__call__` of every module. False keeps only sown values.
 
     Returns:
-      The same, but that `apply`, or the function, returns `(out, intermediates)` where it returned
-      `out`. Intermediates are `{module: {name: (value, ...)}}`, with one value for each time.
+      The same, but `apply`, or the function, returns `(out, intermediates)` instead of `out`.
+      Intermediates are `{module: {name: (value, ...)}}`, with one value for each call.
 
     Raises:
       ArgumentError: `f` is neither.
@@ -134,7 +133,7 @@ def capture_intermediates(f: Any, filter: Any = None) -> Any:  # noqa: A002
         outer = frame.sown
         if frame.running_init:
             return _run(f, filter, args, kwargs), {}
-        # What is sown elsewhere still reaches those who requested it.
+        # Values sown into other collections still reach those who requested them.
         frame.sown = mine = Sown(_with_name(() if outer is None else outer.names, INTERMEDIATES))
         try:
             out = _run(f, filter, args, kwargs)
@@ -172,8 +171,8 @@ def _capture_apply(pair: Any, keep: Any) -> Callable[..., Any]:
         frame = capture.frame
         if frame is None or frame.home.trace != trace_guard.current_trace_state():
             raise FrameError(
-                "`ps.capture_intermediates` was given a compiled `apply`, out of which no"
-                " intermediate can get. Compile what it returns instead:"
+                "`ps.capture_intermediates` was given a compiled `apply`, which does not return"
+                " intermediate values. Compile the function that it returns instead:"
                 " `jax.jit(ps.capture_intermediates(f).apply)`."
             )
         sown = {} if frame.sown is None else frame.sown.values
@@ -189,7 +188,7 @@ def _capture_apply(pair: Any, keep: Any) -> Callable[..., Any]:
 
 
 class Capture(Observer):
-    """Has the next frame keep what is sown into some collections.
+    """Makes the next frame keep the values sown into some collections.
 
     Attributes:
       frame: that frame, once it has begun.
@@ -217,7 +216,7 @@ class Capture(Observer):
 
 
 def perturb(name: str, x: Any, collection: str = PERTURBATIONS) -> jax.Array:
-    """Returns `x` with a perturbation added, where one is given: its gradient is that of `x`.
+    """Adds a perturbation to `x`, if one is given: its gradient is the gradient of `x`.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> f = ps.transform_with_collections(lambda x: (ps.perturb("h", 3 * x) ** 2).sum())
@@ -228,16 +227,16 @@ def perturb(name: str, x: Any, collection: str = PERTURBATIONS) -> jax.Array:
     >>> jax.grad(loss)(variables["perturbations"])["~"]["h"].tolist()
     [6.0, 12.0]
 
-    `init` of `transform_with_collections` makes zeros of its shape. Where `apply` is given none,
-    and under the other transforms, it is `x` itself.
+    `init` of `transform_with_collections` creates zeros of its shape. If `apply` is not given a
+    perturbation, and under the other transforms, the result is `x` itself.
 
     Args:
-      name: what to call the perturbation within the module that is running.
+      name: the name of the perturbation within the running module.
       x: an array.
-      collection: where the perturbation is.
+      collection: the collection of the perturbation.
 
     Returns:
-      `x`, or `x` and the perturbation.
+      `x`, or the sum of `x` and the perturbation.
 
     Raises:
       FrameError: used outside a transformed function.
@@ -260,8 +259,8 @@ def perturb(name: str, x: Any, collection: str = PERTURBATIONS) -> jax.Array:
     )
     if given != needed:
         raise ShapeMismatchError(
-            f"The perturbation {variable_path(path, name)!r} is {outline_argument(given)}, but the"
-            f" value that it is added to is {outline_argument(needed)}. Pass perturbations of the"
-            " same shape and dtype, such as those that `init` returns for these inputs."
+            f"The perturbation {variable_path(path, name)!r} is {outline_argument(given)}, but is"
+            f" added to a value that is {outline_argument(needed)}. Pass a perturbation of that"
+            " shape and dtype. `init` returns one for the same inputs."
         )
     return x + found

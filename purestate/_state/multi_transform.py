@@ -94,7 +94,7 @@ class MultiTransformedWithState(NamedTuple, Generic[I, A]):
 
 
 if TYPE_CHECKING:
-    # Classes of their own, so that mypy takes Any for the result where `f` has no annotations.
+    # Separate classes, so that mypy takes Any for the result of an `f` without annotations.
     class MultiOfNamed(MultiTransformed[I, Any]): ...
 
     class MultiOfNamedWithState(MultiTransformedWithState[I, Any]): ...

@@ -55,7 +55,7 @@ class Variable:
 
     @property
     def value(self) -> Any:
-        """What was set last, or what it was made as."""
+        """The current value."""
         value = self._at_home(get_variable, self.collection, self.name)
         return value if self._trainable else jax.lax.stop_gradient(value)
 
@@ -93,15 +93,15 @@ def variable(
     [0.10000000149011612, 0.10000000149011612]
 
     Args:
-      collection: which collection it is in: "params", "state", or a name of your own. Under
-        `transform_with_state`, all but "params" are in the one state.
-      name: what it is called within its module.
-      shape: what a new one gets.
-      dtype: what a new one gets.
-      init: `init(shape, dtype)` makes the first value; without `shape`, `init()` makes an array or
-        a pytree of arrays.
-      trainable: in "params", whether it is to be trained; see `get_parameter`.
-      axes: a name for each axis, for `specs` to tell.
+      collection: its collection: "params", "state", or a name of your own. Under
+        `transform_with_state`, one state holds all collections except "params".
+      name: its name within the module.
+      shape: the shape of a new variable.
+      dtype: the dtype of a new variable.
+      init: `init(shape, dtype)` returns the initial value. Without `shape`, `init()` returns an
+        array or a pytree of arrays.
+      trainable: for "params", whether it is trained; see `get_parameter`.
+      axes: a name for each axis, which `specs` returns.
 
     Returns:
       A handle with a `value`.
@@ -109,8 +109,8 @@ def variable(
     Raises:
       FrameError: used outside a transformed function.
       CollectionError: the name is in another collection of the same module.
-      MissingStateError: there is none, and it may not be made.
-      VariableTypeError: `init` made something that is no array.
+      MissingStateError: it does not exist and may not be created.
+      VariableTypeError: `init` returned something that is not an array.
     """
     frame = get_frame("`ps.variable`")
     if init is not None and shape is None:
@@ -153,7 +153,7 @@ def _make_tree(
 
 
 def get_variable(collection: str, name: str) -> Any:
-    """Returns the value of the variable `name` of the module that is running.
+    """Returns the value of the variable `name` of the running module.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> def f():
@@ -164,15 +164,15 @@ def get_variable(collection: str, name: str) -> Any:
 
     Args:
       collection: which collection it is in.
-      name: what it is called within its module.
+      name: its name within the module.
 
     Returns:
       The value, after all active getters.
 
     Raises:
       FrameError: used outside a transformed function.
-      MissingStateError: there is none.
-      MissingParameterError: there is none, in "params".
+      MissingStateError: it does not exist.
+      MissingParameterError: it does not exist, in "params".
     """
     frame = get_frame("`ps.get_variable`")
     kept, path, values = _values_here(frame, collection, name)
@@ -193,7 +193,7 @@ def get_variable(collection: str, name: str) -> Any:
 
 
 def set_variable(collection: str, name: str, value: Any) -> None:
-    """Sets the variable `name` of the module that is running.
+    """Sets the variable `name` of the running module.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> def f(x):
@@ -203,15 +203,15 @@ def set_variable(collection: str, name: str, value: Any) -> None:
     1.0
 
     Args:
-      collection: which collection it is in; in "params" it has to be there.
-      name: what it is called within its module.
+      collection: its collection. In "params" the variable must exist.
+      name: its name within the module.
       value: an array, or a pytree of arrays.
 
     Raises:
       FrameError: used outside a transformed function.
       ImmutableCollectionError: the collection may not change.
       CollectionError: the name is in another collection of the same module.
-      VariableTypeError: `value` holds something that is no array.
+      VariableTypeError: `value` holds something that is not an array.
     """
     if collection == "params":
         set_parameter(name, value)
@@ -220,9 +220,9 @@ def set_variable(collection: str, name: str, value: Any) -> None:
 
 
 def set_parameter(name: str, value: Any) -> None:
-    """Sets the parameter `name` of the module that is running, where parameters may change.
+    """Sets the parameter `name` of the running module, if parameters may change.
 
-    That is under `transform_with_collections`, with "params" among what is mutable.
+    They may under `transform_with_collections`, if "params" is mutable.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> def f():
@@ -234,15 +234,15 @@ def set_parameter(name: str, value: Any) -> None:
     (1.0, 2.0)
 
     Args:
-      name: what it is called within its module.
-      value: an array of the shape that the parameter has.
+      name: its name within the module.
+      value: an array of the same shape as the parameter.
 
     Raises:
       FrameError: used outside a transformed function.
       ImmutableCollectionError: parameters may not change.
-      MissingParameterError: there is none of this name.
+      MissingParameterError: the module has no parameter of this name.
       ShapeMismatchError: it has another shape.
-      VariableTypeError: `value` is no array.
+      VariableTypeError: `value` is not an array.
     """
     frame = get_frame("`ps.set_parameter`")
     params, path, values = _values_here(frame, "params", name)
@@ -264,7 +264,7 @@ def set_parameter(name: str, value: Any) -> None:
 
 
 def has_variable(collection: str, name: str) -> bool:
-    """Returns whether the module that is running has the variable `name`.
+    """Returns whether the running module has the variable `name`.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> def f():
@@ -276,7 +276,7 @@ def has_variable(collection: str, name: str) -> bool:
 
     Args:
       collection: which collection to look in.
-      name: what it is called within its module.
+      name: its name within the module.
 
     Returns:
       Whether it was given, or has been made.
@@ -292,14 +292,14 @@ def has_variable(collection: str, name: str) -> bool:
 
 
 def has_parameter(name: str) -> bool:
-    """Returns whether the module that is running has the parameter `name`.
+    """Returns whether the running module has the parameter `name`.
 
     >>> import purestate as ps
     >>> ps.transform(lambda: ps.has_parameter("w")).apply({"~": {"w": 0.0}}, None)
     True
 
     Args:
-      name: what it is called within its module.
+      name: its name within the module.
 
     Returns:
       Whether it was given, or has been made.
@@ -311,14 +311,14 @@ def has_parameter(name: str) -> bool:
 
 
 def has_state(name: str, *, collection: str | None = None) -> bool:
-    """Returns whether the module that is running has the state `name`.
+    """Returns whether the running module has the state `name`.
 
     >>> import purestate as ps
     >>> ps.transform_with_state(lambda: ps.has_state("n")).apply({}, None, None)[0]
     False
 
     Args:
-      name: what it is called within its module.
+      name: its name within the module.
       collection: which collection to look in.
 
     Returns:

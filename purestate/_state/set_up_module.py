@@ -27,7 +27,7 @@ def _after_set_up(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _SetUpMetaclass(ModuleMetaclass):
-    """Has `forward` check that `set_up` has run."""
+    """Makes `forward` check that `set_up` has run."""
 
     def __new__(
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
@@ -62,8 +62,7 @@ class SetUpModule(Module, metaclass=_SetUpMetaclass):
     >>> jax.tree.map(jnp.shape, f.init(jax.random.key(0), jnp.ones([2, 3])))
     {'net/~set_up/linear': {'b': (3,), 'w': (3, 3)}}
 
-    Once per instance, that is: in each run of `init` and `apply`, since both make the instances
-    anew.
+    It runs once per instance. Every run of `init` or `apply` makes new instances.
 
     Args:
       name: the name of the module.
@@ -143,7 +142,7 @@ class Container:
     >>> list(ps.transform(f).init(jax.random.key(0), jnp.ones([1, 3])))
     ['linear', 'linear_1']
 
-    A plain list does as well; a container only checks what is put into it.
+    A plain list does as well; a container only checks its items.
 
     Args:
       items: a sequence or a mapping of modules, functions or arrays, or of containers, sequences
@@ -175,7 +174,7 @@ class Container:
         return len(self._items)
 
     def values(self) -> list[Any]:
-        """Returns what is held, in order."""
+        """Returns the items, in order."""
         return list(self._items.values() if isinstance(self._items, dict) else self._items)
 
     def keys(self) -> list[Any]:
@@ -185,7 +184,7 @@ class Container:
         )
 
     def items(self) -> list[tuple[Any, Any]]:
-        """Returns pairs of key, or position, and what is held."""
+        """Returns pairs of a key, or position, and an item."""
         return list(zip(self.keys(), self.values(), strict=True))
 
     def __repr__(self) -> str:

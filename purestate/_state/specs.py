@@ -1,4 +1,4 @@
-"""Specs: what is known of variables without computing them, in trees beside the bundles."""
+"""Specs: the facts about variables that need no computation, in trees like the bundles."""
 
 import dataclasses
 import math
@@ -21,15 +21,15 @@ from purestate._state.transform_with_collections import TransformedWithCollectio
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """What is known of a variable without computing it.
+    """The facts about a variable that need no computation.
 
     Attributes:
       shape: its shape.
       dtype: its dtype.
-      collection: which collection it is in.
-      trainable: whether it is to be trained: a parameter that nothing says to be frozen.
+      collection: its collection.
+      trainable: whether it is trained: True for a parameter that is not frozen.
       axes: the names of its axes, or None.
-      initializer: what makes its first value; None for state that is only ever set.
+      initializer: the initializer of its initial value; None for state that is only set.
       module: the class of the module that made it; None outside any module.
       path: its full name, such as "mlp/~/linear_0/w".
     """
@@ -96,9 +96,9 @@ class Recorder(Observer):
             before["trainable"] = trainable
         elif collection == "params" and trainable not in (None, before["trainable"]):
             raise VariableError(
-                f"Parameter {variable_path(path, name)!r} is asked for with"
-                f" trainable={before['trainable']} and with trainable={trainable} in one run. Say"
-                " the same at both places."
+                f"Parameter {variable_path(path, name)!r} is requested with"
+                f" trainable={before['trainable']} and with trainable={trainable} in one run. Use"
+                " the same value in both places."
             )
         if axes is not None and before["axes"] not in (None, axes):
             raise VariableError(

@@ -92,8 +92,8 @@ def _as_container(mutable: Any) -> AllBut | tuple[str, ...]:
     wrong = [name for name in names if not isinstance(name, str)]
     if wrong:
         raise ArgumentError(
-            "`mutable` has to be a bool, the name of a collection, a list of names, or"
-            f" ps.AllBut(names), but it is or holds {outline(wrong[0])}."
+            "`mutable` must be a bool, the name of a collection, a list of names, or"
+            f" ps.AllBut(names), but is or holds {outline(wrong[0])}."
         )
     return names
 
@@ -132,16 +132,16 @@ def transform_with_collections(
     Args:
       f: a function that makes and uses modules, variables and random keys.
       rng_mode: "sequence" or "path"; see `transform_with_state`.
-      strict: whether `apply` first checks what it is given; see `transform_with_state`.
+      strict: whether `apply` first checks its arguments; see `transform_with_state`.
 
     Returns:
-      `init(rng, *args, **kwargs) -> {"params": ..., "batch_stats": ..., ...}`, each collection
-      `{module: {name: array}}`, all with their first values. And `apply(variables, rng, *args,
-        mutable=False, **kwargs)`,
-      which returns `out`, or, where something is mutable, `(out, updated)` with the collections
-        that are. `mutable` is True,
-      False, a name, a list of names, or `AllBut(names)`. What is not mutable can be read, but
-        neither set nor made.
+      `init(rng, *args, **kwargs) -> variables` and
+      `apply(variables, rng, *args, mutable=False, **kwargs) -> out`. `variables` is a dict
+      `{"params": ..., "batch_stats": ..., ...}`. Each of its values is a bundle
+      `{module: {name: array}}`. From `init` they are the initial values.
+      If something is mutable, `apply` returns `(out, updated)` instead. `updated` has the mutable
+      collections. `mutable` is True, False, a name, a list of names, or `AllBut(names)`. The
+      function can read all other collections, but not set or create variables in them.
 
     Raises:
       FrameError: `f` is compiled already.
@@ -203,13 +203,13 @@ def _check_levels(variables: Mapping[str, Any]) -> None:
     for name, bundle in variables.items():
         if not isinstance(bundle, Mapping):
             raise ArgumentError(
-                "`variables` has to be {collection: {module: {name: array}}}, but its"
+                "`variables` must be {collection: {module: {name: array}}}, but its"
                 f" {name!r} is {outline(bundle)}. Are the arguments in this order? {_APPLY}"
             )
         inner = next(iter(bundle.values()), {})
         if not isinstance(inner, Mapping):
             raise ArgumentError(
-                "`variables` has to be {collection: {module: {name: array}}}, but it is"
+                "`variables` must be {collection: {module: {name: array}}}, but it is"
                 f" one level short: {name!r} holds {outline(inner)}. Were params given"
                 " without their collection? Write {'params': params, **others}."
             )
@@ -232,7 +232,7 @@ def _collections(variables: Mapping[str, Any], may_change: Any) -> dict[str, Col
 
 
 def _updated(frame: Frame, variables: Mapping[str, Any], may_change: Any) -> Variables:
-    """Returns the collections that could change, with what was sown."""
+    """Returns the collections that could change, with all sown values."""
     updated = {
         name: collection.values
         for name, collection in frame.collections.items()

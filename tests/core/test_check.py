@@ -292,7 +292,7 @@ def test_what_creators_make_is_what_is_needed():
 def test_a_long_list_is_cut_in_the_message_alone():
     pair = ps.transform(lambda x: ps.nets.MLP([2] * 60)(x))
     with pytest.raises(
-        ps.errors.CheckError, match=r"120 things do not fit[\s\S]*and 80 more"
+        ps.errors.CheckError, match=r"Found 120 problems[\s\S]*and 80 more"
     ) as caught:
         ps.check(pair)({}, None, X)
     assert len(caught.value.problems) == 120

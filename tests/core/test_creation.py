@@ -82,7 +82,7 @@ def test_creators_run_around_the_initializer():
 @pytest.mark.parametrize("value", [3, None, "text", [ONE, ONE]])
 def test_a_parameter_that_is_created_is_an_array(value):
     f = ps.transform(lambda: ps.get_parameter("w", [2], init=lambda shape, dtype: value))
-    with pytest.raises(ps.errors.VariableTypeError, match="'w' of '~' has to be an array"):
+    with pytest.raises(ps.errors.VariableTypeError, match="'w' of '~' must be an array"):
         f.init(None)
 
 

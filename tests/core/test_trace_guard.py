@@ -261,7 +261,7 @@ def test_a_plain_vmap_around_a_transform_of_purestate_warns_of_a_shared_key():
     f = ps.transform(
         lambda x: jax.vmap(ps.remat(lambda x: ps.dropout(ps.next_rng_key(), 0.5, x)))(x)
     )
-    with pytest.warns(ps.errors.SharedKeyWarning, match="all rows get the same key"):
+    with pytest.warns(ps.errors.SharedKeyWarning, match="all mapped elements get the same key"):
         f.apply({}, jax.random.key(0), jnp.ones([3, 4]))
 
 

@@ -33,7 +33,7 @@ def test_a_missing_parameter_lists_its_siblings(params):
     params["mlp/~/linear_1"]["W"] = params["mlp/~/linear_1"].pop("w")
     words = ["'mlp/~/linear_1' has 'b', 'W'", "'mlp/~/linear_1/W'"]
     raises(ps.errors.MissingParameterError, *words, call=lambda: NET.apply(params, None, X))
-    raises(ps.errors.MissingParameterError, "are empty", call=lambda: NET.apply({}, None, X))
+    raises(ps.errors.MissingParameterError, "is empty", call=lambda: NET.apply({}, None, X))
 
 
 def test_a_wrong_shape_shows_both(params):

@@ -127,8 +127,8 @@ def test_merge_of_duplicates_of_one_kind():
 @pytest.mark.parametrize(
     ("structure", "message"),
     [
-        ([1, 2], "`structure` has to be a dict.* a list"),
-        ({"a": jnp.ones([2])}, r"structure\['a'\]` has.*f32\[2\]"),
+        ([1, 2], "`structure` must be a dict.* a list"),
+        ({"a": jnp.ones([2])}, r"structure\['a'\]` must be a dict.*f32\[2\]"),
     ],
 )
 def test_what_is_not_two_dicts_deep(structure, message):
@@ -160,8 +160,8 @@ def test_pop_takes_out_and_leaves_what_was_given():
 def test_pop_of_what_is_not_there():
     with pytest.raises(
         ps.errors.BundleError,
-        match="no 'batch_stat', only 'params', 'batch_stats'. Did you mean 'batch_stats'",
+        match="no collection 'batch_stat', but 'params', 'batch_stats'. Did you mean 'batch_stats'",
     ):
         ds.pop({"params": {}, "batch_stats": {}}, "batch_stat")
-    with pytest.raises(ValueError, match="only nothing"):
+    with pytest.raises(ValueError, match="no collection 'params', but none at all"):
         ds.pop({}, "params")

@@ -176,7 +176,7 @@ def test_rename_in_checkpoint_and_optimizer_state():
             "'mlp_head' cannot become 'mlp/~/linear_0'.*exists already",
         ),
         ("mlp/~/linear_0/w", "mlp_head/w", "cannot become 'mlp_head/w'.*exists already"),
-        ("mlp/~/linear_0/w", "kernel", "'module/name', but it is 'kernel'"),
+        ("mlp/~/linear_0/w", "kernel", "'module/name', but is 'kernel'"),
     ],
 )
 def test_rename_refuses(old, new, message):
@@ -211,7 +211,7 @@ def test_insert(tree, path, value, expected, changed):
     ("tree", "path", "message"),
     [
         (BUNDLE, "mlp/scale", "'mlp/scale' exists already.*ps.surgery.at"),
-        (BUNDLE, "scale", "has to be 'module/name'"),
+        (BUNDLE, "scale", "must be 'module/name'"),
         (VARIABLES, "cache/mlp/k", "There is nothing at 'cache/mlp/k'"),
         ({"params": {}}, "params/a/w", "keys one by one"),
         ([1, 2], "a/w", "There is nothing at"),

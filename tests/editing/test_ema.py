@@ -92,7 +92,7 @@ def test_stays_where_the_parameters_stay():
 
 
 def test_other_structures():
-    with pytest.raises(ps.errors.BundleError, match="only averages has 'a/b'"):
+    with pytest.raises(ps.errors.BundleError, match="only the average has 'a/b'"):
         ps.ema({"a": {"w": 1.0, "b": 2.0}}).update({"a": {"w": 1.0}})
 
 

@@ -240,7 +240,7 @@ REFUSED = [
         r"'w' is \(\(2,\), 'float64'\) in 'block_0' and \(\(3,\)",
     ),
     (ps.stack_layers, {"block_0": W, "block_1": {"w": np.ones(2, int)}}, "'float64'.*'int64'"),
-    (ps.unstack_layers, {"block": W}, "there is no module 'blocks/block'"),
+    (ps.unstack_layers, {"block": W}, "the params have no module 'blocks/block'"),
     (
         ps.unstack_layers,
         {"blocks/block": W, "block_1": W},

@@ -39,7 +39,7 @@ def _number(offenders: Callable[[House], Sequence[str]]) -> Callable[[House], Me
 
 
 # Some stand at what was measured and not yet at the goal: 130 for vmap and shard_map, 80 comments, and
-# 0 for the last five. They may only come nearer to it.
+# 0 for functions, files, lines and underscored names. They may only come nearer to it.
 LIMITS = (
     Limit(
         "lines of code of _core",
@@ -93,26 +93,26 @@ LIMITS = (
         0,
         _number(lambda house: [name for file in house.files for name in file.private]),
     ),
-    Limit("files without a test of their own", 6, _number(lambda house: house.untested)),
+    Limit("files without a test of their own", 0, _number(lambda house: house.untested)),
 )
 
 # How often a word of `words.WORDS` may stand in the English of the house: as often as it did when
 # this was last run. `python -m tests.house --lower-words` writes what there is now where it is less.
 WORD_LIMITS = {
-    "where": 169,
-    "is no X": 75,
-    "has to be": 75,
-    "alone": 25,
-    "anew": 10,
-    "is none": 31,
-    "is told": 9,
-    "first value": 21,
-    "without a word": 3,
-    "rows": 37,
-    "averages": 28,
-    "no array": 22,
-    "asked for": 18,
-    "what is": 105,
-    "may well": 1,
-    "room": 22,
+    "where": 93,
+    "is no X": 44,
+    "has to be": 44,
+    "alone": 10,
+    "anew": 4,
+    "is none": 7,
+    "is told": 1,
+    "first value": 6,
+    "without a word": 1,
+    "rows": 31,
+    "averages": 15,
+    "no array": 13,
+    "asked for": 4,
+    "what is": 38,
+    "may well": 0,
+    "room": 3,
 }

@@ -91,14 +91,13 @@ class House:
     @cached_property
     def spine(self) -> tuple[File, ...]:
         """The files that `_core/README.md` lists as its reading order: `1. `frame.py`: ...`."""
-        page = self.root / PACKAGE / "_core" / "README.md"
-        text = page.read_text() if page.exists() else ""
-        names = re.findall(r"^\d+\.\s+\W*(\w+)\.py\b", text, re.MULTILINE)
-        names = names or [
-            name
-            for name in SPINE_WITHOUT_README
-            if (self.root / PACKAGE / "_core" / f"{name}.py").exists()
-        ]
+        core = self.root / PACKAGE / "_core"
+        page = core / "README.md"
+        if page.exists():
+            names = re.findall(r"^\d+\.\s+\W*(\w+)\.py\b", page.read_text(), re.MULTILINE)
+        else:
+            run = "run" if (core / "run.py").exists() else "transform"
+            names = [name for name in (*SPINE_BEFORE_RUN, run) if (core / f"{name}.py").exists()]
         return tuple(self.file(f"_core/{name}.py") for name in names)
 
     @cached_property
@@ -116,18 +115,8 @@ class House:
         return self.root / "tests" / file.room.removeprefix("_") / f"test_{path.name}"
 
 
-# Until `_core/README.md` names them.
-SPINE_WITHOUT_README = (
-    "frame",
-    "scope",
-    "layout",
-    "collection",
-    "module",
-    "naming",
-    "variables",
-    "run",
-    "transform",
-)
+# For trees older than the reading order (`--beside`). What is in `run` now was in `transform` once.
+SPINE_BEFORE_RUN = ("collection", "scope", "layout", "frame", "naming", "module", "variables")
 
 
 def _module_of(path: Path, package: Path) -> str:

@@ -93,6 +93,18 @@ def test_the_spine_is_what_the_readme_lists(house: House):
     assert [file.path for file in House(house.root).spine] == ["_core/two.py", "_core/one.py"]
 
 
+def test_the_spine_of_a_tree_without_a_readme(house: House):
+    core = house.root / "purestate" / "_core"
+    for name in ("frame", "transform"):
+        (core / f"{name}.py").write_text("")
+    assert [file.path for file in House(house.root).spine] == [
+        "_core/frame.py",
+        "_core/transform.py",
+    ]
+    (core / "run.py").write_text("")
+    assert [file.path for file in House(house.root).spine] == ["_core/frame.py", "_core/run.py"]
+
+
 @pytest.mark.parametrize(
     ("figure", "most", "least"), [(2, True, False), (3, True, True), (4, False, True)]
 )

@@ -4,6 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -30,3 +32,25 @@ def test_the_source_archive_has_what_its_tests_need():
     }
     needed |= {"purestate", "docs", "examples", "Makefile", PROJECT["project"]["readme"]}
     assert needed <= included
+
+
+PAGES = [
+    ROOT / "BUILD.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "purestate" / "_core" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_paths_on_pages_exist(page):
+    """Files in the repository; those of the package may be written without its name."""
+    folders = "docs|examples|tests|benchmarks|purestate|_[a-z]+"
+    paths = re.findall(rf"`((?:{folders})/[\w/.]*)`", page.read_text())
+    written = {"docs/_build/html", "docs/pictures/NAME.svg"}  # not kept, or a pattern
+    there = (ROOT, ROOT / "purestate")
+    assert [
+        path
+        for path in paths
+        if path not in written and not any((folder / path).exists() for folder in there)
+    ] == []

@@ -18,7 +18,7 @@ WORDS = {
     "has to be": r"ha(?:s|ve|d) to be",
     "alone": r"alone",
     "anew": r"anew",
-    "is none": r"(?:is|are|was|were) none",
+    "is none": r"(?:is|are|was|were) (?-i:none)",  # and not `is None`
     "is told": r"(?:is|are|was|were|be|been) told",
     "first value": r"first values?",
     "without a word": r"without a word",

@@ -66,7 +66,7 @@ def test_misspelt(row: Row) -> None:
     assert f"'{name}' of '{module}'" in said
     assert f"'{name.upper()}_'" in said, "what the module has"
     said = message(row, misspell_module, ps.errors.MissingParameterError)
-    assert f"no module '{module}' in params" in said
+    assert f"'params' has no module '{module}'" in said
     assert f"'{module}_/" in said.partition("Near it")[2]
 
 
@@ -83,7 +83,7 @@ def test_mis_shaped(row: Row) -> None:
     for words in (
         f"'{name}' of '{module}'",
         f"has shape {shape}",
-        f"{tuple(spec.shape)} was asked for",
+        f"{tuple(spec.shape)} was requested",
     ):
         assert words in said
 
@@ -106,14 +106,11 @@ def test_in_full() -> None:
         "`apply` needs parameter 'w' of 'mlp/~/linear_0' with shape (3, 4), and was not given it. "
     )
     advice = " All parameters are made by `init`: run it on the same function, and pass on what it returned."
-    assert (
-        said_of({})
-        == asked + "There is no module 'mlp/~/linear_0' in params, which are empty." + advice
-    )
+    assert said_of({}) == asked + "The collection 'params' is empty." + advice
     renamed = {"mlp/~/linear0": first, "mlp/~/linear_1": params["mlp/~/linear_1"]}
     assert said_of(renamed) == (
         asked
-        + "There is no module 'mlp/~/linear_0' in params. Near it: 'mlp/~/linear0/w', 'mlp/~/linear_1/w', "
+        + "The collection 'params' has no module 'mlp/~/linear_0'. Near it: 'mlp/~/linear0/w', 'mlp/~/linear_1/w', "
         "'mlp/~/linear0/b'." + advice
     )
     assert said_of({"mlp/~/linear_0": {"W": first["w"], "b": first["b"]}}) == (
@@ -121,13 +118,13 @@ def test_in_full() -> None:
         + "'mlp/~/linear_0' has 'W', 'b'. Near it: 'mlp/~/linear_0/b', 'mlp/~/linear_0/W'."
         + advice
     )
-    other = "Parameter 'w' of 'mlp/~/linear_0' has shape {}, but {} was asked for (dtype float32). Either the params "
+    other = "Parameter 'w' of 'mlp/~/linear_0' has shape {}, but {} was requested (dtype float32). Either the params "
     other += "come from another model, or the input has another shape than at init."
     turned = {**params, "mlp/~/linear_0": {"w": first["w"].T, "b": first["b"]}}
     assert said_of(turned) == other.format((4, 3), (3, 4))
     assert said_of(params, jnp.ones([2, 5])) == other.format((3, 4), (5, 4))
     # The same where jit traces.
-    with pytest.raises(ps.errors.ShapeMismatchError, match=r"\(3, 4\), but \(5, 4\) was asked for"):
+    with pytest.raises(ps.errors.ShapeMismatchError, match=r"\(3, 4\), but \(5, 4\) was requested"):
         jax.jit(NET.apply)(params, None, jnp.ones([2, 5]))
 
 

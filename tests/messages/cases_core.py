@@ -1,5 +1,7 @@
 """Messages of running a function: names, variables, keys, hooks, what `init` and `apply` are given."""
 
+import concurrent.futures
+import contextvars
 from collections.abc import Callable
 from typing import Any
 
@@ -229,9 +231,14 @@ VARIABLES: dict[str, Callable[[], Any]] = {
     "parameter of a dtype that is none": lambda: init(
         lambda: ps.get_parameter("w", [3], "float33", jnp.zeros)
     ),
+    "parameter with a class as initializer": lambda: init(
+        lambda: ps.get_parameter("w", [3], init=ps.initializers.Constant)
+    ),
     "parameter with a number as initializer": lambda: init(
         lambda: ps.get_parameter("w", [3], init=0.0)
     ),
+    "parameter given as a text": lambda: LINEAR.apply(linear_params(w="text"), None, X),
+    "parameter with a hole in its place": lambda: LINEAR.apply(linear_params(w=None), None, X),
     "parameter in a module that is no dict": lambda: LINEAR.apply({"linear": zeros(3, 4)}, None, X),
     "parameter too large": lambda: init(
         lambda: ps.get_parameter("w", [2**40, 2**40], init=jnp.zeros)
@@ -301,6 +308,7 @@ KEYS: dict[str, Callable[[], Any]] = {
     "key for init that is none": lambda: LINEAR.init(X, X),
     "key for apply that is params": lambda: LINEAR.apply(linear_params(), linear_params(), X),
     "no keys in a dict": lambda: LINEAR.init({}, X),
+    "no keys in a dict, in a block": lambda: init(lambda: ps.with_rng({})),
     "stream without key": lambda: ps.transform(lambda: ps.next_rng_key("dropout")).apply(
         {}, {"noise": key()}
     ),
@@ -346,11 +354,20 @@ def drifting() -> Any:
     return ps.check(f)({}, {"~": {"n": zeros()}}, None)
 
 
+PERTURBED = ps.transform_with_collections(lambda x: ps.perturb("h", x))
+
+
+def capture_compiled() -> Any:
+    compiled = LINEAR._replace(apply=jax.jit(LINEAR.apply))
+    return ps.capture_intermediates(compiled).apply(linear_params(), None, X)
+
+
 GIVEN: dict[str, Callable[[], Any]] = {
     "transform of no function": lambda: ps.transform(3),
     "transform of an array": lambda: ps.transform(X),
     "transform of a compiled function": lambda: ps.transform(jax.jit(set_weight)),
     "transform of a generator": lambda: init(generator),
+    "transform of a class that needs arguments": lambda: ps.transform(ps.Linear),
     "transform with apply_rng=False": lambda: ps.transform(weight, apply_rng=False),
     "params that are no dict": lambda: LINEAR.apply(X, None, X),
     "arguments in another order": lambda: COUNTER.apply(key(), {}, {}),
@@ -379,9 +396,14 @@ GIVEN: dict[str, Callable[[], Any]] = {
     "check, state that drifts": drifting,
     "specs of a number": lambda: ps.specs(3),
     "capture_intermediates of a number": lambda: ps.capture_intermediates(3),
+    "capture_intermediates of a compiled apply": capture_compiled,
+    "perturbation of another shape": lambda: PERTURBED.apply(
+        {"perturbations": {"~": {"h": zeros(3)}}}, None, X
+    ),
     "config, rng_reserve_size": lambda: ps.config.set(rng_reserve_size=0),
     "config, rng_reserve_size no int": lambda: ps.config.set(rng_reserve_size=0.5),
     "config, an action": lambda: ps.config.set(leaks="ignore"),
+    "config, lifted_names": lambda: ps.config.set(lifted_names="flax"),
     "config, a switch": lambda: ps.config.set(check_jax_usage="yes"),
     "check of a number, to a function": lambda: ps.data_structures.map(3, {}),
 }
@@ -399,6 +421,14 @@ def in_context(f: Callable[..., Any], **settings: Any) -> Callable[..., Any]:
             return run(f, X)
 
     return do
+
+
+def compiled_in_a_thread_with_blocks() -> Any:
+    with ps.freeze("*"):
+        context = contextvars.copy_context()
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        compiled = jax.jit(LINEAR.apply)
+        return threads.submit(context.run, compiled, linear_params(), None, X).result()
 
 
 def draw_in_vmap(x: Any) -> Any:
@@ -438,6 +468,7 @@ JAX: dict[str, Callable[[], Any]] = {
     ),
     "state set in jax.vmap, as a warning": in_context(leak, leaks="warn"),
     "one key for all rows, as an error": in_context(draw_in_vmap, shared_keys="error"),
+    "compiled in a thread with the blocks of another": compiled_in_a_thread_with_blocks,
     "parameter read in jax.jit, strictly": lambda: in_context(
         lambda x: (ps.Linear(2)(x), jax.jit(lambda y: ps.get_state("n", [], init=jnp.zeros))(x)),
         check_jax_usage=True,

@@ -51,6 +51,11 @@ def other_number_of_rows() -> Any:
     return f.apply({"linear": {"w": zeros(4, 3, 2), "b": zeros(4, 2)}}, None, X)
 
 
+def axis_of_a_bias() -> Any:
+    f = ps.transform(lambda x: ps.vmap(ps.Linear(2), split_rng=False, collections={"params": 1})(x))
+    return f.apply({"linear": {"w": zeros(3, 2, 2), "b": zeros(2)}}, None, X)
+
+
 def draw_on_data(x: Any) -> Any:
     return ps.cond(x[0] > 0, ps.next_rng_key, lambda: jax.random.key(0))
 
@@ -70,6 +75,7 @@ VMAP: dict[str, Callable[[], Any]] = {
     "vmap, mode unknown": lambda: init(rows(keep, collections={"state": "average"})),
     "vmap, mean of integers": lambda: init(rows(count, collections={"state": "mean"})),
     "vmap, broadcast is set": lambda: init(scale_read_only),
+    "vmap, an axis that a variable does not have": axis_of_a_bias,
     "vmap, slices and rows": other_number_of_rows,
 }
 

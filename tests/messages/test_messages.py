@@ -17,17 +17,6 @@ UNREACHED = {
     "_views/members.py Member.__getattr__ 1": "Python asks, and takes the name alone for an answer",
     "_views/members.py Member.__signature__ 1": "`inspect` asks, and goes on without",
     "_views/model.py Model.__signature__ 1": "`inspect` asks, and goes on without",
-    "_core/config.py _changes 4": "new; no case yet",
-    "_core/keys.py keys_for 1": "new; no case yet",
-    "_core/pairs.py PureFunction._run 1": "new; no case yet",
-    "_core/run.py run 1": "new; no case yet",
-    "_core/transform.py _CallModule.__init__ 1": "new; no case yet",
-    "_core/variable_checks.py check_specification 2": "new; no case yet",
-    "_core/variable_checks.py hole 1": "new; no case yet",
-    "_core/variable_checks.py not_an_array 1": "new; no case yet",
-    "_lifted/collection_modes.py Modes.check_axis 1": "new; no case yet",
-    "_state/intermediates.py _capture_apply.<locals>.apply 1": "new; no case yet",
-    "_state/intermediates.py perturb 1": "new; no case yet",
 }
 """Places that no case reaches, and why."""
 

@@ -185,7 +185,7 @@ def test_write_to_what_is_not_mutable(mutable):
 def test_near_miss_is_suggested():
     with pytest.raises(
         ps.errors.ImmutableCollectionError,
-        match="Did you mean 'batch_stats' where you wrote 'batch_stat'",
+        match="Is 'batch_stat' meant to be 'batch_stats'",
     ):
         f.apply(f.init(None, X), None, X, mutable=["batch_stat"])
 
@@ -227,7 +227,7 @@ def test_two_collections_may_have_one_name_where_each_is_by_itself():
     assert list(updated) == ["a"]
     with pytest.raises(
         ps.errors.CollectionError,
-        match="'x' of '~' is in the collection 'a', and was asked for in 'b'",
+        match="'x' of '~' is in the collection 'a', but was requested in 'b'",
     ):
         ps.transform_with_state(both).init(None)
 
