@@ -207,7 +207,7 @@ def _collections(frame: Frame, snapshot: Snapshot) -> dict[str, Collection]:
         initial: Any = snapshot.initial.get(name, kept.initial)
         inside[name] = Collection(
             name,
-            copy_bundle(snapshot.values.get(name, kept.values)),
+            copy_bundle(snapshot.values[name] if name in snapshot.values else kept.values),
             None if kept.initial is None else copy_bundle(initial or {}),
             creatable=kept.creatable,
             writable=kept.writable,
