@@ -13,6 +13,7 @@ a part of its message; for a line with a `reveal_type` it stands below. `# in bo
 `# in mypy: nothing` says that mypy reports no error in that line.
 """
 
+import importlib.util
 import io
 import json
 import os
@@ -26,6 +27,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
+PAGE = ROOT / "docs" / "types.md"
 CHECKERS = ("pyright", "mypy")
 
 _REVEALED = re.compile(r'(?:Type of ".*" is|Revealed type is) "(.*)"', re.DOTALL)
@@ -143,6 +145,29 @@ def files(programs: Path = PROGRAMS) -> list[Path]:
     return sorted(programs.glob("*.py"))
 
 
+def copy_programs(to: Path) -> Path:
+    """Copies the programs into a folder, with the code of the page on types as one of them."""
+    for path in files():
+        (to / path.name).write_text(path.read_text())
+    config: Any = json.loads((PROGRAMS / "pyrightconfig.json").read_text())
+    (to / "pyrightconfig.json").write_text(json.dumps({**config, "extraPaths": [str(ROOT)]}))
+    (to / "types_page.py").write_text(_code_of_page(PAGE))
+    return to
+
+
+def _code_of_page(page: Path) -> str:
+    """Returns the Python code of a page, with its line numbers."""
+    spec: Any = importlib.util.spec_from_file_location("code_blocks", ROOT / "docs/code_blocks.py")
+    code_blocks: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(code_blocks)
+    text = page.read_text()
+    code = [""] * len(text.splitlines())
+    for fence in code_blocks.read_fences(text):
+        if fence.info in ("python", "{code-block} python"):
+            code[fence.start : fence.end] = fence.lines
+    return "\n".join(code) + "\n"
+
+
 def _run(command: Sequence[str]) -> str:
     # This tree comes before a purestate that is installed.
     env = {**os.environ, "MYPYPATH": str(ROOT)}
@@ -190,7 +215,7 @@ def _without_fallback(text: str) -> str:
     """Returns `LSTMState` for mypy's `tuple[Array, Array, fallback=LSTMState]`."""
     while "fallback=" in text:
         end = text.index("fallback=")
-        start = max(i for i in _starts(text, "tuple[") if _closing(text, i + 5) > end)
+        start = max(i for i in _starts(text[:end], "tuple[") if _closing(text, i + 5) > end)
         close = _closing(text, start + 5)
         text = text[:start] + text[end + len("fallback=") : close] + text[close + 1 :]
     return text

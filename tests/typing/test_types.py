@@ -14,6 +14,7 @@ from tests.typing.golden import (
     Expected,
     Line,
     Report,
+    copy_programs,
     differences,
     expectations,
     files,
@@ -22,18 +23,27 @@ from tests.typing.golden import (
     run_pyright,
 )
 
+Reports = dict[Line, Report]
+
 
 @pytest.fixture(scope="session")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[Line, Report]]:
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All programs, and the code of the page on types."""
+    return copy_programs(tmp_path_factory.mktemp("programs"))
+
+
+@pytest.fixture(scope="session")
+def reports(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reports]:
     """What each checker says of all programs, from one run of each."""
-    return {"pyright": run_pyright(), "mypy": run_mypy(tmp_path_factory.mktemp("mypy"))}
+    cache = tmp_path_factory.mktemp("mypy")
+    return {"pyright": run_pyright(programs), "mypy": run_mypy(cache, programs)}
 
 
-def test_checkers_find_what_programs_say(reports: dict[str, dict[Line, Report]]):
+def test_checkers_find_what_programs_say(programs: Path, reports: dict[str, Reports]):
     found: list[str] = []
     for checker in CHECKERS:
         expected: dict[Line, Expected] = {}
-        for path in files():
+        for path in files(programs):
             expected |= expectations(path, checker)
         found += [f"{checker}: {text}" for text in differences(expected, reports[checker])]
     assert not found, "\n".join(found)
@@ -102,6 +112,7 @@ def test_checkers_may_differ(tmp_path: Path):
         ("(x: Array, train: bool = True) -> Array", "(x: Array, train: bool =) -> Array"),
         ("a.Model[[x: a.Array], list[int]]", "Model[(x: Array), list[int]]"),
         ("tuple[a.Array, tuple[int, int, fallback=b.S]]", "tuple[Array, S]"),
+        ("tuple[tuple[int, fallback=S], tuple[int]]", "tuple[S, tuple[int]]"),
         ("def (*Any, **Any) -> def (x: int) -> str", "(...) -> (x: int) -> str"),
         ("Init[(x: Unknown)]", "Init[(x: Any)]"),
     ],
