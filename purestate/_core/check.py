@@ -50,7 +50,7 @@ _MOST_SHOWN = 40
 # Shapes may stand for arrays, so the arguments are not those of `apply`.
 @overload
 def check(
-    f: Transformed[Any, Any] | TransformedWithState[Any, Any] | Callable[..., Any],
+    f: "Transformed[Any, Any] | TransformedWithState[Any, Any] | Callable[..., Any]",
 ) -> Callable[..., None]: ...
 @overload
 def check(f: Any) -> Any: ...

@@ -110,7 +110,7 @@ def bind(
     *,
     specs: Any = None,
     strict: bool = False,
-) -> Model[..., Any]:
+) -> "Model[..., Any]":
     """Returns a model object of a function, its parameters, state and key.
 
     It is a pytree, so `jax.jit`, `jax.grad`, `jax.vmap` and `jax.lax.scan` take it. A call updates

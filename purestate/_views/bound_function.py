@@ -241,7 +241,7 @@ def _has_arrays(value: Any) -> bool:
 # How each kind is applied
 
 
-def _over_collections(pair: TransformedWithCollections[Any, Any]) -> Callable[..., Any]:
+def _over_collections(pair: "TransformedWithCollections[Any, Any]") -> Callable[..., Any]:
     def apply(params: Any, state: Any, key: Any, call: Call, *args: Any, **kwargs: Any) -> Any:
         # All collections that the model has may change. Others would be lost with each call.
         kwargs = with_mode(original_function(pair), call.training, args, kwargs)
@@ -254,7 +254,7 @@ def _over_collections(pair: TransformedWithCollections[Any, Any]) -> Callable[..
 
 
 def _over_pair(
-    pair: Transformed[Any, Any] | TransformedWithState[Any, Any], with_call: bool = False
+    pair: "Transformed[Any, Any] | TransformedWithState[Any, Any]", with_call: bool = False
 ) -> Any:
     has_state, takes_key = isinstance(pair, TransformedWithState), _takes_key(pair)
 
