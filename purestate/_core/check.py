@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from purestate._core.hooks import CALL, ActiveHooks, Hook
 from purestate._core.keys import keys_for
 from purestate._core.observer import Observer, observe
 from purestate._core.outlines import outline_argument
+from purestate._core.pairs import Transformed, TransformedWithState
 from purestate._core.path import ROOT, variable_path
 
 
@@ -46,6 +47,13 @@ _Trees = dict[str, dict[str, dict[str, Any]]]  # collection -> module -> name ->
 _MOST_SHOWN = 40
 
 
+# Shapes may stand for arrays, so the arguments are not those of `apply`.
+@overload
+def check(
+    f: "Transformed[Any, Any] | TransformedWithState[Any, Any] | Callable[..., Any]",
+) -> Callable[..., None]: ...
+@overload
+def check(f: Any) -> Any: ...
 def check(f: Any) -> Any:
     """Returns a function that checks the arguments of `apply` without computing anything.
 

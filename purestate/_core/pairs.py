@@ -100,7 +100,7 @@ class PureFunction(abc.ABC):
         self._made_from = made_from
         given: Any = made_from[0]
         program = given if isinstance(given, Program) else getattr(given, "program", None)
-        self.program = program if program is not None else Program(given, given)
+        self.program = program if program is not None else Program(made_from[0], made_from[0])
         function = self.program.function
         self.__name__ = self.__qualname__ = f"{model_name(function)}_{self.role}"
         self.__module__ = getattr(function, "__module__", None) or __name__

@@ -1,19 +1,30 @@
 """`ema`: moving averages of parameters, kept beside the training and not in the model."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from purestate._core.errors import ShapeMismatchError
 from purestate._editing.differences import difference, mismatch
 from purestate._editing.errors import BundleError
 
+if TYPE_CHECKING:
+    # With a default, so that an annotation may leave it out.
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)  # the type of a tree of parameters
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Average:
+class Average(Generic[T]):
     """Moving averages of a tree; see `ema`. It is a pytree, so `jax.jit` takes and returns it.
 
     Attributes:
@@ -27,7 +38,7 @@ class Average:
     weight: Any
     dtypes: tuple[Any, ...] = dataclasses.field(metadata={"static": True})
 
-    def update(self, params: Any, decay: Any = 0.999) -> "Average":
+    def update(self, params: Any, decay: ArrayLike = 0.999) -> "Average[T]":
         """Returns the average after one more step: `decay * average + (1 - decay) * params`.
 
         Args:
@@ -69,7 +80,7 @@ class Average:
         )
 
     @property
-    def params(self) -> Any:
+    def params(self) -> T:
         """The moving averages, in the dtypes of the parameters."""
         leaves, treedef = jax.tree.flatten(self.hidden)
         # An average that starts at zero has no value to correct before its first update.
@@ -84,7 +95,7 @@ class Average:
         )
 
 
-def ema(params: Any, *, zero_debias: bool = False) -> Average:
+def ema(params: T, *, zero_debias: bool = False) -> "Average[T]":
     """Starts exponential moving averages of parameters.
 
     >>> import jax.numpy as jnp, purestate as ps

@@ -1,7 +1,7 @@
 """`trainable_only`: an optimizer of some parameters, which leaves the others as they are."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,18 @@ class Optimizer(NamedTuple):
     update: Callable[..., Any]
 
 
+if TYPE_CHECKING:
+
+    class _NamedPair(Protocol):  # such as optax's GradientTransformation
+        def _replace(self, **kwargs: Any) -> Any: ...
+
+    N = TypeVar("N", bound=_NamedPair)
+
+
+@overload
+def trainable_only(tx: "N", mask: Any) -> "N": ...
+@overload
+def trainable_only(tx: Any, mask: Any) -> Any: ...
 def trainable_only(tx: Any, mask: Any) -> Any:
     """Makes an optimizer update some parameters only; the others keep their bits.
 

@@ -37,7 +37,7 @@ def value_and_grad(
 @overload
 def value_and_grad(
     fun: "Callable[P, R]",
-    argnums: "int | Sequence[int]" = 0,
+    argnums: "int | Sequence[int]",
     has_aux: bool = False,
     holomorphic: bool = False,
     **options: Any,
@@ -118,7 +118,7 @@ def grad(
 @overload
 def grad(
     fun: "Callable[P, Any]",
-    argnums: "int | Sequence[int]" = 0,
+    argnums: "int | Sequence[int]",
     has_aux: bool = False,
     holomorphic: bool = False,
     **options: Any,

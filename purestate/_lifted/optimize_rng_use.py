@@ -2,15 +2,18 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 from purestate._core.frame import get_frame
 from purestate._core.keys import PRNGSequence
 from purestate._core.observer import Observer
 from purestate._lifted.lift_frame import Lifted
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-def optimize_rng_use(fun: Callable[..., Any]) -> Callable[..., Any]:
+
+def optimize_rng_use(fun: "Callable[P, R]") -> "Callable[P, R]":
     """Finds out how many keys `fun` will draw, and splits them off in one operation before it runs.
 
     One operation in the jaxpr instead of one per key; the keys differ from those made one at a
@@ -34,7 +37,7 @@ def optimize_rng_use(fun: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.wraps(fun)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         frame = get_frame("A function made by `ps.experimental.optimize_rng_use`")
         source = frame.keys.source
         # Keys by path are not split one after the other, so there is nothing to do for them. Nor is

@@ -1,15 +1,17 @@
 """The mean of gradients over devices, whatever `jax.shard_map` has made of them."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
+from typing import Any, TypeVar
 
 import jax
 
 from purestate._core.errors import MappingError
 from purestate._core.trace_guard import is_bound, is_tracked, varying_axes
 
+T = TypeVar("T")  # the type of a tree of gradients
 
-def pmean_gradients(grads: Any, axis_name: Any) -> Any:
+
+def pmean_gradients(grads: T, axis_name: Hashable | Sequence[Hashable]) -> T:
     """Returns the mean over devices of the gradients of each device's own loss.
 
     Inside `jax.shard_map`, JAX sums the gradient of a replicated parameter over the shards by

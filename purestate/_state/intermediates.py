@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +17,19 @@ from purestate._core.layout import ByCollection
 from purestate._core.naming import path_here
 from purestate._core.observer import Observer, observe
 from purestate._core.outlines import outline_argument
-from purestate._core.pairs import Transformed, TransformedWithState
+from purestate._core.pairs import I, P, R, Transformed, TransformedWithState
 from purestate._core.path import variable_path
 from purestate._core.sown import INTERMEDIATES, PERTURBATIONS, Sown, plain_values
 from purestate._core.variable_checks import check_arrays
 from purestate._state.transform_with_collections import TransformedWithCollections
+
+if TYPE_CHECKING:
+    from purestate._core.pairs import Apply, ApplyWithState
+    from purestate._state.multi_transform import ApplyWithoutRng, ApplyWithStateWithoutRng
+    from purestate._state.transform_with_collections import ApplyCollections
+
+    Found = tuple[R, Bundle]
+    """The result of a function, and the intermediates."""
 
 
 def sow(
@@ -96,6 +104,36 @@ def _outputs_to_sow(keep: Any) -> Any:
     return interceptor
 
 
+@overload
+def capture_intermediates(
+    f: "Transformed[I, Apply[P, R]]",
+    filter: Any = None,
+) -> "Transformed[I, Apply[P, Found[R]]]": ...
+@overload
+def capture_intermediates(
+    f: "TransformedWithState[I, ApplyWithState[P, R]]",
+    filter: Any = None,
+) -> "TransformedWithState[I, ApplyWithState[P, Found[R]]]": ...
+@overload
+def capture_intermediates(
+    f: "TransformedWithCollections[I, ApplyCollections[P, R]]",
+    filter: Any = None,
+) -> "TransformedWithCollections[I, ApplyCollections[P, Found[R]]]": ...
+@overload
+def capture_intermediates(
+    f: "Transformed[I, ApplyWithoutRng[P, R]]",
+    filter: Any = None,
+) -> "Transformed[I, ApplyWithoutRng[P, Found[R]]]": ...
+@overload
+def capture_intermediates(
+    f: "TransformedWithState[I, ApplyWithStateWithoutRng[P, R]]",
+    filter: Any = None,
+) -> "TransformedWithState[I, ApplyWithStateWithoutRng[P, Found[R]]]": ...
+@overload
+def capture_intermediates(
+    f: "Callable[P, R]",
+    filter: Any = None,
+) -> "Callable[P, Found[R]]": ...
 def capture_intermediates(f: Any, filter: Any = None) -> Any:  # noqa: A002
     """Returns `f` with the outputs of its modules, and all sown values, as a second result.
 

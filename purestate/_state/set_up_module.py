@@ -4,11 +4,26 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from purestate._core.errors import ModuleError, VariableTypeError, kind_of
 from purestate._core.frame import get_frame
 from purestate._core.module import Module, ModuleMetaclass, name_like
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+if TYPE_CHECKING:
+    R_co = TypeVar("R_co", covariant=True)
+
+    class _HasForward(Protocol[P, R_co]):
+        # A `SetUpModule`, by the arguments and the result of its `forward`.
+        is_set_up: bool
+        _in_set_up: bool
+
+        @property
+        def set_up(self) -> Any: ...
+        def forward(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
 
 def _after_set_up(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,7 +112,7 @@ class SetUpModule(Module, metaclass=_SetUpMetaclass):
             " of its own."
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self: "_HasForward[P, R]", *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs `set_up` if this is the first call, and then `forward`.
 
         Args:

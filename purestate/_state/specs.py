@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -117,6 +117,19 @@ class Recorder(Observer):
         self.frozen.add((path, name))
 
 
+Specs = dict[str, dict[str, Spec]]
+"""`{module: {name: spec}}`. A variable that is a pytree has a tree of specs."""
+
+
+# Shapes may stand for arrays, so the arguments are not those of `init`.
+@overload
+def specs(f: "Transformed[Any, Any]") -> "Callable[..., Specs]": ...
+@overload
+def specs(f: "TransformedWithCollections[Any, Any]") -> "Callable[..., dict[str, Specs]]": ...
+@overload
+def specs(
+    f: "TransformedWithState[Any, Any] | Callable[..., Any]",
+) -> "Callable[..., tuple[Specs, Specs]]": ...
 def specs(f: Any) -> Callable[..., Any]:
     """Returns a function that tells what `init` would make, without computing anything.
 

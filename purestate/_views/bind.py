@@ -1,10 +1,11 @@
 """`bind`: makes a model of a function, its parameters, state and key."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import jax
 
+from purestate._core.collection import Bundle
 from purestate._core.outlines import outline
 from purestate._editing.differences import difference
 from purestate._editing.trainable import trainable_mask
@@ -13,7 +14,94 @@ from purestate._views.bound_function import PAIRS, Look, bound_function
 from purestate._views.errors import ViewError, ViewTypeError
 from purestate._views.model import Model, Static, as_bundle, unhashable
 
+if TYPE_CHECKING:
+    from purestate._core.module import Module
+    from purestate._core.pairs import (
+        Apply,
+        ApplyWithState,
+        CallableModule,
+        Init,
+        InitWithState,
+        Rng,
+        Transformed,
+        TransformedWithState,
+    )
+    from purestate._state.multi_transform import ApplyWithoutRng, ApplyWithStateWithoutRng
+    from purestate._state.transform_with_collections import ApplyCollections, InitCollections
 
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+    # What `bind` takes, by the function that the model calls.
+    Made = Callable[[], CallableModule[P, R]]
+    # A class that has no `__call__`, or cannot be made without arguments.
+    AnyMade = type[Module] | Callable[[], Module]
+    AnyPair = (
+        Transformed[Any, Any]
+        | TransformedWithState[Any, Any]
+        | TransformedWithCollections[Any, Any]
+    )
+    Pair = (
+        Transformed[Init[P], Apply[P, R]]
+        | TransformedWithState[InitWithState[P], ApplyWithState[P, R]]
+        | TransformedWithCollections[InitCollections[P], ApplyCollections[P, R]]
+    )
+    PairWithoutRng = (
+        Transformed[Init[P], ApplyWithoutRng[P, R]]
+        | TransformedWithState[InitWithState[P], ApplyWithStateWithoutRng[P, R]]
+    )
+
+
+@overload
+def bind(
+    f: "Pair[P, R]",
+    params: Mapping[str, Any],
+    state: Mapping[str, Any] | None = None,
+    rng: "Rng" = None,
+    *,
+    specs: Any = None,
+    strict: bool = False,
+) -> "Model[P, R]": ...
+@overload
+def bind(
+    f: "PairWithoutRng[P, R]",
+    params: Mapping[str, Any],
+    state: Mapping[str, Any] | None = None,
+    rng: "Rng" = None,
+    *,
+    specs: Any = None,
+    strict: bool = False,
+) -> "Model[P, R]": ...
+@overload
+def bind(
+    f: "Made[P, R]",
+    params: Mapping[str, Any],
+    state: Mapping[str, Any] | None = None,
+    rng: "Rng" = None,
+    *,
+    specs: Any = None,
+    strict: bool = False,
+) -> "Model[P, R]": ...
+@overload
+def bind(
+    f: "AnyPair | AnyMade",
+    params: Mapping[str, Any],
+    state: Mapping[str, Any] | None = None,
+    rng: "Rng" = None,
+    *,
+    specs: Any = None,
+    strict: bool = False,
+) -> "Model[..., Any]": ...
+@overload
+def bind(
+    f: "Callable[P, R]",
+    params: Mapping[str, Any],
+    state: Mapping[str, Any] | None = None,
+    rng: "Rng" = None,
+    *,
+    specs: Any = None,
+    strict: bool = False,
+) -> "Model[P, R]": ...
 def bind(
     f: Any,
     params: Mapping[str, Any],
@@ -22,7 +110,7 @@ def bind(
     *,
     specs: Any = None,
     strict: bool = False,
-) -> Model:
+) -> "Model[..., Any]":
     """Returns a model object of a function, its parameters, state and key.
 
     It is a pytree, so `jax.jit`, `jax.grad`, `jax.vmap` and `jax.lax.scan` take it. A call updates
@@ -76,16 +164,16 @@ def bind(
                 f"`ps.bind(f, params, state, rng)`: {name} has to be {{module: {{name: array}}}},"
                 f" but it is {outline(value)}."
             )
-    params, state = _bundles(f, params, state)
+    own, own_state = _bundles(f, params, state)
     rng = jax.tree.map(lambda key: jax.random.key(key) if isinstance(key, int) else key, rng)
-    bound = bound_function(f, params, state, rng)
-    looked = bound.look(params, state, rng) if bound.makes_module else None
+    bound = bound_function(f, own, own_state, rng)
+    looked = bound.look(own, own_state, rng) if bound.makes_module else None
     if looked is not None:
         _check_attributes(looked, strict)
-    return Model(Static(bound, untrainable=_untrainable(specs, params)), params, state, rng)
+    return Model(Static(bound, untrainable=_untrainable(specs, own)), own, own_state, rng)
 
 
-def _bundles(f: Any, params: Any, state: Any) -> tuple[Any, Any]:
+def _bundles(f: Any, params: Any, state: Any) -> tuple[Bundle, Bundle]:
     """Returns params and state as plain dicts, which the model may change."""
     if not isinstance(f, TransformedWithCollections):
         return as_bundle(params, "params"), as_bundle(state or {}, "state")

@@ -26,7 +26,8 @@ from purestate._views.errors import ViewTypeError
 from purestate._views.modes import mode_argument, with_mode
 from purestate._views.skeleton import Skeleton, skeleton_of
 
-PAIRS = (Transformed, TransformedWithState, TransformedWithCollections)
+# Of Any: a type checker would make of `isinstance(f, PAIRS)` a pair of unknown arguments.
+PAIRS: tuple[type[Any], ...] = (Transformed, TransformedWithState, TransformedWithCollections)
 
 
 class Look(NamedTuple):
@@ -240,7 +241,7 @@ def _has_arrays(value: Any) -> bool:
 # How each kind is applied
 
 
-def _over_collections(pair: TransformedWithCollections) -> Callable[..., Any]:
+def _over_collections(pair: "TransformedWithCollections[Any, Any]") -> Callable[..., Any]:
     def apply(params: Any, state: Any, key: Any, call: Call, *args: Any, **kwargs: Any) -> Any:
         # All collections that the model has may change. Others would be lost with each call.
         kwargs = with_mode(original_function(pair), call.training, args, kwargs)
@@ -253,7 +254,7 @@ def _over_collections(pair: TransformedWithCollections) -> Callable[..., Any]:
 
 
 def _over_pair(
-    pair: Transformed[..., Any] | TransformedWithState[..., Any], with_call: bool = False
+    pair: "Transformed[Any, Any] | TransformedWithState[Any, Any]", with_call: bool = False
 ) -> Any:
     has_state, takes_key = isinstance(pair, TransformedWithState), _takes_key(pair)
 
@@ -267,7 +268,7 @@ def _over_pair(
             pair.apply(*leading, key, *args, **kwargs)
             if takes_key
             else pair.apply(*leading, *args, **kwargs)
-        )  # pyright: ignore
+        )
         return (out[0], params, out[1]) if has_state else (out, params, {})
 
     return apply

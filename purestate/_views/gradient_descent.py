@@ -1,12 +1,22 @@
 """`GradientDescent`: the interface of Flax's old `optim`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import jax
 import jax.numpy as jnp
 
 from purestate._editing.differences import difference, mismatch
 from purestate._views.errors import ViewError
+
+if TYPE_CHECKING:
+    # With a default, so that an annotation may leave it out.
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)  # the type of the parameters
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 
 class GradientDescent:
@@ -24,7 +34,7 @@ class GradientDescent:
     def __init__(self, learning_rate: float):
         self.learning_rate = float(learning_rate)  # a hashable one: it is static under jax.jit
 
-    def create(self, target: Any) -> "GradientDescentOptimizer":
+    def create(self, target: T) -> "GradientDescentOptimizer[T]":
         """Returns an optimizer of `target`.
 
         Args:
@@ -37,18 +47,18 @@ class GradientDescent:
 
 
 @jax.tree_util.register_pytree_node_class
-class GradientDescentOptimizer:
+class GradientDescentOptimizer(Generic[T]):
     """Parameters under plain gradient descent; made by `GradientDescent.create`.
 
     Attributes:
       target: the parameters.
     """
 
-    def __init__(self, target: Any, learning_rate: float):
+    def __init__(self, target: T, learning_rate: float):
         self.target = target
         self._learning_rate = learning_rate
 
-    def apply_gradient(self, grads: Any) -> "GradientDescentOptimizer":
+    def apply_gradient(self, grads: Any) -> "GradientDescentOptimizer[T]":
         """Returns an optimizer after one step.
 
         Args:
@@ -78,6 +88,6 @@ class GradientDescentOptimizer:
         return (self.target,), self._learning_rate
 
     @classmethod
-    def tree_unflatten(cls, rate: Any, children: Any) -> "GradientDescentOptimizer":
+    def tree_unflatten(cls, rate: Any, children: Any) -> "GradientDescentOptimizer[Any]":
         """See `jax.tree_util.register_pytree_node_class`."""
         return cls(children[0], rate)

@@ -22,6 +22,10 @@ class InstanceDoc:
         return self._of_class if instance is None else self._of_instance(instance)
 
 
+# A type checker takes `__doc__` for a str.
+instance_doc: Callable[[str, Callable[[Any], str]], Any] = InstanceDoc
+
+
 class Target(NamedTuple):
     """What a call runs.
 

@@ -6,7 +6,7 @@ from typing import Any
 from purestate._state.set_up_module import Container
 from purestate._views.calls import Call, Path, holds_modules, path_text
 from purestate._views.errors import ViewAttributeError
-from purestate._views.help import InstanceDoc, help_text, signature_of, target_of
+from purestate._views.help import help_text, instance_doc, signature_of, target_of
 from purestate._views.skeleton import is_callable_part
 
 
@@ -50,7 +50,7 @@ def _help(part: Member) -> str:
     return help_text(target_of(part._model._static.f, part._path), text, about)
 
 
-Member.__doc__ = InstanceDoc(str(Member.__doc__), _help)
+Member.__doc__ = instance_doc(str(Member.__doc__), _help)
 
 
 def member(model: Any, path: Path) -> Any:

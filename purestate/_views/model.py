@@ -9,7 +9,7 @@ has to return it.
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import jax
 
@@ -17,14 +17,16 @@ from purestate._core import trace_guard
 from purestate._core.collection import Bundle
 from purestate._core.errors import JaxUsageError, MissingRNGError
 from purestate._core.outlines import outline
+from purestate._core.pairs import MutableParams, MutableState
 from purestate._editing.predicates import as_predicate
 from purestate._views.bound_function import BoundFunction
 from purestate._views.calls import Call, Path, is_hashable, path_text
 from purestate._views.errors import ViewError, ViewTypeError
-from purestate._views.help import InstanceDoc, help_text, signature_of, target_of
+from purestate._views.help import help_text, instance_doc, signature_of, target_of
 from purestate._views.members import member
 from purestate._views.modes import MODE_ARGUMENTS
 from purestate._views.parts import (
+    Keys,
     copied,
     filled,
     holes,
@@ -32,6 +34,18 @@ from purestate._views.parts import (
     parts_by_predicate,
     split_key,
 )
+
+if TYPE_CHECKING:
+    # With defaults, so that `model: ps.Model` is a model of any function.
+    from typing_extensions import ParamSpec, TypeVar
+
+    P = ParamSpec("P", default=...)
+    R = TypeVar("R", default=Any)
+else:
+    from typing import ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
 
 _SAME: Any = object()
 
@@ -53,7 +67,7 @@ class Static:
         return ", ".join([self.f.name, *said])
 
 
-class Model:
+class Model(Generic[P, R]):
     """A function with its parameters, state and key, as one object; made by `bind`.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -78,11 +92,11 @@ class Model:
 
     __slots__ = ("__weakref__", "_born", "_static", "params", "rng", "state")
 
-    params: Any
-    state: Any
-    rng: Any
+    params: MutableParams
+    state: MutableState
+    rng: Keys
 
-    def __init__(self, static: Static, params: Any, state: Any, rng: Any):
+    def __init__(self, static: Static, params: MutableParams, state: MutableState, rng: Keys):
         self._static = static
         self.params = params
         self.state = state
@@ -91,7 +105,7 @@ class Model:
 
     # Calls
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the function, and keeps the new state and the new key.
 
         Args:
@@ -176,7 +190,7 @@ class Model:
 
     def _with(
         self, *, rng: Any = _SAME, params: Any = _SAME, state: Any = _SAME, **changes: Any
-    ) -> "Model":
+    ) -> "Model[P, R]":
         """Returns another model, which has no dict in common with this one."""
         return Model(
             dataclasses.replace(self._static, **changes) if changes else self._static,
@@ -185,7 +199,7 @@ class Model:
             copied(self.rng if rng is _SAME else rng),
         )
 
-    def copy(self) -> "Model":
+    def copy(self) -> "Model[P, R]":
         """Returns a copy with the same arrays, whose calls do not change this model."""
         return self._with()
 
@@ -194,11 +208,11 @@ class Model:
     def __reduce__(self) -> Any:
         return Model, (self._static, self.params, self.state, self.rng)
 
-    def parameters(self) -> "Model":
+    def parameters(self) -> "Model[P, R]":
         """Returns a model with holes for all but the parameters: what to differentiate by."""
         return self._with(state=holes(self.state), rng=None)
 
-    def trainable_parameters(self) -> "Model":
+    def trainable_parameters(self) -> "Model[P, R]":
         """Returns `parameters()` with holes for frozen parameters too.
 
         Parameters are frozen by `freeze`, and by the specs that `bind` was given.
@@ -217,7 +231,7 @@ class Model:
             as_predicate(frozen)(module, name, value) for frozen in self._static.frozen
         )
 
-    def update(self, part: Any) -> "Model":
+    def update(self, part: "Model[..., Any] | Mapping[str, Any]") -> "Model[P, R]":
         """Returns a model with the values of `part`.
 
         Args:
@@ -233,7 +247,7 @@ class Model:
           ViewTypeError: `part` is neither.
         """
         if not isinstance(part, Model):
-            if not isinstance(part, Mapping):
+            if not isinstance(part, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise ViewTypeError(
                     "`model.update` takes a model or params, {module: {name: array}}, but got"
                     f" {outline(part)}."
@@ -247,7 +261,7 @@ class Model:
 
     merge = update
 
-    def filter(self, f: Any, inverse: bool = False) -> "Model":
+    def filter(self, f: Any, inverse: bool = False) -> "Model[P, R]":
         """Returns a model with the arrays that `f` chooses, and holes for the others.
 
         Args:
@@ -264,7 +278,7 @@ class Model:
         """
         return self.partition(f)[1 if inverse else 0]
 
-    def partition(self, f: Any) -> tuple["Model", "Model"]:
+    def partition(self, f: Any) -> "tuple[Model[P, R], Model[P, R]]":
         """Returns `(filter(f), filter(f, inverse=True))`; `update` is the inverse.
 
         Args:
@@ -291,7 +305,7 @@ class Model:
         """The mode that calls have by default."""
         return self._static.training
 
-    def train(self) -> "Model":
+    def train(self) -> "Model[..., R]":
         """Returns a copy whose calls train: `is_training=True`, or whatever its function calls it.
 
         Raises:
@@ -299,11 +313,11 @@ class Model:
         """
         return self._in_mode(True)
 
-    def eval(self) -> "Model":
+    def eval(self) -> "Model[..., R]":
         """Returns a copy whose calls do not train; see `train`."""
         return self._in_mode(False)
 
-    def _in_mode(self, training: bool) -> "Model":
+    def _in_mode(self, training: bool) -> "Model[..., R]":
         if not self._static.f.has_mode(self.params, self.state, self.rng):
             raise ViewError(
                 f"`model.{'train' if training else 'eval'}()`: the function has no argument for it."
@@ -312,7 +326,7 @@ class Model:
             )
         return self._with(training=training)
 
-    def freeze(self, predicate: Callable[..., Any] | str = "*") -> "Model":
+    def freeze(self, predicate: Callable[..., Any] | str = "*") -> "Model[P, R]":
         """Returns a copy in which more parameters are frozen.
 
         Args:
@@ -321,11 +335,11 @@ class Model:
         """
         return self._with(frozen=(*self._static.frozen, predicate))
 
-    def unfreeze(self) -> "Model":
+    def unfreeze(self) -> "Model[P, R]":
         """Returns a copy without what `freeze` froze. What specs say still holds."""
         return self._with(frozen=())
 
-    def unbind(self) -> tuple[Any, Any, Any]:
+    def unbind(self) -> tuple[MutableParams, MutableState, Keys]:
         """Returns `(params, state, rng)`, which `bind` makes a model of again."""
         return copied(self.params), copied(self.state), copied(self.rng)
 
@@ -346,7 +360,7 @@ def _help(model: Model) -> str:
     return help_text(target_of(model._static.f, ()), model._static.f.name, about)
 
 
-Model.__doc__ = InstanceDoc(str(Model.__doc__), _help)
+Model.__doc__ = instance_doc(str(Model.__doc__), _help)
 
 
 def unhashable(owner: str, name: str, kind: str) -> ViewTypeError:

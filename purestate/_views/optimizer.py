@@ -1,6 +1,6 @@
 """`Optimizer`: an optax optimizer with its state, inside a transformed function and outside."""
 
-from typing import Any
+from typing import Any, Literal, TypeVar, overload
 
 import jax
 
@@ -16,6 +16,8 @@ from purestate._views.optimizer_step import (
     size_of,
     step,
 )
+
+T = TypeVar("T")  # the type of params
 
 
 class OptimizerModule(Module):
@@ -39,6 +41,16 @@ class OptimizerModule(Module):
             set_state("opt_state", first_state(self.tx, params))
         return self
 
+    @overload
+    def update(
+        self, grads: Any, params: T, apply_updates: Literal[True] = True, **extra: Any
+    ) -> T: ...
+    @overload
+    def update(
+        self, grads: T, params: Any = None, *, apply_updates: Literal[False], **extra: Any
+    ) -> T: ...
+    @overload
+    def update(self, grads: Any, params: Any, apply_updates: bool, **extra: Any) -> Any: ...
     def update(
         self, grads: Any, params: Any = None, apply_updates: bool = True, **extra: Any
     ) -> Any:
@@ -131,6 +143,18 @@ class Optimizer:
         """
         return _made(self.tx, first_state(self.tx, params), size_of(params))
 
+    @overload
+    def update(
+        self, grads: Any, params: T, apply_updates: Literal[True] = True, **extra: Any
+    ) -> tuple[T, "Optimizer"]: ...
+    @overload
+    def update(
+        self, grads: T, params: Any = None, *, apply_updates: Literal[False], **extra: Any
+    ) -> tuple[T, "Optimizer"]: ...
+    @overload
+    def update(
+        self, grads: Any, params: Any, apply_updates: bool, **extra: Any
+    ) -> tuple[Any, "Optimizer"]: ...
     def update(
         self, grads: Any, params: Any = None, apply_updates: bool = True, **extra: Any
     ) -> tuple[Any, "Optimizer"]:

@@ -13,6 +13,9 @@ from purestate._views.errors import ViewError
 Parts = tuple[tuple[Any, Any], tuple[Any, Any], tuple[Any, Any]]
 """What is chosen and the rest, of params, state and key."""
 
+Keys = jax.Array | dict[str, jax.Array] | None
+"""A key, or keys by stream, or none."""
+
 
 def holes(tree: Any) -> Any:
     """Returns a tree with a hole for each leaf."""
@@ -69,7 +72,7 @@ def _split(tree: Any, is_chosen: bool) -> tuple[Any, Any]:
     return (tree, holes(tree)) if is_chosen else (holes(tree), tree)
 
 
-def split_key(rng: Any) -> tuple[Any, Any]:
+def split_key(rng: Keys) -> tuple[Keys, Keys]:
     """Returns the key to keep and the key to use; for keys by stream, dicts of them."""
     if rng is None:
         return None, None
