@@ -23,7 +23,13 @@ class Optimizer(NamedTuple):
 
 if TYPE_CHECKING:
 
-    class _NamedPair(Protocol):  # such as optax's GradientTransformation
+    class Transformation(Protocol):  # any optimizer of optax, and whatever is like one
+        @property
+        def init(self) -> Callable[..., Any]: ...
+        @property
+        def update(self) -> Callable[..., Any]: ...
+
+    class _NamedPair(Transformation, Protocol):  # such as optax's GradientTransformation
         def _replace(self, **kwargs: Any) -> Any: ...
 
     N = TypeVar("N", bound=_NamedPair)
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
 @overload
 def trainable_only(tx: "N", mask: Any) -> "N": ...
 @overload
-def trainable_only(tx: Any, mask: Any) -> Any: ...
+def trainable_only(tx: "Transformation", mask: Any) -> Any: ...
 def trainable_only(tx: Any, mask: Any) -> Any:
     """Makes an optimizer update some parameters only; the others keep their bits.
 
@@ -86,7 +92,7 @@ def trainable_only(tx: Any, mask: Any) -> Any:
 class _TrainableOnly:
     """`init` and `update` of an optimizer of some parameters; pickled if `tx` and `mask` can be."""
 
-    def __init__(self, tx: Any, mask: Any):
+    def __init__(self, tx: "Transformation", mask: Any):
         self._tx = tx
         self._mask = mask
         # The state that `tx.init` makes, as shapes, by structure, shapes and dtypes of the params.

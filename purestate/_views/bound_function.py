@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from purestate._core.collection import Bundle
 from purestate._core.module import Module
 from purestate._core.pairs import (
     Program,
@@ -24,7 +25,11 @@ from purestate._state.transform_with_collections import TransformedWithCollectio
 from purestate._views.calls import Call, call_function, call_module, is_hashable
 from purestate._views.errors import ViewTypeError
 from purestate._views.modes import mode_argument, with_mode
+from purestate._views.parts import Keys
 from purestate._views.skeleton import Skeleton, skeleton_of
+
+Applied = tuple[Any, Bundle, Bundle]
+"""The result of a function, its params and its state."""
 
 # Of Any: a type checker would make of `isinstance(f, PAIRS)` a pair of unknown arguments.
 PAIRS: tuple[type[Any], ...] = (Transformed, TransformedWithState, TransformedWithCollections)
@@ -75,11 +80,11 @@ class BoundFunction:
             run = call_module if makes_module else call_function
             self.apply = _over_pair(transform_with_state(run(source)), with_call=True)
 
-    def bundles(self, params: Any, state: Any) -> list[Any]:
+    def bundles(self, params: Bundle, state: Bundle) -> list[Bundle]:
         """Returns all bundles of a model, each `{module: {name: value}}`."""
         return [params, *(state.values() if self.has_collections else (state,))]
 
-    def look(self, params: Any, state: Any, rng: Any) -> Look | None:
+    def look(self, params: Bundle, state: Bundle, rng: Keys) -> Look | None:
         """Returns what a run of the function tells about its module. It runs once, on shapes."""
         if self.looked is None:
             self.looked, *_ = _look(self.source, params, state, rng)
@@ -90,7 +95,7 @@ class BoundFunction:
         if self.looked is None:
             self.looked = _look_at(self.source, module)
 
-    def has_mode(self, params: Any, state: Any, rng: Any) -> bool:
+    def has_mode(self, params: Bundle, state: Bundle, rng: Keys) -> bool:
         """Whether the function, or a method of its module, has an argument for the mode."""
         looked = self.look(params, state, rng) if self.makes_module else None
         if looked is None:
@@ -103,7 +108,7 @@ class BoundFunction:
             if callable(method)
         )
 
-    def __deepcopy__(self, memo: Any) -> "BoundFunction":
+    def __deepcopy__(self, memo: object) -> "BoundFunction":
         return self
 
     def __reduce__(self) -> Any:
@@ -117,7 +122,7 @@ class BoundFunction:
 _known: weakref.WeakValueDictionary[Any, BoundFunction] = weakref.WeakValueDictionary()
 
 
-def bound_function(source: Any, params: Any, state: Any, rng: Any) -> BoundFunction:
+def bound_function(source: Any, params: Bundle, state: Bundle, rng: Keys) -> BoundFunction:
     """Returns the one `BoundFunction` of a function.
 
     A function that may be called without arguments is run, unless it is known, on the shapes of
@@ -168,7 +173,7 @@ def _bound_again(source: Any, makes_module: bool, name: str | None) -> BoundFunc
     return found
 
 
-def _name_of(function: Any) -> str:
+def _name_of(function: object) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
@@ -188,7 +193,7 @@ def _key_of(source: Any) -> Any:
 
 
 def _look(
-    make: Callable[[], Any], params: Any, state: Any, rng: Any
+    make: Callable[[], Any], params: Bundle, state: Bundle, rng: Keys
 ) -> tuple[Look | None, Exception | None, bool]:
     """Runs a function on shapes, to find out whether it makes a module.
 
@@ -234,15 +239,19 @@ def _look_at(make: Callable[[], Any], module: Module) -> Look:
     )
 
 
-def _has_arrays(value: Any) -> bool:
+def _has_arrays(value: object) -> bool:
     return any(isinstance(leaf, (jax.Array, np.ndarray)) for leaf in jax.tree.leaves(value))
 
 
 # How each kind is applied
 
 
-def _over_collections(pair: "TransformedWithCollections[Any, Any]") -> Callable[..., Any]:
-    def apply(params: Any, state: Any, key: Any, call: Call, *args: Any, **kwargs: Any) -> Any:
+def _over_collections(
+    pair: "TransformedWithCollections[Any, Any]",
+) -> Callable[..., Applied]:
+    def apply(
+        params: Bundle, state: Bundle, key: Keys, call: Call, *args: Any, **kwargs: Any
+    ) -> Applied:
         # All collections that the model has may change. Others would be lost with each call.
         kwargs = with_mode(original_function(pair), call.training, args, kwargs)
         out, new = pair.apply(
@@ -255,10 +264,12 @@ def _over_collections(pair: "TransformedWithCollections[Any, Any]") -> Callable[
 
 def _over_pair(
     pair: "Transformed[Any, Any] | TransformedWithState[Any, Any]", with_call: bool = False
-) -> Any:
+) -> Callable[..., Applied]:
     has_state, takes_key = isinstance(pair, TransformedWithState), _takes_key(pair)
 
-    def apply(params: Any, state: Any, key: Any, call: Call, *args: Any, **kwargs: Any) -> Any:
+    def apply(
+        params: Bundle, state: Bundle, key: Keys, call: Call, *args: Any, **kwargs: Any
+    ) -> Applied:
         if with_call:
             args = (call, *args)
         else:
@@ -274,7 +285,7 @@ def _over_pair(
     return apply
 
 
-def _takes_key(pair: Any) -> bool:
+def _takes_key(pair: "Transformed[Any, Any] | TransformedWithState[Any, Any]") -> bool:
     """Whether `apply` takes a key; after `without_apply_rng` it does not."""
     if isinstance(pair.apply, PureFunction):
         return "rng" in pair.apply.leading
@@ -284,7 +295,7 @@ def _takes_key(pair: Any) -> bool:
     return given - own != (1 if isinstance(pair, TransformedWithState) else 0)
 
 
-def _takes_any(f: Any) -> bool:
+def _takes_any(f: Callable[..., Any]) -> bool:
     """Whether `f` can be called with arguments."""
     try:
         return bool(inspect.signature(f).parameters)
@@ -292,7 +303,7 @@ def _takes_any(f: Any) -> bool:
         return True
 
 
-def _needed_arguments(f: Any) -> list[str] | None:
+def _needed_arguments(f: Callable[..., Any]) -> list[str] | None:
     """Returns the arguments without which `f` cannot be called; None if Python does not know."""
     try:
         parameters = inspect.signature(f).parameters.values()

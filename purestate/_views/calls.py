@@ -1,6 +1,6 @@
 """One call of a model, or of a part of its module, inside a run of the function."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from purestate._core.module import Module
@@ -27,7 +27,11 @@ class Call:
     __slots__ = ("attributes", "changed", "is_call", "observe", "path", "training")
 
     def __init__(
-        self, path: Path, is_call: bool, static: Any, observe: Callable[[Any], Any] | None = None
+        self,
+        path: Path,
+        is_call: bool,
+        static: Any,
+        observe: Callable[[Module], None] | None = None,
     ):
         self.path = path
         self.is_call = is_call
@@ -42,7 +46,7 @@ def call_function(f: Callable[..., Any]) -> Callable[..., Any]:
     return lambda call, *args, **kwargs: f(*args, **with_mode(f, call.training, args, kwargs))
 
 
-def call_module(make: Callable[[], Any]) -> Callable[..., Any]:
+def call_module(make: Callable[[], Module]) -> Callable[..., Any]:
     """Returns a function of a `Call` and arguments: it makes a module and runs the call on it."""
 
     def run(call: Call, *args: Any, **kwargs: Any) -> Any:
@@ -80,7 +84,7 @@ def path_text(path: Path) -> str:
     ).removeprefix(".")
 
 
-def _is_same(a: Any, b: Any) -> bool:
+def _is_same(a: object, b: object) -> bool:
     try:
         return a is b or (type(a) is type(b) and bool(a == b))
     except Exception:  # arrays in a tuple
@@ -91,7 +95,7 @@ def plain_attributes(module: Module) -> Iterator[tuple[Path, Any]]:
     """Yields the hyperparameters of a module and of its submodules, with their paths."""
     seen: set[int] = set()
 
-    def look(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    def look(value: object, path: Path) -> Iterator[tuple[Path, Any]]:
         if isinstance(value, (Module, list, dict)):
             if id(value) in seen:
                 return
@@ -110,19 +114,19 @@ def plain_attributes(module: Module) -> Iterator[tuple[Path, Any]]:
     return look(module, ())
 
 
-def items_of(value: Any) -> Any:
+def items_of(value: object) -> Iterable[tuple[Any, Any]]:
     """Returns pairs of key and item of a dict, of index and item of a list or tuple."""
     if isinstance(value, dict):
         return value.items()
     return enumerate(value) if isinstance(value, (list, tuple)) else ()
 
 
-def holds_modules(value: Any) -> bool:
+def holds_modules(value: object) -> bool:
     """Whether a value is a list, tuple or dict with modules in it."""
     return any(isinstance(item, Module) or holds_modules(item) for _, item in items_of(value))
 
 
-def is_hashable(value: Any) -> bool:
+def is_hashable(value: object) -> bool:
     """Whether a value, with all that is in it, can be hashed."""
     try:
         hash(value)

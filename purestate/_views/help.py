@@ -18,7 +18,7 @@ class InstanceDoc:
         self._of_class = of_class
         self._of_instance = of_instance
 
-    def __get__(self, instance: Any, owner: type) -> str:
+    def __get__(self, instance: object, owner: type) -> str:
         return self._of_class if instance is None else self._of_instance(instance)
 
 

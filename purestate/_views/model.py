@@ -154,7 +154,7 @@ class Model(Generic[P, R]):
                 " `model.update(part)`, or ps.surgery.combine."
             )
 
-    def _check_outlives(self, *values: Any) -> None:
+    def _check_outlives(self, *values: object) -> None:
         if trace_guard.current_trace_state() != self._born and not trace_guard.outlives_trace(
             values, self._born
         ):
@@ -226,7 +226,7 @@ class Model(Generic[P, R]):
         }
         return self._with(params=params, state=holes(self.state), rng=None)
 
-    def _is_frozen(self, module: str, name: str, value: Any) -> bool:
+    def _is_frozen(self, module: str, name: str, value: object) -> bool:
         return (module, name) in self._static.untrainable or any(
             as_predicate(frozen)(module, name, value) for frozen in self._static.frozen
         )
@@ -261,7 +261,7 @@ class Model(Generic[P, R]):
 
     merge = update
 
-    def filter(self, f: Any, inverse: bool = False) -> "Model[P, R]":
+    def filter(self, f: Callable[..., Any] | str, inverse: bool = False) -> "Model[P, R]":
         """Returns a model with the arrays that `f` chooses, and holes for the others.
 
         Args:
@@ -278,7 +278,7 @@ class Model(Generic[P, R]):
         """
         return self.partition(f)[1 if inverse else 0]
 
-    def partition(self, f: Any) -> "tuple[Model[P, R], Model[P, R]]":
+    def partition(self, f: Callable[..., Any] | str) -> "tuple[Model[P, R], Model[P, R]]":
         """Returns `(filter(f), filter(f, inverse=True))`; `update` is the inverse.
 
         Args:
@@ -371,7 +371,7 @@ def unhashable(owner: str, name: str, kind: str) -> ViewTypeError:
     )
 
 
-def as_bundle(bundle: Any, what: str) -> Bundle:
+def as_bundle(bundle: Mapping[str, Any], what: str) -> Bundle:
     """Returns a bundle of plain dicts."""
     wrong = [value for value in bundle.values() if not isinstance(value, Mapping)]
     if wrong:

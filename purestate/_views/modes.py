@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 from purestate._state.set_up_module import SetUpModule
@@ -16,7 +17,9 @@ MODE_ARGUMENTS = {
 """Arguments that say whether a call trains, and whether True means that it does."""
 
 
-def with_mode(f: Any, training: bool | None, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+def with_mode(
+    f: Callable[..., Any], training: bool | None, args: Any, kwargs: dict[str, Any]
+) -> dict[str, Any]:
     """Returns `kwargs` with the mode argument of `f`, unless the caller already passes one."""
     found = None if training is None else mode_argument(f)
     if found is None:
@@ -27,7 +30,7 @@ def with_mode(f: Any, training: bool | None, args: Any, kwargs: dict[str, Any]) 
     return {**kwargs, name: training == MODE_ARGUMENTS[name]}
 
 
-def mode_argument(f: Any) -> tuple[str, float] | None:
+def mode_argument(f: Callable[..., Any]) -> tuple[str, float] | None:
     """Returns name and position of the mode argument of a function; None without one."""
     if isinstance(f, SetUpModule) and type(f).__call__ is SetUpModule.__call__:
         f = f.forward  # `__call__` passes its arguments on to it

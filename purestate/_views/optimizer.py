@@ -1,6 +1,6 @@
 """`Optimizer`: an optax optimizer with its state, inside a transformed function and outside."""
 
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import jax
 
@@ -17,13 +17,16 @@ from purestate._views.optimizer_step import (
     step,
 )
 
+if TYPE_CHECKING:
+    from purestate._editing.trainable_only import Transformation
+
 T = TypeVar("T")  # the type of params
 
 
 class OptimizerModule(Module):
     """An `Optimizer` inside a transformed function: its state is one entry, `opt_state`."""
 
-    def __init__(self, tx: Any, name: str | None = None):
+    def __init__(self, tx: "Transformation", name: str | None = None):
         super().__init__(name=name or "optimizer")
         check_transformation(tx)
         self.tx = tx
@@ -120,12 +123,12 @@ class Optimizer:
 
     __slots__ = ("_size", "opt_state", "tx")
 
-    def __new__(cls, tx: Any, name: str | None = None) -> Any:
+    def __new__(cls, tx: "Transformation", name: str | None = None) -> Any:
         if inside_transform():
             return OptimizerModule(tx, name)
         return super().__new__(cls)
 
-    def __init__(self, tx: Any, name: str | None = None):
+    def __init__(self, tx: "Transformation", name: str | None = None):
         del name
         check_transformation(tx)
         self.tx = tx
@@ -205,7 +208,7 @@ class Optimizer:
         )
 
 
-def _made(tx: Any, opt_state: Any, size: int | None) -> Optimizer:
+def _made(tx: "Transformation", opt_state: Any, size: int | None) -> Optimizer:
     # Not by calling the class, which makes a module inside a transformed function.
     optimizer: Any = object.__new__(Optimizer)
     optimizer.tx, optimizer.opt_state, optimizer._size = tx, opt_state, size

@@ -1,7 +1,7 @@
 """One step of an optax optimizer, with checks that its arrays fit each other."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,17 @@ from purestate._editing.paths import is_hole
 from purestate._views.errors import ViewError, ViewTypeError
 from purestate._views.model import Model
 
+if TYPE_CHECKING:
+    from purestate._editing.trainable_only import Transformation
+
 
 def step(
-    tx: Any, grads: Any, opt_state: Any, params: Any, apply_updates: bool, extra: dict[str, Any]
+    tx: "Transformation",
+    grads: Any,
+    opt_state: Any,
+    params: Any,
+    apply_updates: bool,
+    extra: dict[str, Any],
 ) -> tuple[Any, Any]:
     """Returns the new params, or the updates, and the new state."""
     plain, plain_grads = plain_of(params), plain_of(grads)
@@ -31,7 +39,7 @@ def step(
     return like(grads, updates), new_state
 
 
-def first_state(tx: Any, params: Any) -> Any:
+def first_state(tx: "Transformation", params: Any) -> Any:
     """Returns the initial state for params."""
     # Without the weak types that parameters may have: the first step would remove them, and so
     # `jax.jit` would compile twice.
@@ -49,7 +57,7 @@ def size_of(params: Any) -> int:
 # Models among the params
 
 
-def _is_model(x: Any) -> bool:
+def _is_model(x: object) -> bool:
     return isinstance(x, Model)
 
 
@@ -91,7 +99,7 @@ def _updated(params: Any, updates: Any) -> Any:
 # Checks
 
 
-def check_transformation(tx: Any) -> None:
+def check_transformation(tx: object) -> None:
     """Raises unless `tx` has the methods of an optax optimizer."""
     if not (hasattr(tx, "init") and hasattr(tx, "update")):
         raise ViewTypeError(
@@ -134,7 +142,7 @@ def check_grads(params: Any, grads: Any, apply_updates: bool, size: int | None =
         )
 
 
-def _check_state(tx: Any, opt_state: Any, params: Any, error: Exception) -> None:
+def _check_state(tx: "Transformation", opt_state: Any, params: Any, error: Exception) -> None:
     """Raises if the state is not one for these params; only asked after `tx.update` has failed."""
     expected = jax.eval_shape(tx.init, params)
     names = ("its state", "a state for these params")

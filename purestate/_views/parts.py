@@ -1,23 +1,24 @@
 """Parts of a model: which arrays they keep, and how they are put together again."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 
+from purestate._core.collection import Bundle
 from purestate._editing.differences import difference, mismatch
 from purestate._editing.holes import partition
 from purestate._editing.paths import is_hole
 from purestate._views.errors import ViewError
 
-Parts = tuple[tuple[Any, Any], tuple[Any, Any], tuple[Any, Any]]
-"""What is chosen and the rest, of params, state and key."""
-
 Keys = jax.Array | dict[str, jax.Array] | None
 """A key, or keys by stream, or none."""
 
+Parts = tuple[tuple[Any, Any], tuple[Any, Any], tuple[Keys, Keys]]
+"""What is chosen and the rest, of params, state and key."""
 
-def holes(tree: Any) -> Any:
+
+def holes(tree: object) -> Any:
     """Returns a tree with a hole for each leaf."""
     return jax.tree.map(lambda leaf: None, tree)
 
@@ -46,12 +47,14 @@ def filled(part: Any, old: Any, what: str) -> Any:
     )
 
 
-def parts_by_predicate(f: Any, params: Any, state: Any, rng: Any) -> Parts:
+def parts_by_predicate(f: Callable[..., Any], params: Bundle, state: Bundle, rng: Keys) -> Parts:
     """Splits params and state by a function of leaves, or by a predicate of `ps.surgery`."""
     return partition(params, f), partition(state, f), (None, rng)
 
 
-def parts_by_name(name: str, params: Any, state: Any, rng: Any, collections: Any) -> Parts:
+def parts_by_name(
+    name: str, params: Bundle, state: Bundle, rng: Keys, collections: Mapping[str, Any]
+) -> Parts:
     """Splits by "params", "state" or "rng", or by the name of one of the collections."""
     if name not in ("params", "state", "rng", *collections):
         raise ViewError(
@@ -61,11 +64,11 @@ def parts_by_name(name: str, params: Any, state: Any, rng: Any, collections: Any
         )
     if collections:
         each = {c: _split(bundle, name in (c, "state")) for c, bundle in collections.items()}
-        state = tuple({c: both[i] for c, both in each.items()} for i in (0, 1))
+        one, other = ({c: both[i] for c, both in each.items()} for i in (0, 1))
     else:
-        state = _split(state, name == "state")
-    rng = (rng, None) if name in ("state", "rng") else (None, rng)
-    return _split(params, name == "params"), state, rng
+        one, other = _split(state, name == "state")
+    keys = (rng, None) if name in ("state", "rng") else (None, rng)
+    return _split(params, name == "params"), (one, other), keys
 
 
 def _split(tree: Any, is_chosen: bool) -> tuple[Any, Any]:

@@ -21,12 +21,12 @@ class Skeleton(NamedTuple):
     parts: dict[Step, "Skeleton | None"]
 
 
-def skeleton_of(value: Any) -> Skeleton | None:
+def skeleton_of(value: object) -> Skeleton | None:
     """Returns the skeleton of a value; None if it cannot be called, nor holds what can be."""
     return _skeleton_of(value, ())
 
 
-def _skeleton_of(value: Any, around: tuple[int, ...]) -> Skeleton | None:
+def _skeleton_of(value: object, around: tuple[int, ...]) -> Skeleton | None:
     if id(value) in around:  # a module that a submodule refers to
         return Skeleton(None, {})
     around = (*around, id(value))

@@ -58,3 +58,21 @@ reveal_type(ps.ema(params).params)  # dict[str, dict[str, Array]]
 ps.ema(params).updat(params)  # error: updat
 with ps.freeze("encoder/*"):
     pass
+
+
+class Sgd:
+    def init(self, params: Any) -> tuple[()]:
+        return ()
+
+    def update(self, grads: Any, state: tuple[()], params: Any = None) -> tuple[Any, tuple[()]]:
+        return jax.tree.map(jnp.negative, grads), state
+
+
+own: ps.Optimizer = ps.Optimizer(Sgd())
+ps.Optimizer(0.1)
+# in pyright: error: "Transformation"
+# in mypy: error: "Optimizer"
+ps.trainable_only(0.1, True)
+# in pyright: error: No overloads
+# in pyright: error: "Transformation"
+# in mypy: error: No overload
