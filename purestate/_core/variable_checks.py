@@ -157,7 +157,7 @@ def no_bundle(path: str, bundle: Any) -> ArgumentError:
 
 
 def wrong_shape(path: str, name: str, actual: Any, shape: Any, dtype: Any) -> ShapeMismatchError:
-    """Returns the error for a parameter that has another shape than was asked for."""
+    """Returns the error for a parameter that has another shape than requested."""
     return ShapeMismatchError(
         f"Parameter {name!r} of {path!r} has shape {tuple(actual)}, but {tuple(shape)} was"
         f" requested (dtype {jnp.dtype(dtype or jnp.float32).name}). Either the params come"

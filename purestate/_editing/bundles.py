@@ -130,7 +130,9 @@ def _is_from(least: int, value: Any, most: int) -> bool:
         return False
 
 
-def filter(predicate: Callable[[str, str, Any], bool], structure: AnyBundle) -> Bundle:  # noqa: A001 (dm-haiku's name)
+def filter(  # noqa: A001 (dm-haiku's name)
+    predicate: Callable[[str, str, Any], bool], structure: AnyBundle
+) -> Bundle:
     """Returns the part of a bundle that a predicate accepts.
 
     >>> import purestate as ps
@@ -152,7 +154,9 @@ def filter(predicate: Callable[[str, str, Any], bool], structure: AnyBundle) -> 
     return partition(predicate, structure)[0]
 
 
-def map(fn: Callable[[str, str, Any], Any], structure: AnyBundle) -> Bundle:  # noqa: A001 (dm-haiku's name)
+def map(  # noqa: A001 (dm-haiku's name)
+    fn: Callable[[str, str, Any], Any], structure: AnyBundle
+) -> Bundle:
     """Returns a bundle with `fn(module, name, value)` for each value.
 
     >>> import purestate as ps
@@ -262,7 +266,8 @@ def pop(variables: Mapping[str, Any], name: str) -> tuple[dict[str, Any], Any]:
         raise BundleTypeError(
             f"`pop` takes {{collection: bundle}} and a name, but got {outline_argument(variables)}."
         )
-    if not isinstance(name, str) or name not in variables:  # pyright: ignore[reportUnnecessaryIsInstance]
+    is_name = isinstance(name, str)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not is_name or name not in variables:
         import difflib  # here, since only errors need it
 
         near = difflib.get_close_matches(str(name), [str(key) for key in variables], n=1)

@@ -12,7 +12,9 @@ from purestate._editing.paths import is_hole
 from purestate._editing.predicates import ask
 
 
-def filter(tree: Any, f: Callable[[Any], Any], inverse: bool = False) -> Any:  # noqa: A001 (MLAX's name)
+def filter(  # noqa: A001 (MLAX's name)
+    tree: Any, f: Callable[[Any], Any], inverse: bool = False
+) -> Any:
     """Returns a tree of the same structure, with `None` for each leaf that `f` rejects.
 
     >>> import purestate as ps

@@ -120,7 +120,11 @@ def of_module(cls: type | tuple[type, ...], specs: Any) -> Predicate:
       PredicateError: `specs` has no `Spec`.
     """
     classes = cls if isinstance(cls, tuple) else (cls,)
-    wrong = [one for one in classes if not isinstance(one, type)]  # pyright: ignore[reportUnnecessaryIsInstance]
+    wrong = [
+        one
+        for one in classes
+        if not isinstance(one, type)  # pyright: ignore[reportUnnecessaryIsInstance]
+    ]
     if wrong:
         raise PredicateError(
             "of_module takes a class of modules, or a tuple of classes, and then specs; but it got"

@@ -53,7 +53,7 @@ class Modes:
             )
         modes: Mapping[str, Any] = given
         for name, mode in modes.items():
-            # True is an int for Python, and axis 1 is hardly what is meant.
+            # True is an int for Python. Nobody who writes True means axis 1.
             if isinstance(mode, bool) or not (isinstance(mode, int) or mode in allowed):
                 raise CollectionModeError(
                     f"`{transform}(collections={{{name!r}: {mode!r}}})`: a mode is an axis (an int)"
@@ -172,7 +172,7 @@ def combine(mode: Mode, stacked: Any, path: str) -> Any:
         if mode == "first":
             return x[0]
         if mode == "sum":
-            # NumPy's rule would make an int64 of small ints, where there are any.
+            # By NumPy's rule, the sum of small ints has a larger dtype.
             return x.sum(0, dtype=x.dtype)
         if mode == "max":
             return x.max(0)

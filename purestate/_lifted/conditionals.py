@@ -102,8 +102,8 @@ def cond(
 
     Args:
       pred: a boolean scalar.
-      true_fun: called with the operands where `pred` holds.
-      false_fun: called with them where it does not.
+      true_fun: called with the operands if `pred` is true.
+      false_fun: called with them if it is false.
       *operands: what the branches are given.
       operand: the only operand, by name.
       **options: further keywords of `jax.lax.cond`.

@@ -20,7 +20,7 @@ class LayerStackTransparencyMapping(Protocol):
         ...
 
     def flat_to_stacked(self, unstacked_module_name: str) -> tuple[str, int] | None:
-        """Returns the stacked module and index of a layer; None for a module that is no layer."""
+        """Returns the stacked module and index of a layer; None for any other module."""
         ...
 
 

@@ -38,7 +38,7 @@ class LiftingModule(Module):
         params, state = frame.collections["params"], frame.collections["state"]
         prefix = f"{self.prefix_name}/" if self.prefix_name else ""
         # In `apply` the variables are those that `init` put under the prefix. The inner function
-        # does not run here: its caller runs the inner `apply` on what is returned.
+        # does not run here: its caller passes the returned variables to the inner `apply`.
         if not frame.running_init:
             return _below(params.values, prefix), _state_below(frame, prefix)
         inner_params, inner_state = self._init_fn(*args, **kwargs)
@@ -125,7 +125,7 @@ def keep_variables(
 class LiftWithStateUpdater:
     """Takes the state of a lifted function back; see `lift_with_state`.
 
-    One of its methods has to be called, once, before `init` or `apply` ends.
+    Call one of its methods, once, before `init` or `apply` ends.
 
     Args:
       name: the path that the inner function's modules are kept under; None for the top.
@@ -308,7 +308,7 @@ def lift(
     """
     get_frame("`ps.lift`")
     variables, updater = lift_with_state(_with_state(init_fn), allow_reuse=allow_reuse, name=name)
-    # Without state there is nothing to take back, but every updater has to be used.
+    # There is no state to take back, but every updater must be used.
     updater.ignore_update()
     return lambda *args, **kwargs: variables(*args, **kwargs)[0]
 

@@ -40,7 +40,7 @@ def rewind_names(frame: Frame, names: Names | None) -> None:
 
 
 def fill_keys(frame: Frame) -> None:
-    """Brings the reserve of keys to its full size, as it has to be when a loop or branch begins."""
+    """Brings the reserve of keys to its full size, which a loop or branch needs at its start."""
     if frame.keys.source is not None:
         frame.keys.source.reserve_up_to_full()
 
@@ -76,10 +76,10 @@ class Lifted:
         """Runs the function on a snapshot; returns its result, a snapshot, and what it sowed."""
         frame = self._frame
         if self._start is None:
-            # The first run says where names begin. Any later one is the same run, traced again.
+            # Names begin where the first run begins. Any later run is the same one, traced again.
             self._start = (frame.scope, names_here(frame), frame.ledger.draws.copy())
         scope, names, draws = self._start
-        # What is swapped here is what `finally` puts back. It is the same frame inside: a copy
+        # `finally` puts back whatever is swapped here. It is the same frame inside: a copy
         # would end the names that go on, and the handles of variables.
         outside = (frame.collections, frame.keys, frame.home, frame.scope, frame.sown)
         names_outside, draws_outside = scope.names, frame.ledger.draws
@@ -89,8 +89,8 @@ class Lifted:
             # Tracers of the JAX transform are at home here, and what they make may be kept.
             frame.home = current_home()
             frame.scope = scope
-            # What is sown inside is an output of the pure function, so it goes to a record of its
-            # own.
+            # Values sown inside are an output of the pure function, so they go to a record of
+            # their own.
             frame.sown = None if frame.sown is None else frame.sown.nested()
             scope.names = None if names is None else names.copy()
             frame.ledger.draws = draws.copy()
@@ -148,8 +148,8 @@ class Lifted:
             traces another one.
           keeps_labels: whether it stays known which collections the variables belong to that it
             reads, for a run that follows.
-          with_result: whether the shapes of its result are asked for as well. Without, the result
-            may be anything, as it may be where the function runs for real.
+          with_result: whether to return the shapes of its result as well. If not, the result may be
+            anything, and not only arrays.
           **kwargs: for the function.
 
         Returns:

@@ -87,8 +87,8 @@ class _Loop:
 
     def carry(self, value: Any, *args: Any) -> Any:
         """Returns what the first step is given: `value`, for a body that is called with `args`."""
-        # A loop carries arrays of one shape from step to step, so what is sown cannot be stacked:
-        # it is reduced as it goes, and starts with the neutral element of the reduction.
+        # A loop carries arrays of one shape from step to step, so sown values cannot be
+        # stacked: each step reduces them further, from the neutral element of the reduction on.
         sown: SownValues = {}
         if self._frame.sown is not None:
             shapes = self._lifted.look(*args)
@@ -97,7 +97,7 @@ class _Loop:
 
     def start(self, carried: Snapshot) -> Snapshot:
         """Returns the snapshot that a step begins with."""
-        # Parameters are read by closure. What is carried takes the place of what the frame holds.
+        # Parameters are read by closure. Carried values replace those of the frame.
         before = take_snapshot(self._frame)
         return Snapshot({**before.values, **carried.values}, before.initial, carried.keys)
 
@@ -111,7 +111,7 @@ class _Loop:
         return out, carry_on(carried, before, changes(before, after), after), sown
 
     def keep(self, carry: Any) -> Any:
-        """Puts what is carried in the end into the frame, and returns the value."""
+        """Puts the last carried state and keys into the frame, and returns the value."""
         value, carried, sown = carry
         keep(self._frame, carried, sown)
         return value

@@ -79,9 +79,9 @@ class Packed(NamedTuple):
     """What the runs have changed, as outputs of a JAX transform.
 
     Attributes:
-      same: a Snapshot of what is the same for all runs.
+      same: a Snapshot of the values that all runs agree on.
       by_axis: {axis: (values, initial)} of what each run has for itself.
-      by_mode: ({mode: values}, {mode: initial}) of what is combined.
+      by_mode: ({mode: values}, {mode: initial}) of the values to combine.
     """
 
     same: Any

@@ -17,8 +17,8 @@ def pmean_gradients(grads: T, axis_name: Hashable | Sequence[Hashable]) -> T:
     Inside `jax.shard_map`, JAX sums the gradient of a replicated parameter over the shards by
     itself with `check_vma=True`, and does not with `check_vma=False`, nor inside `jax.pmap`.
     `jax.lax.pmean(grads, axis_name)` is thus too large by the number of devices with the former.
-    This is right with all of them: it takes the mean of what still differs, and divides what is
-    summed.
+    This is right with all of them: it takes the mean of gradients that differ, and divides those
+    that are summed.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> from jax.sharding import AxisType, PartitionSpec as P

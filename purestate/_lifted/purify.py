@@ -96,8 +96,8 @@ def purify(
 ) -> "Callable[Concatenate[Variables, Rng, P], tuple[R, Variables]]":
     """Returns `fun` as a pure function of variables and a key, for any JAX transform.
 
-    It reads and changes only the variables it is given, and keeps nothing of what is sown inside.
-    Each call finds the same parameters: the names in it begin where they stood when it was first
+    It reads and changes only the variables it is given, and drops values that are sown inside.
+    Each call finds the same parameters: the names in it begin as they did when it was first
     called.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
@@ -130,7 +130,7 @@ def purify(
     @functools.wraps(fun)
     def run(variables: Variables, rng: Any, /, *args: Any, **kwargs: Any) -> tuple[Any, Variables]:
         values, initial = _split(frame, variables)
-        # Nothing comes by closure: what is not given is not there.
+        # Nothing comes by closure: a collection that is not given is empty.
         values = {**{name: {} for name in frame.collections}, **values}
         # The key is an argument too, and no key means that none may be drawn.
         outside, mode = frame.keys, frame.keys.mode

@@ -194,7 +194,7 @@ class _Written(NamedTuple):
 
 
 class _Step:
-    """One step, as a pure function of what is carried and of the step's own variables."""
+    """One step, as a pure function of the carry and of the step's own variables."""
 
     def __init__(self, f: Callable[..., Any], frame: Frame, modes: Modes):
         self._frame = frame
@@ -245,7 +245,7 @@ class _Step:
         return (carry, carried), (y, self._own(changed), sown)
 
     def _own(self, changed: Snapshot) -> _Written:
-        """Keeps what is neither carried nor the same for all steps."""
+        """Picks the values that are neither carried nor the same for all steps."""
         parts: list[Values] = [{}, {}]
         for i, values in enumerate((changed.values, changed.initial)):
             for mode, part in self._modes.sort(values).items():
@@ -273,7 +273,7 @@ class _Step:
         x = jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), xs)
         index = jnp.zeros([], jnp.int32) if self._frame.keys.mode == "path" else None
         # A loop of no steps has variables all the same, as dm-haiku's has; their values come from
-        # keys and not from x. Of variables that each step has for itself, there are none.
+        # keys and not from x. Variables that each step has for itself have size 0 along the axis of steps.
         _, y, own = self.first(init, _Inputs(x, {}, index))
         self.keep_own([jax.tree.map(lambda leaf: leaf[:0], own)], reverse=False)
         return jax.tree.map(lambda y: jnp.zeros((0, *y.shape), y.dtype), y)
@@ -303,7 +303,7 @@ class _Step:
 
 def _pair(out: Any) -> Any:
     """Returns what a body returned; raises if it is an array, which unpacks but is not a pair."""
-    # An array of two rows would unpack without an error, into a carry and a y of one row each.
+    # An array of length two would unpack without an error, into a wrong carry and a wrong y.
     if hasattr(out, "shape"):
         raise LoopError(
             f"The body of `ps.scan` has to return (carry, y), but it returned {kind_of(out)}."

@@ -159,8 +159,8 @@ class _Shards(MappedAxis):
             return out, packed, jax.tree.map(lambda leaf: jnp.expand_dims(leaf, 0), sown)
 
         everywhere = PartitionSpec()
-        # Outputs, beside the result: what is the same for all shards or combined, what each shard
-        # has for itself, and what it has sown, with the shards along a new first axis.
+        # Outputs, beside the result: values that all shards share, values that each shard has for
+        # itself, and sown values, with the shards along a new first axis.
         written = {axis: self._along(axis) for axis in self._modes.axes()}
         run = self._shard_map(
             shard,
@@ -173,7 +173,7 @@ class _Shards(MappedAxis):
         )
         if not self._frame.home.staged:  # step by step, JAX does not say which values differ
             run = jax.jit(run)
-        # All goes in as arguments: a mesh with explicit axes refuses what is closed over.
+        # All goes in as arguments: a mesh with explicit axes refuses arrays that are closed over.
         whole = whole_snapshot(self._frame, take_snapshot(self._frame))
         for part in own.values():  # these go in as slices
             whole = Snapshot(without(whole.values, part), without(whole.initial, part), whole.keys)
@@ -184,7 +184,7 @@ class _Shards(MappedAxis):
         return PartitionSpec(*(None,) * axis, self._names)
 
     def _resharded(self, values: Any, spec: PartitionSpec) -> Any:
-        """Shards arrays by `spec`, on a mesh where their types say how they are sharded."""
+        """Shards arrays by `spec`, on a mesh with explicit axes."""
         if any(kind == jax.sharding.AxisType.Explicit for kind in self._mesh.axis_types):
             return jax.reshard(values, NamedSharding(self._mesh, spec))
         return values

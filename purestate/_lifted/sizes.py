@@ -14,7 +14,7 @@ def num_elements(args: Any, in_axes: Any) -> int:
     def size(axis: int | None, arg: Any) -> list[int]:
         return [] if axis is None else [leaf.shape[axis] for leaf in jax.tree.leaves(arg)]
 
-    # `in_axes` is a prefix of the arguments, where None is a leaf and not an empty tree.
+    # `in_axes` is a prefix of the arguments. In it None is a leaf, and not an empty tree.
     sizes = jax.tree.leaves(jax.tree.map(size, in_axes, args, is_leaf=lambda axis: axis is None))
     if not sizes:
         raise MappingError(

@@ -20,7 +20,7 @@ Values = dict[str, dict[str, dict[str, Any]]]
 
 
 class Snapshot(NamedTuple):
-    """What a frame holds, as a pytree. What is absent is read from the frame, by closure.
+    """What a frame holds, as a pytree. A collection that is absent is read by closure.
 
     Attributes:
       values: the variables of collections that can change.

@@ -82,7 +82,7 @@ def vmap(
         element, and nothing says how to combine the values.
       CollectionModeError: `collections` has an unknown mode, or one that does not fit the values.
     """
-    # Errors that need no frame come at once, and not where the function is called.
+    # Errors that need no frame come at once, before the function is called.
     split_rng = _checked_split(split_rng)
     if isinstance(in_axes, list):  # jax.vmap takes a tuple
         in_axes = tuple(in_axes)
@@ -145,7 +145,7 @@ class _Elements(MappedAxis):
         self._axes = axes
         self._splits_in_init = split_rng and frame.running_init
         self._args = args
-        # Without a key there is none to split: a function that draws none runs in `apply` without.
+        # A function that draws no key runs in `apply` without one, and there is nothing to split.
         splits = split_rng and frame.keys.source is not None
         self._keys = draw_for_elements(self.size()) if splits else None
         # An element can say which one it is only along an axis with a name.

@@ -38,8 +38,7 @@ def _number(offenders: Callable[[House], Sequence[str]]) -> Callable[[House], Me
     return lambda house: (len(offenders(house)), offenders(house))
 
 
-# Some stand at what was measured and not yet at the goal: 130 for vmap and shard_map, 80 comments, and
-# 0 for functions, files, lines and underscored names. They may only come nearer to it.
+# A limit may only be lowered; the one that is `at_least` only raised.
 LIMITS = (
     Limit(
         "lines of code of _core",
@@ -79,13 +78,13 @@ LIMITS = (
     ),
     Limit(
         f"functions over {MOST_CODE} lines of code",
-        4,
+        0,
         _number(lambda house: long_functions(house.files)),
     ),
-    Limit(f"files over {MOST_LINES} lines", 1, _number(lambda house: long_files(house.files))),
+    Limit(f"files over {MOST_LINES} lines", 0, _number(lambda house: long_files(house.files))),
     Limit(
         f"lines over {MOST_COLUMNS} columns",
-        5,
+        0,
         _number(lambda house: [line for file in house.files for line in file.long_lines]),
     ),
     Limit(
@@ -99,20 +98,20 @@ LIMITS = (
 # How often a word of `words.WORDS` may stand in the English of the house: as often as it did when
 # this was last run. `python -m tests.house --lower-words` writes what there is now where it is less.
 WORD_LIMITS = {
-    "where": 93,
+    "where": 87,
     "is no X": 44,
-    "has to be": 44,
+    "has to be": 42,
     "alone": 10,
     "anew": 4,
     "is none": 7,
     "is told": 1,
     "first value": 6,
-    "without a word": 1,
-    "rows": 31,
+    "without a word": 0,
+    "rows": 30,
     "averages": 15,
     "no array": 13,
     "asked for": 4,
-    "what is": 38,
+    "what is": 27,
     "may well": 0,
     "room": 3,
 }
