@@ -273,7 +273,8 @@ class _Step:
         x = jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), xs)
         index = jnp.zeros([], jnp.int32) if self._frame.keys.mode == "path" else None
         # A loop of no steps has variables all the same, as dm-haiku's has; their values come from
-        # keys and not from x. Variables that each step has for itself have size 0 along the axis of steps.
+        # keys and not from x. Variables that each step has for itself have size 0 along the axis of
+        # steps.
         _, y, own = self.first(init, _Inputs(x, {}, index))
         self.keep_own([jax.tree.map(lambda leaf: leaf[:0], own)], reverse=False)
         return jax.tree.map(lambda y: jnp.zeros((0, *y.shape), y.dtype), y)
