@@ -182,4 +182,4 @@ def test_a_thread_with_the_blocks_of_another_is_an_error():
         thread.start()
         thread.join()
     assert len(errors) == 1
-    assert "Enter the blocks in the thread" in str(errors[0])
+    assert "Enter the block in the thread" in str(errors[0])

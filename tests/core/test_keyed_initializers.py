@@ -155,7 +155,7 @@ CLASSES = [
 @pytest.mark.parametrize("cls", CLASSES)
 def test_a_class_has_to_be_called(cls):
     f = ps.transform(lambda: ps.get_parameter("w", [3, 2], init=cls))
-    with pytest.raises(ps.errors.VariableTypeError, match="w'.*(parentheses|Make an instance)"):
+    with pytest.raises(ps.errors.VariableTypeError, match="w'.*(parentheses|Pass an instance)"):
         f.init(KEY)
 
 

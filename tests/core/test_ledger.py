@@ -17,6 +17,7 @@ FACTS = {
     "set_up": lambda facts: facts.update({1: object()}),
     "updaters": lambda facts: facts.update({1: object()}),
     "recreated": lambda facts: facts.append("'net/count'"),
+    "unsynced": lambda facts: facts.append("net"),
 }
 
 

@@ -5,6 +5,7 @@ import copy
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,9 +85,12 @@ def leaves_equal(a, b, close=False):
             np.testing.assert_array_equal(x, y)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
-@given(PROGRAMS)
-def test_random_programs_are_pure(program):
+@pytest.mark.parametrize("count", [5, pytest.param(15, marks=pytest.mark.slow)])
+def test_random_programs_are_pure(count):
+    settings(max_examples=count, deadline=None, derandomize=True)(given(PROGRAMS)(check_pure))()
+
+
+def check_pure(program):
     f = ps.transform_with_state(lambda x: step(program, x))
     x, key = jnp.linspace(-1.0, 1.0, 6).reshape(2, 3), jax.random.key(0)
     params, state = f.init(key, x)

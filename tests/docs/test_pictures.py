@@ -12,6 +12,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 SCRIPTS = sorted(script for script in (DOCS / "pictures").glob("*.py") if script.stem != "drawing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_script_draws(script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     drawn = tmp_path / f"{script.stem}.svg"

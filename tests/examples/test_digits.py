@@ -103,6 +103,7 @@ def test_a_stratified_fifth_is_held_out(data: Any):
     np.testing.assert_array_equal(data.test_images, again.test_images)
 
 
+@pytest.mark.slow
 def test_the_held_out_digits_do_not_touch_training(data: Any, tmp_path: Path):
     other = data._replace(test_images=1 - data.test_images, test_labels=(data.test_labels + 1) % 10)
     runs = [
@@ -195,6 +196,7 @@ def test_a_run_reports_every_epoch_and_leaves_its_files(finished: Path):
         assert (finished / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_resumed_in_another_process_it_ends_with_the_same_bits(finished: Path, tmp_path: Path):
     log = run_digits(tmp_path, stop_after=1)
     assert "Stopped after epoch 1 of 3." in log

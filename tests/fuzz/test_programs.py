@@ -129,17 +129,29 @@ def test_found(kind):
     assert classify(FOUND[kind]) == kind
 
 
-@settings(
-    max_examples=300,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-@given(programs())
-def test_random_programs(program):
-    kind = classify(program)
-    assert not kind.startswith(UNKNOWN), kind
+def check_random_programs(count):
+    @settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(programs())
+    def check(program):
+        kind = classify(program)
+        assert not kind.startswith(UNKNOWN), kind
+
+    check()
+
+
+def test_some_random_programs():
+    check_random_programs(60)
+
+
+@pytest.mark.slow
+def test_random_programs():
+    check_random_programs(300)
 
 
 def test_a_changed_result_is_found(monkeypatch):

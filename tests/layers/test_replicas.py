@@ -157,6 +157,7 @@ print("all right")
 """
 
 
+@pytest.mark.slow
 def test_four_devices():
     code = (
         'import os; os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"\n'

@@ -119,6 +119,7 @@ def test_what_dm_haiku_runs_runs_with_its_params(transform):
     assert ran >= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", transforms(haiku))
 def test_with_its_names_init_is_that_of_dm_haiku(transform):
     ran = 0

@@ -96,6 +96,7 @@ EXPLICIT = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", [PROGRAM, EXPLICIT], ids=["auto", "explicit"])
 def test_on_four_devices(program):
     ran = subprocess.run(

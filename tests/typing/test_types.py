@@ -39,6 +39,7 @@ def reports(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return {"pyright": run_pyright(programs), "mypy": run_mypy(cache, programs)}
 
 
+@pytest.mark.slow
 def test_checkers_find_what_programs_say(programs: Path, reports: dict[str, Reports]):
     found: list[str] = []
     for checker in CHECKERS:
