@@ -44,6 +44,9 @@
     ├── ViewError (ValueError, RuntimeError): a model or optimizer and arrays that do not fit
     ├── ViewTypeError (TypeError): a model or optimizer of something that it cannot hold
     ├── ViewAttributeError (AttributeError): a model has no such attribute
+    ├── CheckpointError (ValueError): a tree cannot be saved, or a file loaded as requested
+    │   └── CheckpointFileError (OSError): a file is damaged, or cannot be read or written
+    │       └── CheckpointNotFoundError (FileNotFoundError): the file or folder does not exist
     ├── TableError (ValueError): a column or filter that does not exist
     ├── MissingPackageError (ImportError): a package that only this function needs
     └── FlaxNotInstalledError (ImportError): `ps.experimental.flax` needs flax
@@ -57,6 +60,11 @@
 Each class also derives from the builtin in parentheses, which programs written for dm-haiku catch.
 """
 
+from purestate._checkpoint.errors import (
+    CheckpointError,
+    CheckpointFileError,
+    CheckpointNotFoundError,
+)
 from purestate._core.errors import (
     ArgumentError,
     BatchedStateError,
@@ -77,6 +85,7 @@ from purestate._core.errors import (
     LoopError,
     MappingError,
     MissingInitializerError,
+    MissingPackageError,
     MissingParameterError,
     MissingRNGError,
     MissingStateError,
@@ -100,7 +109,7 @@ from purestate._editing.errors import (
     PredicateError,
 )
 from purestate._flax.errors import FlaxNotInstalledError
-from purestate._inspection.tabulate import MissingPackageError, TableError
+from purestate._inspection.tabulate import TableError
 from purestate._layers.axes import AxesError
 from purestate._layers.deferred import DeferredAttributeError
 from purestate._layers.embed import LookupStyleError
@@ -122,6 +131,9 @@ __all__ = [
     "BundleTypeError",
     "CallError",
     "CheckError",
+    "CheckpointError",
+    "CheckpointFileError",
+    "CheckpointNotFoundError",
     "CollectionError",
     "CollectionModeError",
     "ConfigError",

@@ -197,6 +197,10 @@ class ConfigError(PurestateError, ValueError):
     """A setting has an invalid value."""
 
 
+class MissingPackageError(PurestateError, ImportError):
+    """A package that only this function needs is not installed."""
+
+
 class PurestateWarning(UserWarning):
     """The root of all warnings of purestate."""
 

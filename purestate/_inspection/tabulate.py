@@ -5,7 +5,7 @@ import pprint
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, overload
 
-from purestate._core.errors import PurestateError
+from purestate._core.errors import MissingPackageError, PurestateError
 from purestate._core.pairs import Transformed, TransformedWithState
 from purestate._editing.array_format import format_array, format_bytes
 from purestate._editing.sizes import tree_bytes, tree_size
@@ -19,10 +19,6 @@ P = ParamSpec("P")
 
 class TableError(PurestateError, ValueError):
     """An unknown column or filter."""
-
-
-class MissingPackageError(PurestateError, ImportError):
-    """A package that only this function needs is not installed."""
 
 
 class _Column(NamedTuple):

@@ -3,10 +3,24 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.messages import cases_core, cases_editing, cases_layers, cases_lifted, cases_rest
+from tests.messages import (
+    cases_checkpoint,
+    cases_core,
+    cases_editing,
+    cases_layers,
+    cases_lifted,
+    cases_rest,
+)
 
 CASES: dict[str, Callable[[], Any]] = {
     f"{room.__name__.rpartition('_')[2]}: {name}": case
-    for room in (cases_core, cases_lifted, cases_editing, cases_layers, cases_rest)
+    for room in (
+        cases_core,
+        cases_lifted,
+        cases_editing,
+        cases_layers,
+        cases_rest,
+        cases_checkpoint,
+    )
     for name, case in room.CASES.items()
 }

@@ -96,6 +96,11 @@ def _place_of(file: str, line: int) -> Place | None:
 # --- what a case shows ---
 
 
+def _plain_new(cls: Any, *args: Any, **kwargs: Any) -> Any:
+    plain = OSError if issubclass(cls, OSError) else Exception  # each has its own layout
+    return plain.__new__(cls, *args, **kwargs)
+
+
 @contextlib.contextmanager
 def _noting() -> Iterator[tuple[list[tuple[str, Place]], list[Message]]]:
     """Notes each error of our own that is made, with the place that made it, and each warning that purestate gives.
@@ -111,7 +116,7 @@ def _noting() -> Iterator[tuple[list[tuple[str, Place]], list[Message]]]:
         place = _place_of(caller.f_code.co_filename, caller.f_lineno)
         if place is not None and args:
             made.append((str(args[0]), place))
-        return Exception.__new__(cls, *args, **kwargs)
+        return _plain_new(cls, *args, **kwargs)
 
     def warn(message: Any, category: Any = UserWarning, stacklevel: int = 1, **kwargs: Any) -> None:
         caller = sys._getframe(1)
@@ -126,7 +131,8 @@ def _noting() -> Iterator[tuple[list[tuple[str, Place]], list[Message]]]:
     try:
         yield made, warned
     finally:
-        del ps.errors.PurestateError.__new__
+        # Not `del`, after which Python would make a ValueError of what is an OSError too, and fail.
+        ps.errors.PurestateError.__new__ = _plain_new
         warnings.warn = plain_warn
 
 
@@ -158,6 +164,7 @@ def _place_raised(tb: types.TracebackType | None) -> list[Place]:
 def normalized(text: str) -> str:
     """A text without what differs from machine to machine, or is JAX's own."""
     text = re.sub(r"(/[^\s:()'\"]+)+\.py:\d+", "FILE:LINE", text)
+    text = re.sub(r"'[^']*/messages-[^/']*", "'FOLDER", text)  # `cases_checkpoint`
     text = re.sub(r"(do not fit '[^']*': ).*", r"\1what JAX says.", text)
     return re.sub(r"0x[0-9a-f]{6,}", "0x", text)
 

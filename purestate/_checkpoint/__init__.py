@@ -1,0 +1,1 @@
+"""Files of params and state: saving, and loading into a model."""

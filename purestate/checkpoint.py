@@ -1,0 +1,7 @@
+"""Saves params and state in safetensors files, and loads them."""
+
+from purestate._checkpoint.load import load_safetensors, read_metadata
+from purestate._checkpoint.names import from_flat, to_flat
+from purestate._checkpoint.save import save_safetensors
+
+__all__ = ["from_flat", "load_safetensors", "read_metadata", "save_safetensors", "to_flat"]

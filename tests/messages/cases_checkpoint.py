@@ -1,0 +1,102 @@
+"""Messages of saving and loading."""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import jax
+import numpy as np
+import safetensors.numpy
+
+import purestate as ps
+from tests.messages.helpers import X
+
+checkpoint = ps.checkpoint
+
+FOLDER = tempfile.TemporaryDirectory(prefix="messages-")  # which `record.normalized` leaves out
+HERE = Path(FOLDER.name)
+PARAMS = {"mlp/~/linear_0": {"w": X, "b": X[0]}}
+
+
+def saved(name: str, tree: Any = PARAMS, **kwargs: Any) -> Path:
+    checkpoint.save_safetensors(HERE / name, tree, **kwargs)
+    return HERE / name
+
+
+def damaged(old: bytes, new: bytes) -> None:
+    path = saved("damaged.safetensors")
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+    checkpoint.load_safetensors(path)
+
+
+def cut_short() -> None:
+    path = saved("short.safetensors")
+    path.write_bytes(path.read_bytes()[:-1])
+    checkpoint.load_safetensors(path)
+
+
+def of_a_newer_version() -> None:
+    with mock.patch("purestate._checkpoint.tensor_file._VERSION", 2):
+        path = saved("newer.safetensors")
+    checkpoint.load_safetensors(path)
+
+
+def of_an_unknown_dtype() -> None:
+    x = np.zeros(4, np.uint8)
+    spec = safetensors.TensorSpec(
+        dtype="float4_e2m1fn_x2", shape=[4], data_ptr=x.ctypes.data, data_len=4
+    )
+    safetensors.serialize_file({"linear.w": spec}, HERE / "float4.safetensors")
+    checkpoint.load_safetensors(HERE / "float4.safetensors")
+
+
+def on_a_full_disk() -> None:
+    with mock.patch("os.fsync", side_effect=OSError(28, "No space left on device")):
+        saved("full.safetensors")
+
+
+def without_safetensors() -> None:
+    with mock.patch.dict(sys.modules, {"safetensors": None}):
+        saved("params.safetensors")
+
+
+class OnTwoHosts:
+    """An array that other processes have a part of."""
+
+    shape, dtype, is_fully_addressable = (2,), np.dtype(np.float32), False
+
+
+SAVE: dict[str, Callable[[], Any]] = {
+    "to_flat of an array": lambda: checkpoint.to_flat(X),
+    "to_flat, a number as a key": lambda: checkpoint.to_flat({"blocks": {0: {"w": X}}}),
+    "from_flat, an array inside an array": lambda: checkpoint.from_flat({"a": X, "a.b": X}),
+    "save, a text as a leaf": lambda: saved("params", {"linear": {"w": "text"}}),
+    "save, an array of texts": lambda: saved("params", {"linear": {"w": np.array(["text"])}}),
+    "save, inside jit": lambda: jax.jit(lambda params: saved("params", params))(PARAMS),
+    "save, an array on two hosts": lambda: saved("params", {"linear": {"w": OnTwoHosts()}}),
+    "save, a name that is not text": lambda: saved("params", {"\udc80": X}),
+    "save, a path that is a number": lambda: checkpoint.save_safetensors(3.0, PARAMS),  # pyright: ignore
+    "save, no such folder": lambda: saved("new/params.safetensors"),
+    "save, a full disk": on_a_full_disk,
+    "save, metadata of a number": lambda: saved("params", metadata={"step": 3}),
+    "save, metadata that is a text": lambda: saved("params", metadata="step 3"),
+    "save, metadata of purestate itself": lambda: saved("params", metadata={"purestate": "1"}),
+    "safetensors is not installed": without_safetensors,
+}
+
+LOAD: dict[str, Callable[[], Any]] = {
+    "load, no such file": lambda: checkpoint.load_safetensors(HERE / "model.safetensors"),
+    "load, a folder": lambda: checkpoint.load_safetensors(HERE),
+    "load, a flipped bit": lambda: damaged(X.tobytes(), X.tobytes()[:-1] + b"\0"),
+    "load, a damaged header": lambda: damaged(b'linear_0.w":{', b'linear_1.w":{'),
+    "load, a file cut short": cut_short,
+    "load, a newer version": of_a_newer_version,
+    "load, an unknown dtype": of_an_unknown_dtype,
+}
+
+CASES: dict[str, Callable[[], Any]] = {**SAVE, **LOAD}
