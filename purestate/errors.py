@@ -45,8 +45,9 @@
     ├── ViewTypeError (TypeError): a model or optimizer of something that it cannot hold
     ├── ViewAttributeError (AttributeError): a model has no such attribute
     ├── CheckpointError (ValueError): a tree cannot be saved, or a file loaded as requested
-    │   └── CheckpointFileError (OSError): a file is damaged, or cannot be read or written
-    │       └── CheckpointNotFoundError (FileNotFoundError): the file or folder does not exist
+    │   ├── CheckpointFileError (OSError): a file is damaged, or cannot be read or written
+    │   │   └── CheckpointNotFoundError (FileNotFoundError): the file or folder does not exist
+    │   └── CheckpointMismatchError: a file and the model do not have the same variables
     ├── TableError (ValueError): a column or filter that does not exist
     ├── MissingPackageError (ImportError): a package that only this function needs
     └── FlaxNotInstalledError (ImportError): `ps.experimental.flax` needs flax
@@ -63,6 +64,7 @@ Each class also derives from the builtin in parentheses, which programs written 
 from purestate._checkpoint.errors import (
     CheckpointError,
     CheckpointFileError,
+    CheckpointMismatchError,
     CheckpointNotFoundError,
 )
 from purestate._core.errors import (
@@ -133,6 +135,7 @@ __all__ = [
     "CheckError",
     "CheckpointError",
     "CheckpointFileError",
+    "CheckpointMismatchError",
     "CheckpointNotFoundError",
     "CollectionError",
     "CollectionModeError",

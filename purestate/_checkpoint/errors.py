@@ -1,5 +1,7 @@
 """The errors of saving and loading."""
 
+from typing import Any
+
 from purestate._core.errors import PurestateError
 
 
@@ -13,3 +15,18 @@ class CheckpointFileError(CheckpointError, OSError):
 
 class CheckpointNotFoundError(CheckpointFileError, FileNotFoundError):
     """The file or folder does not exist."""
+
+
+class CheckpointMismatchError(CheckpointError):
+    """A file and the model do not have the same variables; the message has all problems.
+
+    Attributes:
+      report: the `LoadReport`.
+    """
+
+    def __init__(self, message: str, report: Any = None):
+        super().__init__(message)
+        self.report = report
+
+    def __reduce__(self) -> Any:
+        return type(self), (str(self), self.report)

@@ -1,15 +1,54 @@
 """`load_safetensors` and `read_metadata`."""
 
 import os
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, overload
+
+import jax
 
 from purestate._checkpoint.atomic import as_path
-from purestate._checkpoint.encoding import to_jax
-from purestate._checkpoint.names import from_flat
+from purestate._checkpoint.errors import CheckpointError
+from purestate._checkpoint.fitting import LoadReport, Variable, fit, mismatch_error
+from purestate._checkpoint.names import from_flat, is_empty, keys_of
+from purestate._checkpoint.placing import ShardingOf, check_shardings, read_onto, sharding_of
+from purestate._checkpoint.renaming import renamed
 from purestate._checkpoint.tensor_file import TensorFile
+from purestate._core.errors import kind_of
+from purestate._editing.paths import key_string, near
+from purestate._editing.predicates import glob
+
+Only = str | Callable[[str, Any], Any] | None
 
 
-def load_safetensors(path: str | os.PathLike[str]) -> Any:
+@overload
+def load_safetensors(
+    path: str | os.PathLike[str],
+    *,
+    into: Any = None,
+    strict: Literal[True] = True,
+    rename: Mapping[str, str] | None = None,
+    only: Only = None,
+    shardings: Any = None,
+) -> Any: ...
+@overload
+def load_safetensors(
+    path: str | os.PathLike[str],
+    *,
+    into: Any,
+    strict: Literal[False],
+    rename: Mapping[str, str] | None = None,
+    only: Only = None,
+    shardings: Any = None,
+) -> tuple[Any, LoadReport]: ...
+def load_safetensors(
+    path: str | os.PathLike[str],
+    *,
+    into: Any = None,
+    strict: bool = True,
+    rename: Mapping[str, str] | None = None,
+    only: Only = None,
+    shardings: Any = None,
+) -> Any:
     """Loads a safetensors file.
 
     >>> import os, tempfile, jax.numpy as jnp, purestate as ps
@@ -17,21 +56,106 @@ def load_safetensors(path: str | os.PathLike[str]) -> Any:
     >>> ps.checkpoint.save_safetensors(path, {"linear": {"w": jnp.ones([2])}})
     >>> ps.checkpoint.load_safetensors(path)
     {'linear': {'w': Array([1., 1.], dtype=float32)}}
+    >>> params = {"head": {"w": jnp.zeros([2])}}
+    >>> ps.checkpoint.load_safetensors(path, into=params, rename={"linear": "head"})
+    {'head': {'w': Array([1., 1.], dtype=float32)}}
 
     Args:
       path: the file, from purestate or from any other library.
+      into: the model: a tree of arrays, of `jax.ShapeDtypeStruct` as `jax.eval_shape` of `init`
+        returns it, or of `ps.Spec`. The result has its structure, and names, shapes and dtypes are
+        compared with it. Without it, the result is the tree that was saved.
+      strict: whether any difference from `into` is an error. If False, a variable that does not fit
+        keeps the leaf of `into`, and a report says which ones these are.
+      rename: `{pattern: pattern}` from names in the file to names in `into`. Names have slashes
+        between their keys. Wildcards are those of `ps.surgery.glob`, and the text that the first
+        one matches replaces the first one in the new name, and so on. A name without wildcards
+        stands for a variable, or for a module with all in it. The first pattern that fits counts.
+      only: `only(name, leaf)` or a glob, such as "encoder/**": which variables to load, by their
+        names after `rename`. All other leaves of `into` stay.
+      shardings: a `jax.sharding.Sharding`, or a tree of them. A sharding in the tree counts for
+        everything below its place. Each process reads only the slices that its devices need.
 
     Returns:
-      The tree that was saved, with arrays of JAX. An array that JAX cannot hold, such as float64
-      without `jax_enable_x64`, is one of NumPy.
+      The tree, with arrays of JAX. An array that JAX cannot hold, such as float64 without
+      `jax_enable_x64`, is one of NumPy. With `strict=False`, the tree and a `LoadReport`.
 
     Raises:
+      CheckpointMismatchError: the file and `into` differ.
       CheckpointFileError: the file is damaged, or cannot be read.
       CheckpointNotFoundError: the file does not exist.
+      CheckpointError: a pattern or a sharding is for nothing, or does not fit.
       MissingPackageError: the package safetensors is not installed.
     """
+    if into is None and (rename is not None or not strict):
+        given = "rename" if rename is not None else "strict=False"
+        raise CheckpointError(
+            f"load_safetensors takes `{given}` only together with `into`, the model to compare the"
+            " file with. Pass params, or what jax.eval_shape(init, ...) returns."
+        )
+    selects = _selector(only)
     file = TensorFile(as_path(path))
-    return from_flat({name: to_jax(file.read(name)) for name in file.names})
+    placed = sharding_of(shardings)
+    if into is None:
+        return _load_all(file, selects, only, shardings, placed)
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(into)
+    all_keys = [tuple(key_string(key) for key in place) for place, _ in leaves]
+    check_shardings(shardings, all_keys)
+    variables = _variables(file, rename)
+    found, report = fit(into, variables, file.outline, selects)
+    if strict and report:
+        raise mismatch_error(str(file.path), report)
+    if not found and leaves and only is not None and not report:
+        raise _nothing(only, ["/".join(keys) for keys in all_keys])
+    tree = treedef.unflatten(
+        read_onto(file, found[i], placed(all_keys[i])) if i in found else leaf
+        for i, (_, leaf) in enumerate(leaves)
+    )
+    return tree if strict else (tree, report)
+
+
+def _variables(file: TensorFile, rename: Mapping[str, str] | None) -> list[Variable]:
+    keys = {name: keys_of(name) for name in file.names if not is_empty(name)}
+    new_names = renamed(dict.fromkeys("/".join(each) for each in keys.values()), rename)
+    return [Variable(name, each, new_names["/".join(each)]) for name, each in keys.items()]
+
+
+def _load_all(
+    file: TensorFile,
+    selects: Callable[[str, Any], bool],
+    only: Only,
+    shardings: Any,
+    placed: ShardingOf,
+) -> Any:
+    keys = {name: keys_of(name) for name in file.names}
+    check_shardings(shardings, [each for name, each in keys.items() if not is_empty(name)])
+    chosen = [
+        name
+        for name, each in keys.items()
+        if only is None or (not is_empty(name) and selects("/".join(each), file.outline(name)))
+    ]
+    if only is not None and not chosen:
+        raise _nothing(only, ["/".join(each) for each in keys.values()])
+    return from_flat({name: read_onto(file, name, placed(keys[name])) for name in chosen})
+
+
+def _selector(only: Any) -> Callable[[str, Any], bool]:
+    if only is None:
+        return lambda name, leaf: True
+    if not isinstance(only, str) and not callable(only):
+        raise CheckpointError(
+            "`only` must be a pattern of names, such as 'encoder/**', or a predicate of ps.surgery,"
+            f" but is {kind_of(only)}."
+        )
+    predicate: Callable[[str, Any], Any] = glob(only) if isinstance(only, str) else only
+    return lambda name, leaf: bool(predicate(name, leaf))
+
+
+def _nothing(only: Any, names: list[str]) -> CheckpointError:
+    pattern = only if isinstance(only, str) else ""
+    return CheckpointError(
+        f"load_safetensors found nothing that `only={only!r}` holds for.{near(pattern, names)}"
+    )
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:

@@ -66,7 +66,7 @@ def write_tensors(path: Path, encoded: Mapping[str, Encoded], metadata: Mapping[
 def _checksum(name: str, code: str, shape: tuple[int, ...], x: np.ndarray) -> int:
     """Of the bytes of an array, and of what the header says of it."""
     return zlib.crc32(
-        memoryview(x.reshape(-1).view(np.uint8)), zlib.crc32(f"{name} {code} {shape}".encode())
+        x.reshape(-1).view(np.uint8).data, zlib.crc32(f"{name} {code} {shape}".encode())
     )
 
 

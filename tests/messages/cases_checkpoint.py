@@ -99,4 +99,49 @@ LOAD: dict[str, Callable[[], Any]] = {
     "load, an unknown dtype": of_an_unknown_dtype,
 }
 
-CASES: dict[str, Callable[[], Any]] = {**SAVE, **LOAD}
+OTHER = {
+    "mlp/~/linear_O": {"w": X},  # with the letter O
+    "mlp/~/linear_0": {"b": X},
+}
+
+
+def into(tree: Any, **kwargs: Any) -> Any:
+    return checkpoint.load_safetensors(saved("params.safetensors"), into=tree, **kwargs)
+
+
+def in_64_bits() -> None:
+    path = saved("params64.safetensors", {"linear": {"w": np.ones(3)}})
+    one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    checkpoint.load_safetensors(path, shardings=one)
+
+
+def over_too_many_devices() -> None:
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), "x")
+    spec = jax.sharding.PartitionSpec(None, None, "x")
+    into(PARAMS, shardings=jax.sharding.NamedSharding(mesh, spec))
+
+
+INTO: dict[str, Callable[[], Any]] = {
+    "load, another model": lambda: into(OTHER),
+    "load, a model with many other names": lambda: into({f"block_{i}": {"w": X} for i in range(9)}),
+    "load, strict=False without into": lambda: into(None, strict=False),
+    "load, rename without into": lambda: into(None, rename={"mlp": "encoder"}),
+    "load, rename of a list": lambda: into(PARAMS, rename=["mlp"]),
+    "load, rename of a number": lambda: into(PARAMS, rename={"mlp": 3}),
+    "load, rename of nothing": lambda: into(PARAMS, rename={"mlp/linear_0": "linear"}),
+    "load, rename with other wildcards": lambda: into(PARAMS, rename={"mlp/**": "encoder"}),
+    "load, rename of two to one name": lambda: into(
+        PARAMS, rename={"mlp/~/linear_0/b": "mlp/~/linear_0/w"}
+    ),
+    "load, only a number": lambda: into(PARAMS, only=3),
+    "load, only of nothing": lambda: into(PARAMS, only="encoder/**"),
+    "load, only of nothing, without into": lambda: into(None, only="encoder/**"),
+    "load, shardings of text": lambda: into(PARAMS, shardings={"mlp/~/linear_0": "x"}),
+    "load, a sharding for nothing": lambda: into(
+        PARAMS, shardings={"mlp": jax.sharding.SingleDeviceSharding(jax.devices()[0])}
+    ),
+    "load, a sharding with too many axes": over_too_many_devices,
+    "load, 64 bits onto devices": in_64_bits,
+}
+
+CASES: dict[str, Callable[[], Any]] = {**SAVE, **LOAD, **INTO}
