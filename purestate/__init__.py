@@ -120,9 +120,6 @@ from purestate._layers.sequential import Sequential, to_module
 from purestate._layers.spectral_norm import SNParamsTree, SpectralNorm
 from purestate._layers.sum_min_pool import MinPool, SumPool, min_pool, sum_pool
 from purestate._layers.weight_norm import WeightNorm, weight_norm
-from purestate._lifted.autodiff import grad, value_and_grad
-from purestate._lifted.conditionals import cond, switch
-from purestate._lifted.loops import fori_loop, while_loop
 from purestate._lifted.remat import eval_shape, jit, remat
 from purestate._lifted.scan import map, scan  # noqa: A004
 from purestate._lifted.vmap import vmap
@@ -147,6 +144,8 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._editing.trainable_only import trainable_only
     from purestate._inspection.dot import to_dot
     from purestate._layers.lora import lora, merge_lora
+    from purestate._lifted.autodiff import grad, value_and_grad
+    from purestate._lifted.conditionals import cond, switch
     from purestate._lifted.layer_names import LayerStackTransparencyMapping
     from purestate._lifted.layer_stack import layer_stack
     from purestate._lifted.lift import (
@@ -156,6 +155,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
         transparent_lift,
         transparent_lift_with_state,
     )
+    from purestate._lifted.loops import fori_loop, while_loop
     from purestate._lifted.pmean_gradients import pmean_gradients
     from purestate._lifted.purify import get_variables, purify, set_variables
     from purestate._lifted.shard_map import shard_map
@@ -221,7 +221,10 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "Spec": "purestate._state.specs",
             "check": "purestate._core.check",
             "checkpoint": "purestate.checkpoint",
+            "cond": "purestate._lifted.conditionals",
+            "fori_loop": "purestate._lifted.loops",
             "get_variables": "purestate._lifted.purify",
+            "grad": "purestate._lifted.autodiff",
             "layer_stack": "purestate._lifted.layer_stack",
             "lift": "purestate._lifted.lift",
             "lift_with_state": "purestate._lifted.lift",
@@ -234,8 +237,11 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "shard_map": "purestate._lifted.shard_map",
             "specs": "purestate._state.specs",
             "state_attr": "purestate._state.attributes",
+            "switch": "purestate._lifted.conditionals",
             "transparent_lift": "purestate._lifted.lift",
             "transparent_lift_with_state": "purestate._lifted.lift",
+            "value_and_grad": "purestate._lifted.autodiff",
+            "while_loop": "purestate._lifted.loops",
             "without_apply_rng": "purestate._state.multi_transform",
             "Model": "purestate._views.model",
             "Optimizer": "purestate._views.optimizer",

@@ -5,7 +5,6 @@ each entry of each table once. The rest of the product is marked `slow` below. `
 every case of a test fast. What is slow for another reason has the mark where it is defined.
 """
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.suite import memory
-from tests.suite.compile_cache import share_compiled
+from tests.suite.compiling import optimize_little, share_compiled
 from tests.suite.covering import covering
 from tests.suite.progress import ShowProgress
 
@@ -24,12 +23,12 @@ ALL_TESTS = pytest.StashKey[list[pytest.Item]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Lets the fast tests compile with little optimization, and only once; shows how far a run is."""
-    if config.option.markexpr == "not slow":
-        # Nearly all the time is spent in XLA's compiler. Processes that tests start inherit it.
-        os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     share_compiled()
-    if getattr(config.option, "dist", "no") != "no" and not hasattr(config, "workerinput"):
+    is_parallel = getattr(config.option, "dist", "no") != "no"
+    if is_parallel and not hasattr(config, "workerinput"):
         config.pluginmanager.register(ShowProgress(config))
+        if config.option.markexpr == "not slow":
+            optimize_little()
 
 
 def rows_of(case: Any) -> dict[tuple[str, ...], tuple[int, ...]]:

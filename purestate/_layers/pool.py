@@ -141,7 +141,7 @@ def avg_pool(
     value, window, step = prepare("avg_pool", value, window_shape, strides, padding, channel_axis)
     total = lax.reduce_window(value, 0.0, lax.add, window, step, padding)
     if padding == "VALID":
-        return total / math.prod(window)
+        return total / float(math.prod(window))  # an int may not fit into 32 bits
     # How many inputs each window has; where the window is 1 wide, one count serves all.
     shape = [size if width != 1 else 1 for size, width in zip(value.shape, window, strict=True)]
     return total / lax.reduce_window(

@@ -208,6 +208,7 @@ def test_resumed_in_another_process_it_ends_with_the_same_bits(finished: Path, t
     assert contents(tmp_path) == contents(finished)
 
 
+@pytest.mark.slow
 def test_interrupted_within_an_epoch_it_goes_on_from_the_last_whole_one(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

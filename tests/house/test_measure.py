@@ -167,7 +167,7 @@ def test_the_tables(house: House, tmp_path_factory: pytest.TempPathFactory, caps
     assert re.search(r"^_core +1 → 3 +2 → 429 ", text, re.MULTILINE)
     assert re.search(r"^_core/two\.py +- → 1 +- → 401 ", text, re.MULTILINE)
     assert re.search(
-        r"^lines of code of _lifted/vmap\.py +- +≤ 139 +no such file$", text, re.MULTILINE
+        r"^lines of code of _lifted/vmap\.py +- +≤ \d+ +no such file$", text, re.MULTILINE
     )
     assert re.search(r"^files over 400 lines +0 → 1 +≤ \d+", text, re.MULTILINE)
     assert re.search(r"^anew +1 → 0 +≤ \d+$", text, re.MULTILINE)

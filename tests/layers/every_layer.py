@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import purestate as ps
 from tests.haiku_parity import table_layers, table_recurrent
@@ -186,3 +187,20 @@ def leaves(tree: Any) -> dict[str, Any]:
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
         if hasattr(leaf, "dtype")
     }
+
+
+def in_dtypes(pairs: list[tuple[Any, str]]) -> list[Any]:
+    """Returns cases of rows and dtypes. Each row is fast in one dtype, each time in the next."""
+    dtypes: dict[str, list[str]] = {}
+    for row, dtype in pairs:
+        dtypes.setdefault(row.name, []).append(dtype)
+    fast = {(name, kinds[i % len(kinds)]) for i, (name, kinds) in enumerate(dtypes.items())}
+    return [
+        pytest.param(
+            row,
+            dtype,
+            id=f"{row.name}-{dtype}",
+            marks=[] if (row.name, dtype) in fast else pytest.mark.slow,
+        )
+        for row, dtype in pairs
+    ]

@@ -10,19 +10,21 @@ import pytest
 import purestate as ps
 from purestate._core.frame import get_frame
 from tests.haiku_parity.table_layers import Row, inputs_of
-from tests.layers.every_layer import ALL, ROWS, leaves, public_modules, transformed
+from tests.layers.every_layer import ALL, ROWS, in_dtypes, leaves, public_modules, transformed
 
 KEY = jax.random.key(0)
 
 MIXED = {"lstm_two_dtypes", "gru_two_dtypes", "reset_core", "bidirectional_default"}
 """Rows whose own programs mix dtypes: bfloat16 inputs with a state of the default dtype."""
 
-CASES = [
-    pytest.param(row, dtype, id=f"{row.name}-{dtype}")
-    for row in ROWS
-    for dtype in ALL
-    if dtype in row.dtypes and not (dtype == "bfloat16" and (row.is_net or row.name in MIXED))
-]
+CASES = in_dtypes(
+    [
+        (row, dtype)
+        for row in ROWS
+        for dtype in ALL
+        if dtype in row.dtypes and not (dtype == "bfloat16" and (row.is_net or row.name in MIXED))
+    ]
+)
 
 
 def loss(out: Any) -> Any:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from tests.haiku_parity.table_layers import inputs_of
-from tests.layers.every_layer import ALL, ROWS, leaves, transformed
+from tests.layers.every_layer import ALL, ROWS, in_dtypes, leaves, transformed
 
 KEY = jax.random.key(0)
 
@@ -22,12 +22,14 @@ AS_IN_HAIKU = {
 }
 """Rows that get wider in dm-haiku too, and why."""
 
-CASES = [
-    pytest.param(row, dtype, id=f"{row.name}-{dtype}")
-    for row in ROWS
-    for dtype in ALL
-    if dtype in row.dtypes and row.name not in AS_IN_HAIKU
-]
+CASES = in_dtypes(
+    [
+        (row, dtype)
+        for row in ROWS
+        for dtype in ALL
+        if dtype in row.dtypes and row.name not in AS_IN_HAIKU
+    ]
+)
 
 
 def dtypes(row: Any, inputs: list[Any]) -> dict[str, Any]:

@@ -139,6 +139,7 @@ def test_with_its_names_init_is_that_of_dm_haiku(transform):
     assert ran >= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", [name for name in transforms(haiku) if name != "eval_shape"])
 def test_init_makes_layers_of_their_own(transform):
     """By default nothing is shared silently, and `apply` finds what `init` made."""

@@ -10,16 +10,18 @@ import purestate as ps
 from purestate._core.frame import get_frame
 from purestate._core.sown import Reduced
 from purestate._lifted.collection_modes import Modes
+from purestate._lifted.lift_frame import Lifted
 from purestate._lifted.mapped import (
     MappedAxis,
     elements,
     pack,
+    run_mapped,
     sown_by_runs,
-    start,
     unpack,
     with_own,
 )
-from purestate._lifted.snapshot import Snapshot
+from purestate._lifted.snapshot import Snapshot, take_snapshot
+from tests.core.raises import raises
 
 N = 3
 X = jnp.arange(1.0, N + 1)
@@ -213,10 +215,25 @@ def test_what_is_read_outside_and_inside_is_one_variable(by):
 
 
 class Axis(MappedAxis):
-    """Says of names what `differs_by_element` says of values."""
+    """Two runs, one after the other, of which the values with axes differ."""
 
     transform = "ps.vmap"
     fix = "somehow"
+    stacks = True
+    index = None
+
+    def look(self, run):
+        return lambda before, *args: [None, run(before, *args)][0]
+
+    def size(self):
+        return 2
+
+    def run(self, body, own, args):
+        def one(i):
+            slices = {a: jax.tree.map(lambda x: x.take(i, a), part) for a, part in own.items()}
+            return body(take_snapshot(get_frame("")), slices, *args)
+
+        return jax.tree.map(lambda *both: jnp.stack(both), one(0), one(1))
 
     def differs(self, store, value):
         return value.ndim > 0
@@ -280,16 +297,15 @@ def test_what_is_unpacked_is_combined_once(combine_all):
 
 def test_a_run_begins_with_its_slices_in_the_place_of_whole_variables():
     def check(frame):
-        own = {0: {"params": bundle(w=X[0])}}
-        before = start(frame, own, keys="mine")
+        whole = take_snapshot(frame)
+        before = with_own(frame, whole, {0: {"params": bundle(w=X[0])}})
         assert before.values["params"]["~"]["w"] == 1
         np.testing.assert_array_equal(before.values["state"]["~"]["n"], X)
-        assert before.keys == "mine"
-        assert start(frame, {}).keys is None
+        assert with_own(frame, whole, {}).values == whole.values
         np.testing.assert_array_equal(frame.collections["params"].values["~"]["w"], X)
 
         two = {0: {"params": bundle(w=X[0])}, 1: {"state": bundle(n=X[1])}}
-        values = with_own(frame, start(frame, {}), two).values
+        values = with_own(frame, whole, two).values
         assert (float(values["params"]["~"]["w"]), float(values["state"]["~"]["n"])) == (1, 2)
 
     in_a_run(check)
@@ -355,3 +371,18 @@ def test_sown_values_stay_apart_unless_their_collection_has_a_mode(mode, reduced
         assert found.stacked == (1 if mode is None else 0)
     else:
         np.testing.assert_array_equal(found[1], combine(np.asarray(2 * X)))
+
+
+def test_the_recipe_with_a_transform_of_ones_own():
+    """Each run reads its slice, and what both have written is stacked."""
+
+    def f():
+        frame = get_frame("f")
+        lifted = Lifted(lambda x: x * ps.get_parameter("w", [3]), frame)
+        return run_mapped(frame, lifted, modes_of(frame, params=0), Axis(), (2.0,))
+
+    w = jnp.arange(6.0).reshape(2, 3)
+    out = ps.transform(f).apply({"~": {"w": w}}, None)
+    np.testing.assert_array_equal(out, 2 * w)
+    call = lambda: ps.transform(f).apply({"~": {"w": jnp.zeros([4, 3])}}, None)
+    raises(ps.errors.VariableError, "'~/w'", "needs 2 slices", call=call)

@@ -96,8 +96,13 @@ EXPLICIT = (
 )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("program", [PROGRAM, EXPLICIT], ids=["auto", "explicit"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(PROGRAM, id="auto", marks=pytest.mark.slow),
+        pytest.param(EXPLICIT, id="explicit"),
+    ],
+)
 def test_on_four_devices(program):
     ran = subprocess.run(
         [sys.executable, "-c", program],

@@ -8,6 +8,15 @@ import purestate as ps
 # As torchvision's, for 1000 classes.
 NUM_PARAMETERS = {18: 11_689_512, 34: 21_797_672, 50: 25_557_032, 101: 44_549_160, 152: 60_192_808}
 
+NETS = {
+    18: ps.nets.ResNet18,
+    34: ps.nets.ResNet34,
+    50: ps.nets.ResNet50,
+    101: ps.nets.ResNet101,
+    152: ps.nets.ResNet152,
+    200: ps.nets.ResNet200,
+}
+
 
 def shapes_of(make, size=64):
     f = ps.transform_with_state(lambda x: make()(x, is_training=True))
@@ -19,16 +28,16 @@ def shapes_of(make, size=64):
 
 @pytest.mark.parametrize("depth", NUM_PARAMETERS)
 def test_number_of_parameters(depth):
-    params, _, out = shapes_of(lambda: getattr(ps.nets, f"ResNet{depth}")(1000))
+    params, _, out = shapes_of(lambda: NETS[depth](1000))
     assert sum(x.size for x in jax.tree.leaves(params)) == NUM_PARAMETERS[depth]
     assert out.shape == (2, 1000)
     if depth == 50:
         assert len(jax.tree.leaves(params)) == 161
 
 
-@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152, 200])
+@pytest.mark.parametrize("depth", NETS)
 def test_depth_is_the_number_of_layers(depth):
-    params, _, _ = shapes_of(lambda: getattr(ps.nets, f"ResNet{depth}")(10, resnet_v2=True))
+    params, _, _ = shapes_of(lambda: NETS[depth](10, resnet_v2=True))
     assert sum("w" in own and "shortcut" not in module for module, own in params.items()) == depth
 
 
