@@ -247,7 +247,7 @@ def running_shard_map() -> ShardMap | None:
         if code.co_qualname == "_shard_map.<locals>.wrapped" and code.co_filename.startswith(_JAX):
             known = frame.f_locals
             names = ("f", "args", "in_specs", "out_specs", "mesh", "check_vma", "f_wrapped")
-            if not known.keys() >= {*names}:
+            if not all(name in known for name in names):
                 return None
             return ShardMap(*(known[name] for name in names), is_pmap=_inside("pmap."))
         frame = frame.f_back

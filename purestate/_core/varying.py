@@ -100,15 +100,24 @@ def _until_stable(step: Callable[[list[Axes]], list[Axes]], carry: list[Axes]) -
 
 
 def _scan(eqn: "JaxprEqn", operands: list[Axes]) -> list[Axes]:
-    body, n_consts, n_carry = (eqn.params[key] for key in ("jaxpr", "num_consts", "num_carry"))
+    body = _opened(eqn.params["jaxpr"])
+    # The body sees one slice of the xs and ys. Versions of JAX differ in how they count them.
+    n_carry = _num_whole(body.outvars, eqn.outvars)
+    n_consts = _num_whole(body.invars, eqn.invars) - n_carry
     consts, carry = operands[:n_consts], operands[n_consts : n_consts + n_carry]
     xs = operands[n_consts + n_carry :]
 
     def step(carry: list[Axes]) -> list[Axes]:
-        return varying(_opened(body), [*consts, *carry, *xs])
+        return varying(body, [*consts, *carry, *xs])
 
     carry = _until_stable(lambda carry: step(carry)[:n_carry], carry)
     return [*carry, *step(carry)[n_carry:]]
+
+
+def _num_whole(inside: Sequence[Any], outside: Sequence[Any]) -> int:
+    """How many values have as many axes inside of a loop as outside."""
+    pairs = zip(inside, outside, strict=True)
+    return sum(len(inner.aval.shape) == len(outer.aval.shape) for inner, outer in pairs)
 
 
 def _while(eqn: "JaxprEqn", operands: list[Axes]) -> list[Axes]:

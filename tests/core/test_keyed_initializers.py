@@ -1,6 +1,7 @@
 """Initializers that take a key: all of `jax.nn.initializers`, in every way that keys are drawn."""
 
 import functools
+import re
 from typing import Any
 
 import jax
@@ -71,7 +72,13 @@ def program(init: Any, **options: Any) -> str:
 @pytest.mark.parametrize("name", INITIALIZERS)
 def test_jax_initializers(name, mode):
     init = INITIALIZERS[name]
-    assert program(init, rng_mode=mode) == program(explicit(init), rng_mode=mode)
+    try:
+        expected = program(explicit(init), rng_mode=mode)
+    except TypeError as error:  # newer versions of JAX refuse a QR of bfloat16
+        with pytest.raises(TypeError, match=re.escape(str(error).partition(".")[0])):
+            program(init, rng_mode=mode)
+    else:
+        assert program(init, rng_mode=mode) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
