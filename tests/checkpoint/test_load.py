@@ -115,6 +115,7 @@ def test_not_strict_loads_what_fits(path):
     }
     del like["batch_norm"]
     loaded, report = checkpoint.load_safetensors(path, into=like, strict=False)
+    assert isinstance(report, checkpoint.LoadReport)
     expected = {
         **PARAMS,
         "head": {"w": like["head"]["w"], "b": PARAMS["head"]["b"]},

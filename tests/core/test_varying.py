@@ -148,7 +148,9 @@ def test_where_jax_says_less(name):
     assert found(program) == [frozenset(axes) for axes in expected]
 
 
-@pytest.mark.filterwarnings("ignore:.*(DeviceIdType|device_id_type) is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*(DeviceIdType|device_id_type) is deprecated:DeprecationWarning"
+)
 def test_a_kernel_that_reaches_other_devices():
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import tpu as pltpu

@@ -47,7 +47,7 @@ def _apply(equation: Any, args: list[Any]) -> list[Any]:
     params = equation.params
     kind = equation.primitive.name
     if kind == "scan":
-        return _scan(params, args)
+        return _scan(equation, params, args)
     if kind == "while":
         return _while(params, args)
     if kind == "cond":
@@ -73,8 +73,17 @@ def _apply(equation: Any, args: list[Any]) -> list[Any]:
     return list(out) if equation.primitive.multiple_results else [out]
 
 
-def _scan(params: Any, args: list[Any]) -> list[Any]:
-    fixed, carried = params["num_consts"], params["num_carry"]
+def _num_whole(inside: Any, outside: Any) -> int:
+    """How many values have as many axes inside of a loop as outside."""
+    pairs = zip(inside, outside, strict=True)
+    return sum(len(inner.aval.shape) == len(outer.aval.shape) for inner, outer in pairs)
+
+
+def _scan(equation: Any, params: Any, args: list[Any]) -> list[Any]:
+    # The body sees one slice of the xs and ys. Versions of JAX differ in how they count them.
+    body = params["jaxpr"].jaxpr
+    carried = _num_whole(body.outvars, equation.outvars)
+    fixed = _num_whole(body.invars, equation.invars) - carried
     consts, carry, xs = args[:fixed], args[fixed : fixed + carried], args[fixed + carried :]
     steps = range(params["length"])
     ys = []
