@@ -71,7 +71,7 @@ def load_safetensors(
         between their keys. Wildcards are those of `ps.surgery.glob`, and the text that the first
         one matches replaces the first one in the new name, and so on. A name without wildcards
         stands for a variable, or for a module with all in it. The first pattern that fits counts.
-      only: `only(name, leaf)` or a glob, such as "encoder/**": which variables to load, by their
+      only: `only(name, leaf)` or a glob, such as `"encoder/**"`: which variables to load, by their
         names after `rename`. All other leaves of `into` stay.
       shardings: a `jax.sharding.Sharding`, or a tree of them. A sharding in the tree counts for
         everything below its place. Each process reads only the slices that its devices need.
