@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: train test test-slow test-all lint types docs bench bench-check house conformance clean
+.PHONY: train test test-slow test-all lint types docs bench bench-check house clean
 
 train: $(VENV)/train.stamp
 	$(BIN)/python examples/digits.py

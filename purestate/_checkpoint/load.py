@@ -74,7 +74,8 @@ def load_safetensors(
       only: `only(name, leaf)` or a glob, such as `"encoder/**"`: which variables to load, by their
         names after `rename`. All other leaves of `into` stay.
       shardings: a `jax.sharding.Sharding`, or a tree of them. A sharding in the tree counts for
-        everything below its place. Each process reads only the slices that its devices need.
+        everything below its place. If the devices belong to several processes, each process reads
+        only the slices that its devices need, and checks no checksum, which is for a whole array.
 
     Returns:
       The tree, with arrays of JAX. An array that JAX cannot hold, such as float64 without

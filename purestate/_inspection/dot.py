@@ -13,7 +13,7 @@ import jax
 from purestate._core.frame import ambient
 from purestate._core.hooks import MethodContext, intercept_methods
 from purestate._editing.array_format import format_array
-from purestate._inspection.subprograms import body_of, is_literal, opened
+from purestate._inspection.subprograms import body_of, is_inlined, is_literal, opened
 from purestate._inspection.tracing import function_of_arrays, is_array, traced_again
 from purestate._lifted.lift_frame import Lifted
 
@@ -112,9 +112,7 @@ class _Drawing:
             if body is None:
                 outputs = [self._operation(eqn, inputs, into)] * len(eqn.outvars)
             else:
-                if not eqn.primitive.name.startswith("custom_") and not eqn.params.get(
-                    "inline", False
-                ):
+                if not eqn.primitive.name.startswith("custom_") and not is_inlined(eqn):
                     into = into.add(_title(eqn.primitive.name, body.name))
                 outputs = self.run(
                     body.jaxpr, dict(zip(body.jaxpr.invars, inputs, strict=True)), into

@@ -74,6 +74,13 @@ def body_of(eqn: "JaxprEqn") -> Body | None:
     return Body(name, jaxpr, times)
 
 
+def is_inlined(eqn: "JaxprEqn") -> bool:
+    """Whether an equation is a call of a function compiled with `jax.jit(..., inline=True)`."""
+    inline = eqn.params.get("inline", False)
+    # Since JAX 0.12 it is an enumeration, which has "auto" for False.
+    return inline if isinstance(inline, bool) else inline.value != "auto"
+
+
 def live_equations(jaxpr: "Jaxpr") -> "list[JaxprEqn]":
     """Returns the equations that contribute to the result, or have an effect."""
     needed = {var for var in jaxpr.outvars if not is_literal(var)}

@@ -74,12 +74,14 @@ def test_boxes_of_modules():
     x = jnp.ones([2, 3])
     params = f.init(jax.random.key(0), x)
     drawing = Drawing(ps.to_dot(f.apply)(params, None, x))
+    # Newer versions of JAX do not compile relu as a function of its own.
+    relu_is_jitted = "jit" in str(jax.make_jaxpr(jax.nn.relu)(x))
     assert drawing.boxes == [
         "net",
         "net|net/mlp/~/linear_0",
         "net|net/mlp",
         "net|net/mlp|net/mlp/~/linear_0",  # called twice, so drawn twice
-        "net|net/mlp|jit (relu)",
+        *(["net|net/mlp|jit (relu)"] if relu_is_jitted else []),
         "net|net/mlp|net/mlp/~/linear_1",
         "net|net (again)",
     ]
