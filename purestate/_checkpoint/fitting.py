@@ -22,14 +22,16 @@ class LoadReport:
       missing: the names that only the model has.
       unexpected: the names that only the file has, after `rename`.
       mismatched: the names that differ in shape or dtype, each with the two.
+      resized: the names with other shapes that `resize` allows, each with the two.
     """
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[tuple[str, str, str], ...]
+    resized: tuple[tuple[str, str, str], ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether there is any difference."""
+        """Whether there is any difference that `resize` does not allow."""
         return bool(self.missing or self.unexpected or self.mismatched)
 
 
@@ -53,6 +55,7 @@ def fit(
     variables: list[Variable],
     outline: Callable[[str], Any],
     selects: Callable[[str, Any], bool],
+    resizes: Callable[[str, Any], bool],
 ) -> Fit:
     """Finds the variable of the file for each leaf of the model."""
     unmoved = {v.keys: v for v in variables if v.target == "/".join(v.keys)}
@@ -62,6 +65,7 @@ def fit(
     found: dict[int, str] = {}
     missing: list[str] = []
     mismatched: list[tuple[str, str, str]] = []
+    resized: list[tuple[str, str, str]] = []
     used: set[str] = set()
     for number, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(into)):
         keys = tuple(key_string(key) for key in path)
@@ -75,19 +79,30 @@ def fit(
             continue
         used.add(candidates[0].name)
         there = outline(candidates[0].name)
+        differs = (shown, format_array(there), _format(leaf))
         if _fits(there, leaf):
             found[number] = candidates[0].name
+        elif _can_resize(there, leaf) and resizes(shown, leaf):
+            found[number] = candidates[0].name
+            resized.append(differs)
         else:
-            mismatched.append((shown, format_array(there), _format(leaf)))
+            mismatched.append(differs)
     unexpected = [
         v.target for v in variables if v.name not in used and selects(v.target, outline(v.name))
     ]
-    return Fit(found, LoadReport(tuple(missing), tuple(unexpected), tuple(mismatched)))
+    report = LoadReport(tuple(missing), tuple(unexpected), tuple(mismatched), tuple(resized))
+    return Fit(found, report)
 
 
 def _fits(there: Any, leaf: Any) -> bool:
-    if tuple(there.shape) != shape_of(leaf):
-        return False
+    return tuple(there.shape) == shape_of(leaf) and _same_dtype(there, leaf)
+
+
+def _can_resize(there: Any, leaf: Any) -> bool:
+    return len(there.shape) == len(shape_of(leaf)) and _same_dtype(there, leaf)
+
+
+def _same_dtype(there: Any, leaf: Any) -> bool:
     return not hasattr(leaf, "dtype") or there.dtype == leaf.dtype
 
 
