@@ -1,6 +1,7 @@
 """Fits the variables of a file into a model, by name, shape and dtype."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -43,6 +44,11 @@ class Variable(NamedTuple):
     target: str
 
 
+# Whether a variable is meant, by its name and a function that looks up shape and dtype. It is only
+# called if they are needed: they may be in one of many files.
+Selects = Callable[[str, Callable[[], Any]], bool]
+
+
 class Fit(NamedTuple):
     """Which variable of the file goes to which leaf of the model, and the rest."""
 
@@ -54,8 +60,8 @@ def fit(
     into: Any,
     variables: list[Variable],
     outline: Callable[[str], Any],
-    selects: Callable[[str, Any], bool],
-    resizes: Callable[[str, Any], bool],
+    selects: Selects,
+    resizes: Selects,
 ) -> Fit:
     """Finds the variable of the file for each leaf of the model."""
     unmoved = {v.keys: v for v in variables if v.target == "/".join(v.keys)}
@@ -70,7 +76,8 @@ def fit(
     for number, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(into)):
         keys = tuple(key_string(key) for key in path)
         shown = "/".join(keys)
-        if not selects(shown, leaf):
+        known = functools.partial(_same, leaf)
+        if not selects(shown, known):
             continue
         # The same keys count first: "a/b" of "c" and "a" of "b/c" have one name with slashes.
         candidates = [unmoved[keys]] if keys in unmoved else by_target.get(shown, [])
@@ -82,16 +89,22 @@ def fit(
         differs = (shown, format_array(there), _format(leaf))
         if _fits(there, leaf):
             found[number] = candidates[0].name
-        elif _can_resize(there, leaf) and resizes(shown, leaf):
+        elif _can_resize(there, leaf) and resizes(shown, known):
             found[number] = candidates[0].name
             resized.append(differs)
         else:
             mismatched.append(differs)
     unexpected = [
-        v.target for v in variables if v.name not in used and selects(v.target, outline(v.name))
+        v.target
+        for v in variables
+        if v.name not in used and selects(v.target, functools.partial(outline, v.name))
     ]
     report = LoadReport(tuple(missing), tuple(unexpected), tuple(mismatched), tuple(resized))
     return Fit(found, report)
+
+
+def _same(leaf: Any) -> Any:
+    return leaf
 
 
 def _fits(there: Any, leaf: Any) -> bool:

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, overload
 
 import jax
 
 from purestate._checkpoint.atomic import as_path
 from purestate._checkpoint.errors import CheckpointError
-from purestate._checkpoint.fitting import LoadReport, Variable, fit, mismatch_error
+from purestate._checkpoint.fitting import LoadReport, Selects, Variable, fit, mismatch_error
 from purestate._checkpoint.names import from_flat, is_empty, keys_of
 from purestate._checkpoint.placing import ShardingOf, check_shardings, read_onto, sharding_of
 from purestate._checkpoint.renaming import renamed
@@ -79,8 +80,8 @@ def load_safetensors(
       only: `only(name, leaf)` or a glob, such as `"encoder/**"`: which variables to load, by their
         names after `rename`. All other leaves of `into` stay.
       resize: `resize(name, leaf)` or a glob, such as `"embed/*"`: which variables may have another
-        shape in the file, with as many axes. The part that both have is loaded, from the first row
-        on, and the rest is that of `into`.
+        shape in the file, with as many axes. The part that both have is loaded, from index 0 on,
+        and the rest is that of `into`.
       shardings: a `jax.sharding.Sharding`, or a tree of them. A sharding in the tree counts for
         everything below its place. If the devices belong to several processes, each process reads
         only the slices that its devices need, and checks no checksum, which is for a whole array.
@@ -111,7 +112,7 @@ def load_safetensors(
     all_keys = [tuple(key_string(key) for key in place) for place, _ in leaves]
     check_shardings(shardings, all_keys)
     variables = _variables(file, rename)
-    resizes = (lambda name, leaf: False) if resize is None else _selector("resize", resize)
+    resizes = (lambda name, look_up: False) if resize is None else _selector("resize", resize)
     found, report = fit(into, variables, file.outline, selects, resizes)
     if strict and report:
         raise mismatch_error(str(file.path), report)
@@ -132,7 +133,7 @@ def _variables(file: TensorFile | ShardedFile, rename: Mapping[str, str] | None)
 
 def _load_all(
     file: TensorFile | ShardedFile,
-    selects: Callable[[str, Any], bool],
+    selects: Selects,
     only: Only,
     shardings: Any,
     placed: ShardingOf,
@@ -142,23 +143,26 @@ def _load_all(
     chosen = [
         name
         for name, each in keys.items()
-        if only is None or (not is_empty(name) and selects("/".join(each), file.outline(name)))
+        if only is None
+        or (not is_empty(name) and selects("/".join(each), partial(file.outline, name)))
     ]
     if only is not None and not chosen:
         raise _nothing(only, ["/".join(each) for each in keys.values()])
     return from_flat({name: read_onto(file, name, placed(keys[name])) for name in chosen})
 
 
-def _selector(argument: str, only: Any) -> Callable[[str, Any], bool]:
+def _selector(argument: str, only: Any) -> Selects:
     if only is None:
-        return lambda name, leaf: True
+        return lambda name, look_up: True
     if not isinstance(only, str) and not callable(only):
         raise CheckpointError(
-            f"`{argument}` must be a pattern of names, such as 'encoder/**', or a predicate of ps.surgery,"
-            f" but is {kind_of(only)}."
+            f"`{argument}` must be a pattern of names, such as 'encoder/**', or a predicate of"
+            f" ps.surgery, but is {kind_of(only)}."
         )
-    predicate: Callable[[str, Any], Any] = glob(only) if isinstance(only, str) else only
-    return lambda name, leaf: bool(predicate(name, leaf))
+    if isinstance(only, str):
+        matches = glob(only)
+        return lambda name, look_up: bool(matches(name, None))
+    return lambda name, look_up: bool(only(name, look_up()))
 
 
 def _nothing(only: Any, names: list[str]) -> CheckpointError:

@@ -1,4 +1,4 @@
-"""Reads the pickles of dm-haiku's users without running what is in them.
+"""Reads the pickles of dm-haiku's users and runs nothing in them.
 
 Nothing that a pickle names is imported. Each name that we know stands for a function of this file,
 and arrays are built only after the pickle has been read.
@@ -60,9 +60,9 @@ def load_pickle(path: str | os.PathLike[str]) -> Any:
         ) from None
     except OSError as error:
         raise CheckpointFileError(f"{str(target)!r} cannot be read: {reason(error)}.") from error
-    except Exception as error:  # pickle promises no kind of error for bytes that are no pickle
+    except Exception as error:  # pickle promises no class of error for other bytes
         raise CheckpointFileError(
-            f"{str(target)!r} is damaged, or is not a pickle of arrays:"
+            f"{str(target)!r} is damaged, or has other things than arrays:"
             f" {reason(error)}. Copy the file again."
         ) from error
 
@@ -112,16 +112,16 @@ class _DType(_Standin):
     __slots__ = ("_kind", "_order")
 
     def __init__(self, kind: Any):
-        self._kind, self._order = kind.name if isinstance(kind, _Global) else str(kind), "="
+        self._kind, self._order = kind.name if isinstance(kind, _Global) else str(kind), None
 
     def __setstate__(self, state: Any) -> None:
-        self._order = state[1] if state[1] in "<>" else "="
+        self._order: Any = state[1] if state[1] in "<>" else None
 
     def real(self) -> np.dtype[Any]:
         dtype = np.dtype(getattr(ml_dtypes, self._kind, self._kind))
         if dtype.kind not in "biufcV" or dtype.hasobject or dtype.names is not None:
             raise ValueError(f"an array has dtype {self._kind}")
-        return dtype.newbyteorder(self._order)
+        return dtype.newbyteorder(self._order) if self._order else dtype
 
 
 class _Array(_Standin):
@@ -142,6 +142,8 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: str) -> _Array:
 
 
 def _to_array(data: Any, dtype: _DType, shape: tuple[int, ...], order: Any) -> np.ndarray:
+    if any(size < 0 for size in shape):
+        raise ValueError(f"an array has shape {shape}")
     raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
     flat = np.frombuffer(raw, dtype.real())
     native = flat.astype(flat.dtype.newbyteorder("="))
@@ -154,21 +156,24 @@ def _reconstruct_jax(make: Any, args: Any, state: Any, aval: Any) -> _Array:
     return array
 
 
-def _encode(text: str, encoding: str) -> bytes:
-    return text.encode("latin1")  # how protocol 2 writes bytes
+def _bytes(text: str = "", encoding: str = "") -> bytes:
+    return text.encode("latin1")  # how protocols 0 to 2 write bytes
 
 
-# Where each name was or is: numpy's modules got an underscore in 2.0, JAX's and Haiku's moved.
-_NUMPY = {"numpy", "numpy.core.multiarray", "numpy._core.multiarray"}
-_NUMPY |= {"numpy.core.numeric", "numpy._core.numeric"}
+# The modules of each name, old and new: numpy's got an underscore in 2.0, JAX's and Haiku's moved.
+_NUMPY = {
+    "numpy",
+    *("numpy.core.multiarray", "numpy._core.multiarray"),
+    *("numpy.core.numeric", "numpy._core.numeric"),
+}
 _MAKERS: dict[str, tuple[Callable[[str], bool], Callable[..., Any]]] = {
     "ndarray": (_NUMPY.__contains__, lambda *args: _Array()),
     "_reconstruct": (_NUMPY.__contains__, lambda *args: _Array()),
     "_frombuffer": (_NUMPY.__contains__, _from_buffer),
     "scalar": (_NUMPY.__contains__, lambda dtype, data: _from_buffer(data, dtype, (), "C")),
     "dtype": (_NUMPY.__contains__, lambda kind, *args: _DType(kind)),
-    "encode": (lambda module: module == "_codecs", _encode),
-    "bytearray": (lambda module: module in ("builtins", "__builtin__"), _encode),
+    "encode": (lambda module: module == "_codecs", _bytes),
+    "bytes": (lambda module: module in ("builtins", "__builtin__"), _bytes),
     "OrderedDict": (lambda module: module == "collections", dict),
     "_reconstruct_array": (lambda module: module.startswith("jax."), _reconstruct_jax),
     "reconstruct_device_array": (lambda module: module.startswith("jax."), _reconstruct_jax),

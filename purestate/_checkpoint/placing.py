@@ -62,7 +62,7 @@ def read_onto(file: TensorFile | ShardedFile, name: str, sharding: Any, leaf: An
     Args:
       file: the file.
       name: the name of the array.
-      sharding: where to put it; None for the default device.
+      sharding: of its devices; None for the default device.
       leaf: what the array is for. Only the part of the array that fits into it is read.
     """
     if sharding is None:
@@ -102,10 +102,11 @@ def _resized(name: str, x: Any, leaf: Any) -> Any:
     both = tuple(slice(min(sizes)) for sizes in zip(x.shape, shape, strict=True))
     if all(here >= there for here, there in zip(x.shape, shape, strict=True)):
         return x[both]
-    if not hasattr(leaf, "__array__"):
+    if leaf is None or not hasattr(leaf, "__array__"):
         raise CheckpointError(
-            f"{'/'.join(keys_of(name))!r} has shape {x.shape} in the file and {shape} in the model,"
-            " which has no values for the rest. Pass params from `init` as `into`, not their shapes."
+            f"{'/'.join(keys_of(name))!r} has shape {x.shape} in the file and {shape} in the"
+            " model, which has no values for the rest. Pass params from `init` as `into`, not their"
+            " shapes."
         )
     if isinstance(x, jax.Array):  # random keys
         return leaf.at[both].set(x[both])

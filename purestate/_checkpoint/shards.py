@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from purestate._checkpoint.atomic import reason, write_atomically
 from purestate._checkpoint.encoding import Encoded
 from purestate._checkpoint.errors import (
@@ -92,12 +90,12 @@ def _write_groups(
         name: write_tensors(path.with_name(name), {each: encoded[each] for each in group}, metadata)
         for name, group in zip(names, groups, strict=True)
     }
-    where = {each: name for name, group in zip(names, groups, strict=True) for each in group}
+    shard_of = {each: name for name, group in zip(names, groups, strict=True) for each in group}
     size = sum(x.nbytes for x, _ in encoded.values())
     whole = {**metadata, "total_size": size, OURS: {"headers": checks, "names": list(encoded)}}
-    index = {"metadata": whole, "weight_map": dict(sorted(where.items()))}
-    whole[HEADER_CHECK] = _checksum(index)
-    text = json.dumps(index, indent=2, ensure_ascii=False)
+    index = {"metadata": whole, "weight_map": dict(sorted(shard_of.items()))}
+    # Beside the metadata: whichever of the two is damaged, the other one shows it.
+    text = json.dumps({**index, HEADER_CHECK: _checksum(index)}, indent=2, ensure_ascii=False)
     write_atomically(index_of(path), lambda file: _write_text(file, text))
 
 
@@ -124,8 +122,8 @@ def _groups(encoded: Mapping[str, Encoded], most: int | None) -> list[list[str]]
 
 
 def _checksum(index: Mapping[str, Any]) -> str:
-    metadata = {key: each for key, each in index["metadata"].items() if key != HEADER_CHECK}
-    return f"{zlib.crc32(json.dumps([metadata, index['weight_map']], sort_keys=True).encode()):08x}"
+    text = json.dumps([index["metadata"], index["weight_map"]], sort_keys=True)
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _shards_of(index: Path) -> list[str]:
@@ -144,19 +142,19 @@ class ShardedFile:
         self.path = path
         self._index = self._read_index()
         self._ours: dict[str, Any] = self._index["metadata"].get(OURS, {})
-        self._where: dict[str, str] = self._index["weight_map"]
+        self._shard_of: dict[str, str] = self._index["weight_map"]
         self._files: dict[str, TensorFile] = {}
 
     @property
     def names(self) -> list[str]:
         """The names of the arrays, in the order in which they were saved."""
-        return self._ours.get("names") or list(self._where)
+        return self._ours.get("names") or list(self._shard_of)
 
     @property
     def own_metadata(self) -> dict[str, str]:
         """What the user gave as `metadata`."""
         given = self._index["metadata"].items()
-        return {key: text for key, text in given if isinstance(text, str) and key != HEADER_CHECK}
+        return {key: text for key, text in given if isinstance(text, str)}
 
     def outline(self, name: str) -> Any:
         """Returns shape and dtype of an array, without reading it."""
@@ -167,12 +165,12 @@ class ShardedFile:
         return self._file(name).read(name, check=check)
 
     def _file(self, name: str) -> TensorFile:
-        shard = self._where[name]
+        shard = self._shard_of[name]
         if shard not in self._files:
             self._files[shard] = self._open(shard)
         file = self._files[shard]
         if name not in file.entries:
-            raise self._damaged(f"{name!r} is not in {shard!r}, where it should be")
+            raise self._damaged(f"{name!r} is not in {shard!r}, as it should be")
         return file
 
     def _open(self, shard: str) -> TensorFile:
@@ -180,8 +178,8 @@ class ShardedFile:
             file = TensorFile(self.path.with_name(shard))
         except CheckpointNotFoundError:
             raise CheckpointNotFoundError(
-                f"The file {shard!r}, which {str(self.path)!r} names, does not exist. Copy all files"
-                " that the index names into its folder."
+                f"The file {shard!r}, which {str(self.path)!r} names, does not exist. Copy all"
+                " files that the index names into its folder."
             ) from None
         expected = self._ours.get("headers", {}).get(shard)
         if expected not in (None, file.metadata.get(HEADER_CHECK)):
@@ -194,8 +192,8 @@ class ShardedFile:
             index["metadata"] = index.get("metadata") or {}
             files = index["weight_map"].values()
             if all(Path(name).name == name for name in files):
-                ours = index["metadata"].keys() & {OURS, HEADER_CHECK}
-                if not ours or index["metadata"].get(HEADER_CHECK) == _checksum(index):
+                is_ours = OURS in index["metadata"] or HEADER_CHECK in index
+                if not is_ours or index.get(HEADER_CHECK) == _checksum(index):
                     return index
         except FileNotFoundError:
             raise CheckpointNotFoundError(
