@@ -40,7 +40,7 @@ def load_pickle(path: str | os.PathLike[str]) -> Any:
       path: the file.
 
     Returns:
-      What was saved, with arrays of JAX. An array that JAX cannot hold, such as float64 without
+      The saved tree, with arrays of JAX. An array that JAX cannot hold, such as float64 without
       `jax_enable_x64`, is one of NumPy.
 
     Raises:
