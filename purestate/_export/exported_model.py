@@ -1,5 +1,6 @@
 """What `export` and `load_exported` return: a program, and the weights it is called with."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -30,7 +31,7 @@ class ExportedModel:
         self.exported = exported
         self.params = params
         self.state = state
-        self._call = jax.jit(exported.call)
+        self._call = jax.jit(exported.call if exported.has_vjp() else _only_forward(exported.call))
         self._takes: tuple[Any, ...] = jax.tree.unflatten(exported.in_tree, exported.in_avals)[0]
 
     def __call__(self, *inputs: Any, rng: Any = None) -> Any:
@@ -72,7 +73,8 @@ class ExportedModel:
     def _misfit(self, args: tuple[Any, ...], error: Exception) -> str:
         """Returns what is wrong with the arguments; what JAX says if we cannot tell."""
         if len(args) != len(self._takes):
-            return f"it takes {len(self._takes) - 3} inputs, but got {len(args) - 3}."
+            count = len(self._takes) - 3
+            return f"it takes {count} input{'s' * (count != 1)}, but got {len(args) - 3}."
         names = ("params", "state", "rng", *(f"input {i}" for i in range(len(args) - 3)))
         for name, taken, given in zip(names, self._takes, args, strict=True):
             if jax.tree.structure(taken) != jax.tree.structure(given):
@@ -97,6 +99,19 @@ class ExportedModel:
             f"<ExportedModel {self.exported.fun_name}({takes}) -> {outline_argument(out)}, for"
             f" {', '.join(self.exported.platforms)}>"
         )
+
+
+def _only_forward(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Has a program without a derivative say so when it is differentiated."""
+
+    def forward(*args: Any) -> Any:
+        raise ExportError(
+            "the file has no derivative of its program. Write it with ps.export(..., vjp_order=1)."
+        )
+
+    once = jax.custom_vjp(call)
+    once.defvjp(forward, lambda residuals, cotangents: residuals)
+    return once
 
 
 def _fits(want: Any, leaf: Any) -> bool:

@@ -74,7 +74,10 @@ def export(
     try:
         lowered = jax.export.export(jax.jit(program), platforms=platforms)
         exported = lowered(*weights, key, *inputs)
-    except jax.errors.InconclusiveDimensionOperation as error:
+    except (jax.errors.InconclusiveDimensionOperation, TypeError) as error:
+        # `range` and NumPy name JAX's class of a dimension in a TypeError.
+        if isinstance(error, TypeError) and "_DimExpr" not in str(error):
+            raise
         raise ExportError(_inconclusive(error)) from error
     model = ExportedModel(exported, params, state)
     if path is not None:

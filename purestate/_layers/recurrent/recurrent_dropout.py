@@ -36,7 +36,9 @@ class RecurrentDropoutState(NamedTuple):
 
 
 # So that `jax.export` can write programs that take or return it.
-jax.export.register_namedtuple_serialization(RecurrentDropoutState, serialized_name="purestate.RecurrentDropoutState")
+jax.export.register_namedtuple_serialization(
+    RecurrentDropoutState, serialized_name="purestate.RecurrentDropoutState"
+)
 
 
 class RecurrentDropout(RNNCore):
