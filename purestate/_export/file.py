@@ -135,8 +135,9 @@ def _serialized(exported: jax.export.Exported, vjp_order: int) -> bytes:
         with _flatbuffers():
             return bytes(exported.serialize(vjp_order=vjp_order))
     except ValueError as error:
+        what = str(error).rstrip(".")
         raise ExportError(
-            f"The program cannot be written: {error}. Use dicts, lists, tuples and NamedTuples as"
+            f"The program cannot be written: {what}. Use dicts, lists, tuples and NamedTuples as"
             " its inputs and outputs, or register the class:"
             " jax.export.register_pytree_node_serialization."
         ) from error
