@@ -71,7 +71,7 @@ class ExportedModel:
             raise ExportError(f"{self!r}: {self._misfit(args, error)}") from error
 
     def _misfit(self, args: tuple[Any, ...], error: Exception) -> str:
-        """Returns what is wrong with the arguments; what JAX says if we cannot tell."""
+        """Returns the first argument that does not fit; what JAX says if we cannot tell."""
         if len(args) != len(self._takes):
             count = len(self._takes) - 3
             return f"it takes {count} input{'s' * (count != 1)}, but got {len(args) - 3}."

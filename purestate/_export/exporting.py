@@ -51,7 +51,7 @@ def export(
         whose leaves are arrays, `jax.ShapeDtypeStruct`s or texts such as `"float32[b, 28, 28, 1]"`.
         A dimension with a name may have any size but zero.
       path: a file to write program and weights to; see `load_exported`.
-      platforms: where the program shall run: "cpu", "cuda", "rocm", "tpu". None is this platform.
+      platforms: those to run on: "cpu", "cuda", "rocm", "tpu". None is this platform.
       rng: a random key if the program shall take one, since it needs one. Only its dtype counts.
       constraints: what the sizes of named dimensions fulfil, such as `["t <= 512"]`.
       vjp_order: how many times the program in the file can be differentiated.
@@ -119,7 +119,7 @@ def _inconclusive(error: Exception) -> str:
             f"The program would depend on the size of a named dimension: {what}.",
             *(note for note in notes if note.startswith("This came up in ")),
             "Python cannot branch on such a size, loop over it, or use it as a number. Give the"
-            " dimension a number in the specs, let jax.numpy do it, or say what is true of all"
+            " dimension a number in the specs, let jax.numpy do it, or promise something of all"
             " sizes, such as constraints=['b >= 2'].",
         ]
     )
