@@ -137,8 +137,8 @@ def _serialized(exported: jax.export.Exported, vjp_order: int) -> bytes:
     except ValueError as error:
         what = str(error).rstrip(".")
         raise ExportError(
-            f"The program cannot be written: {what}. Use dicts, lists, tuples and NamedTuples as"
-            " its inputs and outputs, or register the class:"
+            f"The program of {exported.fun_name!r} cannot be written: {what}. Use dicts, lists,"
+            " tuples and NamedTuples as its inputs and outputs, or register the class:"
             " jax.export.register_pytree_node_serialization."
         ) from error
 
