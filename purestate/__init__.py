@@ -142,6 +142,9 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._editing.stacked_layers import stack_layers, unstack_layers
     from purestate._editing.trainable import partition_trainable, trainable_mask
     from purestate._editing.trainable_only import trainable_only
+    from purestate._export.exported_model import ExportedModel
+    from purestate._export.exporting import export
+    from purestate._export.file import load_exported
     from purestate._inspection.dot import to_dot
     from purestate._layers.lora import lora, merge_lora
     from purestate._lifted.autodiff import grad, value_and_grad
@@ -243,11 +246,14 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "value_and_grad": "purestate._lifted.autodiff",
             "while_loop": "purestate._lifted.loops",
             "without_apply_rng": "purestate._state.multi_transform",
+            "ExportedModel": "purestate._export.exported_model",
             "Model": "purestate._views.model",
             "Optimizer": "purestate._views.optimizer",
             "bind": "purestate._views.bind",
             "ema": "purestate._editing.ema",
             "errors": "purestate.errors",
+            "export": "purestate._export.exporting",
+            "load_exported": "purestate._export.file",
             "experimental": "purestate.experimental",
             "freeze": "purestate._editing.freeze",
             "metrics": "purestate.metrics",
@@ -270,7 +276,8 @@ __all__ = [
     "Conv1DTranspose", "Conv2D", "Conv2DLSTM", "Conv2DTranspose", "Conv3D", "Conv3DLSTM",
     "Conv3DTranspose", "ConvND", "ConvNDTranspose", "DeepRNN", "Deferred", "DenseGeneral",
     "DepthwiseConv1D", "DepthwiseConv2D", "DepthwiseConv3D", "Dropout", "EMAParamsTree", "Einsum",
-    "Embed", "EmbedLookupStyle", "ExponentialMovingAverage", "Flatten", "GatedMLP", "GetterContext",
+    "Embed", "EmbedLookupStyle", "ExponentialMovingAverage", "ExportedModel",
+    "Flatten", "GatedMLP", "GetterContext",
     "GroupNorm", "GroupedQueryAttention", "IdentityCore", "InstanceNorm", "LSTMState", "LayerNorm",
     "LayerStackTransparencyMapping", "LiftWithStateUpdater", "Linear", "MaxPool", "MethodContext",
     "MinPool", "Model", "Module", "ModuleProtocol", "MultiHeadAttention", "MultiTransformed",
@@ -284,11 +291,12 @@ __all__ = [
     "combine_masks", "cond", "config", "current_name", "custom_creator", "custom_getter",
     "custom_setter", "data_structures", "deep_rnn_with_residual_connections",
     "deep_rnn_with_skip_connections", "dropout", "dynamic_unroll", "ema", "errors", "eval_shape",
-    "expand_apply", "experimental", "force_name", "fori_loop", "freeze", "get_channel_index",
+    "expand_apply", "experimental", "export", "force_name", "fori_loop", "freeze",
+    "get_channel_index",
     "get_current_state", "get_initial_state", "get_parameter", "get_params", "get_state",
     "get_variable", "get_variables", "grad", "has_parameter", "has_rng", "has_state",
     "has_variable", "initializers", "intercept_methods", "is_mutable", "jit", "layer_stack", "lift",
-    "lift_with_state", "lora", "map", "max_pool", "maybe_get_rng_sequence_state",
+    "lift_with_state", "load_exported", "lora", "map", "max_pool", "maybe_get_rng_sequence_state",
     "maybe_next_rng_key", "merge_lora", "metrics", "min_pool", "mixed_precision", "multi_transform",
     "multi_transform_with_state", "multinomial", "name_like", "name_scope", "nets", "next_rng_key",
     "next_rng_keys", "one_hot", "optim", "pad", "padding_mask", "param_attr", "partition_trainable",

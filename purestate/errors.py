@@ -48,6 +48,7 @@
     │   ├── CheckpointFileError (OSError): a file is damaged, or cannot be read or written
     │   │   └── CheckpointNotFoundError (FileNotFoundError): the file or folder does not exist
     │   └── CheckpointMismatchError: a file and the model do not have the same variables
+    ├── ExportError (ValueError): a function cannot be exported, or gets other inputs than exported
     ├── TableError (ValueError): a column or filter that does not exist
     ├── MissingPackageError (ImportError): a package that only this function needs
     └── FlaxNotInstalledError (ImportError): `ps.experimental.flax` needs flax
@@ -110,6 +111,7 @@ from purestate._editing.errors import (
     PathError,
     PredicateError,
 )
+from purestate._export.errors import ExportError
 from purestate._flax.errors import FlaxNotInstalledError
 from purestate._inspection.tabulate import TableError
 from purestate._layers.axes import AxesError
@@ -143,6 +145,7 @@ __all__ = [
     "DeferredAttributeError",
     "DtypeMismatchError",
     "EmptyStateWarning",
+    "ExportError",
     "FlaxNotInstalledError",
     "FrameError",
     "ImmutableCollectionError",

@@ -146,6 +146,8 @@ def combine_masks(*masks: jax.Array | None) -> jax.Array | None:
       LayerError: the shapes do not broadcast, or something else than booleans is given.
     """
     found = [mask for mask in masks if mask is not None]
+    if not found:
+        return None
     if any(mask.dtype != bool for mask in found):
         raise LayerError(
             "combine_masks: masks have to be booleans, got"
@@ -159,14 +161,12 @@ def combine_masks(*masks: jax.Array | None) -> jax.Array | None:
             " None] for a mask of shape [T, S]."
         )
     try:
-        np.broadcast_shapes(*(mask.shape for mask in found))
+        lax.broadcast_shapes(*(mask.shape for mask in found))
     except ValueError:
         raise LayerError(
             f"combine_masks: shapes {', '.join(str(mask.shape) for mask in found)} do not broadcast"
             " to one [B, H, T, S]."
         ) from None
-    if not found:
-        return None
     combined = found[0]
     for mask in found[1:]:
         combined = combined & mask

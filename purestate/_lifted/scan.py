@@ -115,8 +115,10 @@ def scan(
     # 3. The loop. Each step has to carry on as many keys as it was given.
     step.lifted.fills = True
     carried = carried_by(frame, modes)
+    # If `each` has arrays, JAX takes their length, which may be symbolic (`jax.export`).
+    steps = None if jax.tree.leaves(each) else length
     (carry, carried), (ys, written, sown) = jax.lax.scan(
-        step, (init, carried), each, length, reverse, unroll, **options
+        step, (init, carried), each, steps, reverse, unroll, **options
     )
     # 4. What was carried goes back into the frame; what each step wrote for itself is stacked,
     #    behind that of the first step, or before it if the loop ran in reverse.

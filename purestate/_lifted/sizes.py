@@ -46,7 +46,7 @@ def num_steps(xs: list[Any], length: Any) -> int:
             "`ps.scan` has no arrays in xs to tell the number of steps from: pass `length`."
         )
     # `length` may be a NumPy or JAX integer; a float is an error, as in JAX.
-    steps = operator.index(lengths[0] if length is None else length)
+    steps = lengths[0] if length is None else operator.index(length)
     if any(size != steps for size in lengths):
         found = ", ".join(str(size) for size in dict.fromkeys(lengths))
         given = "" if length is None else f", and length={length}"

@@ -7,6 +7,7 @@ from tests.messages import (
     cases_checkpoint,
     cases_core,
     cases_editing,
+    cases_export,
     cases_layers,
     cases_lifted,
     cases_rest,
@@ -21,6 +22,7 @@ CASES: dict[str, Callable[[], Any]] = {
         cases_layers,
         cases_rest,
         cases_checkpoint,
+        cases_export,
     )
     for name, case in room.CASES.items()
 }

@@ -166,6 +166,11 @@ def normalized(text: str) -> str:
     text = re.sub(r"(/[^\s:()'\"]+)+\.py:\d+", "FILE:LINE", text)
     text = re.sub(r"'[^']*/messages-[^/']*", "'FOLDER", text)  # `cases_checkpoint`
     text = re.sub(r"(do not fit '[^']*': ).*", r"\1what JAX says.", text)
+    # `cases_export`
+    text = re.sub(
+        r"(named dimension: |program of 'lambda' cannot be |zip', which )[^\n]*", r"\1...", text
+    )
+    text = re.sub(r"(for cpu>: )Input shapes .*", r"\1...", text)
     return re.sub(r"0x[0-9a-f]{6,}", "0x", text)
 
 

@@ -29,6 +29,10 @@ class LSTMState(NamedTuple):
     cell: jax.Array
 
 
+# So that `jax.export` can write programs that take or return it.
+jax.export.register_namedtuple_serialization(LSTMState, serialized_name="purestate.LSTMState")
+
+
 def not_an_lstm_state(core: RNNCore, state: object) -> RecurrentError:
     """The error for something else as the state of an LSTM."""
     return RecurrentError(

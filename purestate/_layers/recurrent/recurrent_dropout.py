@@ -35,6 +35,12 @@ class RecurrentDropoutState(NamedTuple):
     mask: Any
 
 
+# So that `jax.export` can write programs that take or return it.
+jax.export.register_namedtuple_serialization(
+    RecurrentDropoutState, serialized_name="purestate.RecurrentDropoutState"
+)
+
+
 class RecurrentDropout(RNNCore):
     """Sets values of the state that a core sees to zero, the same ones at all steps.
 

@@ -1,0 +1,1 @@
+"""Exported functions: programs with their weights that need only JAX to run."""
