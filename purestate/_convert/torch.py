@@ -35,7 +35,7 @@ def from_torch(
     ... )
     >>> print(report)
     fc -> linear (shape)
-    1 matches: 1 by shapes that occur once
+    1 layer matched: 1 by shapes that occur once
     verified: the largest difference of the outputs is 0
 
     | torch | purestate |
