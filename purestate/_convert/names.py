@@ -44,8 +44,7 @@ class Named:
         self._library = library
         self._settled: set[str] = set()
         for old, new in _checked(names).items():
-            olds = [old] if isinstance(old, str) else list(old)
-            news = [new] if isinstance(new, str) else list(new or ())
+            olds, news = list(_parts(old)), list(_parts(new or ()))
             _check_wildcards(olds, news)
             self._apply(olds, news)
 

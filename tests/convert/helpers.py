@@ -56,8 +56,17 @@ def random_values(tree: Any, seed: int = 0) -> Any:
     )
 
 
-def note(model: str, direction: str, difference: float) -> None:
-    DIFFERENCES.append((model, direction, difference))
+def difference(a: Any, b: Any) -> float:
+    """The largest difference, relative to the largest value if that is above 1."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    return float(np.abs(a - b).max() / max(1, np.abs(b).max()))
+
+
+def close(distance: float | None, model: str, direction: str) -> None:
+    """Asserts that outputs are close, and notes the difference for the table."""
+    assert distance is not None
+    assert distance <= 1e-5
+    DIFFERENCES.append((model, direction, distance))
 
 
 def unroll(core: Any, x: Any) -> Any:

@@ -196,7 +196,7 @@ def test_collections():
     assert jax.tree.structure(variables) == jax.tree.structure(f.init(KEY, X))
     for given in (variables, converted):
         assert equal(ps.convert.to_torch(given, f, KEY, X, like=weights), weights)
-    checked = f.apply(variables, None, X)[0]
+    checked, _ = f.apply(variables, None, X, mutable=True)
     assert ps.convert.from_torch(weights, f, KEY, X, check=checked).report.verified
 
 

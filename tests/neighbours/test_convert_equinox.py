@@ -13,10 +13,11 @@ from tests.convert.helpers import (
     Case,
     array,
     case,
+    close,
+    difference,
     encoder_block,
     equal,
     norm,
-    note,
     random_values,
     training_case,
     two_lstms,
@@ -152,13 +153,11 @@ def test_equinox(name: str):
     converted = ps.convert.from_equinox(
         model, f, KEY, *example, check=lambda x: run(model, x), check_args=args
     )
-    assert converted.report.difference <= 1e-5
-    note(name, "from equinox", converted.report.difference)
+    close(converted.report.difference, name, "from equinox")
     other = random_values(converted.params, 1), converted.state
     there = ps.convert.to_equinox(other, f, KEY, *example, like=model)
-    difference = float(np.abs(f.apply(*other, KEY, *args)[0] - run(there, *args)).max())
-    assert difference <= 1e-5
-    note(name, "to equinox", difference)
+    distance = difference(f.apply(*other, KEY, *args)[0], run(there, *args))
+    close(distance, name, "to equinox")
     if name not in ROUNDED:
         back = ps.convert.to_equinox(converted, f, KEY, *example, like=there)
         assert equal(*(eqx.filter(m, eqx.is_inexact_array) for m in (back, model)))
@@ -177,14 +176,12 @@ def test_batch_norm(mode: str):
     converted = ps.convert.from_equinox(
         (norm, state), f, KEY, *example, check=lambda x, t: batch(x, state)[0], check_args=args
     )
-    assert converted.report.difference <= 1e-5
-    note(f"BatchNorm, {mode}", "from equinox", converted.report.difference)
+    close(converted.report.difference, f"BatchNorm, {mode}", "from equinox")
     other = random_values(converted.params, 1), random_values(converted.state, 2)
     there, new_state = ps.convert.to_equinox(other, f, KEY, *example, like=(norm, state))
     theirs = jax.vmap(there, axis_name="batch", in_axes=(0, None))(x, new_state)[0]
-    difference = float(np.abs(f.apply(*other, KEY, *args)[0] - theirs).max())
-    assert difference <= 1e-5
-    note(f"BatchNorm, {mode}", "to equinox", difference)
+    distance = difference(f.apply(*other, KEY, *args)[0], theirs)
+    close(distance, f"BatchNorm, {mode}", "to equinox")
 
 
 def test_gru_is_refused():

@@ -15,11 +15,12 @@ from tests.convert.helpers import (
     Case,
     array,
     case,
+    close,
     cnn,
+    difference,
     encoder_block,
     equal,
     norm,
-    note,
     random_values,
     training_case,
     two_lstms,
@@ -129,8 +130,7 @@ def test_from_flax(name: str):
     variables = variables_of(name)
     run: Callable[..., Any] = lambda *args: model.apply(variables, *args)
     converted = ps.convert.from_flax(variables, f, KEY, *example, check=run, check_args=args)
-    assert converted.report.difference <= 1e-5
-    note(name, "from flax", converted.report.difference)
+    close(converted.report.difference, name, "from flax")
     back = ps.convert.to_flax(converted, f, KEY, *example, like=variables)
     if name in ROUNDED:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), back, variables)
@@ -145,9 +145,8 @@ def test_to_flax(name: str):
     like = variables_of(name)
     ours = random_values(params), state
     there = ps.convert.to_flax(ours, f, KEY, *example, like=like)
-    difference = float(np.abs(f.apply(*ours, KEY, *args)[0] - model.apply(there, *args)).max())
-    assert difference <= 1e-5
-    note(name, "to flax", difference)
+    distance = difference(f.apply(*ours, KEY, *args)[0], model.apply(there, *args))
+    close(distance, name, "to flax")
     back = ps.convert.from_flax(there, f, KEY, *example, check=False)
     if name in ROUNDED:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-7), back[0], ours[0])
@@ -213,14 +212,12 @@ def test_nnx(name: str):
     converted = ps.convert.from_nnx(
         state, f, KEY, *example, names=names, check=lambda x, *_: model(x), check_args=args
     )
-    assert converted.report.difference <= 1e-5
-    note(name, "from nnx", converted.report.difference)
+    close(converted.report.difference, name, "from nnx")
     other = random_values(converted.params, 1), converted.state
     there = ps.convert.to_nnx(other, f, KEY, *example, like=state, names=names)
     nnx.update(model, there)
-    difference = float(np.abs(f.apply(*other, KEY, *args)[0] - model(args[0])).max())
-    assert difference <= 1e-5
-    note(name, "to nnx", difference)
+    distance = difference(f.apply(*other, KEY, *args)[0], model(args[0]))
+    close(distance, name, "to nnx")
 
 
 def test_order_that_jax_lost_is_not_used():

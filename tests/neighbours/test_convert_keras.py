@@ -13,11 +13,12 @@ from tests.convert.helpers import (
     Case,
     array,
     case,
+    close,
     cnn,
+    difference,
     encoder_block,
     equal,
     norm,
-    note,
     random_values,
     training_case,
     two_lstms,
@@ -126,13 +127,11 @@ def test_keras(name: str):
     model.set_weights(weights)
     run = lambda x, *_: np.asarray(model(x))
     converted = ps.convert.from_keras(model, f, KEY, *example, check=run, check_args=args)
-    assert converted.report.difference <= 1e-5
-    note(name, "from keras", converted.report.difference)
+    close(converted.report.difference, name, "from keras")
     other = random_values(converted.params, 1), converted.state
     model.set_weights(ps.convert.to_keras(other, f, KEY, *example, like=model))
-    difference = float(np.abs(f.apply(*other, KEY, *args)[0] - run(*args)).max())
-    assert difference <= 1e-5
-    note(name, "to keras", difference)
+    distance = difference(f.apply(*other, KEY, *args)[0], run(*args))
+    close(distance, name, "to keras")
     if name not in ROUNDED:
         back = ps.convert.to_keras(converted, f, KEY, *example, like=model)
         assert equal(back, [np.asarray(w) for w in weights])

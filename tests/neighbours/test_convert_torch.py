@@ -15,11 +15,12 @@ from tests.convert.helpers import (
     Case,
     array,
     case,
+    close,
     cnn,
+    difference,
     encoder_block,
     equal,
     norm,
-    note,
     random_values,
     training_case,
     two_lstms,
@@ -214,8 +215,7 @@ def test_from_torch(name: str):
         model.state_dict(), f, KEY, *example,
         names=NAMES.get(name), check=run(model), check_args=args,
     )  # fmt: skip
-    assert converted.report.difference <= 1e-5
-    note(name, "from torch", converted.report.difference)
+    close(converted.report.difference, name, "from torch")
     if name != "LSTM without bias":
         back = ps.convert.to_torch(
             converted, f, KEY, *example, like=model.state_dict(), names=NAMES.get(name)
@@ -224,8 +224,7 @@ def test_from_torch(name: str):
             assert torch.equal(back[key], x) or (name in TWO_BIASES and "bias" in key), key
         other = copy.deepcopy(model)
         other.load_state_dict(back)
-        theirs = run(other)(*args)
-        assert np.abs(theirs.numpy() - run(model)(*args).numpy()).max() <= 1e-5
+        assert difference(run(other)(*args), run(model)(*args)) <= 1e-5
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "LSTM without bias"])
@@ -242,9 +241,8 @@ def test_to_torch(name: str):
     there = ps.convert.to_torch((params, state), f, KEY, *example, like=like, names=names)
     model.load_state_dict(there)
     ours = f.apply(params, state, KEY, *args)[0]
-    difference = float(np.abs(np.asarray(ours) - run(model)(*args).numpy()).max())
-    assert difference <= 1e-5
-    note(name, "to torch", difference)
+    distance = difference(ours, run(model)(*args))
+    close(distance, name, "to torch")
     back = ps.convert.from_torch(there, f, KEY, *example, names=names, check=False)
     assert equal(back[:2], (params, state))
 
@@ -315,8 +313,7 @@ def test_tied_weights_of_gpt2():
     with torch.no_grad():
         logits = model(torch.tensor(ids)).logits
     params, _, report = ps.convert.from_torch(weights, f, KEY, ids, check=logits, **how)
-    assert report.difference <= 1e-5
     assert report.tied == (("lm_head", "transformer.wte"),)
-    note("GPT-2", "from torch", report.difference)
+    close(report.difference, "GPT-2", "from torch")
     back = ps.convert.to_torch(params, f, KEY, ids, like=weights, **how)
     assert all(torch.equal(back[name], x) for name, x in weights.items())
