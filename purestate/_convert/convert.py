@@ -110,10 +110,10 @@ def _compare(call: str, ours: Any, check: Any, args: tuple[Any, ...]) -> float:
         largest = max(largest, float(np.max(np.abs(b), initial=0)))
     if not difference <= TOLERANCE * largest:
         raise ConversionError(
-            f"{call}: the outputs of the two models differ by up to {difference:.3g}, where the"
-            f" largest is {largest:.3g}. Either layers are matched wrongly (print the report, with"
-            " check=False, and pass `names`), or the models compute something else: another eps,"
-            " activation, order of layers, or axis of channels."
+            f"{call}: the outputs of the two models differ by up to {difference:.3g}. The"
+            f" largest output is {largest:.3g}. Either layers are matched wrongly (print the"
+            " report, with check=False, and pass `names`), or the models compute something else:"
+            " another eps, activation, order of layers, or axis of channels."
         )
     return difference
 
