@@ -59,6 +59,8 @@ def finish(
     parts: dict[str, Any],
     report: ConversionReport,
     check: Any,
+    *,
+    stacklevel: int = 4,
 ) -> Converted:
     """Compares the outputs of the two models, or warns that nothing did."""
     params = parts.pop("params", {})
@@ -69,7 +71,7 @@ def finish(
             " check=..., a function that runs the other model or its outputs, or check=False if"
             " you compare them yourself.",
             UnverifiedWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
     elif check is not False:
         difference = _compare(call, _outputs(f, params, state, rng, args), check, args)

@@ -69,7 +69,7 @@ def from_torch(
         None for `example`.
 
     Returns:
-      Params, state and a `ConversionReport`.
+      Params, state and a `ConversionReport`. Arrays have the dtypes of the model.
 
     Raises:
       ConversionError: layers have no match, or the outputs differ by more than 0.1 % of the
