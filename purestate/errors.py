@@ -49,6 +49,7 @@
     │   │   └── CheckpointNotFoundError (FileNotFoundError): the file or folder does not exist
     │   └── CheckpointMismatchError: a file and the model do not have the same variables
     ├── ExportError (ValueError): a function cannot be exported, or gets other inputs than exported
+    ├── ConversionError (ValueError): weights of another library that do not fit the model
     ├── TableError (ValueError): a column or filter that does not exist
     ├── MissingPackageError (ImportError): a package that only this function needs
     └── FlaxNotInstalledError (ImportError): `ps.experimental.flax` needs flax
@@ -57,7 +58,8 @@
     ├── SharedKeyWarning: one random key for all mapped elements of a plain `jax.vmap`
     ├── EmptyStateWarning: `apply` got an empty state, and re-initialized it
     ├── JaxUsageWarning: a JaxUsageError that `ps.config` turned into a warning
-    └── LoraWarning: `ps.lora` passed over modules that it cannot adapt
+    ├── LoraWarning: `ps.lora` passed over modules that it cannot adapt
+    └── UnverifiedWarning: weights were converted, and nothing compared the outputs
 
 Each class also derives from the builtin in parentheses, which programs written for dm-haiku catch.
 """
@@ -68,6 +70,7 @@ from purestate._checkpoint.errors import (
     CheckpointMismatchError,
     CheckpointNotFoundError,
 )
+from purestate._convert.errors import ConversionError, UnverifiedWarning
 from purestate._core.errors import (
     ArgumentError,
     BatchedStateError,
@@ -142,6 +145,7 @@ __all__ = [
     "CollectionError",
     "CollectionModeError",
     "ConfigError",
+    "ConversionError",
     "DeferredAttributeError",
     "DtypeMismatchError",
     "EmptyStateWarning",
@@ -179,6 +183,7 @@ __all__ = [
     "SharedKeyWarning",
     "TableError",
     "TracedBoolError",
+    "UnverifiedWarning",
     "VariableError",
     "VariableTypeError",
     "ViewAttributeError",
