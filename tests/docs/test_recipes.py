@@ -19,7 +19,12 @@ PAGE = (ROOT / "docs" / "recipes_inside.md").read_text()
 
 def start(program: str, *args: str, flags: str = "") -> subprocess.Popen[str]:
     """Starts a Python program in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": flags,
+    }
     command = [sys.executable, "-W", "error", "-c", program, *args]
     return subprocess.Popen(
         command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
