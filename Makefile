@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: train test test-slow test-all lint types docs bench bench-check house clean
+.PHONY: train test test-slow test-all test-neighbours lint types docs bench bench-check house clean
 
 train: $(VENV)/train.stamp
 	$(BIN)/python examples/digits.py
@@ -23,6 +23,11 @@ test-slow: $(VENV)/test.stamp
 
 test-all: $(VENV)/test.stamp
 	$(PYTEST) -m "slow or not slow"
+
+# In a venv of its own, as these packages are large.
+test-neighbours:
+	$(MAKE) VENV=.venv-neighbours .venv-neighbours/neighbours.stamp
+	.venv-neighbours/bin/python -m pytest tests/neighbours
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
@@ -55,4 +60,4 @@ $(VENV)/%.stamp: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-newest docs/_build out .pytest_cache .ruff_cache .hypothesis .jax_cache
+	rm -rf $(VENV) .venv-newest .venv-neighbours docs/_build out .pytest_cache .ruff_cache .hypothesis .jax_cache
