@@ -1,11 +1,13 @@
-"""Saves params and state in safetensors files, and loads them."""
+"""Saves params, state and whole training states, and loads them."""
 
+from purestate._checkpoint.checkpointer import Checkpointer
 from purestate._checkpoint.fitting import LoadReport
 from purestate._checkpoint.load import load_safetensors, read_metadata
 from purestate._checkpoint.names import from_flat, to_flat
 from purestate._checkpoint.save import save_safetensors
 
 __all__ = [
+    "Checkpointer",
     "LoadReport",
     "from_flat",
     "load_safetensors",
