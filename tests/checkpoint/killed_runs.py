@@ -75,9 +75,10 @@ def entries(folder: Path) -> list[dict[str, Any]]:
 def run(folder: Path, steps: int | None, background: bool) -> None:
     """Goes on from the newest step, for `steps` steps or for ever; saves every step."""
     with ps.checkpoint.Checkpointer(folder / "run", keep=2, background=background) as checkpoints:
-        train = new_state()
-        if checkpoints.latest_step() is not None:
-            train = checkpoints.restore(into=train)
+        if checkpoints.latest_step() is None:
+            train = new_state()
+        else:
+            train = checkpoints.restore(into=jax.eval_shape(new_state))
         first = int(train.step)
         log(folder, resumed=first, digest=digest(train))
         for step in range(first, sys.maxsize if steps is None else first + steps):
@@ -101,13 +102,17 @@ def fork(folder: Path, steps: int | None, background: bool) -> int:
 
 
 def kill_one(folder: Path, number: int, chance: random.Random) -> None:
-    """Starts a run, and kills it at a random moment after it has resumed."""
+    """Starts a run, and kills it at a random moment of its first, second or third step."""
     child = fork(folder, None, background=number % 2 == 0)
-    while sum("resumed" in entry for entry in entries(folder)) <= number:
+    before, wanted, started = len(entries(folder)), chance.randint(1, 3), time.monotonic()
+    while sum("saving" in entry for entry in entries(folder)[before:]) < wanted:
         if os.waitpid(child, os.WNOHANG)[0]:
             raise SystemExit("a run ended by itself")
+        if not any("saving" in entry for entry in entries(folder)[before:]):
+            started = time.monotonic()
         time.sleep(0.005)
-    time.sleep(chance.uniform(0, 1.2))
+    a_step = (time.monotonic() - started) / (wanted - 1) if wanted > 1 else 0.5
+    time.sleep(chance.uniform(0, a_step))
     os.kill(child, signal.SIGKILL)
     if os.waitpid(child, 0)[1] != signal.SIGKILL:
         raise SystemExit("a run ended by itself")
@@ -131,7 +136,7 @@ def check(folder: Path) -> dict[str, Any]:
             lost += [entry] if entry["resumed"] < saved else []
             wrong += [entry] if entry["digest"] != expected[entry["resumed"]] else []
     with ps.checkpoint.Checkpointer(folder / "run") as checkpoints:
-        last = digest(checkpoints.restore(into=new_state(), step=finished))
+        last = digest(checkpoints.restore(into=jax.eval_shape(new_state)))
     return {
         "kills": sum("killed" in entry for entry in log_entries),
         "kills in the call of save": in_save,
@@ -146,6 +151,8 @@ def check(folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     folder, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     chance = random.Random(seed)
     (folder / "log.jsonl").touch()
     for number in range(kills):
