@@ -14,7 +14,7 @@ from purestate._checkpoint.errors import (
     CheckpointNotFoundError,
 )
 from purestate._checkpoint.load import Only, load_tree
-from purestate._checkpoint.orbax_steps import OrbaxSteps, StepFile
+from purestate._checkpoint.orbax_steps import OrbaxSteps
 from purestate._checkpoint.save import encode_tree
 from purestate._core.errors import kind_of
 
@@ -67,7 +67,8 @@ class Checkpointer:
                 f"`folder` must be a local folder, but is {os.fspath(folder)!r}. For a bucket, use"
                 " orbax.checkpoint.CheckpointManager."
             )
-        for name, value in {"keep": keep, "keep_best": keep_best, "every": every}.items():
+        given: dict[str, Any] = {"keep": keep, "keep_best": keep_best, "every": every}
+        for name, value in given.items():
             if not (_is_int(value) and value > 0) and (name, value) != ("keep", None):
                 raise CheckpointError(f"`{name}` must be a positive integer, but is {value!r}.")
         if mode not in ("min", "max"):
@@ -167,9 +168,7 @@ class Checkpointer:
         shardings = _shardings_of(into) if shardings is None else shardings
         try:
             file = self._steps.open(step)
-            return load_tree(
-                file, "Checkpointer.restore", into, strict, rename, only, shardings
-            )
+            return load_tree(file, "Checkpointer.restore", into, strict, rename, only, shardings)
         except CheckpointFileError as error:
             raise self._with_advice(error, step) from error
 
@@ -303,7 +302,7 @@ class Checkpointer:
         return kept.union(self._best_of(scores)[: self._keep_best])
 
     def _score(self, metrics: Mapping[str, float]) -> float | None:
-        """Returns a number that is smaller for better steps; None without the metric, or for NaN."""
+        """Returns a number that is smaller for better steps; None if there is none, or for NaN."""
         value = metrics.get(self._best or "", math.nan)
         return None if math.isnan(value) else self._sign * value
 

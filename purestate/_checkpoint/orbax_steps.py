@@ -58,7 +58,9 @@ class OrbaxSteps:
         self._live().reload()
         return sorted(self._live().all_steps())
 
-    def write(self, step: int, encoded: Mapping[str, Encoded], metrics: Mapping[str, float]) -> None:
+    def write(
+        self, step: int, encoded: Mapping[str, Encoded], metrics: Mapping[str, float]
+    ) -> None:
         """Starts to save a step. The arrays are copied before this returns."""
         arrays = {name: np.array(x) for name, (x, _) in encoded.items()}
         notes = {
@@ -99,8 +101,8 @@ class OrbaxSteps:
     def _live(self) -> Any:
         if self._manager is None:  # orbax would say that it has saved, and save nothing
             raise CheckpointError(
-                f"The Checkpointer of {str(self.folder)!r} is closed. Move this call into its `with`"
-                " block, or make another one."
+                f"The Checkpointer of {str(self.folder)!r} is closed. Move this call into its"
+                " `with` block, or make another one."
             )
         return self._manager
 
@@ -131,7 +133,7 @@ class StepFile:
         self.path = path
         self._read_item = read_item
         self._notes = self._checked_notes()
-        self._arrays: Mapping[str, Any] | None = None
+        self._arrays: Any = None
         self.metrics: dict[str, float] = self._notes["metrics"]
 
     @property
@@ -146,17 +148,19 @@ class StepFile:
 
     def read(self, name: str, *, check: bool = True) -> Any:
         """Returns an array, or random keys. `check` is for files that can be read in parts."""
+        del check
         code, shape, expected = self._notes["arrays"][name]
-        shape = tuple(shape)
-        if self._arrays is None:
-            self._arrays = self._item(_ARRAYS)
-        x = self._arrays.get(name)
-        if 0 in shape:
-            x = np.zeros(shape, dtype_of_code(code))
-        found = isinstance(x, np.ndarray) and (x.dtype, x.shape) == (dtype_of_code(code), shape)
-        if not found or checksum(name, code, shape, np.ascontiguousarray(x)) != expected:
+        dtype, shape = dtype_of_code(code), tuple(shape)
+        x: Any = np.zeros(shape, dtype) if 0 in shape else self._all_arrays().get(name)
+        same_kind = isinstance(x, np.ndarray) and (x.dtype, x.shape) == (dtype, shape)
+        if not same_kind or checksum(name, code, shape, np.ascontiguousarray(x)) != expected:
             raise self._damaged(f"The bytes of {name!r} have changed since they were saved")
         return decode(x, self._notes["stored"].get(name))
+
+    def _all_arrays(self) -> Any:
+        if self._arrays is None:
+            self._arrays = self._item(_ARRAYS)
+        return self._arrays
 
     def _checked_notes(self) -> dict[str, Any]:
         outer = self._item(_NOTES)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from purestate._core.errors import kind_of
 from purestate._state.transform_with_collections import TransformedWithCollections
@@ -83,7 +84,7 @@ class TrainState(NamedTuple):
                 f" ps.transform_with_state returned as `f`, but got {kind_of(f)}."
             )
         check_transformation(tx, "`TrainState.create(f, tx, rng, *args)`")
-        init_rng, rng = jax.random.split(_key_of(rng))
+        init_rng, kept_rng = jax.random.split(_key_of(rng))
         made = f.init(init_rng, *args, **kwargs)
         if isinstance(f, TransformedWithCollections):
             params, state = made.get("params", {}), {k: v for k, v in made.items() if k != "params"}
@@ -91,7 +92,7 @@ class TrainState(NamedTuple):
             params, state = made if isinstance(made, tuple) else (made, {})
         # Copies: optax.lbfgs keeps one array in two places, which could not be donated.
         opt_state = jax.tree.map(jnp.array, first_state(tx, params))
-        return cls(params, state, opt_state, rng, jnp.zeros([], jnp.int32))
+        return cls(params, state, opt_state, kept_rng, jnp.zeros([], jnp.int32))
 
     def step_rng(self) -> jax.Array:
         """Returns the random key of this step.
@@ -143,7 +144,8 @@ class TrainState(NamedTuple):
 def _key_of(rng: Any) -> jax.Array:
     if isinstance(rng, int):
         return jax.random.key(rng)
-    if not jnp.issubdtype(getattr(rng, "dtype", None), jax.dtypes.prng_key) or rng.shape:
+    dtype: Any = getattr(rng, "dtype", np.float32)
+    if not jnp.issubdtype(dtype, jax.dtypes.prng_key) or rng.shape:
         raise ViewTypeError(
             "`TrainState.create(f, tx, rng, *args)` takes one random key, such as"
             f" jax.random.key(0), or a seed, but got {kind_of(rng)}."

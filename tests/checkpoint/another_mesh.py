@@ -28,9 +28,7 @@ def sharded(shape, names):
 def equal(restored, train, shardings):
     return all(
         bits(a) == bits(b) and a.sharding == sharding
-        for a, b, sharding in zip(
-            *map(jax.tree.leaves, (restored, train, shardings)), strict=True
-        )
+        for a, b, sharding in zip(*map(jax.tree.leaves, (restored, train, shardings)), strict=True)
     )
 
 

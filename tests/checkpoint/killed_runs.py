@@ -59,7 +59,9 @@ def train_step(train: Any, x: Any) -> Any:
 
 def digest(train: Any) -> str:
     plain = train._replace(rng=jax.random.key_data(train.rng))
-    return hashlib.sha256(b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(plain))).hexdigest()
+    return hashlib.sha256(
+        b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(plain))
+    ).hexdigest()
 
 
 def log(folder: Path, **entry: Any) -> None:
@@ -145,7 +147,9 @@ def check(folder: Path) -> dict[str, Any]:
         "lost": lost,
         "wrong": wrong,
         "last is equal": last == expected[finished],
-        "left over": sorted(path.name for path in (folder / "run").iterdir() if not path.name.isdigit()),
+        "left over": sorted(
+            path.name for path in (folder / "run").iterdir() if not path.name.isdigit()
+        ),
     }
 
 

@@ -1,11 +1,11 @@
 """`Checkpointer`: every leaf comes back, the right steps stay, damage is found, and errors say what to do."""
 
+import gc
 import json
 import math
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import flax.struct
 import jax
@@ -88,7 +88,9 @@ def test_every_leaf_comes_back(tmp_path):
 
 def test_into_shapes_only_and_into_nothing(saved):
     with Checkpointer(saved) as checkpoints:
-        assert same(checkpoints.restore(into=jax.eval_shape(lambda: TRAIN), step=1).params, TRAIN.params)
+        assert same(
+            checkpoints.restore(into=jax.eval_shape(lambda: TRAIN), step=1).params, TRAIN.params
+        )
         plain = checkpoints.restore(step=1)
         assert same(plain["params"], dict(TRAIN.params))
         assert list(plain) == list(TRAIN._fields)
@@ -164,7 +166,9 @@ def test_which_steps_stay(tmp_path, kwargs, losses, expected):
 def test_metrics_and_every(tmp_path):
     with Checkpointer(tmp_path / "new" / "folder", every=10) as checkpoints:
         assert checkpoints.latest_step() is None
-        done = [checkpoints.save(step, {"w": X}, {"loss": jnp.float32(step)}) for step in (0, 5, 10)]
+        done = [
+            checkpoints.save(step, {"w": X}, {"loss": jnp.float32(step)}) for step in (0, 5, 10)
+        ]
         assert done == [True, False, True]
         assert checkpoints.save(11, {"w": X}, force=True)
         assert checkpoints.metrics(10) == {"loss": 10.0}
@@ -184,9 +188,10 @@ def test_metrics_and_every(tmp_path):
 def restored_or_error(folder):
     with Checkpointer(folder) as checkpoints:
         try:
-            return same(checkpoints.restore(into=TRAIN._replace(step=jnp.int32(2)), step=2), TRAIN._replace(step=jnp.int32(2)))  # fmt: skip
+            expected = TRAIN._replace(step=jnp.int32(2))
+            return same(checkpoints.restore(into=expected, step=2), expected)
         except ps.errors.CheckpointFileError as error:
-            assert "restore(into, step=1)" in str(error) or "FileNotFound" in str(error)
+            assert "restore(into, step=1)" in str(error)
             return "error"
         except ps.errors.CheckpointNotFoundError:
             return "error"
@@ -203,11 +208,15 @@ def damages(path, number, rng):
     yield b""
 
 
+# orbax drops the rest of its reads after the first that fails.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("number", [1, pytest.param(16, marks=pytest.mark.slow)])
 def test_damage_is_an_error_or_does_no_harm(saved, tmp_path, number, capsys):
     folder = shutil.copytree(saved, tmp_path / "copy")
     rng, counts = np.random.default_rng(0), {True: 0, "error": 0, False: 0}
-    files = sorted(path for path in (folder / "2").rglob("*") if path.is_file() and path.stat().st_size)
+    files = sorted(
+        path for path in (folder / "2").rglob("*") if path.is_file() and path.stat().st_size
+    )
     for path in files:
         intact = path.read_bytes()
         for changed in damages(path, number, rng):
@@ -215,9 +224,11 @@ def test_damage_is_an_error_or_does_no_harm(saved, tmp_path, number, capsys):
             counts[restored_or_error(folder)] += 1
         path.write_bytes(intact)
     with capsys.disabled():
-        print(f" {len(files)} files: {counts['error']} errors, {counts[True]} equal, {counts[False]} wrong")
+        print(
+            f" {len(files)} files: {counts['error']} errors, {counts[True]} equal, {counts[False]} wrong"
+        )
     assert counts[False] == 0
-    assert counts["error"] > counts[True] > 0
+    assert counts["error"] > 0 < counts[True]
     assert restored_or_error(folder) is True
 
 
@@ -225,7 +236,9 @@ def test_a_missing_file_is_an_error(saved, tmp_path):
     folder = shutil.copytree(saved, tmp_path / "copy")
     shutil.rmtree(folder / "2" / "arrays")
     with Checkpointer(folder) as checkpoints:
-        with pytest.raises(ps.errors.CheckpointFileError, match=r"2' is damaged.*restore\(into, step=1\)"):
+        with pytest.raises(
+            ps.errors.CheckpointFileError, match=r"2' is damaged.*restore\(into, step=1\)"
+        ):
             checkpoints.restore(TRAIN, step=2)
         checkpoints.delete_after(1)
         assert same(checkpoints.restore(TRAIN).params, TRAIN.params)
@@ -244,6 +257,9 @@ def test_a_step_that_cannot_be_read_is_not_deleted(saved, tmp_path):
 # Errors
 
 
+# orbax drops the rest of its writes after the first that fails.
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_background_save_that_fails(tmp_path):
     checkpoints = Checkpointer(tmp_path / "run", background=True)
     checkpoints.save(0, {"w": X})
@@ -254,6 +270,7 @@ def test_a_background_save_that_fails(tmp_path):
         checkpoints.save(1, {"w": X})
         checkpoints.close()
     checkpoints.close()
+    gc.collect()
 
 
 @pytest.mark.parametrize(
@@ -329,6 +346,10 @@ def test_killed_runs_go_on_to_the_same_bits(tmp_path, kills, capsys):
 
 def test_onto_another_mesh(tmp_path):
     found = run_script("tests.checkpoint.another_mesh", str(tmp_path))
-    assert found == {"(2, 4)": True, "(8,)": True, "one device": True, "as into": True, "as saved": True}
-
-
+    assert found == {
+        "(2, 4)": True,
+        "(8,)": True,
+        "one device": True,
+        "as into": True,
+        "as saved": True,
+    }

@@ -77,12 +77,8 @@ def test_create_takes_any_transformed_function(kind):
     made = {
         "transform": lambda: ps.TrainState.create(ps.transform(g), TX, KEY, X),
         "with_state": lambda: ps.TrainState.create(ps.transform_with_state(g), TX, KEY, X),
-        "collections": lambda: ps.TrainState.create(
-            ps.transform_with_collections(g), TX, KEY, X
-        ),
-        "multi": lambda: ps.TrainState.create(
-            ps.multi_transform(lambda: (g, (g, g))), TX, KEY, X
-        ),
+        "collections": lambda: ps.TrainState.create(ps.transform_with_collections(g), TX, KEY, X),
+        "multi": lambda: ps.TrainState.create(ps.multi_transform(lambda: (g, (g, g))), TX, KEY, X),
         "a seed": lambda: ps.TrainState.create(ps.transform(g), TX, 0, X),
         "keywords": lambda: ps.TrainState.create(ps.transform(g), TX, KEY, x=X, scale=2.0),
     }[kind]()
@@ -152,7 +148,9 @@ def test_an_ensemble_by_vmap():
     many = jax.jit(jax.vmap(train_step, in_axes=(0, None)))(many, X)
     one = jax.jit(train_step)(ps.TrainState.create(F, TX, keys[1], X), X)
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a[1], b, rtol=1e-4, atol=1e-6), data(many), data(one)
+        lambda a, b: np.testing.assert_allclose(a[1], b, rtol=1e-4, atol=1e-6),
+        data(many),
+        data(one),
     )
 
 
@@ -173,7 +171,9 @@ def test_through_shard_map():
 
     train = ps.TrainState.create(F, TX, KEY, X)
     a, b = step(train, X), jax.jit(train_step)(train, X)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), data(a), data(b))
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), data(a), data(b)
+    )
 
 
 def test_pickle_and_safetensors(tmp_path):
@@ -203,7 +203,11 @@ def test_extra_arguments_reach_the_optimizer():
     ("call", "error", "text"),
     [
         (lambda t: t.update(TX, t.params), ps.errors.ViewError, "got no new state"),
-        (lambda t: t.update(None, t.params, t.state), ps.errors.ViewTypeError, "an optax optimizer"),
+        (
+            lambda t: t.update(None, t.params, t.state),
+            ps.errors.ViewTypeError,
+            "an optax optimizer",
+        ),
         (lambda t: t.update(TX, {}, t.state), ps.errors.ViewError, "different structures"),
         (lambda t: ps.TrainState.create(forward, TX, 0, X), ps.errors.ViewTypeError, "as `f`"),
         (lambda t: ps.TrainState.create(F, None, 0, X), ps.errors.ViewTypeError, "optax optimizer"),
