@@ -297,7 +297,7 @@ class Checkpointer:
                 if step not in self._metrics:
                     self._metrics[step] = self._steps.open(step).metrics
                 scores[step] = self._score(self._metrics[step])
-            except CheckpointFileError:
+            except CheckpointError:
                 kept.add(step)  # it may be the best one, so only the user may delete it
         return kept.union(self._best_of(scores)[: self._keep_best])
 

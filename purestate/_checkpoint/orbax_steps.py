@@ -173,7 +173,7 @@ class StepFile:
             raise self._damaged("Its notes have changed since they were saved")
         notes = json.loads(text)
         if notes["version"] > _VERSION:
-            raise CheckpointFileError(
+            raise CheckpointError(  # not a CheckpointFileError, which is for damage
                 f"{str(self.path)!r} was saved by a newer version of purestate. Install that one:"
                 " `pip install --upgrade purestate`."
             )
