@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,10 @@ from purestate._core.errors import MissingPackageError
 _ARRAYS = "arrays"  # `{name: array}`, names as in a safetensors file
 _NOTES = "notes"  # what each array is, its checksum, and the metrics
 _VERSION = 1
+
+# orbax moves old steps there in one step, and we delete them. A program killed while it deletes a
+# step in place would leave half of it, which looks like a damaged one.
+_DELETED = ".deleted"
 
 
 def orbax_package() -> Any:
@@ -44,7 +49,9 @@ class OrbaxSteps:
             preservation_policy=_Policy(kept),
             enable_async_checkpointing=background,
             lightweight_initialize=True,
+            todelete_subdir=_DELETED,
         )
+        self._has_written = False
         try:
             self._manager: Any = self._orbax.CheckpointManager(folder, options=options)
         except OSError as error:
@@ -61,7 +68,9 @@ class OrbaxSteps:
     def write(
         self, step: int, encoded: Mapping[str, Encoded], metrics: Mapping[str, float]
     ) -> None:
-        """Starts to save a step. The arrays are copied before this returns."""
+        """Starts to save a step, after `all`. The arrays are copied before this returns."""
+        self._has_written = True
+        self._remove_deleted()
         arrays = {name: np.array(x) for name, (x, _) in encoded.items()}
         notes = {
             "version": _VERSION,
@@ -88,7 +97,9 @@ class OrbaxSteps:
 
     def delete(self, step: int) -> None:
         """Deletes a step."""
+        self._remove_deleted()
         self._guarded(lambda manager: manager.delete(step))
+        self._remove_deleted()
 
     def close(self) -> None:
         """Waits, and ends the threads of orbax."""
@@ -97,6 +108,11 @@ class OrbaxSteps:
                 self._guarded(lambda manager: manager.close())
         finally:
             self._manager = None
+            if self._has_written:  # or it may be what another process is deleting
+                self._remove_deleted()
+
+    def _remove_deleted(self) -> None:
+        shutil.rmtree(self.folder / _DELETED, ignore_errors=True)
 
     def _live(self) -> Any:
         if self._manager is None:  # orbax would say that it has saved, and save nothing

@@ -76,7 +76,8 @@ def entries(folder: Path) -> list[dict[str, Any]]:
 
 def run(folder: Path, steps: int | None, background: bool) -> None:
     """Goes on from the newest step, for `steps` steps or for ever; saves every step."""
-    with ps.checkpoint.Checkpointer(folder / "run", keep=2, background=background) as checkpoints:
+    kwargs: Any = {"keep": 2, "best": "loss", "background": background}
+    with ps.checkpoint.Checkpointer(folder / "run", **kwargs) as checkpoints:
         if checkpoints.latest_step() is None:
             train = new_state()
         else:
@@ -86,7 +87,7 @@ def run(folder: Path, steps: int | None, background: bool) -> None:
         for step in range(first, sys.maxsize if steps is None else first + steps):
             train = train_step(train, batch_of(step))
             log(folder, saving=step + 1)
-            checkpoints.save(step + 1, train)
+            checkpoints.save(step + 1, train, {"loss": -step % 7})
             # In the background, only the step before is known to be on the disk.
             log(folder, saved=step if background else step + 1)
     log(folder, finished=int(train.step))
@@ -137,12 +138,15 @@ def check(folder: Path) -> dict[str, Any]:
             resumed.append(entry["resumed"])
             lost += [entry] if entry["resumed"] < saved else []
             wrong += [entry] if entry["digest"] != expected[entry["resumed"]] else []
-    with ps.checkpoint.Checkpointer(folder / "run") as checkpoints:
+    with ps.checkpoint.Checkpointer(folder / "run", best="loss") as checkpoints:
+        steps, best = checkpoints.all_steps(), checkpoints.best_step()
         last = digest(checkpoints.restore(into=jax.eval_shape(new_state)))
     return {
         "kills": sum("killed" in entry for entry in log_entries),
         "kills in the call of save": in_save,
         "steps": finished,
+        "kept": steps,
+        "best": best,
         "resumed after": resumed,
         "lost": lost,
         "wrong": wrong,

@@ -182,6 +182,17 @@ def test_metrics_and_every(tmp_path):
     assert repr(checkpoints) == f"Checkpointer({str(tmp_path / 'new' / 'folder')!r})"
 
 
+def test_half_deleted_steps_do_no_harm(tmp_path):
+    for last in 2, 1:  # as in a folder where a program was killed
+        (tmp_path / ".deleted" / str(last) / "arrays").mkdir(parents=True)
+        with Checkpointer(tmp_path, keep=2) as checkpoints:
+            for step in range(checkpoints.latest_step() or 0, 2):
+                checkpoints.save(step + 1, {"w": X})
+            checkpoints.delete_after(last - 1)
+            assert checkpoints.latest_step() == (last - 1 or None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == []
+
+
 # Damage
 
 
@@ -342,6 +353,10 @@ def test_killed_runs_go_on_to_the_same_bits(tmp_path, kills, capsys):
     assert (found["lost"], found["wrong"]) == ([], [])
     assert found["last is equal"]
     assert found["kills in the call of save"] > 0
+    best = max(step for step in range(1, found["steps"] + 1) if (1 - step) % 7 == 0)
+    assert found["best"] == best
+    assert found["kept"] == sorted({best, found["steps"] - 1, found["steps"]})
+    assert found["left over"] == []
 
 
 def test_onto_another_mesh(tmp_path):
