@@ -152,8 +152,9 @@ class Checkpointer:
           strict: see `load_safetensors`, as for the next three.
           rename: patterns from names in the folder to names in `into`.
           only: the variables to load, such as `"params/**"`.
-          shardings: a sharding, or a tree of them. Without it, an array goes where `into` has it,
-            if `into` was put on devices explicitly or is a `jax.ShapeDtypeStruct` with a sharding.
+          shardings: a sharding, or a tree of them. Without it, each array goes to the devices of
+            the one in `into`, if that was put on devices explicitly or is a
+            `jax.ShapeDtypeStruct` with a sharding.
 
         Returns:
           The tree; with `strict=False`, the tree and a `LoadReport`.
@@ -161,7 +162,7 @@ class Checkpointer:
         Raises:
           CheckpointMismatchError: the step and `into` differ.
           CheckpointFileError: the step is damaged.
-          CheckpointNotFoundError: there is no such step.
+          CheckpointNotFoundError: the folder lacks this step.
           CheckpointError: a pattern or a sharding is for nothing, or does not fit.
         """
         step = self._existing(step)
@@ -183,7 +184,7 @@ class Checkpointer:
 
         Raises:
           CheckpointFileError: the step is damaged.
-          CheckpointNotFoundError: there is no such step.
+          CheckpointNotFoundError: the folder lacks this step.
         """
         step = self._existing(step)
         try:
@@ -302,7 +303,7 @@ class Checkpointer:
         return kept.union(self._best_of(scores)[: self._keep_best])
 
     def _score(self, metrics: Mapping[str, float]) -> float | None:
-        """Returns a number that is smaller for better steps; None if there is none, or for NaN."""
+        """Returns a number that is smaller for better steps; None without one, or for NaN."""
         value = metrics.get(self._best or "", math.nan)
         return None if math.isnan(value) else self._sign * value
 
@@ -330,7 +331,7 @@ def _numbers(metrics: Any) -> dict[str, float]:
 
 
 def _shardings_of(into: Any) -> Any:
-    """Returns the shardings that a model asks for; None for an array that is where JAX put it."""
+    """Returns the shardings that a model asks for; None for an array that JAX placed."""
 
     def of(leaf: Any) -> Any:
         placed = getattr(leaf, "committed", not isinstance(leaf, jax.Array))

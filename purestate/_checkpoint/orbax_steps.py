@@ -92,7 +92,7 @@ class OrbaxSteps:
         self._guarded(lambda manager: manager.save(step, args=args, force=True))
 
     def wait(self) -> None:
-        """Waits until what is being saved is on the disk."""
+        """Waits until the step being saved is on the disk."""
         self._guarded(lambda manager: manager.wait_until_finished())
 
     def delete(self, step: int) -> None:
@@ -108,7 +108,7 @@ class OrbaxSteps:
                 self._guarded(lambda manager: manager.close())
         finally:
             self._manager = None
-            if self._has_written:  # or it may be what another process is deleting
+            if self._has_written:  # or another process may be deleting it
                 self._remove_deleted()
 
     def _remove_deleted(self) -> None:

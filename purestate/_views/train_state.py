@@ -97,7 +97,7 @@ class TrainState(NamedTuple):
     def step_rng(self) -> jax.Array:
         """Returns the random key of this step.
 
-        It follows from `rng` and `step`, so no key has to be carried along, and a resumed run draws
+        It follows from `rng` and `step`, so you carry no key along, and a resumed run draws
         the same keys. Within one step it is always the same key: split it to get several.
 
         Returns:
@@ -113,7 +113,7 @@ class TrainState(NamedTuple):
         Args:
           tx: the optimizer that the train state was created with.
           grads: the gradients of `params`.
-          state: the new state, which `apply` returned. Needed unless there is no state.
+          state: the new state, which `apply` returned. Needed if the function has state.
           **extra: other arguments of the optimizer, such as `value=loss`.
 
         Returns:

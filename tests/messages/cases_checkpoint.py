@@ -207,7 +207,7 @@ STEPS: dict[str, Callable[[], Any]] = {
     "Checkpointer, orbax is not installed": without_orbax,
     "Checkpointer, closed": closed,
     "Checkpointer, a full disk": on_a_full_disk_with_orbax,
-    "save, a step that is no integer": in_steps(lambda c: c.save(1.5, PARAMS)),
+    "save, a step that is a float": in_steps(lambda c: c.save(1.5, PARAMS)),
     "save, an earlier step": in_steps(lambda c: c.save(2, PARAMS)),
     "save, a metric of text": in_steps(lambda c: c.save(3, PARAMS, {"loss": "low"})),
     "save, metrics of a number": in_steps(lambda c: c.save(3, PARAMS, 0.5)),
