@@ -192,6 +192,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._views.bind import bind
     from purestate._views.model import Model
     from purestate._views.optimizer import Optimizer
+    from purestate._views.train_state import TrainState
 
 __version__ = "0.1.0"
 
@@ -251,6 +252,7 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "ExportedModel": "purestate._export.exported_model",
             "Model": "purestate._views.model",
             "Optimizer": "purestate._views.optimizer",
+            "TrainState": "purestate._views.train_state",
             "bind": "purestate._views.bind",
             "ema": "purestate._editing.ema",
             "errors": "purestate.errors",
@@ -287,7 +289,8 @@ __all__ = [
     "Params", "Problem", "RMSNorm", "RNNCore", "RecurrentDropout", "RecurrentDropoutState",
     "ResetCore", "Reshape", "SNParamsTree", "SeparableDepthwiseConv2D", "Sequential", "SetUpModule",
     "SetterContext", "Spec", "SpectralNorm", "State", "SumPool", "SupportsCall",
-    "TrainableInitialState", "Transformed", "TransformedWithCollections", "TransformedWithState",
+    "TrainState", "TrainableInitialState", "Transformed", "TransformedWithCollections",
+    "TransformedWithState",
     "VanillaRNN", "Variable", "WeightNorm", "__version__", "adaptive_avg_pool", "adaptive_max_pool",
     "avg_pool", "bind", "capture_intermediates", "causal_mask", "check", "checkpoint",
     "combine_masks", "cond", "config", "convert", "current_name", "custom_creator", "custom_getter",

@@ -1,5 +1,6 @@
-"""Saves params and state in safetensors files, and loads them."""
+"""Saves params, state and whole training states, and loads them."""
 
+from purestate._checkpoint.checkpointer import Checkpointer
 from purestate._checkpoint.fitting import LoadReport
 from purestate._checkpoint.load import load_safetensors, read_metadata
 from purestate._checkpoint.names import from_flat, to_flat
@@ -7,6 +8,7 @@ from purestate._checkpoint.pickles import load_pickle
 from purestate._checkpoint.save import save_safetensors
 
 __all__ = [
+    "Checkpointer",
     "LoadReport",
     "from_flat",
     "load_pickle",

@@ -11,10 +11,15 @@ from purestate._checkpoint.atomic import as_path
 from purestate._checkpoint.errors import CheckpointError
 from purestate._checkpoint.fitting import LoadReport, Selects, Variable, fit, mismatch_error
 from purestate._checkpoint.names import from_flat, is_empty, keys_of
-from purestate._checkpoint.placing import ShardingOf, check_shardings, read_onto, sharding_of
+from purestate._checkpoint.placing import (
+    ArrayFile,
+    ShardingOf,
+    check_shardings,
+    read_onto,
+    sharding_of,
+)
 from purestate._checkpoint.renaming import renamed
-from purestate._checkpoint.shards import ShardedFile, open_tensors
-from purestate._checkpoint.tensor_file import TensorFile
+from purestate._checkpoint.shards import open_tensors
 from purestate._core.errors import kind_of
 from purestate._editing.paths import key_string, near
 from purestate._editing.predicates import glob
@@ -97,17 +102,31 @@ def load_safetensors(
       CheckpointError: a pattern or a sharding is for nothing, or does not fit.
       MissingPackageError: the package safetensors is not installed.
     """
+    file = open_tensors(as_path(path))
+    return load_tree(file, "load_safetensors", into, strict, rename, only, resize, shardings)
+
+
+def load_tree(
+    file: ArrayFile,
+    called: str,
+    into: Any,
+    strict: bool,
+    rename: Mapping[str, str] | None,
+    only: Only,
+    resize: Only,
+    shardings: Any,
+) -> Any:
+    """Loads from a file of any format; `called` is what the user called. See `load_safetensors`."""
     if into is None and (rename is not None or resize is not None or not strict):
         given = "rename" if rename is not None else "resize" if resize else "strict=False"
         raise CheckpointError(
-            f"load_safetensors takes `{given}` only together with `into`, the model to compare the"
+            f"{called} takes `{given}` only together with `into`, the model to compare the"
             " file with. Pass params, or what jax.eval_shape(init, ...) returns."
         )
     selects = _selector("only", only)
-    file = open_tensors(as_path(path))
     placed = sharding_of(shardings)
     if into is None:
-        return _load_all(file, selects, only, shardings, placed)
+        return _load_all(file, called, selects, only, shardings, placed)
     leaves, treedef = jax.tree_util.tree_flatten_with_path(into)
     all_keys = [tuple(key_string(key) for key in place) for place, _ in leaves]
     check_shardings(shardings, all_keys)
@@ -117,22 +136,31 @@ def load_safetensors(
     if strict and report:
         raise mismatch_error(str(file.path), report)
     if not found and leaves and only is not None and not report:
-        raise _nothing(only, ["/".join(keys) for keys in all_keys])
+        raise _nothing(called, only, ["/".join(keys) for keys in all_keys])
     tree = treedef.unflatten(
-        read_onto(file, found[i], placed(all_keys[i]), leaf) if i in found else leaf
+        _like(leaf, read_onto(file, found[i], placed(all_keys[i]), leaf)) if i in found else leaf
         for i, (_, leaf) in enumerate(leaves)
     )
     return tree if strict else (tree, report)
 
 
-def _variables(file: TensorFile | ShardedFile, rename: Mapping[str, str] | None) -> list[Variable]:
+def _like(leaf: Any, x: Any) -> Any:
+    """Returns a number of Python if the model has one of the same kind there."""
+    if isinstance(leaf, (bool, int, float, complex)):
+        number = x.item()
+        return number if type(number) is type(leaf) else x
+    return x
+
+
+def _variables(file: ArrayFile, rename: Mapping[str, str] | None) -> list[Variable]:
     keys = {name: keys_of(name) for name in file.names if not is_empty(name)}
     new_names = renamed(dict.fromkeys("/".join(each) for each in keys.values()), rename)
     return [Variable(name, each, new_names["/".join(each)]) for name, each in keys.items()]
 
 
 def _load_all(
-    file: TensorFile | ShardedFile,
+    file: ArrayFile,
+    called: str,
     selects: Selects,
     only: Only,
     shardings: Any,
@@ -147,7 +175,7 @@ def _load_all(
         or (not is_empty(name) and selects("/".join(each), partial(file.outline, name)))
     ]
     if only is not None and not chosen:
-        raise _nothing(only, ["/".join(each) for each in keys.values()])
+        raise _nothing(called, only, ["/".join(each) for each in keys.values()])
     return from_flat({name: read_onto(file, name, placed(keys[name])) for name in chosen})
 
 
@@ -165,10 +193,10 @@ def _selector(argument: str, only: Any) -> Selects:
     return lambda name, look_up: bool(only(name, look_up()))
 
 
-def _nothing(only: Any, names: list[str]) -> CheckpointError:
+def _nothing(called: str, only: Any, names: list[str]) -> CheckpointError:
     pattern = only if isinstance(only, str) else ""
     return CheckpointError(
-        f"load_safetensors found nothing that `only={only!r}` holds for.{near(pattern, names)}"
+        f"{called} found nothing that `only={only!r}` holds for.{near(pattern, names)}"
     )
 
 

@@ -4,10 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from purestate._checkpoint.errors import CheckpointError
 from purestate._core.errors import kind_of
+from purestate._editing.paths import key_string
 
 # A whole part of a name that stands for something else than a key: an empty container or None, or
 # an index of a tuple or list.
@@ -33,8 +35,8 @@ def to_flat(tree: Any) -> dict[str, Any]:
     Tuples and lists have parts such as `(0)` and `[0]`.
 
     Args:
-      tree: nested dicts with strings for keys, and tuples, lists and None in them. A NamedTuple
-        counts as a dict of its fields.
+      tree: nested dicts with strings for keys, and tuples, lists and None in them. A NamedTuple,
+        or a node of another class that JAX knows, counts as a dict of its fields.
 
     Returns:
       `{name: leaf}`. An empty dict, tuple or list, or None, has an array without elements.
@@ -84,7 +86,13 @@ def _children(node: Any, parts: tuple[str, ...]) -> list[tuple[str, Any]] | None
         ]
     if isinstance(node, list):
         return [(f"[{i}]", child) for i, child in enumerate(node)]
-    return [] if node is None else None
+    if node is None:
+        return []
+    # Any other class that JAX knows, such as one of flax or `ps.Optimizer`.
+    below, _ = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
+    if len(below) == 1 and not below[0][0]:
+        return None
+    return [(_escape(key_string(path[0]), parts), child) for path, child in below]
 
 
 def _escape(key: Any, parts: tuple[str, ...]) -> str:

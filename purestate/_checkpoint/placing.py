@@ -1,7 +1,8 @@
 """Puts the arrays of a file on devices."""
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -9,13 +10,24 @@ import numpy as np
 from purestate._checkpoint.encoding import jax_can_hold, to_jax
 from purestate._checkpoint.errors import CheckpointError
 from purestate._checkpoint.names import keys_of
-from purestate._checkpoint.shards import ShardedFile
-from purestate._checkpoint.tensor_file import TensorFile
 from purestate._core.errors import kind_of
 from purestate._editing.differences import shape_of
 from purestate._editing.paths import key_string, near
 
 ShardingOf = Callable[[tuple[str, ...]], Any]
+
+
+class ArrayFile(Protocol):
+    """What loading needs of a file: a safetensors file, or a step that orbax saved."""
+
+    path: Path
+
+    @property
+    def names(self) -> list[str]: ...
+
+    def outline(self, name: str) -> Any: ...
+
+    def read(self, name: str, *, check: bool = True) -> Any: ...
 
 
 def sharding_of(shardings: Any) -> ShardingOf:
@@ -54,7 +66,7 @@ def check_shardings(shardings: Any, all_keys: list[tuple[str, ...]]) -> None:
             )
 
 
-def read_onto(file: TensorFile | ShardedFile, name: str, sharding: Any, leaf: Any = None) -> Any:
+def read_onto(file: ArrayFile, name: str, sharding: Any, leaf: Any = None) -> Any:
     """Reads an array onto the devices of a sharding; only the slices that this process needs.
 
     The checksum is for a whole array. So it is checked if this process needs all of the array.

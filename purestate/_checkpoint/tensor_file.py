@@ -50,7 +50,7 @@ def write_tensors(path: Path, encoded: Mapping[str, Encoded], metadata: Mapping[
     shapes = {name: (code_of(x), tuple(x.shape)) for name, (x, _) in encoded.items()}
     ours = {
         "version": _VERSION,
-        "crc32": {name: _checksum(name, *shapes[name], x) for name, (x, _) in encoded.items()},
+        "crc32": {name: checksum(name, *shapes[name], x) for name, (x, _) in encoded.items()},
         "stored": {name: note for name, (_, note) in encoded.items() if note is not None},
     }
     whole = {**metadata, OURS: json.dumps(ours, ensure_ascii=False, separators=(",", ":"))}
@@ -63,7 +63,7 @@ def write_tensors(path: Path, encoded: Mapping[str, Encoded], metadata: Mapping[
     return whole[HEADER_CHECK]
 
 
-def _checksum(name: str, code: str, shape: tuple[int, ...], x: np.ndarray) -> int:
+def checksum(name: str, code: str, shape: tuple[int, ...], x: np.ndarray) -> int:
     """Of the bytes of an array, and of what the header says of it."""
     return zlib.crc32(
         x.reshape(-1).view(np.uint8).data, zlib.crc32(f"{name} {code} {shape}".encode())
@@ -109,7 +109,7 @@ class TensorFile:
         raw = self._bytes[entry.start : entry.stop]
         stored = raw.view(self._dtype(name)).reshape(entry.shape)
         expected = self._ours.get("crc32", {}).get(name)
-        if check and expected not in (None, _checksum(name, entry.code, entry.shape, stored)):
+        if check and expected not in (None, checksum(name, entry.code, entry.shape, stored)):
             raise self.damaged(f"The bytes of {name!r} have changed since they were written")
         return decode(stored, self.notes.get(name))
 

@@ -99,12 +99,11 @@ def _updated(params: Any, updates: Any) -> Any:
 # Checks
 
 
-def check_transformation(tx: object) -> None:
+def check_transformation(tx: object, called: str = "`ps.Optimizer`") -> None:
     """Raises unless `tx` has the methods of an optax optimizer."""
     if not (hasattr(tx, "init") and hasattr(tx, "update")):
         raise ViewTypeError(
-            "`ps.Optimizer` takes an optax optimizer, such as optax.adam(1e-3), but got"
-            f" {kind_of(tx)}."
+            f"{called} takes an optax optimizer, such as optax.adam(1e-3), but got {kind_of(tx)}."
         )
 
 

@@ -226,4 +226,80 @@ INTO: dict[str, Callable[[], Any]] = {
     "load, 64 bits onto devices": in_64_bits,
 }
 
-CASES: dict[str, Callable[[], Any]] = {**SAVE, **LOAD, **SHARDS, **PICKLES, **INTO}
+
+def steps(name: str = "run", **kwargs: Any) -> Any:
+    """A `Checkpointer` whose folder has the steps 1 and 2."""
+    checkpoints = checkpoint.Checkpointer(HERE / name, **kwargs)
+    if checkpoints.latest_step() is None:
+        for step in 1, 2:
+            checkpoints.save(step, PARAMS)
+    return checkpoints
+
+
+def in_steps(call: Callable[[Any], Any], **kwargs: Any) -> Callable[[], None]:
+    def case() -> None:
+        with steps(**kwargs) as checkpoints:
+            call(checkpoints)
+
+    return case
+
+
+def closed() -> None:
+    with steps() as checkpoints:
+        pass
+    checkpoints.save(3, PARAMS)
+
+
+def on_a_full_disk_with_orbax() -> None:
+    with steps() as checkpoints:
+        full = OSError(28, "No space left on device")
+        with mock.patch("orbax.checkpoint.CheckpointManager.save", side_effect=full):
+            checkpoints.save(3, PARAMS)
+
+
+def with_damaged_notes(step: int) -> None:
+    with steps("damaged") as checkpoints:
+        checkpoints.wait()
+        (HERE / "damaged" / str(step) / "notes" / "metadata").write_text("{}")
+        checkpoints.restore(step=step)
+
+
+def steps_of_a_newer_version() -> None:
+    with mock.patch("purestate._checkpoint.orbax_steps._VERSION", 2):
+        steps("newer").close()
+    with steps("newer") as checkpoints:
+        checkpoints.restore(step=1)
+
+
+def without_orbax() -> None:
+    with mock.patch.dict(sys.modules, {"orbax.checkpoint": None}):
+        steps()
+
+
+def in_place_of_a_file() -> None:
+    (HERE / "taken").write_text("a file")
+    checkpoint.Checkpointer(HERE / "taken" / "run")
+
+
+STEPS: dict[str, Callable[[], Any]] = {
+    "Checkpointer, a bucket": lambda: checkpoint.Checkpointer("gs://bucket/run"),
+    "Checkpointer, keep nothing": lambda: steps(keep=0),
+    "Checkpointer, another mode": lambda: steps(mode="best"),
+    "Checkpointer, in place of a file": in_place_of_a_file,
+    "Checkpointer, orbax is not installed": without_orbax,
+    "Checkpointer, closed": closed,
+    "Checkpointer, a full disk": on_a_full_disk_with_orbax,
+    "save, a step that is a float": in_steps(lambda c: c.save(1.5, PARAMS)),
+    "save, an earlier step": in_steps(lambda c: c.save(2, PARAMS)),
+    "save, a metric of text": in_steps(lambda c: c.save(3, PARAMS, {"loss": "low"})),
+    "save, metrics of a number": in_steps(lambda c: c.save(3, PARAMS, 0.5)),
+    "restore, no such step": in_steps(lambda c: c.restore(step=7)),
+    "restore, an empty folder": lambda: checkpoint.Checkpointer(HERE / "empty").restore(),
+    "restore, a damaged step": lambda: with_damaged_notes(2),
+    "restore, the only step damaged": lambda: with_damaged_notes(1),
+    "restore, a newer version of steps": steps_of_a_newer_version,
+    "best_step without best": in_steps(lambda c: c.best_step()),
+    "best_step, no such metric": in_steps(lambda c: c.best_step(), best="loss"),
+}
+
+CASES: dict[str, Callable[[], Any]] = {**SAVE, **LOAD, **SHARDS, **PICKLES, **INTO, **STEPS}

@@ -101,6 +101,11 @@ def called_in_jit() -> Any:
     return jax.jit(lambda x: last(x))(X)
 
 
+def train_state(tx: Any = None, rng: Any = 0) -> Any:
+    f = ps.transform_with_state(lambda x: ps.BatchNorm(True, True, 0.9)(x, True))
+    return ps.TrainState.create(f, optax.sgd(0.1) if tx is None else tx, rng, X)
+
+
 def optimizer(params: Any = PARAMS) -> Any:
     return ps.Optimizer(optax.sgd(0.1)).init(params)
 
@@ -144,6 +149,12 @@ VIEWS: dict[str, Callable[[], Any]] = {
         lambda: Net(2), {"net/linear": PARAMS["linear"]}
     ).encoder(X),
     "Optimizer of a number": lambda: ps.Optimizer(3),
+    "TrainState of a plain function": lambda: ps.TrainState.create(len, optax.sgd(0.1), 0),
+    "TrainState, an array in place of a key": lambda: train_state(rng=X),
+    "TrainState, a number in place of an optimizer": lambda: train_state(tx=3),
+    "TrainState, the new state was forgotten": lambda: train_state().update(
+        optax.sgd(0.1), train_state().params
+    ),
     "Optimizer without a state": lambda: ps.Optimizer(optax.sgd(0.1)).update(PARAMS, PARAMS),
     "Optimizer without params": lambda: optimizer().update(PARAMS),
     "Optimizer, other gradients": lambda: optimizer().update(OTHER, PARAMS),
