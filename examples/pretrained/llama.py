@@ -1,0 +1,84 @@
+"""Llama, from a folder of Hugging Face's `LlamaForCausalLM`, and back into one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import purestate as ps
+from examples.pretrained.folder import ACTIVATIONS, from_torch, read, require, to_torch, write
+
+NAMES = {
+    "model.embed_tokens": "embed",
+    "model.layers.*.input_layernorm": "layer_*/attention_norm",
+    "model.layers.*.self_attn.q_proj": "layer_*/attention/query",
+    "model.layers.*.self_attn.k_proj": "layer_*/attention/key",
+    "model.layers.*.self_attn.v_proj": "layer_*/attention/value",
+    "model.layers.*.self_attn.o_proj": "layer_*/attention/output",
+    "model.layers.*.post_attention_layernorm": "layer_*/mlp_norm",
+    "model.layers.*.mlp.gate_proj": "layer_*/mlp/gate",
+    "model.layers.*.mlp.up_proj": "layer_*/mlp/up",
+    "model.layers.*.mlp.down_proj": "layer_*/mlp/down",
+    "model.norm": "norm",
+    "lm_head": "logits",
+}
+
+
+def rotary_base(config: Mapping[str, Any]) -> float:
+    """Returns the base of the rotary embedding, which older folders keep elsewhere."""
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    require(rope, rope_type="default")
+    return rope.get("rope_theta", config.get("rope_theta", 10000.0))
+
+
+def model(config: Mapping[str, Any]) -> ps.Transformed:
+    """Returns the model: tokens `[B, T]` to logits `[B, T, vocab_size]`."""
+    c = config
+    require(c, mlp_bias=False)
+    heads = c["num_attention_heads"]
+    head_size = c.get("head_dim") or c["hidden_size"] // heads
+    base = rotary_base(c)
+
+    def norm(name: str) -> ps.RMSNorm:
+        return ps.RMSNorm(axis=-1, eps=c["rms_norm_eps"], name=name)
+
+    def layer(x: jax.Array) -> jax.Array:
+        attend = ps.GroupedQueryAttention(
+            heads,
+            head_size,
+            c.get("num_key_value_heads"),
+            rotary_base=base,
+            with_bias=c.get("attention_bias", False),
+            name="attention",
+        )
+        mlp = ps.GatedMLP(
+            c["intermediate_size"], activation=ACTIVATIONS[c["hidden_act"]], name="mlp"
+        )
+        x += attend(norm("attention_norm")(x), is_causal=True)
+        return x + mlp(norm("mlp_norm")(x))
+
+    def forward(tokens: jax.Array) -> jax.Array:
+        embed = ps.Embed(c["vocab_size"], c["hidden_size"], name="embed")
+        x = embed(tokens)
+        for i in range(c["num_hidden_layers"]):
+            with ps.name_scope(f"layer_{i}"):
+                x = layer(x)
+        x = norm("norm")(x)
+        if c.get("tie_word_embeddings", False):
+            return embed.attend(x)
+        return ps.Linear(c["vocab_size"], with_bias=False, name="logits")(x)
+
+    return ps.transform(forward)
+
+
+def load(folder: str) -> tuple[ps.Transformed, ps.Params]:
+    """Returns the model of a folder, and its params."""
+    config, weights = read(folder)
+    f = model(config)
+    return f, from_torch(weights, f, jax.random.key(0), jnp.zeros([1, 1], int), names=NAMES)
+
+
+def save(folder: str, config: Mapping[str, Any], params: ps.Params) -> None:
+    """Writes a folder that `LlamaForCausalLM.from_pretrained` loads."""
+    write(folder, config, to_torch(params, names=NAMES))
