@@ -128,6 +128,7 @@ from purestate.typing import ModuleProtocol, SupportsCall
 if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate import (
         checkpoint,
+        convert,
         errors,
         experimental,
         metrics,
@@ -222,6 +223,7 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "check": "purestate._core.check",
             "checkpoint": "purestate.checkpoint",
             "cond": "purestate._lifted.conditionals",
+            "convert": "purestate.convert",
             "fori_loop": "purestate._lifted.loops",
             "get_variables": "purestate._lifted.purify",
             "grad": "purestate._lifted.autodiff",
@@ -281,7 +283,7 @@ __all__ = [
     "TrainableInitialState", "Transformed", "TransformedWithCollections", "TransformedWithState",
     "VanillaRNN", "Variable", "WeightNorm", "__version__", "adaptive_avg_pool", "adaptive_max_pool",
     "avg_pool", "bind", "capture_intermediates", "causal_mask", "check", "checkpoint",
-    "combine_masks", "cond", "config", "current_name", "custom_creator", "custom_getter",
+    "combine_masks", "cond", "config", "convert", "current_name", "custom_creator", "custom_getter",
     "custom_setter", "data_structures", "deep_rnn_with_residual_connections",
     "deep_rnn_with_skip_connections", "dropout", "dynamic_unroll", "ema", "errors", "eval_shape",
     "expand_apply", "experimental", "force_name", "fori_loop", "freeze", "get_channel_index",

@@ -1,0 +1,1 @@
+"""Weights of other libraries in purestate, and the other way round."""

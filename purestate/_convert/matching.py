@@ -1,0 +1,205 @@
+"""Which layer of the library is which layer of the model."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from purestate._convert.errors import ConversionError
+from purestate._convert.library import Library, Unit
+from purestate._convert.names import Named
+from purestate._convert.neutral import dummies, to_neutral
+from purestate._convert.targets import RAW, Target
+
+Signature = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+class Match(NamedTuple):
+    """Layers that are the same: one and one, or one and several that are joined.
+
+    Attributes:
+      units: the names in the library.
+      targets: the layers of the model.
+      how: what settled it: "names", "equal names", "order", "shape" or "tied".
+    """
+
+    units: tuple[str, ...]
+    targets: tuple[Target, ...]
+    how: str
+
+
+class Matches(NamedTuple):
+    """All matches, and what is left over.
+
+    Attributes:
+      matches: the matches.
+      tied: for a layer that is not needed: the layer with the same arrays.
+      problems: what went wrong, one line each.
+      suggested: what might be written in `names`.
+    """
+
+    matches: list[Match]
+    tied: dict[str, str]
+    problems: list[str]
+    suggested: dict[str, str]
+
+
+def joined(neutrals: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Joins the neutral arrays of several layers along the last axis, that of their outputs."""
+    if len(neutrals) == 1:
+        return dict(neutrals[0])
+    return {k: np.concatenate([each[k] for each in neutrals], -1) for k in neutrals[0]}
+
+
+def neutral_shapes(targets: Sequence[Target]) -> dict[str, Any]:
+    """Returns zeros in the shapes of the neutral arrays of layers, joined."""
+    return joined([to_neutral(target, dummies(target)) for target in targets])
+
+
+def wanted(library: Library, targets: Sequence[Target]) -> dict[str, tuple[int, ...]]:
+    """Returns the arrays that a library would have for layers of the model, with their shapes."""
+    if targets[0].kind == RAW:
+        (place,) = targets[0].variables.values()
+        return {"": place.spec.shape}
+    arrays = library.layouts[targets[0].kind].to(neutral_shapes(targets))
+    return {name: np.shape(x) for name, x in arrays.items()}
+
+
+def signature(library: Library, shapes: Mapping[str, tuple[int, ...]]) -> Signature:
+    """What has to be equal in two layers."""
+    return tuple(sorted((k, shape) for k, shape in shapes.items() if k not in library.optional))
+
+
+def shapes_of(unit: Unit) -> dict[str, tuple[int, ...]]:
+    return {name: view.shape for name, view in unit.items()}
+
+
+def _family(sig: Signature) -> Any:
+    """Layers that may be meant by each other: with or without a bias, of any size."""
+    return tuple((name, len(shape)) for name, shape in sig if name != "bias") or sig
+
+
+class Matcher:
+    """Matches layers: by the names map, by equal names, in order, by shape."""
+
+    def __init__(self, library: Library, units: dict[str, Unit], targets: list[Target]):
+        self.library = library
+        self.units = units
+        self.targets = targets
+        self.unit_sigs = {name: signature(library, shapes_of(unit)) for name, unit in units.items()}
+        self.target_sigs = {t.path: signature(library, wanted(library, [t])) for t in targets}
+        self.found = Matches([], {}, [], {})
+
+    def by_names(self, named: Named) -> None:
+        """Takes what the `names` of the user say."""
+        by_path = {t.path: t for t in self.targets}
+        for names, paths in named.pairs:
+            targets = tuple(by_path[path] for path in paths)
+            self._check_shapes(names, targets)
+            self.found.matches.append(Match(names, targets, "names"))
+
+    def _check_shapes(self, names: tuple[str, ...], targets: tuple[Target, ...]) -> None:
+        kinds = {t.kind for t in targets}
+        if len(kinds) > 1 or (len(targets) > 1 or len(names) > 1) and not kinds <= {
+            "linear", "dense_general", "conv",
+        }:  # fmt: skip
+            raise ConversionError(
+                f"names: {_shown(names)} and {_shown([t.path for t in targets])} cannot be joined,"
+                " since they are not all linear layers, or all convolutions."
+            )
+        ours = wanted(self.library, targets)
+        theirs = shapes_of(self.units[names[0]])
+        if len(names) > 1:
+            theirs = self._joined_shapes(names, targets)
+        if signature(self.library, ours) != signature(self.library, theirs):
+            same = targets[0].kind == RAW and _squeezed(ours) == _squeezed(theirs)
+            if not same:
+                self.found.problems.append(
+                    f"Another shape: {_shown(names)} has {describe(theirs)}, and"
+                    f" {_shown([t.path for t in targets])} needs {describe(ours)}"
+                )
+
+    def _joined_shapes(
+        self, names: tuple[str, ...], targets: tuple[Target, ...]
+    ) -> dict[str, tuple[int, ...]]:
+        layout = self.library.layouts[targets[0].kind]
+        neutral = neutral_shapes(targets)
+        parts = [
+            layout.back(
+                {k: np.broadcast_to(np.float32(0), v.shape) for k, v in self.units[n].items()},
+                neutral,
+            )
+            for n in names
+        ]
+        return {k: np.shape(x) for k, x in layout.to(joined(parts)).items()}
+
+    def _left(self) -> tuple[list[str], list[Target]]:
+        used = {name for match in self.found.matches for name in match.units}
+        taken = {t.path for match in self.found.matches for t in match.targets}
+        units = [name for name in self.units if name not in used and name not in self.found.tied]
+        return units, [t for t in self.targets if t.path not in taken]
+
+    def _add(self, name: str, target: Target, how: str) -> None:
+        self.found.matches.append(Match((name,), (target,), how))
+
+    def by_equal_names(self) -> None:
+        """Matches layers whose names differ at most in how their parts are joined."""
+        units, targets = self._left()
+        plain = {t.path.replace("/~", "").replace("/", self.library.separator): t for t in targets}
+        for name in units:
+            target = plain.get(name)
+            if target and self.unit_sigs[name] == self.target_sigs[target.path]:
+                self._add(name, target, "equal names")
+
+    def without_tied(self, same_as: Mapping[str, str]) -> None:
+        """Leaves out layers with the arrays of another one, if the model has fewer such layers."""
+        units, targets = self._left()
+        for name in reversed(units):
+            sig = self.unit_sigs[name]
+            theirs = [n for n in units if self.unit_sigs[n] == sig and n not in self.found.tied]
+            ours = [t for t in targets if self.target_sigs[t.path] == sig]
+            if name in same_as and len(theirs) > len(ours):
+                self.found.tied[name] = same_as[name]
+
+    def by_order(self) -> None:
+        """Matches layers of a family in order, if both sides have the same shapes in that order."""
+        units, targets = self._left()
+        for family in dict.fromkeys(_family(self.unit_sigs[name]) for name in units):
+            theirs = [n for n in units if _family(self.unit_sigs[n]) == family]
+            ours = [t for t in targets if _family(self.target_sigs[t.path]) == family]
+            if [self.unit_sigs[n] for n in theirs] == [self.target_sigs[t.path] for t in ours]:
+                several = [n for n in theirs if self._is_mixed(self.unit_sigs[n], ours)]
+                for name, target in zip(theirs, ours, strict=True):
+                    if name not in several:
+                        alone = sum(self.unit_sigs[n] == self.unit_sigs[name] for n in theirs) == 1
+                        self._add(name, target, "shape" if alone else "order")
+
+    def _is_mixed(self, sig: Signature, targets: Iterable[Target]) -> bool:
+        """Whether layers of different kinds have the same shapes, so that the order says little."""
+        return len({t.kind for t in targets if self.target_sigs[t.path] == sig}) > 1
+
+    def by_shape(self) -> None:
+        """Matches layers whose shapes no other layer has."""
+        units, targets = self._left()
+        for name in units:
+            sig = self.unit_sigs[name]
+            ours = [t for t in targets if self.target_sigs[t.path] == sig]
+            if len(ours) == 1 and sum(self.unit_sigs[n] == sig for n in units) == 1:
+                self._add(name, ours[0], "shape")
+
+    def leftovers(self) -> tuple[list[str], list[Target]]:
+        """What has no match."""
+        return self._left()
+
+
+def _squeezed(shapes: Mapping[str, tuple[int, ...]]) -> list[list[int]]:
+    return [[n for n in shape if n != 1] for shape in shapes.values()]
+
+
+def describe(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Shows the arrays of a layer: `weight[3,4], bias[3]`."""
+    return ", ".join(f"{name}[{','.join(map(str, shape))}]" for name, shape in shapes.items())
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))

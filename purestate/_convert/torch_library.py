@@ -1,0 +1,116 @@
+"""PyTorch: the layouts of its layers, and its fused layers taken apart."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from purestate._convert.layouts import (
+    FLAT, Arrays, Layout, Leaf, declared, ones_at, regrouped,
+)  # fmt: skip
+from purestate._convert.library import Library, Unit, grouped, single, view_of
+
+_LEAVES = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked"})
+_RECURRENT = re.compile(
+    r"(.*?)(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)(_l\d+(?:_reverse)?)?"
+)
+
+_matrix = declared(w=Leaf("weight", "*io>oi*"), b=Leaf("bias"))
+
+
+def _lstm_to(neutral: Arrays) -> dict[str, Any]:
+    # torch adds two biases, and no 1 to that of the forget gate: one of the two is that 1.
+    arrays = {
+        "weight_ih": regrouped(neutral["w_i"], "igfo", "ifgo").T,
+        "weight_hh": regrouped(neutral["w_h"], "igfo", "ifgo").T,
+        "bias_ih": regrouped(neutral["b"], "igfo", "ifgo"),
+        "bias_hh": ones_at("f", "ifgo", neutral["b"]),
+    }
+    return arrays | ({"weight_hr": neutral["w_p"].T} if "w_p" in neutral else {})
+
+
+def _lstm_back(arrays: Arrays, neutral: Arrays) -> dict[str, Any]:
+    zero = np.zeros(neutral["b"].shape)
+    bias_ih, bias_hh = (np.asarray(arrays.get(k, zero), np.float64) for k in ("bias_ih", "bias_hh"))
+    bias = bias_ih + (bias_hh - ones_at("f", "ifgo", zero))
+    found = {
+        "w_i": regrouped(arrays["weight_ih"].T, "ifgo", "igfo"),
+        "w_h": regrouped(arrays["weight_hh"].T, "ifgo", "igfo"),
+        "b": regrouped(bias, "ifgo", "igfo"),
+    }
+    return found | ({"w_p": arrays["weight_hr"].T} if "weight_hr" in arrays else {})
+
+
+def _units(arrays: Mapping[str, np.ndarray]) -> dict[str, Unit]:
+    """Groups a state dict; a MultiheadAttention becomes four linear layers, and so on."""
+    units: dict[str, Unit] = {}
+    layers = _recurrent_layers(arrays)
+    for name, unit in grouped(arrays, ".", _LEAVES).items():
+        module, _, leaf = name.rpartition(".")
+        module = module + "." if module else ""
+        if leaf in ("in_proj_weight", "in_proj_bias"):
+            size = arrays[name].shape[0] // 3
+            for i, part in enumerate(("query", "key", "value")):
+                rows = (i * size, (i + 1) * size)
+                view = view_of(arrays, name, rows=rows)
+                units.setdefault(f"{module}{part}", {})[leaf.removeprefix("in_proj_")] = view
+        elif leaf in ("q_proj_weight", "k_proj_weight", "v_proj_weight"):
+            part = {"q": "query", "k": "key", "v": "value"}[leaf[0]]
+            units.setdefault(f"{module}{part}", {})["weight"] = view_of(arrays, name)
+        elif name.endswith("out_proj") and name[: -len("out_proj")] + "in_proj_bias" in arrays:
+            units[name[: -len("out_proj")] + "linear"] = unit
+        elif name in layers:
+            layer, part = layers[name]
+            units.setdefault(layer, {})[part] = view_of(arrays, name)
+        else:
+            units[name] = unit
+    return units
+
+
+def _recurrent_layers(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[str, str]]:
+    """Returns the layer of each array of a recurrent module, and the array's name in it.
+
+    A module of one layer is that layer; those of several have names such as "lstm.l0".
+    """
+    found: dict[str, tuple[str, str, str]] = {}
+    for name in arrays:
+        if match := _RECURRENT.fullmatch(name):
+            found[name] = (match[1].removesuffix("."), match[2], (match[3] or "")[1:])
+    layers: dict[str, set[str]] = {}
+    for module, _, layer in found.values():
+        layers.setdefault(module, set()).add(layer)
+    return {
+        name: (module if len(layers[module]) == 1 else f"{module}.{layer}".lstrip("."), part)
+        for name, (module, part, layer) in found.items()
+    }
+
+
+TORCH = Library(
+    name="torch",
+    weights="the state dict",
+    layouts={
+        "linear": _matrix,
+        "dense_general": _matrix,
+        "conv": _matrix,
+        "depthwise": _matrix,
+        # The same kernel runs over the inputs in the other direction.
+        "conv_transpose": declared(w=Leaf("weight", "*oi>io*", flipped=True), b=Leaf("bias")),
+        "embed": declared(embeddings=Leaf("weight")),
+        "norm": declared(scale=Leaf("weight", FLAT), offset=Leaf("bias", FLAT)),
+        "batch_norm": declared(
+            scale=Leaf("weight", FLAT),
+            offset=Leaf("bias", FLAT),
+            mean=Leaf("running_mean", FLAT),
+            var=Leaf("running_var", FLAT),
+            count=Leaf("num_batches_tracked"),
+        ),
+        "lstm": Layout(_lstm_to, _lstm_back),
+    },
+    units=_units,
+    optional=frozenset({"num_batches_tracked", "bias_ih", "bias_hh"}),
+    refused={
+        "gru": "torch's GRU multiplies the state by the weights before the reset gate, ps.GRU after"
+        " it. No weights make them equal"
+    },
+)
