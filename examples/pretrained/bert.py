@@ -1,5 +1,6 @@
 """BERT, from a folder of Hugging Face's `BertModel`, and back into one."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 import purestate as ps
-from examples.pretrained.folder import ACTIVATIONS, from_torch, read, require, to_torch, write
+from examples.pretrained.folder import ACTIVATIONS, read, renamed, require, write
 
 NAMES = {
     "embeddings.word_embeddings": "words",
@@ -24,6 +25,9 @@ NAMES = {
     "encoder.layer.*.output.LayerNorm": "layer_*/output_norm",
     "pooler.dense": "pooler",
 }
+
+
+INIT = jax.random.key(0), jax.ShapeDtypeStruct([1, 1], jnp.int32)  # for `init`
 
 
 def model(config: Mapping[str, Any]) -> ps.Transformed:
@@ -51,9 +55,8 @@ def model(config: Mapping[str, Any]) -> ps.Transformed:
         tokens: jax.Array, mask: jax.Array | None = None, types: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         x = ps.Embed(c["vocab_size"], size, name="words")(tokens)
-        x += ps.Embed(c["max_position_embeddings"], size, name="positions")(
-            jnp.arange(tokens.shape[-1])
-        )
+        positions = ps.Embed(c["max_position_embeddings"], size, name="positions")
+        x += positions.embeddings[: tokens.shape[-1]]
         types = jnp.zeros_like(tokens) if types is None else types
         x = norm("norm")(x + ps.Embed(c["type_vocab_size"], size, name="types")(types))
         if mask is not None:
@@ -66,13 +69,26 @@ def model(config: Mapping[str, Any]) -> ps.Transformed:
     return ps.transform(forward)
 
 
-def load(folder: str) -> tuple[ps.Transformed, ps.Params]:
+def cleaned(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the weights of a `BertModel`: without heads, and by the names of today."""
+    out: dict[str, Any] = {}
+    for name, weight in weights.items():
+        name = name.removeprefix("bert.")
+        name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
+        name = name.replace("LayerNorm.beta", "LayerNorm.bias")
+        if not name.startswith("cls.") and name != "embeddings.position_ids":
+            out[name] = weight
+    return out
+
+
+def load(folder: str | os.PathLike[str]) -> tuple[ps.Transformed, ps.Params]:
     """Returns the model of a folder, and its params."""
     config, weights = read(folder)
     f = model(config)
-    return f, from_torch(weights, f, jax.random.key(0), jnp.zeros([1, 1], int), names=NAMES)
+    return f, ps.convert.from_torch(cleaned(weights), f, *INIT, names=NAMES, check=False).params
 
 
-def save(folder: str, config: Mapping[str, Any], params: ps.Params) -> None:
+def save(folder: str | os.PathLike[str], config: Mapping[str, Any], params: ps.Params) -> None:
     """Writes a folder that `BertModel.from_pretrained` loads."""
-    write(folder, config, to_torch(params, names=NAMES))
+    weights = ps.convert.to_torch(params, model(config), *INIT)
+    write(folder, config, renamed(weights, NAMES))

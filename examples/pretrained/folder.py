@@ -1,13 +1,15 @@
-"""What the models of this folder share: Hugging Face's folders, options and activations."""
+"""What the models beside this file share: folders of Hugging Face, options and activations."""
 
 import functools
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 import purestate as ps
 
@@ -26,6 +28,10 @@ def require(config: Mapping[str, Any], **options: Any) -> None:
             raise NotImplementedError(
                 f"config.json has {name}={config[name]!r}. This model has only {value!r}."
             )
+
+
+Names = Mapping[str, str | tuple[str, ...]]
+"""From names in the file to paths in the model, as `ps.convert.from_torch` takes them."""
 
 
 def read(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, jax.Array]]:
@@ -47,61 +53,22 @@ def write(
     ps.checkpoint.save_safetensors(Path(folder, "model.safetensors"), tree, metadata=metadata)
 
 
-_LEAVES = {
-    "w": "weight", "b": "bias", "scale": "weight", "offset": "bias", "embeddings": "weight",
-}
+def renamed(weights: Mapping[str, np.ndarray], names: Names) -> dict[str, np.ndarray]:
+    """Returns what `ps.convert.to_torch` made by the names in the file: `names`, backwards.
 
-
-def _module(path: str, names: Mapping[str, str]) -> str:
-    import re
-
+    Weights of several layers that are one array in the file are joined.
+    """
+    out: dict[str, np.ndarray] = {}
     for theirs, ours in names.items():
-        if match := re.fullmatch(re.escape(ours).replace(r"\*", "(.*)"), path):
-            groups = iter(match.groups())
-            return re.sub(r"\*", lambda _: next(groups), theirs)
-    raise KeyError(path)
-
-
-def from_torch(weights: Any, f: Any, rng: Any, *example: Any, names: Any) -> Any:
-    import jax.numpy as jnp
-
-    shapes = jax.eval_shape(f.init, rng, *example)
-    used = set()
-
-    def leaf(path: Any, spec: Any) -> Any:
-        *_, module, name = [k.key if hasattr(k, "key") else k.idx for k in path]
-        if "_ema" in module:
-            module, ema = module.split("/~/")
-            key = _module(module, names) + {"mean_ema": ".running_mean", "var_ema": ".running_var"}[ema]
-            if name == "counter":
-                return jnp.ones((), int)
-            w = weights[key].reshape(spec.shape)
-            used.add(key)
-            return w * 0.1 if name == "hidden" else w
-        key = _module(module, names) + "." + _LEAVES.get(name, name)
-        used.add(key)
-        w = weights[key]
-        if name == "w" and "c_" not in key:
-            w = w.transpose(2, 3, 1, 0) if w.ndim == 4 else w.T
-        w = w.reshape(spec.shape)
-        return w
-
-    out = jax.tree_util.tree_map_with_path(leaf, shapes)
+        paths = (ours,) if isinstance(ours, str) else ours
+        patterns = [path.replace("/", ".") for path in paths]
+        regex = re.escape(patterns[0]).replace(r"\*", r"([^.]*)") + r"((?:\.\w+)?)"
+        for match in filter(None, (re.fullmatch(regex, name) for name in weights)):
+            parts = [weights[_filled(pattern, match)] for pattern in patterns]
+            out[_filled(theirs, match)] = np.concatenate(parts) if parts[1:] else parts[0]
     return out
 
 
-def to_torch(params: Any, state: Any = None, *, names: Any, conv1d=False) -> Any:
-    out = {}
-    for module, leaves in params.items():
-        for name, w in leaves.items():
-            if name == "w" and not conv1d:
-                w = w.transpose(3, 2, 0, 1) if w.ndim == 4 else w.T
-            if name in ("scale", "offset"):
-                w = w.reshape(-1)
-            out[_module(module, names) + "." + _LEAVES.get(name, name)] = w
-    for module, leaves in (state or {}).items():
-        module, ema = module.split("/~/")
-        key = _module(module, names) + {"mean_ema": ".running_mean", "var_ema": ".running_var"}[ema]
-        out[key] = leaves["average"].reshape(-1)
-        out[_module(module, names)+".num_batches_tracked"] = leaves["counter"]
-    return out
+def _filled(pattern: str, match: re.Match[str]) -> str:
+    pieces = zip(pattern.split("*"), match.groups(), strict=True)
+    return "".join(piece + found for piece, found in pieces)

@@ -1,5 +1,6 @@
 """GPT-2, from a folder of Hugging Face's `GPT2LMHeadModel`, and back into one."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,22 +8,26 @@ import jax
 import jax.numpy as jnp
 
 import purestate as ps
-from examples.pretrained.folder import ACTIVATIONS, from_torch, read, require, to_torch, write
+from examples.pretrained.folder import ACTIVATIONS, read, renamed, require, write
 
 NAMES = {
     "transformer.wte": "embed",
     "transformer.wpe": "positions",
     "transformer.h.*.ln_1": "layer_*/attention_norm",
-    "transformer.h.*.attn.query": "layer_*/attention/query",
-    "transformer.h.*.attn.key": "layer_*/attention/key",
-    "transformer.h.*.attn.value": "layer_*/attention/value",
+    "transformer.h.*.attn.c_attn": (
+        "layer_*/attention/query",
+        "layer_*/attention/key",
+        "layer_*/attention/value",
+    ),
     "transformer.h.*.attn.c_proj": "layer_*/attention/output",
     "transformer.h.*.ln_2": "layer_*/mlp_norm",
     "transformer.h.*.mlp.c_fc": "layer_*/hidden",
     "transformer.h.*.mlp.c_proj": "layer_*/output",
     "transformer.ln_f": "norm",
 }
-PARTS = ("query", "key", "value")  # which the file has as one, c_attn
+TRANSPOSED = ("transformer.h.*.c_*",)  # the file has these matrices as `[in, out]`
+
+INIT = jax.random.key(0), jax.ShapeDtypeStruct([1, 1], jnp.int32)  # for `init`
 
 
 def model(config: Mapping[str, Any]) -> ps.Transformed:
@@ -53,7 +58,7 @@ def model(config: Mapping[str, Any]) -> ps.Transformed:
     def forward(tokens: jax.Array) -> jax.Array:
         embed = ps.Embed(c["vocab_size"], size, name="embed")
         positions = ps.Embed(c["n_positions"], size, name="positions")
-        x = embed(tokens) + positions(jnp.arange(tokens.shape[-1]))
+        x = embed(tokens) + positions.embeddings[: tokens.shape[-1]]
         for i in range(c["n_layer"]):
             with ps.name_scope(f"layer_{i}"):
                 x = layer(x)
@@ -62,42 +67,28 @@ def model(config: Mapping[str, Any]) -> ps.Transformed:
     return ps.transform(forward)
 
 
-def split(weights: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """Returns the weights with queries, keys and values apart, and all matrices as of a Linear."""
-    out: dict[str, jax.Array] = {}
-    for name, weight in weights.items():
-        if name.endswith((".attn.bias", ".attn.masked_bias")):
-            continue  # the causal mask, which old files have
-        name = "transformer." + name.removeprefix("transformer.")
-        is_matrix = ".c_" in name and weight.ndim == 2
-        if ".c_attn." in name:
-            for part, piece in zip(PARTS, jnp.split(weight, 3, -1), strict=True):
-                out[name.replace("c_attn", part)] = piece.T
-        else:
-            out[name] = weight.T if is_matrix else weight
-    return out
+def cleaned(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the weights without causal masks and with the prefix, as today's files have them."""
+    return {
+        "transformer." + name.removeprefix("transformer."): weight
+        for name, weight in weights.items()
+        if not name.endswith((".attn.bias", ".attn.masked_bias"))
+    }
 
 
-def fused(weights: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """Returns the weights as the file has them: the inverse of `split`."""
-    out: dict[str, jax.Array] = {}
-    for name, weight in weights.items():
-        if ".attn.query." in name:
-            parts = [weights[name.replace("query", part)].T for part in PARTS]
-            out[name.replace("query", "c_attn")] = jnp.concatenate(parts, -1)
-        elif ".attn.key." not in name and ".attn.value." not in name:
-            out[name] = weight.T if ".c_" in name else weight
-    return out
-
-
-def load(folder: str) -> tuple[ps.Transformed, ps.Params]:
+def load(folder: str | os.PathLike[str]) -> tuple[ps.Transformed, ps.Params]:
     """Returns the model of a folder, and its params."""
     config, weights = read(folder)
-    weights = split(weights)
     f = model(config)
-    return f, from_torch(weights, f, jax.random.key(0), jnp.zeros([1, 1], int), names=NAMES)
+    options = {"names": NAMES, "transposed": TRANSPOSED, "check": False}
+    return f, ps.convert.from_torch(cleaned(weights), f, *INIT, **options).params
 
 
-def save(folder: str, config: Mapping[str, Any], params: ps.Params) -> None:
+def save(folder: str | os.PathLike[str], config: Mapping[str, Any], params: ps.Params) -> None:
     """Writes a folder that `GPT2LMHeadModel.from_pretrained` loads."""
-    write(folder, config, fused(to_torch(params, names=NAMES)))
+    weights = ps.convert.to_torch(params, model(config), *INIT)
+    weights = {
+        name: weight.T if ".c_" in name else weight
+        for name, weight in renamed(weights, NAMES).items()
+    }
+    write(folder, config, weights)

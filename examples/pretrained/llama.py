@@ -1,5 +1,6 @@
 """Llama, from a folder of Hugging Face's `LlamaForCausalLM`, and back into one."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 import purestate as ps
-from examples.pretrained.folder import ACTIVATIONS, from_torch, read, require, to_torch, write
+from examples.pretrained.folder import ACTIVATIONS, Names, read, renamed, require, write
 
 NAMES = {
     "model.embed_tokens": "embed",
@@ -21,7 +22,6 @@ NAMES = {
     "model.layers.*.mlp.up_proj": "layer_*/mlp/up",
     "model.layers.*.mlp.down_proj": "layer_*/mlp/down",
     "model.norm": "norm",
-    "lm_head": "logits",
 }
 
 
@@ -30,6 +30,10 @@ def rotary_base(config: Mapping[str, Any]) -> float:
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     require(rope, rope_type="default")
     return rope.get("rope_theta", config.get("rope_theta", 10000.0))
+
+
+LOGITS = {"lm_head": "logits"}
+INIT = jax.random.key(0), jax.ShapeDtypeStruct([1, 1], jnp.int32)  # for `init`
 
 
 def model(config: Mapping[str, Any]) -> ps.Transformed:
@@ -72,13 +76,19 @@ def model(config: Mapping[str, Any]) -> ps.Transformed:
     return ps.transform(forward)
 
 
-def load(folder: str) -> tuple[ps.Transformed, ps.Params]:
+def names_for(config: Mapping[str, Any]) -> Names:
+    """Returns the names of all weights that a model with this config has."""
+    return NAMES if config.get("tie_word_embeddings", False) else {**NAMES, **LOGITS}
+
+
+def load(folder: str | os.PathLike[str]) -> tuple[ps.Transformed, ps.Params]:
     """Returns the model of a folder, and its params."""
     config, weights = read(folder)
     f = model(config)
-    return f, from_torch(weights, f, jax.random.key(0), jnp.zeros([1, 1], int), names=NAMES)
+    return f, ps.convert.from_torch(weights, f, *INIT, names=names_for(config), check=False).params
 
 
-def save(folder: str, config: Mapping[str, Any], params: ps.Params) -> None:
+def save(folder: str | os.PathLike[str], config: Mapping[str, Any], params: ps.Params) -> None:
     """Writes a folder that `LlamaForCausalLM.from_pretrained` loads."""
-    write(folder, config, to_torch(params, names=NAMES))
+    weights = ps.convert.to_torch(params, model(config), *INIT)
+    write(folder, config, renamed(weights, names_for(config)))

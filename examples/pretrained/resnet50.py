@@ -1,5 +1,6 @@
 """ResNet-50 with the weights of torchvision or timm, and back."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 import purestate as ps
-from examples.pretrained.folder import from_torch, read, to_torch, write
+from examples.pretrained.folder import read, renamed, write
 
 NAMES = {
     "conv1": "conv1",
@@ -18,12 +19,13 @@ NAMES = {
     "layer*.*.downsample.1": "layer*/block_*/shortcut_bn",
     "fc": "logits",
 }
+INIT = jax.random.key(0), jax.ShapeDtypeStruct([1, 32, 32, 3], jnp.float32)  # for `init`
 
 
 def convolve(
     x: jax.Array, channels: int, kernel: int, stride: int, conv: str, bn: str, is_training: bool
 ) -> jax.Array:
-    # Torch pads both sides alike. "SAME" pads a strided convolution of an even size at the end only.
+    # Torch pads both sides alike, and "SAME" the end more, for strides and images of even size.
     x = ps.Conv2D(channels, kernel, stride, padding=ps.pad.same, with_bias=False, name=conv)(x)
     # Averages from the beginning, so that `init` need not train.
     return ps.BatchNorm(True, True, 0.9, stats_at_init=True, name=bn)(x, is_training)
@@ -63,14 +65,19 @@ def model(config: Mapping[str, Any]) -> ps.TransformedWithState:
     return ps.transform_with_state(forward)
 
 
-def load(folder: str) -> tuple[ps.TransformedWithState, ps.Params, ps.State]:
+def load(
+    folder: str | os.PathLike[str],
+) -> tuple[ps.TransformedWithState, ps.Params, ps.State]:
     """Returns the model of a folder, its params and its state."""
     config, weights = read(folder)
     f = model(config)
-    images = jnp.zeros([1, 32, 32, 3])
-    return f, *from_torch(weights, f, jax.random.key(0), images, names=NAMES)
+    converted = ps.convert.from_torch(weights, f, *INIT, names=NAMES, check=False)
+    return f, converted.params, converted.state
 
 
-def save(folder: str, config: Mapping[str, Any], params: ps.Params, state: ps.State) -> None:
+def save(
+    folder: str | os.PathLike[str], config: Mapping[str, Any], params: ps.Params, state: ps.State
+) -> None:
     """Writes a folder in timm's layout, with torchvision's names."""
-    write(folder, config, to_torch(params, state, names=NAMES))
+    weights = ps.convert.to_torch((params, state), model(config), *INIT)
+    write(folder, config, renamed(weights, NAMES))

@@ -1,5 +1,6 @@
 """The vision transformer, from a folder of Hugging Face's `ViTForImageClassification`, and back."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,10 +8,11 @@ import jax
 import jax.numpy as jnp
 
 import purestate as ps
-from examples.pretrained.folder import ACTIVATIONS, from_torch, read, require, to_torch, write
+from examples.pretrained.folder import ACTIVATIONS, read, renamed, require, write
 
 NAMES = {
-    "vit.embeddings": "embeddings",
+    "vit.embeddings.cls_token": "embeddings/cls_token",
+    "vit.embeddings.position_embeddings": "embeddings/position_embeddings",
     "vit.embeddings.patch_embeddings.projection": "embeddings/patches",
     "vit.encoder.layer.*.layernorm_before": "layer_*/attention_norm",
     "vit.encoder.layer.*.attention.attention.query": "layer_*/attention/query",
@@ -23,27 +25,6 @@ NAMES = {
     "vit.layernorm": "norm",
     "classifier": "logits",
 }
-
-
-class Embeddings(ps.Module):
-    """The patches of an image and a token for its class, each with its position."""
-
-    def __init__(self, patch_size: int, size: int, name: str | None = None):
-        super().__init__(name=name)
-        self.patch_size = patch_size
-        self.size = size
-
-    def __call__(self, images: jax.Array) -> jax.Array:
-        """Returns `[B, 1 + patches, size]` for images `[B, H, W, C]`."""
-        patches = ps.Conv2D(
-            self.size, self.patch_size, stride=self.patch_size, padding="VALID", name="patches"
-        )(images)
-        patches = patches.reshape(len(images), -1, self.size)
-        token = ps.get_parameter("cls_token", [1, 1, self.size], init=jnp.zeros)
-        x = jnp.concatenate([jnp.tile(token, [len(images), 1, 1]), patches], axis=1)
-        return x + ps.get_parameter(
-            "position_embeddings", [1, *x.shape[1:]], init=ps.initializers.TruncatedNormal(0.02)
-        )
 
 
 def model(config: Mapping[str, Any]) -> ps.Transformed:
@@ -64,8 +45,18 @@ def model(config: Mapping[str, Any]) -> ps.Transformed:
         h = ps.Linear(c["intermediate_size"], name="hidden")(norm("mlp_norm")(x))
         return x + ps.Linear(size, name="output")(ACTIVATIONS[c["hidden_act"]](h))
 
+    def embed(images: jax.Array) -> jax.Array:
+        """Returns the class token and the patches, each with its position."""
+        patch = c["patch_size"]
+        patches = ps.Conv2D(size, patch, patch, padding="VALID", name="patches")(images)
+        patches = patches.reshape(len(images), -1, size)
+        token = ps.get_parameter("cls_token", [1, 1, size], init=jnp.zeros)
+        x = jnp.concatenate([jnp.tile(token, [len(images), 1, 1]), patches], axis=1)
+        return x + ps.get_parameter("position_embeddings", [1, *x.shape[1:]], init=init)
+
     def forward(images: jax.Array) -> jax.Array:
-        x = Embeddings(c["patch_size"], size, name="embeddings")(images)
+        with ps.name_scope("embeddings"):
+            x = embed(images)
         for i in range(c["num_hidden_layers"]):
             with ps.name_scope(f"layer_{i}"):
                 x = layer(x)
@@ -74,13 +65,20 @@ def model(config: Mapping[str, Any]) -> ps.Transformed:
     return ps.transform(forward)
 
 
-def load(folder: str) -> tuple[ps.Transformed, ps.Params]:
+def init_args(config: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Returns arguments for `init`. The number of positions depends on the size of an image."""
+    size, channels = config["image_size"], config.get("num_channels", 3)
+    return jax.random.key(0), jax.ShapeDtypeStruct([1, size, size, channels], jnp.float32)
+
+
+def load(folder: str | os.PathLike[str]) -> tuple[ps.Transformed, ps.Params]:
     """Returns the model of a folder, and its params."""
     config, weights = read(folder)
     f = model(config)
-    return f, from_torch(weights, f, jax.random.key(0), jnp.zeros([1, config["image_size"], config["image_size"], 3]), names=NAMES)
+    return f, ps.convert.from_torch(weights, f, *init_args(config), names=NAMES, check=False).params
 
 
-def save(folder: str, config: Mapping[str, Any], params: ps.Params) -> None:
+def save(folder: str | os.PathLike[str], config: Mapping[str, Any], params: ps.Params) -> None:
     """Writes a folder that `ViTForImageClassification.from_pretrained` loads."""
-    write(folder, config, to_torch(params, names=NAMES))
+    weights = ps.convert.to_torch(params, model(config), *init_args(config))
+    write(folder, config, renamed(weights, NAMES))
