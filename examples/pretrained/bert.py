@@ -25,8 +25,6 @@ NAMES = {
     "encoder.layer.*.output.LayerNorm": "layer_*/output_norm",
     "pooler.dense": "pooler",
 }
-
-
 INIT = jax.random.key(0), jax.ShapeDtypeStruct([1, 1], jnp.int32)  # for `init`
 
 

@@ -26,7 +26,6 @@ NAMES = {
     "transformer.ln_f": "norm",
 }
 TRANSPOSED = ("transformer.h.*.c_*",)  # the file has these matrices as `[in, out]`
-
 INIT = jax.random.key(0), jax.ShapeDtypeStruct([1, 1], jnp.int32)  # for `init`
 
 

@@ -22,18 +22,16 @@ NAMES = {
     "model.layers.*.mlp.up_proj": "layer_*/mlp/up",
     "model.layers.*.mlp.down_proj": "layer_*/mlp/down",
     "model.norm": "norm",
+    "lm_head": "logits",  # unless the logits are products with the embeddings
 }
+INIT = jax.random.key(0), jax.ShapeDtypeStruct([1, 1], jnp.int32)  # for `init`
 
 
 def rotary_base(config: Mapping[str, Any]) -> float:
     """Returns the base of the rotary embedding, which older folders keep elsewhere."""
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    require(rope, rope_type="default")
+    require(rope, rope_type="default", type="default")
     return rope.get("rope_theta", config.get("rope_theta", 10000.0))
-
-
-LOGITS = {"lm_head": "logits"}
-INIT = jax.random.key(0), jax.ShapeDtypeStruct([1, 1], jnp.int32)  # for `init`
 
 
 def model(config: Mapping[str, Any]) -> ps.Transformed:
@@ -76,19 +74,20 @@ def model(config: Mapping[str, Any]) -> ps.Transformed:
     return ps.transform(forward)
 
 
-def names_for(config: Mapping[str, Any]) -> Names:
-    """Returns the names of all weights that a model with this config has."""
-    return NAMES if config.get("tie_word_embeddings", False) else {**NAMES, **LOGITS}
+def names_of(config: Mapping[str, Any]) -> Names:
+    """Returns the entries of `NAMES` that a model with this config has."""
+    tied = config.get("tie_word_embeddings", False)
+    return {name: path for name, path in NAMES.items() if not (tied and name == "lm_head")}
 
 
 def load(folder: str | os.PathLike[str]) -> tuple[ps.Transformed, ps.Params]:
     """Returns the model of a folder, and its params."""
     config, weights = read(folder)
     f = model(config)
-    return f, ps.convert.from_torch(weights, f, *INIT, names=names_for(config), check=False).params
+    return f, ps.convert.from_torch(weights, f, *INIT, names=names_of(config), check=False).params
 
 
 def save(folder: str | os.PathLike[str], config: Mapping[str, Any], params: ps.Params) -> None:
     """Writes a folder that `LlamaForCausalLM.from_pretrained` loads."""
     weights = ps.convert.to_torch(params, model(config), *INIT)
-    write(folder, config, renamed(weights, names_for(config)))
+    write(folder, config, renamed(weights, names_of(config)))

@@ -167,11 +167,15 @@ def save(case: Case, model: Any, folder: Path) -> None:
     safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors", {"format": "pt"})
 
 
+def largest(x: Any) -> float:
+    return float(np.abs(x).max())
+
+
 def difference(ours: Any, theirs: Any) -> float:
     """The largest difference between two trees of arrays of the same shapes."""
-    ours, theirs = jax.tree.leaves(ours), [t.numpy() for t in jax.tree.leaves(theirs)]
-    assert [o.shape for o in ours] == [t.shape for t in theirs]
-    return max(float(np.abs(o - t).max()) for o, t in zip(ours, theirs, strict=True))
+    pairs = list(zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True))
+    assert all(o.shape == t.shape for o, t in pairs)
+    return max(largest(o - t.numpy()) for o, t in pairs)
 
 
 def outputs(case: Case, f: Any, variables: Any) -> Any:
