@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import purestate as ps
 from examples.pretrained.folder import read, renamed, write
@@ -80,4 +81,8 @@ def save(
 ) -> None:
     """Writes a folder in timm's layout, with torchvision's names."""
     weights = ps.convert.to_torch((params, state), model(config), *INIT)
+    for name in weights:
+        if name.endswith("num_batches_tracked"):
+            # As torch has it. By default JAX has no int64.
+            weights[name] = np.array(weights[name].item(), np.int64)
     write(folder, config, renamed(weights, NAMES))
