@@ -1,5 +1,6 @@
 """Both directions of a conversion, for any library."""
 
+import dataclasses
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +12,9 @@ import numpy as np
 from purestate._convert import moving
 from purestate._convert.errors import ConversionError, UnverifiedWarning
 from purestate._convert.library import Library
-from purestate._convert.matching import Match
-from purestate._convert.names import plain
-from purestate._convert.plan import plan_of, refuse
-from purestate._convert.report import Converted, report_of
-from purestate._convert.targets import RAW, model_of
+from purestate._convert.plan import plan_of
+from purestate._convert.report import ConversionReport, Converted, report_of
+from purestate._convert.targets import model_of
 from purestate._core.abstract import uncompiled
 from purestate._core.errors import kind_of
 from purestate._core.pairs import Transformed, TransformedWithState
@@ -26,7 +25,7 @@ TOLERANCE = 1e-3
 
 def convert_from(
     library: Library,
-    arrays: Mapping[str, np.ndarray],
+    weights: Any,
     f: Any,
     rng: Any,
     example: tuple[Any, ...],
@@ -36,32 +35,45 @@ def convert_from(
     check: Any,
     check_args: tuple[Any, ...] | None,
 ) -> Converted:
-    """Converts the arrays of a library to what `init` returns."""
+    """Converts weights of a library to what `init` returns."""
     call = f"from_{library.name}"
     model = model_of(call, f, rng, example)
+    arrays = library.flatten(weights)
     plan = plan_of(library, arrays, model, names, transposed)
     values = moving.read(library, arrays, plan)
     if plan.initial:
-        started = _parts(f, uncompiled(f.init)(rng, *jax.tree.map(_concrete, example)))
+        started = parts_of(f, uncompiled(f.init)(rng, *jax.tree.map(_concrete, example)))
         for target in plan.initial:
             for part, module, name, _ in target.variables.values():
                 values[part, module, name] = started[part][module][name]
     parts = moving.as_parts(model, values)
+    args = example if check_args is None else check_args
+    return finish(call, f, rng, args, parts, report_of(plan), check)
+
+
+def finish(
+    call: str,
+    f: Any,
+    rng: Any,
+    args: tuple[Any, ...],
+    parts: dict[str, Any],
+    report: ConversionReport,
+    check: Any,
+) -> Converted:
+    """Compares the outputs of the two models, or warns that nothing did."""
     params = parts.pop("params", {})
     state = parts.get("state", {}) if isinstance(f, TransformedWithState) else parts
-    difference = None
-    if check is not None and check is not False:
-        args = example if check_args is None else check_args
-        difference = _compare(call, _outputs(f, params, state, rng, args), check, args)
-    report = report_of(plan, difference)
     if check is None:
         warnings.warn(
             f"{call}: {report.counts()}. Nothing compared the outputs of the two models. Pass"
             " check=..., a function that runs the other model or its outputs, or check=False if"
             " you compare them yourself.",
             UnverifiedWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
+    elif check is not False:
+        difference = _compare(call, _outputs(f, params, state, rng, args), check, args)
+        report = dataclasses.replace(report, difference=difference)
     return Converted(params, state, report)
 
 
@@ -99,7 +111,7 @@ def _compare(call: str, ours: Any, check: Any, args: tuple[Any, ...]) -> float:
     if not difference <= TOLERANCE * largest:
         raise ConversionError(
             f"{call}: the outputs of the two models differ by up to {difference:.3g}, where the"
-            f" largest is {largest:.3g}. Either layers are matched wrongly (look at the report, with"
+            f" largest is {largest:.3g}. Either layers are matched wrongly (print the report, with"
             " check=False, and pass `names`), or the models compute something else: another eps,"
             " activation, order of layers, or axis of channels."
         )
@@ -121,38 +133,21 @@ def convert_to(
     rng: Any,
     example: tuple[Any, ...],
     *,
-    like: Mapping[str, np.ndarray] | None,
+    like: Any,
     names: Any,
     transposed: Any = (),
-) -> dict[str, np.ndarray]:
-    """Converts what `init` returned to the arrays of a library, with the names of `like`."""
+) -> Any:
+    """Converts what `init` returned to weights of a library, with the names of `like`."""
     model = model_of(f"to_{library.name}", f, rng, example)
-    values = moving.as_values(model, _parts(f, variables))
-    if like is not None:
-        plan = plan_of(library, like, model, names, transposed)
-        arrays = {name: np.array(x) for name, x in like.items()}
-        moving.write(library, arrays, plan, values)
-        return arrays
-    if names is not None or transposed:
-        raise ConversionError(
-            f"to_{library.name} takes `names` only together with `like`, weights of the other model"
-            " whose names and shapes are wanted."
-        )
-    refuse(library, model)
-    arrays = {}
-    for target in model.targets:
-        path = plain(target.path).replace("/", library.separator)
-        if target.kind == RAW:
-            (place,) = target.variables.values()
-            arrays[path] = np.asarray(values[place.part, place.module, place.name])
-            continue
-        (leaves,) = moving.written(library, Match((path,), (target,), "names"), values)
-        for leaf, value in leaves.items():
-            arrays[f"{path}{library.separator}{leaf}"] = np.ascontiguousarray(value)
-    return arrays
+    values = moving.as_values(model, parts_of(f, variables))
+    arrays = library.flatten(like)
+    plan = plan_of(library, arrays, model, names, transposed)
+    new = {name: np.array(x) for name, x in arrays.items()}
+    moving.write(library, new, plan, values)
+    return library.rebuild(new, like)
 
 
-def _parts(f: Any, variables: Any) -> dict[str, Any]:
+def parts_of(f: Any, variables: Any) -> dict[str, Any]:
     """Returns what `init` returns as a dict of its parts."""
     if isinstance(variables, tuple):
         params, state = variables[:2]

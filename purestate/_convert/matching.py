@@ -1,5 +1,6 @@
 """Which layer of the library is which layer of the model."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -100,9 +101,9 @@ class Matcher:
 
     def _check_shapes(self, names: tuple[str, ...], targets: tuple[Target, ...]) -> None:
         kinds = {t.kind for t in targets}
-        if len(kinds) > 1 or (len(targets) > 1 or len(names) > 1) and not kinds <= {
+        if len(kinds) > 1 or ((len(targets) > 1 or len(names) > 1) and not kinds <= {
             "linear", "dense_general", "conv",
-        }:  # fmt: skip
+        }):  # fmt: skip
             raise ConversionError(
                 f"names: {_shown(names)} and {_shown([t.path for t in targets])} cannot be joined,"
                 " since they are not all linear layers, or all convolutions."
@@ -161,12 +162,19 @@ class Matcher:
             if name in same_as and len(theirs) > len(ours):
                 self.found.tied[name] = same_as[name]
 
-    def by_order(self) -> None:
-        """Matches layers of a family in order, if both sides have the same shapes in that order."""
+    def by_order(self, *, in_order: bool) -> None:
+        """Matches layers of a family in order, if both sides have the same shapes in that order.
+
+        Where the order of creation is lost, names that differ in numbers only show it.
+        """
         units, targets = self._left()
         for family in dict.fromkeys(_family(self.unit_sigs[name]) for name in units):
             theirs = [n for n in units if _family(self.unit_sigs[n]) == family]
             ours = [t for t in targets if _family(self.target_sigs[t.path]) == family]
+            if not in_order:
+                theirs.sort(key=_numbers)
+                if len({re.sub(r"[0-9]+", "", name) for name in theirs}) > 1:
+                    continue
             if [self.unit_sigs[n] for n in theirs] == [self.target_sigs[t.path] for t in ours]:
                 several = [n for n in theirs if self._is_mixed(self.unit_sigs[n], ours)]
                 for name, target in zip(theirs, ours, strict=True):
@@ -190,6 +198,10 @@ class Matcher:
     def leftovers(self) -> tuple[list[str], list[Target]]:
         """What has no match."""
         return self._left()
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(number) for number in re.findall("[0-9]+", name)]
 
 
 def _squeezed(shapes: Mapping[str, tuple[int, ...]]) -> list[list[int]]:

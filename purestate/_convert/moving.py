@@ -71,7 +71,7 @@ def write(
             (place,) = match.targets[0].variables.values()
             plan.units[match.units[0]][""].write(arrays, _get(values, place))
             continue
-        for name, leaves in zip(match.units, written(library, match, values, plan), strict=True):
+        for name, leaves in zip(match.units, _written(library, match, values, plan), strict=True):
             for leaf, value in leaves.items():
                 if leaf in plan.units[name]:
                     plan.units[name][leaf].write(arrays, value)
@@ -85,8 +85,8 @@ def write(
             view.write(arrays, plan.units[other][leaf].read(arrays))
 
 
-def written(
-    library: Library, match: Match, values: Mapping[Any, Any], plan: Plan | None = None
+def _written(
+    library: Library, match: Match, values: Mapping[Any, Any], plan: Plan
 ) -> list[dict[str, Any]]:
     """Returns the arrays of the library for each unit of a match."""
     layout = library.layouts[match.targets[0].kind]
@@ -96,7 +96,7 @@ def written(
             for t in match.targets
         ]
     )
-    if plan is None or len(match.units) == 1:
+    if len(match.units) == 1:
         return [layout.to(neutral)]
     shapes = neutral_shapes(match.targets)
     sizes = [

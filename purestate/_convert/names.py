@@ -20,7 +20,7 @@ class Named:
     """What `names` says.
 
     Attributes:
-      units: the layers of the library; arrays that `names` lists one by one are layers of their own.
+      units: the layers of the library; arrays that `names` lists one by one are layers as well.
       targets: likewise, of the model.
       pairs: names of layers of the library, and paths of the model.
       ignored: the layers of the library that `names` maps to None.
@@ -141,7 +141,7 @@ def _check_wildcards(olds: list[str], news: list[str]) -> None:
         here, there = len(wildcards_of(olds[0])), len(wildcards_of(pattern))
         if here != there:
             raise ConversionError(
-                f"names: {olds[0]!r} and {pattern!r} differ in their number of wildcards, {here} and"
-                f" {there}. Each one on the right stands for the text that the one at its place on"
+                f"names: {olds[0]!r} and {pattern!r} differ in their number of wildcards,"
+                f" {here} and {there}. Each one on the right stands for the text that the one at its place on"
                 " the left matched, so write as many."
             )

@@ -3,11 +3,13 @@
 | kind | neutral arrays |
 |---|---|
 | linear, dense_general | `w` [in, out], `b` [out] |
-| conv, depthwise | `w` [*kernel, in / groups, out], `b` |
+| conv | `w` [*kernel, in / groups, out], `b` [out] |
+| depthwise | `w` [*kernel, 1, out], the same as `w_by_channel` [*kernel, in, multiplier]; `b` |
 | conv_transpose | `w` [*kernel, out, in], `b` |
 | embed | `embeddings` [V, D] |
 | norm | `scale`, `offset` |
-| batch_norm | `scale`, `offset`, `mean`, `var`, and `count`, the number of updates |
+| batch_norm | `scale`, `offset`, `mean`, `var`, and `count`, the number of updates; for Sonnet, \
+which has the same state, `mean_hidden`, `var_hidden` and `var_count` too |
 | lstm | `w_i` [D, 4H], `w_h` [P, 4H], `b` [4H]; with a projection `w_p` [H, P] |
 | gru | `w_i` [D, 3H], `w_h` [H, 3H], `b` [3H] |
 
@@ -25,6 +27,17 @@ from purestate._convert.targets import Target
 
 Arrays = Mapping[str, Any]
 
+_BATCH_NORM = {
+    "scale": "scale",
+    "offset": "offset",
+    "mean": "mean_ema/average",
+    "var": "var_ema/average",
+    "mean_hidden": "mean_ema/hidden",
+    "var_hidden": "var_ema/hidden",
+    "count": "mean_ema/counter",
+    "var_count": "var_ema/counter",
+}
+
 MANY = 2**30
 """The number of updates of statistics that come without one: their start is long forgotten."""
 
@@ -38,17 +51,16 @@ def to_neutral(target: Target, arrays: Arrays) -> dict[str, Any]:
         return {
             k: x.reshape(-1, size_out) if k == "w" else x.reshape(-1) for k, x in arrays.items()
         }
+    if target.kind == "depthwise":
+        by_channel = (*arrays["w"].shape[:-2], -1, target.module.channel_multiplier)
+        return {**arrays, "w_by_channel": arrays["w"].reshape(by_channel)}
     if target.kind == "lstm":
         w, b = arrays["linear/w"], arrays["linear/b"]
         rows = arrays["projection/w"].shape[1] if "projection/w" in arrays else b.shape[0] // 4
         neutral = {"w_i": w[:-rows], "w_h": w[-rows:], "b": b}
         return neutral | ({"w_p": arrays["projection/w"]} if "projection/w" in arrays else {})
     if target.kind == "batch_norm":
-        names = {
-            "scale": "scale", "offset": "offset", "mean": "mean_ema/average",
-            "var": "var_ema/average", "count": "mean_ema/counter",
-        }  # fmt: skip
-        return {k: arrays[name] for k, name in names.items() if name in arrays}
+        return {k: arrays[name] for k, name in _BATCH_NORM.items() if name in arrays}
     return dict(arrays)
 
 
@@ -62,18 +74,22 @@ def from_neutral(target: Target, neutral: Arrays) -> dict[str, Any]:
         return arrays | ({"projection/w": neutral["w_p"]} if "w_p" in neutral else {})
     if target.kind == "batch_norm":
         arrays = {k: neutral[k] for k in ("scale", "offset") if k in neutral}
-        for k, ema in (("mean", "mean_ema"), ("var", "var_ema")):
+        for k in ("mean", "var"):
             if k in neutral:
-                arrays |= _statistics(target, ema, neutral[k], neutral.get("count"))
+                arrays |= _statistics(target, k, neutral)
         return arrays
-    return {k: np.reshape(x, target.variables[k].spec.shape) for k, x in neutral.items()}
+    found = {k.removesuffix("_by_channel"): x for k, x in neutral.items()}
+    return {k: np.reshape(x, target.variables[k].spec.shape) for k, x in found.items()}
 
 
-def _statistics(target: Target, ema: str, average: Any, count: Any) -> dict[str, Any]:
+def _statistics(target: Target, k: str, neutral: Arrays) -> dict[str, Any]:
     """Returns the state of a running average, as if so many updates had led to it."""
-    counter = np.asarray(MANY if count is None else count, np.int32)
-    decay = float(np.asarray(getattr(target.module, ema).decay))
-    hidden = np.asarray(average, np.float64) * (1 - decay ** int(counter))
+    ema, average = f"{k}_ema", neutral[k]
+    counter = np.asarray(neutral.get("count", MANY), np.int32)
+    hidden = neutral.get(f"{k}_hidden")
+    if hidden is None:
+        decay = float(np.asarray(getattr(target.module, ema).decay))
+        hidden = np.asarray(average, np.float64) * (1 - decay ** int(counter))
     return {f"{ema}/counter": counter, f"{ema}/hidden": hidden, f"{ema}/average": average}
 
 

@@ -51,7 +51,7 @@ def plan_of(
     matcher.targets = [t for t in targets if t not in initial]
     matcher.by_equal_names()
     matcher.without_tied(_same_arrays(matcher.units, arrays))
-    matcher.by_order()
+    matcher.by_order(in_order=_is_in_order(arrays))
     matcher.by_shape()
     problems = [*named.problems, *matcher.found.problems]
     units, left = matcher.leftovers()
@@ -71,6 +71,17 @@ def refuse(library: Library, model: Model) -> None:
                 f"The layer {target.path!r} ({type(target.module).__name__}) cannot be converted:"
                 f" {reason}."
             )
+
+
+def _is_in_order(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether arrays are in the order of creation: some are not in that of the alphabet.
+
+    Files of safetensors, and trees that went through JAX, are sorted. The former by dtype first.
+    """
+    by_dtype: dict[Any, list[str]] = {}
+    for name, x in arrays.items():
+        by_dtype.setdefault(x.dtype, []).append(name)
+    return any(names != sorted(names) for names in by_dtype.values())
 
 
 def _is_param(target: Target) -> bool:

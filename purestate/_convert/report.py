@@ -75,12 +75,11 @@ class Converted(NamedTuple):
     report: ConversionReport
 
 
-def report_of(plan: Plan, difference: float | None) -> ConversionReport:
+def report_of(plan: Plan) -> ConversionReport:
     """Returns the report of a plan."""
     return ConversionReport(
         tuple((m.units, tuple(plain(t.path) for t in m.targets), m.how) for m in plan.matches),
         tuple(plan.tied.items()),
         tuple(plan.ignored),
         tuple(plain(t.path) for t in plan.initial),
-        difference,
     )

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from purestate._convert.errors import ConversionError
@@ -11,7 +10,6 @@ from purestate._core.errors import kind_of
 from purestate._core.frame import Frame
 from purestate._core.observer import Observer, observe
 from purestate._core.pairs import Transformed, TransformedWithState
-from purestate._core.path import outer_path
 from purestate._layers.batch_norm import BatchNorm
 from purestate._layers.conv import ConvND
 from purestate._layers.conv_transpose import ConvNDTranspose
@@ -138,9 +136,9 @@ def _add(targets: dict[str, Target], place: Place, module: Any, outer: Any, ndim
     """Puts a variable into the layer that it belongs to."""
     if not isinstance(place.spec, Spec):
         raise ConversionError(
-            f"The variable {place.module}/{place.name} is a tree of {len(jax.tree.leaves(place.spec))}"
-            " arrays. Converters know variables that are one array. Convert a model without it, and"
-            " put it in with ps.surgery.transplant."
+            f"The variable {place.module}/{place.name} is a tree of several arrays. Converters know"
+            " variables that are one array. Convert a model without it, and put it in with"
+            " ps.surgery.transplant."
         )
     if len(place.spec.shape) != ndim:
         raise ConversionError(

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from purestate._convert.convert import convert_from, convert_to
-from purestate._convert.library import like as as_in
-from purestate._convert.library import to_numpy
 from purestate._convert.report import Converted
 from purestate._convert.torch_library import TORCH
 
@@ -77,9 +75,8 @@ def from_torch(
         largest.
       UnverifiedWarning: as a warning, without `check`.
     """
-    arrays = {name: to_numpy(x) for name, x in state_dict.items()}
     return convert_from(
-        TORCH, arrays, f, rng, example,
+        TORCH, state_dict, f, rng, example,
         names=names, transposed=transposed, check=check, check_args=check_args,
     )  # fmt: skip
 
@@ -89,7 +86,7 @@ def to_torch(
     f: Any,
     rng: Any,
     *example: Any,
-    like: Mapping[str, Any] | None = None,
+    like: Mapping[str, Any],
     names: Names | None = None,
     transposed: str | Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -99,9 +96,10 @@ def to_torch(
     >>> f = ps.transform(lambda x: ps.Linear(2)(x))
     >>> x = jnp.ones([1, 3])
     >>> params = f.init(jax.random.key(0), x)
-    >>> state_dict = ps.convert.to_torch(params, f, jax.random.key(0), x)
-    >>> {name: w.shape for name, w in state_dict.items()}
-    {'linear.weight': (2, 3), 'linear.bias': (2,)}
+    >>> like = {"fc.weight": np.ones([2, 3], np.float32), "fc.bias": np.ones(2, np.float32)}
+    >>> state_dict = ps.convert.to_torch(params, f, jax.random.key(0), x, like=like)
+    >>> bool((state_dict["fc.weight"] == params["linear"]["w"].T).all())
+    True
 
     An LSTM of torch has two biases that are added. The second one gets the 1 that `ps.LSTM` adds
     for the forget gate.
@@ -112,8 +110,7 @@ def to_torch(
       rng: the random key for `init`.
       *example: the other arguments of `init`; arrays may be `jax.ShapeDtypeStruct`s.
       like: a state dict of the model that is to load the result. The result has its names, its
-        dtypes, and tensors if it has them. What `names` leaves out is copied. None for the names of
-        purestate, with dots.
+        dtypes, and tensors if it has them. What `names` leaves out is copied.
       names: see `from_torch`.
       transposed: see `from_torch`.
 
@@ -123,8 +120,6 @@ def to_torch(
     Raises:
       ConversionError: layers have no match.
     """
-    arrays = None if like is None else {name: to_numpy(x) for name, x in like.items()}
-    found = convert_to(
-        TORCH, variables, f, rng, example, like=arrays, names=names, transposed=transposed
+    return convert_to(
+        TORCH, variables, f, rng, example, like=like, names=names, transposed=transposed
     )
-    return found if like is None else {name: as_in(x, like[name]) for name, x in found.items()}

@@ -1,15 +1,23 @@
 """PyTorch: the layouts of its layers, and its fused layers taken apart."""
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from purestate._convert.layouts import (
-    FLAT, Arrays, Layout, Leaf, declared, ones_at, regrouped,
+    FLAT,
+    Arrays,
+    Layout,
+    Leaf,
+    declared,
+    ones_at,
+    regrouped,
 )  # fmt: skip
-from purestate._convert.library import Library, Unit, grouped, single, view_of
+from purestate._convert.library import Library, Unit, grouped, view_of
 
 _LEAVES = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked"})
 _RECURRENT = re.compile(
@@ -52,8 +60,7 @@ def _units(arrays: Mapping[str, np.ndarray]) -> dict[str, Unit]:
         if leaf in ("in_proj_weight", "in_proj_bias"):
             size = arrays[name].shape[0] // 3
             for i, part in enumerate(("query", "key", "value")):
-                rows = (i * size, (i + 1) * size)
-                view = view_of(arrays, name, rows=rows)
+                view = view_of(arrays, name, slice(i * size, (i + 1) * size))
                 units.setdefault(f"{module}{part}", {})[leaf.removeprefix("in_proj_")] = view
         elif leaf in ("q_proj_weight", "k_proj_weight", "v_proj_weight"):
             part = {"q": "query", "k": "key", "v": "value"}[leaf[0]]
@@ -86,9 +93,40 @@ def _recurrent_layers(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[str, 
     }
 
 
+def _flatten(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: _to_numpy(x) for name, x in state_dict.items()}
+
+
+def _to_numpy(x: Any) -> np.ndarray:
+    """Returns an array as one of NumPy; a tensor of torch without importing torch."""
+    if not hasattr(x, "detach"):
+        return np.asarray(x)
+    x = x.detach().cpu()
+    torch = sys.modules["torch"]
+    if x.dtype == torch.bfloat16:  # which NumPy does not know
+        return x.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return x.numpy()
+
+
+def _rebuild(arrays: Mapping[str, np.ndarray], like: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _as_in(x, like[name]) for name, x in arrays.items()}
+
+
+def _as_in(value: np.ndarray, given: Any) -> Any:
+    """Returns an array as a tensor of torch if `given` is one."""
+    if not hasattr(given, "detach"):
+        return value
+    torch = sys.modules["torch"]
+    if given.dtype == torch.bfloat16:
+        return torch.from_numpy(value.view(np.int16)).view(torch.bfloat16).to(given.device)
+    return torch.from_numpy(value).to(given.device)
+
+
 TORCH = Library(
     name="torch",
     weights="the state dict",
+    flatten=_flatten,
+    rebuild=_rebuild,
     layouts={
         "linear": _matrix,
         "dense_general": _matrix,

@@ -1,0 +1,149 @@
+"""Flax, linen and nnx: the layouts of their layers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from purestate._convert.layouts import FLAT, Arrays, Layout, Leaf, declared
+from purestate._convert.library import Library, Unit, grouped, view_of
+from purestate._convert.trees import flatten_dict, flatten_tree, rebuild_dict, rebuild_tree
+
+_LEAVES = frozenset({"kernel", "bias", "scale", "embedding", "mean", "var"})
+_ATTENTION = ("query", "key", "value", "out")
+_GATES = "igfo"  # in the order of ps.LSTM
+
+_same = declared(w=Leaf("kernel"), b=Leaf("bias"))
+
+
+def _lstm_to(neutral: Arrays) -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
+    parts = {k: np.split(x, 4, -1) for k, x in neutral.items()}
+    for number, gate in enumerate(_GATES):
+        arrays[f"i{gate}.kernel"] = parts["w_i"][number]
+        arrays[f"h{gate}.kernel"] = parts["w_h"][number]
+        arrays[f"h{gate}.bias"] = parts["b"][number] + np.float32(gate == "f")
+    return arrays
+
+
+def _lstm_back(arrays: Arrays, neutral: Arrays) -> dict[str, Any]:
+    def joined(start: str, leaf: str) -> Any:
+        return np.concatenate([arrays[f"{start}{gate}.{leaf}"] for gate in _GATES], -1)
+
+    forget = np.repeat([0.0, 0.0, 1.0, 0.0], neutral["b"].shape[0] // 4)
+    return {
+        "w_i": joined("i", "kernel"),
+        "w_h": joined("h", "kernel"),
+        "b": joined("h", "bias") - forget,
+    }
+
+
+def _units(arrays: Mapping[str, np.ndarray], above: int) -> dict[str, Unit]:
+    """Groups arrays by layer; the first `above` parts of a name are not of a module."""
+    units: dict[str, Unit] = {}
+    for name, unit in grouped(arrays, "/", _LEAVES).items():
+        short = "/".join(name.split("/")[above:])
+        units.setdefault(short, {}).update(unit)
+    for parent in dict.fromkeys(name.rpartition("/")[0] for name in units):
+        start = f"{parent}/" if parent else ""
+        if all("kernel" in units.get(f"{start}{part}", {}) for part in _ATTENTION):
+            _join_attention(units, start)
+        elif all(f"{start}{part}" in units for part in ("ii", "hi", "ig", "ho")):
+            _join_lstm(units, parent, start)
+        elif f"{start}dense_i" in units and f"{start}dense_h" in units:
+            _join_lstm_of_two(units, arrays, parent, start)
+    return {name: _as_matrix(unit) for name, unit in units.items()}
+
+
+def _as_matrix(unit: Unit) -> Unit:
+    """A kernel whose outputs have several axes, as its bias shows, becomes a matrix."""
+    bias = unit.get("bias")
+    if bias is None or len(bias.shape) < 2 or "kernel" not in unit:
+        return unit
+    size = int(np.prod(bias.shape))
+    kernel = unit["kernel"]
+    return {
+        "kernel": kernel._replace(shape=(int(np.prod(kernel.shape)) // size, size)),
+        "bias": bias._replace(shape=(size,)),
+    }
+
+
+def _join_attention(units: dict[str, Unit], start: str) -> None:
+    """Makes the projections of an attention matrices; in a dict they may be in any order."""
+    for part, axes in zip(_ATTENTION, (1, 1, 1, 2), strict=True):
+        unit = units.pop(f"{start}{part}")
+        shape = unit["kernel"].shape
+        matrix = (int(np.prod(shape[:axes])), int(np.prod(shape[axes:])))
+        flat = {"kernel": unit["kernel"]._replace(shape=matrix)}
+        if "bias" in unit:
+            flat["bias"] = unit["bias"]._replace(shape=matrix[1:])
+        units[f"{start}{'linear' if part == 'out' else part}"] = flat
+
+
+def _join_lstm(units: dict[str, Unit], parent: str, start: str) -> None:
+    lstm: Unit = {}
+    for side in "ih":
+        for gate in _GATES:
+            name = next(n for n in (f"{start}{side}{gate}", f"{start}{side}{gate}_") if n in units)
+            lstm |= {f"{side}{gate}.{leaf}": view for leaf, view in units.pop(name).items()}
+    units[parent] = lstm
+
+
+def _join_lstm_of_two(
+    units: dict[str, Unit], arrays: Mapping[str, np.ndarray], parent: str, start: str
+) -> None:
+    """The OptimizedLSTMCell of nnx has the gates i, f, g, o in one kernel."""
+    size, columns = units[f"{start}dense_h"]["kernel"].shape
+    if columns != 4 * size:  # a GRU
+        return
+    lstm: Unit = {}
+    for side in "ih":
+        for leaf, view in units.pop(f"{start}dense_{side}").items():
+            for number, gate in enumerate("ifgo"):
+                part = slice(number * size, (number + 1) * size)
+                cut = (part,) if leaf == "bias" else (slice(None), part)
+                lstm[f"{side}{gate}.{leaf}"] = view_of(arrays, view.name, *cut)
+    units[parent] = lstm
+
+
+_LAYOUTS = {
+    "linear": _same,
+    "dense_general": _same,
+    "conv": _same,
+    "depthwise": _same,
+    "conv_transpose": declared(w=Leaf("kernel", "*oi>*io"), b=Leaf("bias")),
+    "embed": declared(embeddings=Leaf("embedding")),
+    "norm": declared(scale=Leaf("scale", FLAT), offset=Leaf("bias", FLAT)),
+    "batch_norm": declared(
+        scale=Leaf("scale", FLAT),
+        offset=Leaf("bias", FLAT),
+        mean=Leaf("mean", FLAT),
+        var=Leaf("var", FLAT),
+    ),
+    "lstm": Layout(_lstm_to, _lstm_back),
+}
+_REFUSED = {
+    "gru": "the GRU of flax multiplies the state by the weights before the reset gate, ps.GRU after"
+    " it. No weights make them equal"
+}
+
+FLAX = Library(
+    name="flax",
+    weights="the variables",
+    flatten=flatten_dict,
+    rebuild=rebuild_dict,
+    layouts=_LAYOUTS,
+    units=lambda arrays: _units(arrays, 1),
+    separator="/",
+    refused=_REFUSED,
+)
+NNX = Library(
+    name="nnx",
+    weights="the state",
+    flatten=flatten_tree,
+    rebuild=rebuild_tree,
+    layouts=_LAYOUTS,
+    units=lambda arrays: _units(arrays, 0),
+    separator="/",
+    refused=_REFUSED,
+)

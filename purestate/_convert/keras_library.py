@@ -1,0 +1,126 @@
+"""Keras 3: the layouts of its layers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from purestate._convert.layouts import FLAT, Arrays, Layout, Leaf, declared, ones_at, regrouped
+from purestate._convert.library import Library, Unit, grouped, view_of
+
+_LEAVES = frozenset(
+    {"kernel", "bias", "gamma", "beta", "scale", "moving_mean", "moving_variance", "embeddings"}
+    | {"recurrent_kernel"}
+)
+
+_same = declared(w=Leaf("kernel"), b=Leaf("bias"))
+
+
+def _lstm_to(neutral: Arrays) -> dict[str, Any]:
+    b = regrouped(neutral["b"], "igfo", "ifgo")
+    return {
+        "kernel": regrouped(neutral["w_i"], "igfo", "ifgo"),
+        "recurrent_kernel": regrouped(neutral["w_h"], "igfo", "ifgo"),
+        "bias": b + ones_at("f", "ifgo", b),
+    }
+
+
+def _lstm_back(arrays: Arrays, neutral: Arrays) -> dict[str, Any]:
+    zero = np.zeros(neutral["b"].shape)
+    bias = arrays["bias"] - ones_at("f", "ifgo", zero)
+    return {
+        "w_i": regrouped(arrays["kernel"], "ifgo", "igfo"),
+        "w_h": regrouped(arrays["recurrent_kernel"], "ifgo", "igfo"),
+        "b": regrouped(bias, "ifgo", "igfo"),
+    }
+
+
+def _without_z(x: Any) -> Any:
+    # What Keras keeps of the state by z, ps.GRU replaces: sigmoid(-x) is 1 - sigmoid(x).
+    z, r, a = np.split(x, 3, -1)
+    return np.concatenate([-z, r, a], -1)
+
+
+_GRU = {"w_i": "kernel", "w_h": "recurrent_kernel", "b": "bias"}
+
+
+def _gru_to(neutral: Arrays) -> dict[str, Any]:
+    return {_GRU[k]: _without_z(x) for k, x in neutral.items()}
+
+
+def _gru_back(arrays: Arrays, neutral: Arrays) -> dict[str, Any]:
+    return {k: _without_z(arrays[name]) for k, name in _GRU.items()}
+
+
+def _variables(given: Any) -> list[Any]:
+    return list(given.weights if hasattr(given, "weights") else given)
+
+
+def _flatten(given: Any) -> dict[str, np.ndarray]:
+    if isinstance(given, Mapping):
+        return {name: np.asarray(x) for name, x in given.items()}
+    return {variable.path: np.asarray(variable) for variable in _variables(given)}
+
+
+def _rebuild(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
+    if isinstance(like, Mapping):
+        return dict(arrays)
+    return [arrays[variable.path] for variable in _variables(like)]
+
+
+def _units(arrays: Mapping[str, np.ndarray]) -> dict[str, Unit]:
+    units: dict[str, Unit] = {}
+    for name, unit in grouped(arrays, "/", _LEAVES).items():
+        module, _, leaf = name.rpartition("/")
+        if leaf in ("depthwise_kernel", "pointwise_kernel"):  # a separable convolution
+            part = f"{module}/{leaf.removesuffix('_kernel')}"
+            units.setdefault(part, {})["kernel"] = view_of(arrays, name)
+        elif set(unit) == {"bias"} and f"{name}/pointwise_kernel" in arrays:
+            units.setdefault(f"{name}/pointwise", {})["bias"] = unit["bias"]
+        elif set(unit) == {"scale"}:  # an RMSNormalization
+            units[name] = {"gamma": unit["scale"]}
+        else:
+            units[name] = unit
+    for name, unit in list(units.items()):
+        parent, _, part = name.rpartition("/")
+        if part in ("query", "key", "value", "attention_output") and "kernel" in unit:
+            joined = _as_matrix(unit, 2 if part == "attention_output" else 1)
+            del units[name]
+            units[f"{parent}/linear" if part == "attention_output" else name] = joined
+    return units
+
+
+def _as_matrix(unit: Unit, axes: int) -> Unit:
+    """Returns a projection of an attention as a linear layer; its kernel has three axes."""
+    shape = unit["kernel"].shape
+    matrix = (int(np.prod(shape[:axes])), int(np.prod(shape[axes:])))
+    shapes = {"kernel": matrix, "bias": matrix[1:]}
+    return {leaf: view._replace(shape=shapes[leaf]) for leaf, view in unit.items()}
+
+
+KERAS = Library(
+    name="keras",
+    weights="the model of Keras",
+    flatten=_flatten,
+    rebuild=_rebuild,
+    layouts={
+        "linear": _same,
+        "dense_general": _same,
+        "conv": _same,
+        "depthwise": declared(w_by_channel=Leaf("kernel"), b=Leaf("bias")),
+        # The same kernel runs over the inputs in the other direction.
+        "conv_transpose": declared(w=Leaf("kernel", "*oi>*oi", flipped=True), b=Leaf("bias")),
+        "embed": declared(embeddings=Leaf("embeddings")),
+        "norm": declared(scale=Leaf("gamma", FLAT), offset=Leaf("beta", FLAT)),
+        "batch_norm": declared(
+            scale=Leaf("gamma", FLAT),
+            offset=Leaf("beta", FLAT),
+            mean=Leaf("moving_mean", FLAT),
+            var=Leaf("moving_variance", FLAT),
+        ),
+        "lstm": Layout(_lstm_to, _lstm_back),
+        "gru": Layout(_gru_to, _gru_back),
+    },
+    units=_units,
+    separator="/",
+)
