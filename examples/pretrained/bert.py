@@ -1,6 +1,5 @@
 """BERT, from a folder of Hugging Face's `BertModel`, and back into one."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 import purestate as ps
-from examples.pretrained.folder import ACTIVATIONS, read, renamed, require, write
+from examples.pretrained.folder import ACTIVATIONS, Folder, read, require, write
 
 NAMES = {
     "embeddings.word_embeddings": "words",
@@ -79,14 +78,16 @@ def cleaned(weights: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def load(folder: str | os.PathLike[str]) -> tuple[ps.Transformed, ps.Params]:
+def load(folder: Folder) -> tuple[ps.Transformed, ps.Params]:
     """Returns the model of a folder, and its params."""
     config, weights = read(folder)
     f = model(config)
     return f, ps.convert.from_torch(cleaned(weights), f, *INIT, names=NAMES, check=False).params
 
 
-def save(folder: str | os.PathLike[str], config: Mapping[str, Any], params: ps.Params) -> None:
-    """Writes a folder that `BertModel.from_pretrained` loads."""
-    weights = ps.convert.to_torch(params, model(config), *INIT)
-    write(folder, config, renamed(weights, NAMES))
+def save(folder: Folder, params: ps.Params, like: Folder) -> None:
+    """Writes a folder as `like` is, with these params."""
+    config, weights = read(like)
+    f = model(config)
+    weights = ps.convert.to_torch(params, f, *INIT, like=cleaned(weights), names=NAMES)
+    write(folder, config, weights)

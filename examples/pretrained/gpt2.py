@@ -1,6 +1,5 @@
 """GPT-2, from a folder of Hugging Face's `GPT2LMHeadModel`, and back into one."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 import purestate as ps
-from examples.pretrained.folder import ACTIVATIONS, read, renamed, require, write
+from examples.pretrained.folder import ACTIVATIONS, Folder, read, require, write
 
 NAMES = {
     "transformer.wte": "embed",
@@ -25,7 +24,7 @@ NAMES = {
     "transformer.h.*.mlp.c_proj": "layer_*/output",
     "transformer.ln_f": "norm",
 }
-TRANSPOSED = ("transformer.h.*.c_*",)  # the file has these matrices as `[in, out]`
+TRANSPOSED = "transformer.h.*.c_*"  # the file has these matrices as `[in, out]`
 INIT = jax.random.key(0), jax.ShapeDtypeStruct([1, 1], jnp.int32)  # for `init`
 
 
@@ -75,19 +74,18 @@ def cleaned(weights: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def load(folder: str | os.PathLike[str]) -> tuple[ps.Transformed, ps.Params]:
+def load(folder: Folder) -> tuple[ps.Transformed, ps.Params]:
     """Returns the model of a folder, and its params."""
     config, weights = read(folder)
     f = model(config)
-    options = {"names": NAMES, "transposed": TRANSPOSED, "check": False}
-    return f, ps.convert.from_torch(cleaned(weights), f, *INIT, **options).params
+    how = {"names": NAMES, "transposed": TRANSPOSED}
+    return f, ps.convert.from_torch(cleaned(weights), f, *INIT, **how, check=False).params
 
 
-def save(folder: str | os.PathLike[str], config: Mapping[str, Any], params: ps.Params) -> None:
-    """Writes a folder that `GPT2LMHeadModel.from_pretrained` loads."""
-    weights = ps.convert.to_torch(params, model(config), *INIT)
-    weights = {
-        name: weight.T if ".c_" in name else weight
-        for name, weight in renamed(weights, NAMES).items()
-    }
+def save(folder: Folder, params: ps.Params, like: Folder) -> None:
+    """Writes a folder as `like` is, with these params."""
+    config, weights = read(like)
+    f = model(config)
+    how = {"names": NAMES, "transposed": TRANSPOSED}
+    weights = ps.convert.to_torch(params, f, *INIT, like=cleaned(weights), **how)
     write(folder, config, weights)

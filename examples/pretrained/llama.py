@@ -1,6 +1,5 @@
 """Llama, from a folder of Hugging Face's `LlamaForCausalLM`, and back into one."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 import purestate as ps
-from examples.pretrained.folder import ACTIVATIONS, Names, read, renamed, require, write
+from examples.pretrained.folder import ACTIVATIONS, Folder, read, require, write
 
 NAMES = {
     "model.embed_tokens": "embed",
@@ -74,20 +73,22 @@ def model(config: Mapping[str, Any]) -> ps.Transformed:
     return ps.transform(forward)
 
 
-def names_of(config: Mapping[str, Any]) -> Names:
+def names_of(config: Mapping[str, Any]) -> dict[str, str]:
     """Returns the entries of `NAMES` that a model with this config has."""
     tied = config.get("tie_word_embeddings", False)
     return {name: path for name, path in NAMES.items() if not (tied and name == "lm_head")}
 
 
-def load(folder: str | os.PathLike[str]) -> tuple[ps.Transformed, ps.Params]:
+def load(folder: Folder) -> tuple[ps.Transformed, ps.Params]:
     """Returns the model of a folder, and its params."""
     config, weights = read(folder)
     f = model(config)
     return f, ps.convert.from_torch(weights, f, *INIT, names=names_of(config), check=False).params
 
 
-def save(folder: str | os.PathLike[str], config: Mapping[str, Any], params: ps.Params) -> None:
-    """Writes a folder that `LlamaForCausalLM.from_pretrained` loads."""
-    weights = ps.convert.to_torch(params, model(config), *INIT)
-    write(folder, config, renamed(weights, names_of(config)))
+def save(folder: Folder, params: ps.Params, like: Folder) -> None:
+    """Writes a folder as `like` is, with these params."""
+    config, weights = read(like)
+    f = model(config)
+    weights = ps.convert.to_torch(params, f, *INIT, like=weights, names=names_of(config))
+    write(folder, config, weights)

@@ -1,15 +1,13 @@
 """ResNet-50 with the weights of torchvision or timm, and back."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 import purestate as ps
-from examples.pretrained.folder import read, renamed, write
+from examples.pretrained.folder import Folder, read, write
 
 NAMES = {
     "conv1": "conv1",
@@ -66,23 +64,17 @@ def model(config: Mapping[str, Any]) -> ps.TransformedWithState:
     return ps.transform_with_state(forward)
 
 
-def load(
-    folder: str | os.PathLike[str],
-) -> tuple[ps.TransformedWithState, ps.Params, ps.State]:
+def load(folder: Folder) -> tuple[ps.TransformedWithState, ps.Params, ps.State]:
     """Returns the model of a folder, its params and its state."""
     config, weights = read(folder)
     f = model(config)
-    converted = ps.convert.from_torch(weights, f, *INIT, names=NAMES, check=False)
-    return f, converted.params, converted.state
+    found = ps.convert.from_torch(weights, f, *INIT, names=NAMES, check=False)
+    return f, found.params, found.state
 
 
-def save(
-    folder: str | os.PathLike[str], config: Mapping[str, Any], params: ps.Params, state: ps.State
-) -> None:
-    """Writes a folder in timm's layout, with torchvision's names."""
-    weights = ps.convert.to_torch((params, state), model(config), *INIT)
-    for name in weights:
-        if name.endswith("num_batches_tracked"):
-            # As torch has it. By default JAX has no int64.
-            weights[name] = np.array(weights[name].item(), np.int64)
-    write(folder, config, renamed(weights, NAMES))
+def save(folder: Folder, params: ps.Params, state: ps.State, like: Folder) -> None:
+    """Writes a folder as `like` is, with these params and this state."""
+    config, weights = read(like)
+    f = model(config)
+    weights = ps.convert.to_torch((params, state), f, *INIT, like=weights, names=NAMES)
+    write(folder, config, weights)

@@ -1,6 +1,5 @@
 """The vision transformer, from a folder of Hugging Face's `ViTForImageClassification`, and back."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 import purestate as ps
-from examples.pretrained.folder import ACTIVATIONS, read, renamed, require, write
+from examples.pretrained.folder import ACTIVATIONS, Folder, read, require, write
 
 NAMES = {
     "vit.embeddings.cls_token": "embeddings/cls_token",
@@ -71,14 +70,16 @@ def init_args(config: Mapping[str, Any]) -> tuple[Any, Any]:
     return jax.random.key(0), jax.ShapeDtypeStruct([1, size, size, channels], jnp.float32)
 
 
-def load(folder: str | os.PathLike[str]) -> tuple[ps.Transformed, ps.Params]:
+def load(folder: Folder) -> tuple[ps.Transformed, ps.Params]:
     """Returns the model of a folder, and its params."""
     config, weights = read(folder)
     f = model(config)
     return f, ps.convert.from_torch(weights, f, *init_args(config), names=NAMES, check=False).params
 
 
-def save(folder: str | os.PathLike[str], config: Mapping[str, Any], params: ps.Params) -> None:
-    """Writes a folder that `ViTForImageClassification.from_pretrained` loads."""
-    weights = ps.convert.to_torch(params, model(config), *init_args(config))
-    write(folder, config, renamed(weights, NAMES))
+def save(folder: Folder, params: ps.Params, like: Folder) -> None:
+    """Writes a folder as `like` is, with these params."""
+    config, weights = read(like)
+    f = model(config)
+    weights = ps.convert.to_torch(params, f, *init_args(config), like=weights, names=NAMES)
+    write(folder, config, weights)

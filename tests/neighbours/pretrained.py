@@ -208,7 +208,7 @@ def to_theirs(case: Case, folder: Path) -> float:
     noisy = lambda w: w + np.float32(0.1) * rng.standard_normal(w.shape, np.float32)
     variables = (jax.tree.map(noisy, variables[0]), *variables[1:])
     ours = folder / "ours"
-    case.example.save(ours, config, *variables)
+    case.example.save(ours, *variables, like=folder)
     return both(case, f, variables, case.load(ours))
 
 
