@@ -48,6 +48,7 @@
     │   ├── CheckpointFileError (OSError): a file is damaged, or cannot be read or written
     │   │   └── CheckpointNotFoundError (FileNotFoundError): the file or folder does not exist
     │   └── CheckpointMismatchError: a file and the model do not have the same variables
+    ├── ConversionError (ValueError): weights of another library that do not fit the model
     ├── TableError (ValueError): a column or filter that does not exist
     ├── MissingPackageError (ImportError): a package that only this function needs
     └── FlaxNotInstalledError (ImportError): `ps.experimental.flax` needs flax
@@ -56,7 +57,8 @@
     ├── SharedKeyWarning: one random key for all mapped elements of a plain `jax.vmap`
     ├── EmptyStateWarning: `apply` got an empty state, and re-initialized it
     ├── JaxUsageWarning: a JaxUsageError that `ps.config` turned into a warning
-    └── LoraWarning: `ps.lora` passed over modules that it cannot adapt
+    ├── LoraWarning: `ps.lora` passed over modules that it cannot adapt
+    └── UnverifiedWarning: weights were converted, and nothing compared the outputs
 
 Each class also derives from the builtin in parentheses, which programs written for dm-haiku catch.
 """
@@ -67,6 +69,7 @@ from purestate._checkpoint.errors import (
     CheckpointMismatchError,
     CheckpointNotFoundError,
 )
+from purestate._convert.errors import ConversionError, UnverifiedWarning
 from purestate._core.errors import (
     ArgumentError,
     BatchedStateError,
@@ -140,6 +143,7 @@ __all__ = [
     "CollectionError",
     "CollectionModeError",
     "ConfigError",
+    "ConversionError",
     "DeferredAttributeError",
     "DtypeMismatchError",
     "EmptyStateWarning",
@@ -176,6 +180,7 @@ __all__ = [
     "SharedKeyWarning",
     "TableError",
     "TracedBoolError",
+    "UnverifiedWarning",
     "VariableError",
     "VariableTypeError",
     "ViewAttributeError",

@@ -91,7 +91,7 @@ def _outputs(f: Any, params: Any, state: Any, rng: Any, args: tuple[Any, ...]) -
         return f.apply(params, rng, *args)
     if isinstance(f, TransformedWithState):
         return f.apply(params, state, rng, *args)[0]
-    return f.apply({"params": params, **state}, rng, *args)[0]
+    return f.apply({"params": params, **state}, rng, *args, mutable=True)[0]
 
 
 def _compare(call: str, ours: Any, check: Any, args: tuple[Any, ...]) -> float:

@@ -58,7 +58,8 @@ def _moved(x: Any, leaf: Leaf) -> Any:
     if leaf.axes == FLAT:
         return x.reshape([n for n in x.shape if n != 1] or x.shape[-1:])
     if leaf.axes:
-        x = x.transpose(_order(*leaf.axes.split(">"), x.ndim))
+        before, after = leaf.axes.split(">")
+        x = x.transpose(_order(before, after, x.ndim))
     return _flipped(x, leaf)
 
 

@@ -30,7 +30,7 @@ class View(NamedTuple):
 
     def write(self, arrays: Mapping[str, np.ndarray], value: np.ndarray) -> None:
         """Writes into an array that exists; its dtype stays."""
-        part = arrays[self.name][self.part]
+        part = arrays[self.name][self.part or ...]
         part[...] = value.T if self.transposed else value.reshape(part.shape)
 
 

@@ -12,6 +12,8 @@ from purestate._convert.names import Named
 from purestate._convert.neutral import dummies, to_neutral
 from purestate._convert.targets import RAW, Target
 
+_JOINED = ("linear", "dense_general", "conv")  # whose outputs can be joined
+
 Signature = tuple[tuple[str, tuple[int, ...]], ...]
 
 
@@ -100,39 +102,36 @@ class Matcher:
             self.found.matches.append(Match(names, targets, "names"))
 
     def _check_shapes(self, names: tuple[str, ...], targets: tuple[Target, ...]) -> None:
-        kinds = {t.kind for t in targets}
-        if len(kinds) > 1 or ((len(targets) > 1 or len(names) > 1) and not kinds <= {
-            "linear", "dense_general", "conv",
-        }):  # fmt: skip
-            raise ConversionError(
-                f"names: {_shown(names)} and {_shown([t.path for t in targets])} cannot be joined,"
-                " since they are not all linear layers, or all convolutions."
-            )
-        ours = wanted(self.library, targets)
-        theirs = shapes_of(self.units[names[0]])
-        if len(names) > 1:
-            theirs = self._joined_shapes(names, targets)
-        if signature(self.library, ours) != signature(self.library, theirs):
-            same = targets[0].kind == RAW and _squeezed(ours) == _squeezed(theirs)
-            if not same:
-                self.found.problems.append(
-                    f"Another shape: {_shown(names)} has {describe(theirs)}, and"
-                    f" {_shown([t.path for t in targets])} needs {describe(ours)}"
+        ours = [wanted(self.library, [target]) for target in targets]
+        theirs = [shapes_of(self.units[name]) for name in names]
+        kind = targets[0].kind
+        if len(ours) + len(theirs) > 2:
+            alike = {tuple((k, len(s)) for k, s in sorted(each.items())) for each in ours + theirs}
+            if kind not in _JOINED or len({t.kind for t in targets}) > 1 or len(alike) > 1:
+                raise ConversionError(
+                    f"names: {_shown(names)} and {_shown([t.path for t in targets])} cannot be"
+                    " joined, since they are not all linear layers, or all convolutions, and"
+                    " either all with a bias or all without."
                 )
+        there = theirs[0] if len(theirs) == 1 else self._joined_shapes(theirs, targets)
+        here = wanted(self.library, targets)
+        same = signature(self.library, here) == signature(self.library, there)
+        if not same and not (kind == RAW and _squeezed(here) == _squeezed(there)):
+            self.found.problems.append(
+                f"Another shape: {_shown(names)} has {describe(there)}, and"
+                f" {_shown([t.path for t in targets])} needs {describe(here)}"
+            )
 
     def _joined_shapes(
-        self, names: tuple[str, ...], targets: tuple[Target, ...]
+        self, units: Sequence[Mapping[str, tuple[int, ...]]], targets: tuple[Target, ...]
     ) -> dict[str, tuple[int, ...]]:
-        layout = self.library.layouts[targets[0].kind]
-        neutral = neutral_shapes(targets)
-        parts = [
-            layout.back(
-                {k: np.broadcast_to(np.float32(0), v.shape) for k, v in self.units[n].items()},
-                neutral,
-            )
-            for n in names
+        layout, neutral = self.library.layouts[targets[0].kind], neutral_shapes(targets)
+        zeros = [
+            {k: np.broadcast_to(np.float32(0), shape) for k, shape in unit.items()}
+            for unit in units
         ]
-        return {k: np.shape(x) for k, x in layout.to(joined(parts)).items()}
+        arrays = layout.to(joined([layout.back(unit, neutral) for unit in zeros]))
+        return {k: np.shape(x) for k, x in arrays.items()}
 
     def _left(self) -> tuple[list[str], list[Target]]:
         used = {name for match in self.found.matches for name in match.units}

@@ -1,6 +1,6 @@
 """The `names` map of the user: which layer of the library is which layer of the model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from purestate._convert.errors import ConversionError
@@ -14,6 +14,12 @@ from purestate._editing.paths import near
 def plain(path: str) -> str:
     """Returns a path without the marks of the methods that made the modules."""
     return path.replace("/~/", "/").removeprefix("~/")
+
+
+def close_to(path: str, paths: Iterable[str]) -> str:
+    """Returns what is closest to a path, in brackets; nothing if nothing is close."""
+    found = near(path, paths).strip(" .")
+    return f" ({found[0].lower()}{found[1:]})" if found.startswith("Near it") else ""
 
 
 class Named:
@@ -38,8 +44,7 @@ class Named:
         self._library = library
         self._settled: set[str] = set()
         for old, new in _checked(names).items():
-            olds = [old] if isinstance(old, str) else list(old)
-            news = [new] if isinstance(new, str) else list(new or ())
+            olds, news = list(_parts(old)), list(_parts(new or ()))
             _check_wildcards(olds, news)
             self._apply(olds, news)
 
@@ -82,7 +87,7 @@ class Named:
         self._settled.update(names)
         if "" in names:
             missing = next(o for o in others if o not in slashed)
-            self.problems.append(f"names: there is no {missing!r}.{near(missing, slashed)}")
+            self.problems.append(f"names: there is no {missing!r}{close_to(missing, slashed)}")
         elif not news:
             self.ignored += names
         else:
@@ -91,9 +96,9 @@ class Named:
                 self.pairs.append((tuple(names), tuple(path for path in paths if path)))
             else:
                 new = news[paths.index(None)]
-                there = near(new, map(plain, self.targets))
+                there = close_to(new, map(plain, self.targets))
                 self.problems.append(
-                    f"names: {name!r} becomes {new!r}, which does not exist.{there}"
+                    f"names: {name!r} becomes {new!r}, which the model does not have{there}"
                 )
 
     def _path(self, new: str, *, single: bool) -> str | None:
@@ -142,6 +147,6 @@ def _check_wildcards(olds: list[str], news: list[str]) -> None:
         if here != there:
             raise ConversionError(
                 f"names: {olds[0]!r} and {pattern!r} differ in their number of wildcards,"
-                f" {here} and {there}. Each one on the right stands for the text that the one at its place on"
-                " the left matched, so write as many."
+                f" {here} and {there}. Each one on the right stands for the text that the one at"
+                " its place on the left matched, so write as many."
             )

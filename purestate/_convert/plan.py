@@ -7,8 +7,16 @@ import numpy as np
 
 from purestate._convert.errors import ConversionError
 from purestate._convert.library import Library, Unit
-from purestate._convert.matching import Match, Matcher, describe, shapes_of, wanted
-from purestate._convert.names import Named, plain
+from purestate._convert.matching import (
+    Match,
+    Matcher,
+    Signature,
+    describe,
+    shapes_of,
+    signature,
+    wanted,
+)  # fmt: skip
+from purestate._convert.names import Named, close_to, plain
 from purestate._convert.targets import RAW, Model, Target
 from purestate._core.errors import kind_of
 from purestate._editing.name_patterns import regex_of
@@ -148,17 +156,21 @@ def _mismatch(
     paths = [plain(t.path) for t in left]
     lines = [*problems]
     for name in units:
-        fits = [
-            plain(t.path) for t in left if matcher.target_sigs[t.path] == matcher.unit_sigs[name]
-        ]
-        lines.append(
-            f"Only {library.weights} has: {name!r}, {describe(shapes_of(matcher.units[name]))}"
-            + (f" (it fits {', '.join(map(repr, fits[:3]))})" if fits else _near(name, paths))
-        )
+        shapes = shapes_of(matcher.units[name])
+        fits = _fitting(matcher, matcher.unit_sigs[name], left)
+        turned = {k: shape[::-1] for k, shape in shapes.items()}
+        turned_fits = _fitting(matcher, signature(library, turned), left)
+        if fits:
+            hint = f" (it fits {', '.join(map(repr, fits[:3]))})"
+        elif turned_fits:
+            hint = f" (it fits {turned_fits[0]!r} with transposed={name!r})"
+        else:
+            hint = close_to(name.replace(library.separator, "/"), paths)
+        lines.append(f"Only {library.weights} has: {name!r}, {describe(shapes)}{hint}")
     for target in left:
         needs = describe(wanted(library, [target]))
         lines.append(f"Only the model has: {plain(target.path)!r}, which needs {needs}")
-    shown = [f"  {line.rstrip('.')}" for line in lines[:_MOST]]
+    shown = [f"  {line}" for line in lines[:_MOST]]
     if len(lines) > _MOST:
         shown.append(f"  and {len(lines) - _MOST} more")
     return ConversionError(
@@ -169,13 +181,12 @@ def _mismatch(
     )
 
 
-def _near(name: str, paths: Sequence[str]) -> str:
-    found = near(name.replace(".", "/"), paths).strip(" .") if paths else ""
-    return f" ({found[0].lower()}{found[1:]})" if found.startswith("Near it") else ""
+def _fitting(matcher: Matcher, sig: Signature, left: Sequence[Target]) -> list[str]:
+    return [plain(t.path) for t in left if matcher.target_sigs[t.path] == sig]
 
 
 def _suggested(matcher: Matcher, units: Sequence[str], left: Sequence[Target]) -> str:
-    """A map of what fits each other, in order; a name of the user's choice where nothing does."""
+    """A map of what fits each other, in order; names of no layer if nothing does."""
     free = list(left)
     entries: list[str] = []
     for name in units:
@@ -184,8 +195,5 @@ def _suggested(matcher: Matcher, units: Sequence[str], left: Sequence[Target]) -
         if fitting is not None:
             free.remove(fitting)
             entries.append(f"{name!r}: {plain(fitting.path)!r}")
-    if not entries and units:
-        entries = [f"{units[0]!r}: {plain(left[0].path)!r}" if left else f"{units[0]!r}: None"]
-    if not entries:
-        entries = ["'name': 'path/of/the/layer'"]
-    return "{" + ", ".join(entries[:_MOST]) + (", ..." if len(entries) > _MOST else "") + "}"
+    shown = entries[:_MOST] or ["'name': 'path/of/the/layer'"]
+    return "{" + ", ".join(shown) + (", ..." if len(entries) > _MOST else "") + "}"

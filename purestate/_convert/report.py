@@ -42,7 +42,8 @@ class ConversionReport:
         """Returns how many layers were matched, and how."""
         how = [how for _, _, how in self.matches]
         each = [f"{how.count(k)} {text}" for k, text in _HOW.items() if k in how]
-        return f"{len(how)} matches: {', '.join(each)}"
+        layers = "1 layer" if len(how) == 1 else f"{len(how)} layers"
+        return f"{layers} matched: {', '.join(each)}"
 
     def __str__(self) -> str:
         lines = [

@@ -134,7 +134,7 @@ def model_of(call: str, f: Any, rng: Any, example: tuple[Any, ...]) -> Model:
 
 def _add(targets: dict[str, Target], place: Place, module: Any, outer: Any, ndim: int) -> None:
     """Puts a variable into the layer that it belongs to."""
-    if not isinstance(place.spec, Spec):
+    if not isinstance(place.spec, Spec):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConversionError(
             f"The variable {place.module}/{place.name} is a tree of several arrays. Converters know"
             " variables that are one array. Convert a model without it, and put it in with"

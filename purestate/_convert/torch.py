@@ -7,7 +7,8 @@ from purestate._convert.convert import convert_from, convert_to
 from purestate._convert.report import Converted
 from purestate._convert.torch_library import TORCH
 
-Names = Mapping[str | tuple[str, ...], str | tuple[str, ...] | None]
+# The keys are names or tuples of names. A dict with keys of one type would not be of both.
+Names = Mapping[Any, str | tuple[str, ...] | None]
 
 
 def from_torch(
@@ -35,7 +36,7 @@ def from_torch(
     ... )
     >>> print(report)
     fc -> linear (shape)
-    1 matches: 1 by shapes that occur once
+    1 layer matched: 1 by shapes that occur once
     verified: the largest difference of the outputs is 0
 
     | torch | purestate |

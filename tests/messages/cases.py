@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.messages import (
     cases_checkpoint,
+    cases_convert,
     cases_core,
     cases_editing,
     cases_layers,
@@ -21,6 +22,7 @@ CASES: dict[str, Callable[[], Any]] = {
         cases_layers,
         cases_rest,
         cases_checkpoint,
+        cases_convert,
     )
     for name, case in room.CASES.items()
 }
