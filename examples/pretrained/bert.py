@@ -27,7 +27,7 @@ NAMES = {
 INIT = jax.random.key(0), jax.ShapeDtypeStruct([1, 1], jnp.int32)  # for `init`
 
 
-def model(config: Mapping[str, Any]) -> ps.Transformed:
+def model(config: Mapping[str, Any]) -> ps.Transformed[Any, Any]:
     """Returns the model.
 
     It takes tokens `[B, T]`, `mask` `[B, T]`, which is True or 1 for tokens and False or 0 for
@@ -78,7 +78,7 @@ def cleaned(weights: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def load(folder: Folder) -> tuple[ps.Transformed, ps.Params]:
+def load(folder: Folder) -> tuple[ps.Transformed[Any, Any], ps.Params]:
     """Returns the model of a folder, and its params."""
     config, weights = read(folder)
     f = model(config)

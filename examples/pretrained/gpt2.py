@@ -28,7 +28,7 @@ TRANSPOSED = "transformer.h.*.c_*"  # the file has these matrices as `[in, out]`
 INIT = jax.random.key(0), jax.ShapeDtypeStruct([1, 1], jnp.int32)  # for `init`
 
 
-def model(config: Mapping[str, Any]) -> ps.Transformed:
+def model(config: Mapping[str, Any]) -> ps.Transformed[Any, Any]:
     """Returns the model: tokens `[B, T]` to logits `[B, T, vocab_size]`."""
     c = config
     require(
@@ -74,18 +74,21 @@ def cleaned(weights: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def load(folder: Folder) -> tuple[ps.Transformed, ps.Params]:
+def load(folder: Folder) -> tuple[ps.Transformed[Any, Any], ps.Params]:
     """Returns the model of a folder, and its params."""
     config, weights = read(folder)
     f = model(config)
-    how = {"names": NAMES, "transposed": TRANSPOSED}
-    return f, ps.convert.from_torch(cleaned(weights), f, *INIT, **how, check=False).params
+    converted = ps.convert.from_torch(
+        cleaned(weights), f, *INIT, names=NAMES, transposed=TRANSPOSED, check=False
+    )
+    return f, converted.params
 
 
 def save(folder: Folder, params: ps.Params, like: Folder) -> None:
     """Writes a folder as `like` is, with these params."""
     config, weights = read(like)
     f = model(config)
-    how = {"names": NAMES, "transposed": TRANSPOSED}
-    weights = ps.convert.to_torch(params, f, *INIT, like=cleaned(weights), **how)
+    weights = ps.convert.to_torch(
+        params, f, *INIT, like=cleaned(weights), names=NAMES, transposed=TRANSPOSED
+    )
     write(folder, config, weights)

@@ -33,7 +33,7 @@ def rotary_base(config: Mapping[str, Any]) -> float:
     return rope.get("rope_theta", config.get("rope_theta", 10000.0))
 
 
-def model(config: Mapping[str, Any]) -> ps.Transformed:
+def model(config: Mapping[str, Any]) -> ps.Transformed[Any, Any]:
     """Returns the model: tokens `[B, T]` to logits `[B, T, vocab_size]`."""
     c = config
     require(c, mlp_bias=False)
@@ -79,7 +79,7 @@ def names_of(config: Mapping[str, Any]) -> dict[str, str]:
     return {name: path for name, path in NAMES.items() if not (tied and name == "lm_head")}
 
 
-def load(folder: Folder) -> tuple[ps.Transformed, ps.Params]:
+def load(folder: Folder) -> tuple[ps.Transformed[Any, Any], ps.Params]:
     """Returns the model of a folder, and its params."""
     config, weights = read(folder)
     f = model(config)

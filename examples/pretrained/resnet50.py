@@ -42,7 +42,7 @@ def block(x: jax.Array, channels: int, stride: int, is_training: bool) -> jax.Ar
     return jax.nn.relu(h + shortcut)
 
 
-def model(config: Mapping[str, Any]) -> ps.TransformedWithState:
+def model(config: Mapping[str, Any]) -> ps.TransformedWithState[Any, Any]:
     """Returns the model: images `[B, H, W, 3]` and `is_training` to logits `[B, num_classes]`."""
     options = config.get("model_args", {})
     layers = options.get("layers", (3, 4, 6, 3))
@@ -64,7 +64,7 @@ def model(config: Mapping[str, Any]) -> ps.TransformedWithState:
     return ps.transform_with_state(forward)
 
 
-def load(folder: Folder) -> tuple[ps.TransformedWithState, ps.Params, ps.State]:
+def load(folder: Folder) -> tuple[ps.TransformedWithState[Any, Any], ps.Params, ps.State]:
     """Returns the model of a folder, its params and its state."""
     config, weights = read(folder)
     f = model(config)

@@ -26,7 +26,7 @@ NAMES = {
 }
 
 
-def model(config: Mapping[str, Any]) -> ps.Transformed:
+def model(config: Mapping[str, Any]) -> ps.Transformed[Any, Any]:
     """Returns the model: images `[B, H, W, C]` to logits `[B, num_labels]`."""
     c = config
     require(c, qkv_bias=True)
@@ -70,7 +70,7 @@ def init_args(config: Mapping[str, Any]) -> tuple[Any, Any]:
     return jax.random.key(0), jax.ShapeDtypeStruct([1, size, size, channels], jnp.float32)
 
 
-def load(folder: Folder) -> tuple[ps.Transformed, ps.Params]:
+def load(folder: Folder) -> tuple[ps.Transformed[Any, Any], ps.Params]:
     """Returns the model of a folder, and its params."""
     config, weights = read(folder)
     f = model(config)
