@@ -33,7 +33,7 @@ def require(config: Mapping[str, Any], **options: Any) -> None:
 def read(folder: Folder) -> tuple[dict[str, Any], dict[str, jax.Array]]:
     """Returns the config of a folder, and its weights by their names."""
     config = json.loads(Path(folder, "config.json").read_text())
-    tree = ps.checkpoint.load_safetensors(Path(folder, "model.safetensors"))
+    tree = ps.checkpoint.load_safetensors(folder)  # one file, or several with an index
     return config, dict(ps.checkpoint.to_flat(tree))
 
 

@@ -1,6 +1,7 @@
 """Fits the variables of a file into a model, by name, shape and dtype."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -22,14 +23,16 @@ class LoadReport:
       missing: the names that only the model has.
       unexpected: the names that only the file has, after `rename`.
       mismatched: the names that differ in shape or dtype, each with the two.
+      resized: the names with other shapes that `resize` allows, each with the two.
     """
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[tuple[str, str, str], ...]
+    resized: tuple[tuple[str, str, str], ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether there is any difference."""
+        """Whether there is any difference that `resize` does not allow."""
         return bool(self.missing or self.unexpected or self.mismatched)
 
 
@@ -39,6 +42,11 @@ class Variable(NamedTuple):
     name: str
     keys: tuple[str, ...]
     target: str
+
+
+# Whether a variable is meant, by its name and a function that looks up shape and dtype. It is only
+# called if they are needed: they may be in one of many files.
+Selects = Callable[[str, Callable[[], Any]], bool]
 
 
 class Fit(NamedTuple):
@@ -52,7 +60,8 @@ def fit(
     into: Any,
     variables: list[Variable],
     outline: Callable[[str], Any],
-    selects: Callable[[str, Any], bool],
+    selects: Selects,
+    resizes: Selects,
 ) -> Fit:
     """Finds the variable of the file for each leaf of the model."""
     unmoved = {v.keys: v for v in variables if v.target == "/".join(v.keys)}
@@ -62,11 +71,13 @@ def fit(
     found: dict[int, str] = {}
     missing: list[str] = []
     mismatched: list[tuple[str, str, str]] = []
+    resized: list[tuple[str, str, str]] = []
     used: set[str] = set()
     for number, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(into)):
         keys = tuple(key_string(key) for key in path)
         shown = "/".join(keys)
-        if not selects(shown, leaf):
+        known = functools.partial(_same, leaf)
+        if not selects(shown, known):
             continue
         # The same keys count first: "a/b" of "c" and "a" of "b/c" have one name with slashes.
         candidates = [unmoved[keys]] if keys in unmoved else by_target.get(shown, [])
@@ -75,19 +86,36 @@ def fit(
             continue
         used.add(candidates[0].name)
         there = outline(candidates[0].name)
+        differs = (shown, format_array(there), _format(leaf))
         if _fits(there, leaf):
             found[number] = candidates[0].name
+        elif _can_resize(there, leaf) and resizes(shown, known):
+            found[number] = candidates[0].name
+            resized.append(differs)
         else:
-            mismatched.append((shown, format_array(there), _format(leaf)))
+            mismatched.append(differs)
     unexpected = [
-        v.target for v in variables if v.name not in used and selects(v.target, outline(v.name))
+        v.target
+        for v in variables
+        if v.name not in used and selects(v.target, functools.partial(outline, v.name))
     ]
-    return Fit(found, LoadReport(tuple(missing), tuple(unexpected), tuple(mismatched)))
+    report = LoadReport(tuple(missing), tuple(unexpected), tuple(mismatched), tuple(resized))
+    return Fit(found, report)
+
+
+def _same(leaf: Any) -> Any:
+    return leaf
 
 
 def _fits(there: Any, leaf: Any) -> bool:
-    if tuple(there.shape) != shape_of(leaf):
-        return False
+    return tuple(there.shape) == shape_of(leaf) and _same_dtype(there, leaf)
+
+
+def _can_resize(there: Any, leaf: Any) -> bool:
+    return len(there.shape) == len(shape_of(leaf)) and _same_dtype(there, leaf)
+
+
+def _same_dtype(there: Any, leaf: Any) -> bool:
     return not hasattr(leaf, "dtype") or there.dtype == leaf.dtype
 
 

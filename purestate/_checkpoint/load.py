@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, overload
 
 import jax
 
 from purestate._checkpoint.atomic import as_path
 from purestate._checkpoint.errors import CheckpointError
-from purestate._checkpoint.fitting import LoadReport, Variable, fit, mismatch_error
+from purestate._checkpoint.fitting import LoadReport, Selects, Variable, fit, mismatch_error
 from purestate._checkpoint.names import from_flat, is_empty, keys_of
 from purestate._checkpoint.placing import ShardingOf, check_shardings, read_onto, sharding_of
 from purestate._checkpoint.renaming import renamed
+from purestate._checkpoint.shards import ShardedFile, open_tensors
 from purestate._checkpoint.tensor_file import TensorFile
 from purestate._core.errors import kind_of
 from purestate._editing.paths import key_string, near
@@ -28,6 +30,7 @@ def load_safetensors(
     strict: Literal[True] = True,
     rename: Mapping[str, str] | None = None,
     only: Only = None,
+    resize: Only = None,
     shardings: Any = None,
 ) -> Any: ...
 @overload
@@ -38,6 +41,7 @@ def load_safetensors(
     strict: Literal[False],
     rename: Mapping[str, str] | None = None,
     only: Only = None,
+    resize: Only = None,
     shardings: Any = None,
 ) -> tuple[Any, LoadReport]: ...
 def load_safetensors(
@@ -47,6 +51,7 @@ def load_safetensors(
     strict: bool = True,
     rename: Mapping[str, str] | None = None,
     only: Only = None,
+    resize: Only = None,
     shardings: Any = None,
 ) -> Any:
     """Loads a safetensors file.
@@ -61,7 +66,8 @@ def load_safetensors(
     {'head': {'w': Array([1., 1.], dtype=float32)}}
 
     Args:
-      path: the file, from purestate or from any other library.
+      path: the file, from purestate or from any other library; the index of several files; or a
+        folder with `model.safetensors` or its index.
       into: the model: a tree of arrays, of `jax.ShapeDtypeStruct` as `jax.eval_shape` of `init`
         returns it, or of `ps.Spec`. The result has its structure, and names, shapes and dtypes are
         compared with it. Without it, the result is the tree that was saved.
@@ -73,6 +79,9 @@ def load_safetensors(
         stands for a variable, or for a module with all in it. The first pattern that fits counts.
       only: `only(name, leaf)` or a glob, such as `"encoder/**"`: which variables to load, by their
         names after `rename`. All other leaves of `into` stay.
+      resize: `resize(name, leaf)` or a glob, such as `"embed/*"`: which variables may have another
+        shape in the file, with as many axes. The part that both have is loaded, from index 0 on,
+        and the rest is that of `into`.
       shardings: a `jax.sharding.Sharding`, or a tree of them. A sharding in the tree counts for
         everything below its place. If the devices belong to several processes, each process reads
         only the slices that its devices need, and checks no checksum, which is for a whole array.
@@ -88,14 +97,14 @@ def load_safetensors(
       CheckpointError: a pattern or a sharding is for nothing, or does not fit.
       MissingPackageError: the package safetensors is not installed.
     """
-    if into is None and (rename is not None or not strict):
-        given = "rename" if rename is not None else "strict=False"
+    if into is None and (rename is not None or resize is not None or not strict):
+        given = "rename" if rename is not None else "resize" if resize else "strict=False"
         raise CheckpointError(
             f"load_safetensors takes `{given}` only together with `into`, the model to compare the"
             " file with. Pass params, or what jax.eval_shape(init, ...) returns."
         )
-    selects = _selector(only)
-    file = TensorFile(as_path(path))
+    selects = _selector("only", only)
+    file = open_tensors(as_path(path))
     placed = sharding_of(shardings)
     if into is None:
         return _load_all(file, selects, only, shardings, placed)
@@ -103,27 +112,28 @@ def load_safetensors(
     all_keys = [tuple(key_string(key) for key in place) for place, _ in leaves]
     check_shardings(shardings, all_keys)
     variables = _variables(file, rename)
-    found, report = fit(into, variables, file.outline, selects)
+    resizes = (lambda name, look_up: False) if resize is None else _selector("resize", resize)
+    found, report = fit(into, variables, file.outline, selects, resizes)
     if strict and report:
         raise mismatch_error(str(file.path), report)
     if not found and leaves and only is not None and not report:
         raise _nothing(only, ["/".join(keys) for keys in all_keys])
     tree = treedef.unflatten(
-        read_onto(file, found[i], placed(all_keys[i])) if i in found else leaf
+        read_onto(file, found[i], placed(all_keys[i]), leaf) if i in found else leaf
         for i, (_, leaf) in enumerate(leaves)
     )
     return tree if strict else (tree, report)
 
 
-def _variables(file: TensorFile, rename: Mapping[str, str] | None) -> list[Variable]:
+def _variables(file: TensorFile | ShardedFile, rename: Mapping[str, str] | None) -> list[Variable]:
     keys = {name: keys_of(name) for name in file.names if not is_empty(name)}
     new_names = renamed(dict.fromkeys("/".join(each) for each in keys.values()), rename)
     return [Variable(name, each, new_names["/".join(each)]) for name, each in keys.items()]
 
 
 def _load_all(
-    file: TensorFile,
-    selects: Callable[[str, Any], bool],
+    file: TensorFile | ShardedFile,
+    selects: Selects,
     only: Only,
     shardings: Any,
     placed: ShardingOf,
@@ -133,23 +143,26 @@ def _load_all(
     chosen = [
         name
         for name, each in keys.items()
-        if only is None or (not is_empty(name) and selects("/".join(each), file.outline(name)))
+        if only is None
+        or (not is_empty(name) and selects("/".join(each), partial(file.outline, name)))
     ]
     if only is not None and not chosen:
         raise _nothing(only, ["/".join(each) for each in keys.values()])
     return from_flat({name: read_onto(file, name, placed(keys[name])) for name in chosen})
 
 
-def _selector(only: Any) -> Callable[[str, Any], bool]:
+def _selector(argument: str, only: Any) -> Selects:
     if only is None:
-        return lambda name, leaf: True
+        return lambda name, look_up: True
     if not isinstance(only, str) and not callable(only):
         raise CheckpointError(
-            "`only` must be a pattern of names, such as 'encoder/**', or a predicate of ps.surgery,"
-            f" but is {kind_of(only)}."
+            f"`{argument}` must be a pattern of names, such as 'encoder/**', or a predicate of"
+            f" ps.surgery, but is {kind_of(only)}."
         )
-    predicate: Callable[[str, Any], Any] = glob(only) if isinstance(only, str) else only
-    return lambda name, leaf: bool(predicate(name, leaf))
+    if isinstance(only, str):
+        matches = glob(only)
+        return lambda name, look_up: bool(matches(name, None))
+    return lambda name, look_up: bool(only(name, look_up()))
 
 
 def _nothing(only: Any, names: list[str]) -> CheckpointError:
@@ -179,4 +192,4 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
       CheckpointNotFoundError: the file does not exist.
       MissingPackageError: the package safetensors is not installed.
     """
-    return TensorFile(as_path(path)).own_metadata
+    return open_tensors(as_path(path)).own_metadata

@@ -9,8 +9,10 @@ import numpy as np
 from purestate._checkpoint.encoding import jax_can_hold, to_jax
 from purestate._checkpoint.errors import CheckpointError
 from purestate._checkpoint.names import keys_of
+from purestate._checkpoint.shards import ShardedFile
 from purestate._checkpoint.tensor_file import TensorFile
 from purestate._core.errors import kind_of
+from purestate._editing.differences import shape_of
 from purestate._editing.paths import key_string, near
 
 ShardingOf = Callable[[tuple[str, ...]], Any]
@@ -52,14 +54,20 @@ def check_shardings(shardings: Any, all_keys: list[tuple[str, ...]]) -> None:
             )
 
 
-def read_onto(file: TensorFile, name: str, sharding: Any) -> Any:
+def read_onto(file: TensorFile | ShardedFile, name: str, sharding: Any, leaf: Any = None) -> Any:
     """Reads an array onto the devices of a sharding; only the slices that this process needs.
 
     The checksum is for a whole array. So it is checked if this process needs all of the array.
+
+    Args:
+      file: the file.
+      name: the name of the array.
+      sharding: of its devices; None for the default device.
+      leaf: what the array is for. Only the part of the array that fits into it is read.
     """
     if sharding is None:
-        return to_jax(file.read(name))
-    x = file.read(name, check=sharding.is_fully_addressable)
+        return to_jax(_resized(name, file.read(name), leaf))
+    x = _resized(name, file.read(name, check=sharding.is_fully_addressable), leaf)
     if not isinstance(x, jax.Array) and not jax_can_hold(x.dtype):
         raise CheckpointError(
             f"{'/'.join(keys_of(name))!r} has dtype {x.dtype}, which JAX cannot put on devices. For"
@@ -84,3 +92,24 @@ def _check_shape(name: str, shape: tuple[int, ...], sharding: Any) -> None:
             f"{'/'.join(keys_of(name))!r} has shape {shape}, and its sharding does not fit:"
             f" {reason}."
         )
+
+
+def _resized(name: str, x: Any, leaf: Any) -> Any:
+    """Returns an array in the shape of a leaf; what the array does not have is that of the leaf."""
+    shape = x.shape if leaf is None else shape_of(leaf)
+    if x.shape == shape:
+        return x
+    both = tuple(slice(min(sizes)) for sizes in zip(x.shape, shape, strict=True))
+    if all(here >= there for here, there in zip(x.shape, shape, strict=True)):
+        return x[both]
+    if leaf is None or not hasattr(leaf, "__array__"):
+        raise CheckpointError(
+            f"{'/'.join(keys_of(name))!r} has shape {x.shape} in the file and {shape} in the"
+            " model, which has no values for the rest. Pass params from `init` as `into`, not their"
+            " shapes."
+        )
+    if isinstance(x, jax.Array):  # random keys
+        return leaf.at[both].set(x[both])
+    whole = np.array(leaf)
+    whole[both] = x[both]
+    return whole

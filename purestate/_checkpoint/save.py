@@ -8,12 +8,17 @@ from purestate._checkpoint.atomic import as_path
 from purestate._checkpoint.encoding import Encoded, encode
 from purestate._checkpoint.errors import CheckpointError
 from purestate._checkpoint.names import to_flat
-from purestate._checkpoint.tensor_file import OURS, write_tensors
+from purestate._checkpoint.shards import bytes_of, save_shards
+from purestate._checkpoint.tensor_file import OURS
 from purestate._core.errors import kind_of
 
 
 def save_safetensors(
-    path: str | os.PathLike[str], tree: Any, *, metadata: Mapping[str, str] | None = None
+    path: str | os.PathLike[str],
+    tree: Any,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    max_shard_size: int | str | None = None,
 ) -> None:
     """Saves params, state, or both in a safetensors file.
 
@@ -31,6 +36,10 @@ def save_safetensors(
       tree: nested dicts of arrays: params, state, a dict of collections, or what `init` returned.
         Tuples, lists and None may be in it. A NamedTuple is saved as a dict of its fields.
       metadata: texts to keep in the file; see `read_metadata`.
+      max_shard_size: the most bytes of arrays in one file, as a number or a text such as "5GB" or
+        "500MiB". A larger tree is saved as Hugging Face does it: in files such as
+        `model-00001-of-00003.safetensors`, with an index, `model.safetensors.index.json`, in which
+        `path` is the name of the single file. Without it, there is one file.
 
     Raises:
       CheckpointError: a key or a leaf cannot be saved.
@@ -38,7 +47,8 @@ def save_safetensors(
       MissingPackageError: the package safetensors is not installed.
     """
     target = as_path(path)
-    write_tensors(target, encode_tree(tree), _checked_metadata(metadata))
+    most = None if max_shard_size is None else bytes_of(max_shard_size)
+    save_shards(target, encode_tree(tree), _checked_metadata(metadata), most)
 
 
 def encode_tree(tree: Any) -> dict[str, Encoded]:

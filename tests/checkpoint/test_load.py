@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import purestate as ps
@@ -246,3 +247,85 @@ def test_onto_several_devices(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+# Another shape in the model: smaller, larger, both, and the same.
+SHAPES = {"less": (3, 2), "more": (6, 3), "both": (3, 4), "same": (5, 3)}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.int4])
+@pytest.mark.parametrize("sharded", [False, True])
+def test_resized_variables(tmp_path, shape, dtype, sharded):
+    there = jnp.arange(15).reshape(5, 3).astype(dtype)
+    checkpoint.save_safetensors(
+        tmp_path / "a.safetensors", {"embed": {"w": there}, "head": {"w": there}}
+    )
+    like = {"embed": {"w": jnp.full(shape, -1, dtype)}, "head": {"w": jnp.zeros_like(there)}}
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0]) if sharded else None
+    loaded = checkpoint.load_safetensors(
+        tmp_path / "a.safetensors", into=like, resize="embed/*", shardings=sharding
+    )
+    expected = np.full(shape, -1, dtype)
+    for i, j in np.ndindex(*shape):
+        if i < 5 and j < 3:
+            expected[i, j] = np.asarray(there)[i, j]
+    assert same(loaded, {"embed": {"w": expected}, "head": {"w": there}})
+    assert isinstance(loaded["embed"]["w"], jax.Array)
+
+
+def test_resized_keys(tmp_path):
+    key = jax.random.key(0)
+    checkpoint.save_safetensors(tmp_path / "a.safetensors", {"k": jax.random.split(key, 3)})
+    for size in (2, 4):
+        like = jax.random.split(jax.random.key(1), size)
+        loaded = checkpoint.load_safetensors(
+            tmp_path / "a.safetensors", into={"k": like}, resize=lambda name, leaf: leaf.ndim == 1
+        )
+        assert same(loaded["k"][:2], jax.random.split(key, 3)[:2])
+        assert same(loaded["k"][3:], like[3:])
+
+
+def test_what_resize_does_not_allow(path):
+    specs = {**ZEROS, "head": {"w": jax.ShapeDtypeStruct((5, 2), jnp.float32), "b": jnp.zeros(1)}}
+    with pytest.raises(ps.errors.CheckpointMismatchError, match=r"'head/b': f32\[2\] in the file"):
+        checkpoint.load_safetensors(path, into=specs, resize="head/w")
+    with pytest.raises(ps.errors.CheckpointError, match="has no values for the rest. Pass params"):
+        checkpoint.load_safetensors(path, into=specs, resize="head/*")
+    specs["head"]["w"] = jnp.zeros((1, 2))
+    loaded, report = checkpoint.load_safetensors(path, into=specs, resize="head/*", strict=False)
+    assert same(loaded["head"], {"w": PARAMS["head"]["w"][:1], "b": PARAMS["head"]["b"][:1]})
+    assert not report
+    assert [name for name, *_ in report.resized] == ["head/b", "head/w"]
+    for other in (jnp.zeros([2, 3, 1]), jnp.zeros([3, 2], jnp.bfloat16)):
+        specs["head"]["w"] = other
+        with pytest.raises(ps.errors.CheckpointMismatchError, match="'head/w'"):
+            checkpoint.load_safetensors(path, into=specs, resize="head/*")
+    with pytest.raises(ps.errors.CheckpointError, match="`resize` only together with `into`"):
+        checkpoint.load_safetensors(path, resize="head/*")
+    with pytest.raises(ps.errors.CheckpointError, match="`resize` must be a pattern"):
+        checkpoint.load_safetensors(path, into=specs, resize=3)
+
+
+def test_moments_follow_a_rename(tmp_path):
+    """One pattern with a leading `*/` renames a module in params, in moments and in an average."""
+    tx = optax.chain(optax.clip(1.0), optax.adamw(1e-2))
+    opt_state = tx.init(PARAMS)
+    _, opt_state = tx.update(jax.tree.map(jnp.ones_like, PARAMS), opt_state, PARAMS)
+    run = {"params": PARAMS, "opt": opt_state, "average": PARAMS}
+    checkpoint.save_safetensors(tmp_path / "a.safetensors", run)
+
+    def renamed(params):
+        return {key.replace("encoder/~", "trunk/mlp"): each for key, each in params.items()}
+
+    into = {"params": renamed(ZEROS), "opt": tx.init(renamed(ZEROS)), "average": renamed(ZEROS)}
+    loaded = checkpoint.load_safetensors(
+        tmp_path / "a.safetensors", into=into, rename={"*/encoder/~/*": "*/trunk/mlp/*"}
+    )
+    assert jax.tree.structure(loaded) == jax.tree.structure(into)
+    assert same(loaded["params"], renamed(PARAMS))
+    assert same(loaded["average"], renamed(PARAMS))
+    moments, there = loaded["opt"][1][0], opt_state[1][0]
+    assert same(moments.mu, renamed(there.mu))
+    assert same(moments.nu, renamed(there.nu))
+    assert same(moments.count, there.count)

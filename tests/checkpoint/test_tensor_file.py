@@ -107,6 +107,9 @@ def test_files_of_another_kind(tmp_path, content):
 def test_errors_are_those_that_users_catch(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         checkpoint.load_safetensors(tmp_path / "a.safetensors")
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors' does not exist"):
+        checkpoint.load_safetensors(tmp_path)
+    (tmp_path / "model.safetensors").mkdir()
     with pytest.raises(OSError, match="cannot be read"):
         checkpoint.load_safetensors(tmp_path)
     with pytest.raises(ValueError, match="`path` must be a path"):

@@ -1,5 +1,7 @@
 """Messages of saving and loading."""
 
+import json
+import pickle
 import sys
 import tempfile
 from collections.abc import Callable
@@ -38,6 +40,12 @@ def cut_short() -> None:
     path = saved("short.safetensors")
     path.write_bytes(path.read_bytes()[:-1])
     checkpoint.load_safetensors(path)
+
+
+def folder_as_a_file() -> Path:
+    path = HERE / "folder" / "model.safetensors"
+    path.mkdir(parents=True, exist_ok=True)
+    return path.parent
 
 
 def of_a_newer_version() -> None:
@@ -92,11 +100,80 @@ SAVE: dict[str, Callable[[], Any]] = {
 LOAD: dict[str, Callable[[], Any]] = {
     "load, no such file": lambda: checkpoint.load_safetensors(HERE / "model.safetensors"),
     "load, a folder": lambda: checkpoint.load_safetensors(HERE),
+    "load, a folder as a file": lambda: checkpoint.load_safetensors(folder_as_a_file()),
     "load, a flipped bit": lambda: damaged(X.tobytes(), X.tobytes()[:-1] + b"\0"),
     "load, a damaged header": lambda: damaged(b'linear_0.w":{', b'linear_1.w":{'),
     "load, a file cut short": cut_short,
     "load, a newer version": of_a_newer_version,
     "load, an unknown dtype": of_an_unknown_dtype,
+}
+
+
+def sharded(folder: str) -> Path:
+    (HERE / folder).mkdir(exist_ok=True)
+    saved(f"{folder}/model.safetensors", max_shard_size=8)
+    return HERE / folder
+
+
+def without_a_shard() -> None:
+    folder = sharded("without")
+    (folder / "model-00001-of-00002.safetensors").unlink()
+    checkpoint.load_safetensors(folder)
+
+
+def with_a_shard_of_another_save() -> None:
+    folder = sharded("other")
+    one, two = (folder / f"model-0000{i}-of-00002.safetensors" for i in (1, 2))
+    two.write_bytes(one.read_bytes())
+    checkpoint.load_safetensors(folder)
+
+
+def with_an_index(content: Any) -> None:
+    (HERE / "index").mkdir(exist_ok=True)
+    saved("index/a.safetensors")
+    path = HERE / "index" / "model.safetensors.index.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    checkpoint.load_safetensors(path)
+
+
+def with_an_index_of_somebody_else() -> None:
+    folder = sharded("theirs")
+    with mock.patch.object(Path, "read_text", side_effect=PermissionError(13, "Permission denied")):
+        checkpoint.load_safetensors(folder)
+
+
+def unpickled(content: Any) -> None:
+    (HERE / "params.pkl").write_bytes(
+        content if isinstance(content, bytes) else pickle.dumps(content)
+    )
+    checkpoint.load_pickle(HERE / "params.pkl")
+
+
+SHARDS: dict[str, Callable[[], Any]] = {
+    "save, a size that is no size": lambda: saved("params", max_shard_size="5 apples"),
+    "shards, one is missing": without_a_shard,
+    "shards, one of another save": with_a_shard_of_another_save,
+    "shards, an index of text": lambda: with_an_index("text"),
+    "shards, an index with a wrong file": lambda: with_an_index(
+        {"weight_map": {"linear.w": "a.safetensors"}}
+    ),
+    "shards, no such index": lambda: checkpoint.load_safetensors(HERE / "no.index.json"),
+    "shards, an index of somebody else": with_an_index_of_somebody_else,
+}
+
+PICKLES: dict[str, Callable[[], Any]] = {
+    "pickle, a function": lambda: unpickled(print),
+    "pickle, a persistent object": lambda: unpickled(b"Pid\n."),
+    "pickle, text": lambda: unpickled(b"text"),
+    "pickle, only a dtype": lambda: unpickled(np.dtype("float32")),
+    "pickle, too few bytes": lambda: unpickled(pickle.dumps(X)[:-20]),
+    "pickle, a negative size": lambda: unpickled(
+        b"cnumpy\nndarray\n(tR(I1\n(I-5\ntcnumpy\ndtype\n(Vf4\ntRI0\nVabcd\ntb."
+    ),
+    "pickle, an array of objects": lambda: unpickled(np.array([None])),
+    "pickle, a changed function": lambda: unpickled(b"cnumpy\nndarray\n}Vname\nVx\nsb."),
+    "pickle, no such file": lambda: checkpoint.load_pickle(HERE / "no.pkl"),
+    "pickle, a folder": lambda: checkpoint.load_pickle(HERE),
 }
 
 OTHER = {
@@ -133,6 +210,11 @@ INTO: dict[str, Callable[[], Any]] = {
     "load, rename of two to one name": lambda: into(
         PARAMS, rename={"mlp/~/linear_0/b": "mlp/~/linear_0/w"}
     ),
+    "load, resize without into": lambda: into(None, resize="mlp/**"),
+    "load, resize without values": lambda: into(
+        {"mlp/~/linear_0": {"w": jax.ShapeDtypeStruct((99, *X.shape[1:]), X.dtype), "b": X[0]}},
+        resize="*/w",
+    ),
     "load, only a number": lambda: into(PARAMS, only=3),
     "load, only of nothing": lambda: into(PARAMS, only="encoder/**"),
     "load, only of nothing, without into": lambda: into(None, only="encoder/**"),
@@ -144,4 +226,4 @@ INTO: dict[str, Callable[[], Any]] = {
     "load, 64 bits onto devices": in_64_bits,
 }
 
-CASES: dict[str, Callable[[], Any]] = {**SAVE, **LOAD, **INTO}
+CASES: dict[str, Callable[[], Any]] = {**SAVE, **LOAD, **SHARDS, **PICKLES, **INTO}

@@ -31,3 +31,12 @@ def test_padding_of_bert_counts_for_nothing(tmp_path):
     hidden, changed = (f.apply(params, None, x, mask, types)[0] for x in (tokens, other))
     assert pretrained.largest(np.where(mask[..., None], hidden - changed, 0)) < 1e-6
     assert pretrained.largest(hidden - f.apply(params, None, tokens, None, types)[0]) > 1e-2
+
+
+def test_a_folder_with_several_files(tmp_path):
+    case = pretrained.CASES["llama"]
+    model = pretrained.random_model(case)
+    model.save_pretrained(tmp_path, max_shard_size="5KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    f, params = case.example.load(tmp_path)
+    assert pretrained.both(case, f, [params], model) < 1e-4
