@@ -1,5 +1,7 @@
 """The models of `examples/pretrained/` compute what transformers' and torch's do, whoever wrote the folder."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -40,3 +42,14 @@ def test_a_folder_with_several_files(tmp_path):
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
     f, params = case.example.load(tmp_path)
     assert pretrained.both(case, f, [params], model) < 1e-4
+
+
+def test_a_folder_of_bfloat16(tmp_path):
+    case = pretrained.CASES["llama"]
+    model = pretrained.random_model(case).bfloat16()
+    pretrained.save(case, model, tmp_path)
+    f, params = case.example.load(tmp_path)
+    assert {w.dtype for w in jax.tree.leaves(params)} == {jnp.dtype("bfloat16")}
+    assert pretrained.outputs(case, f, [params]).dtype == jnp.bfloat16
+    exact = jax.tree.map(lambda w: w.astype(jnp.float32), params)
+    assert pretrained.both(case, f, [exact], model.float()) < 1e-4
