@@ -212,12 +212,24 @@ def write(folder: Any, config: Any, weights: dict[str, np.ndarray]) -> dict[str,
     return weights
 
 
+def check_init(case, f, variables):
+    """`init` makes what `load` loads, by names, shapes and dtypes."""
+    size = case.config.get("image_size", 32)
+    images = case.example in (vit, resnet50)
+    x = jnp.zeros([1, size, size, 3]) if images else jnp.zeros([1, 1], int)
+    made = jax.eval_shape(f.init, jax.random.key(0), x)
+    made = list(made) if isinstance(made, tuple) else [made]
+    outline = lambda tree: jax.tree.map(lambda w: (w.shape, w.dtype), tree)
+    assert outline(made) == outline(variables)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_folder_comes_back_bit_by_bit(name, tmp_path):
     case = CASES[name]
     write(tmp_path / "like", case.config, random_weights(case.shapes, seed=1))
     weights = write(tmp_path / "theirs", case.config, random_weights(case.shapes))
-    _, *variables = case.example.load(tmp_path / "theirs")
+    f, *variables = case.example.load(tmp_path / "theirs")
+    check_init(case, f, variables)
     case.example.save(tmp_path / "ours", *variables, like=tmp_path / "like")
     assert json.loads((tmp_path / "ours" / "config.json").read_text()) == case.config
     saved = safetensors.numpy.load_file(tmp_path / "ours" / "model.safetensors")

@@ -1,7 +1,7 @@
 """The models of `examples/pretrained/` beside transformers' and torch's, and how far outputs are apart.
 
 python -m tests.neighbours.pretrained            # all models
-    python -m tests.neighbours.pretrained vit bert   # some
+python -m tests.neighbours.pretrained vit bert   # some
 """
 
 import json
@@ -67,13 +67,16 @@ def load_transformers(cls: Any, folder: Path) -> Any:
 class Case(NamedTuple):
     example: Any  # the module in examples/pretrained
     new: Callable[[], Any]  # the other library's model
-    load: Callable[[Path], Any]  # the other library's model from a folder
+    save: Callable[[Any, Path], None]  # puts this model into a folder
+    load: Callable[[Path], Any]  # and makes one from a folder
     inputs: tuple[np.ndarray, ...]
     run: Callable[..., Any]  # the other library's outputs for these inputs
 
 
 def case(example: Any, cls: Any, config: Any, inputs: Any, run: Any = logits) -> Case:
-    return Case(example, lambda: cls(config), lambda at: load_transformers(cls, at), inputs, run)
+    save = lambda model, folder: model.save_pretrained(folder)
+    load = lambda folder: load_transformers(cls, folder)
+    return Case(example, lambda: cls(config), save, load, inputs, run)
 
 
 def load_resnet(folder: Path) -> ResNet:
@@ -84,8 +87,15 @@ def load_resnet(folder: Path) -> ResNet:
 
 
 def resnet(size: int, **options: Any) -> Case:
+    def save(model: ResNet, folder: Path) -> None:
+        folder.mkdir()
+        config = {"architecture": "resnet50", "num_classes": 7, "model_args": options}
+        (folder / "config.json").write_text(json.dumps(config))
+        path = folder / "model.safetensors"
+        safetensors.torch.save_file(model.state_dict(), path, {"format": "pt"})
+
     run = lambda model, images: model(channels_first(images))
-    return Case(resnet50, lambda: ResNet(7, **options), load_resnet, (images(size),), run)
+    return Case(resnet50, lambda: ResNet(7, **options), save, load_resnet, (images(size),), run)
 
 
 def gpt2_config(**options: Any) -> Any:
@@ -95,6 +105,7 @@ def gpt2_config(**options: Any) -> Any:
 
 
 CASES: dict[str, Case] = {
+    "resnet50": resnet(224),  # as large as it is; all others are small
     "resnet50, narrow": resnet(64, **RESNET),
     "resnet50, odd size": resnet(49, **RESNET),
     "vit": case(
@@ -155,18 +166,6 @@ def random_model(case: Case) -> Any:
     return model.eval()
 
 
-def save(case: Case, model: Any, folder: Path) -> None:
-    """Saves the other library's model as Hugging Face's folders have it."""
-    if hasattr(model, "save_pretrained"):
-        model.save_pretrained(folder)
-        return
-    options = case.new.__closure__[0].cell_contents  # type: ignore
-    folder.mkdir()
-    config = {"architecture": "resnet50", "num_classes": 7, "model_args": options}
-    (folder / "config.json").write_text(json.dumps(config))
-    safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors", {"format": "pt"})
-
-
 def largest(x: Any) -> float:
     return float(np.abs(x).max())
 
@@ -192,24 +191,20 @@ def both(case: Case, f: Any, variables: Any, model: Any) -> float:
 def from_theirs(case: Case, folder: Path) -> float:
     """A folder that the other library writes, loaded here."""
     model = random_model(case)
-    save(case, model, folder)
+    case.save(model, folder)
     f, *variables = case.example.load(folder)
     return both(case, f, variables, model)
 
 
 def to_theirs(case: Case, folder: Path) -> float:
     """A folder that we write, loaded by the other library."""
-    save(case, random_model(case), folder)
-    config = json.loads((folder / "config.json").read_text())
-    f = case.example.model(config)
-    variables = jax.jit(f.init)(jax.random.key(0), *map(jnp.asarray, case.inputs))
-    variables = variables if isinstance(variables, tuple) else (variables,)
+    case.save(random_model(case), folder)
+    f, params, *state = case.example.load(folder)
     rng = np.random.default_rng(0)
     noisy = lambda w: w + np.float32(0.1) * rng.standard_normal(w.shape, np.float32)
-    variables = (jax.tree.map(noisy, variables[0]), *variables[1:])
-    ours = folder / "ours"
-    case.example.save(ours, *variables, like=folder)
-    return both(case, f, variables, case.load(ours))
+    variables = [jax.tree.map(noisy, params), *state]
+    case.example.save(folder / "ours", *variables, like=folder)
+    return both(case, f, variables, case.load(folder / "ours"))
 
 
 def main(*wanted: str) -> None:

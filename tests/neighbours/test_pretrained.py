@@ -10,7 +10,13 @@ pytest.importorskip("transformers")
 
 from tests.neighbours import pretrained  # noqa: E402
 
-CASES = pytest.mark.parametrize("case", pretrained.CASES.values(), ids=pretrained.CASES.keys())
+CASES = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=[pytest.mark.slow] if name == "resnet50" else [])
+        for name, case in pretrained.CASES.items()
+    ],
+)
 
 
 @CASES
@@ -26,7 +32,7 @@ def test_outputs_of_our_folder_there(case, tmp_path):
 def test_padding_of_bert_counts_for_nothing(tmp_path):
     """Otherwise equal outputs would say nothing about the mask."""
     case = pretrained.CASES["bert"]
-    pretrained.save(case, pretrained.random_model(case), tmp_path / "theirs")
+    case.save(pretrained.random_model(case), tmp_path / "theirs")
     f, params = case.example.load(tmp_path / "theirs")
     tokens, mask, types = case.inputs
     other = np.where(mask, tokens, (tokens + 1) % 50)
@@ -47,7 +53,7 @@ def test_a_folder_with_several_files(tmp_path):
 def test_a_folder_of_bfloat16(tmp_path):
     case = pretrained.CASES["llama"]
     model = pretrained.random_model(case).bfloat16()
-    pretrained.save(case, model, tmp_path)
+    case.save(model, tmp_path)
     f, params = case.example.load(tmp_path)
     assert {w.dtype for w in jax.tree.leaves(params)} == {jnp.dtype("bfloat16")}
     assert pretrained.outputs(case, f, [params]).dtype == jnp.bfloat16
