@@ -5,6 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import purestate as ps
+from tests.checkpoint.helpers import same
+
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
@@ -36,9 +39,10 @@ def test_padding_of_bert_counts_for_nothing(tmp_path):
     f, params = case.example.load(tmp_path / "theirs")
     tokens, mask, types = case.inputs
     other = np.where(mask, tokens, (tokens + 1) % 50)
-    hidden, changed = (f.apply(params, None, x, mask, types)[0] for x in (tokens, other))
+    apply = jax.jit(f.apply)
+    hidden, changed = (apply(params, None, x, mask, types)[0] for x in (tokens, other))
     assert pretrained.largest(np.where(mask[..., None], hidden - changed, 0)) < 1e-6
-    assert pretrained.largest(hidden - f.apply(params, None, tokens, None, types)[0]) > 1e-2
+    assert pretrained.largest(hidden - apply(params, None, tokens, None, types)[0]) > 1e-2
 
 
 def test_a_folder_with_several_files(tmp_path):
@@ -51,11 +55,15 @@ def test_a_folder_with_several_files(tmp_path):
 
 
 def test_a_folder_of_bfloat16(tmp_path):
+    """It becomes float32 without any change of values, and bfloat16 again."""
     case = pretrained.CASES["llama"]
     model = pretrained.random_model(case).bfloat16()
-    case.save(model, tmp_path)
-    f, params = case.example.load(tmp_path)
-    assert {w.dtype for w in jax.tree.leaves(params)} == {jnp.dtype("bfloat16")}
-    assert pretrained.outputs(case, f, [params]).dtype == jnp.bfloat16
-    exact = jax.tree.map(lambda w: w.astype(jnp.float32), params)
-    assert pretrained.both(case, f, [exact], model.float()) < 1e-4
+    case.save(model, tmp_path / "theirs")
+    f, params = case.example.load(tmp_path / "theirs")
+    assert {w.dtype for w in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    case.example.save(tmp_path / "ours", params, like=tmp_path / "theirs")
+    assert pretrained.both(case, f, [params], model.float()) < 1e-4
+    theirs, ours = (ps.checkpoint.load_safetensors(tmp_path / name) for name in ("theirs", "ours"))
+    assert same(ours, theirs)
+    half = jax.tree.map(lambda w: w.astype(jnp.bfloat16), params)
+    assert pretrained.outputs(case, f, [half]).dtype == jnp.bfloat16
