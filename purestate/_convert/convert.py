@@ -59,6 +59,8 @@ def finish(
     parts: dict[str, Any],
     report: ConversionReport,
     check: Any,
+    *,
+    stacklevel: int = 4,
 ) -> Converted:
     """Compares the outputs of the two models, or warns that nothing did."""
     params = parts.pop("params", {})
@@ -69,7 +71,7 @@ def finish(
             " check=..., a function that runs the other model or its outputs, or check=False if"
             " you compare them yourself.",
             UnverifiedWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
     elif check is not False:
         difference = _compare(call, _outputs(f, params, state, rng, args), check, args)
@@ -110,10 +112,10 @@ def _compare(call: str, ours: Any, check: Any, args: tuple[Any, ...]) -> float:
         largest = max(largest, float(np.max(np.abs(b), initial=0)))
     if not difference <= TOLERANCE * largest:
         raise ConversionError(
-            f"{call}: the outputs of the two models differ by up to {difference:.3g}, where the"
-            f" largest is {largest:.3g}. Either layers are matched wrongly (print the report, with"
-            " check=False, and pass `names`), or the models compute something else: another eps,"
-            " activation, order of layers, or axis of channels."
+            f"{call}: the outputs of the two models differ by up to {difference:.3g}. The"
+            f" largest output is {largest:.3g}. Either layers are matched wrongly (print the"
+            " report, with check=False, and pass `names`), or the models compute something else:"
+            " another eps, activation, order of layers, or axis of channels."
         )
     return difference
 

@@ -111,7 +111,9 @@ def _with_statistics(norm: Any, state: Any, name: str, arrays: Mapping[str, np.n
     count = arrays[_inside(name, "count")]
     scale = 1 if count == 0 else 1 - norm.momentum ** int(count)
     hidden = tuple(jnp.array(x * np.asarray(scale, x.dtype)) for x in (mean, var))
-    return state.set(norm.batch_counter, jnp.array(count)).set(norm.batch_state_index, hidden)
+    old = state.get(norm.batch_counter)
+    state = state.set(norm.batch_counter, old + (int(count) - int(old)))  # of the same dtype
+    return state.set(norm.batch_state_index, hidden)
 
 
 def _units(arrays: Mapping[str, np.ndarray]) -> dict[str, Unit]:

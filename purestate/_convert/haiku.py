@@ -50,7 +50,7 @@ def from_haiku(
     paths = [target.path for target in model.targets]
     report = ConversionReport(tuple(((path,), (path,), "equal names") for path in paths))
     args = example if check_args is None else check_args
-    return finish("from_haiku", f, rng, args, parts, report, check)
+    return finish("from_haiku", f, rng, args, parts, report, check, stacklevel=3)
 
 
 def to_haiku(variables: Any, f: Any, rng: Any, *example: Any) -> Any:

@@ -49,7 +49,7 @@ class Library:
       flatten: from weights to `{name: array}`, in the order of creation if it is known.
       rebuild: from `{name: array}` and the weights that it is like to weights.
       units: groups arrays by layer; a single array of no layer is a unit with one nameless view.
-      separator: what is between the parts of a name.
+      separator: the text between the parts of a name.
       optional: arrays that a layer may lack.
       refused: for kinds that cannot be converted, why.
     """

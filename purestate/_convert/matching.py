@@ -14,6 +14,9 @@ from purestate._convert.targets import RAW, Target
 
 _JOINED = ("linear", "dense_general", "conv")  # whose outputs can be joined
 
+ATTENTION = ("query", "key", "value", "linear")
+"""The layers that an attention of any library is read as; ps.MultiHeadAttention has these names."""
+
 Signature = tuple[tuple[str, tuple[int, ...]], ...]
 
 
@@ -32,7 +35,7 @@ class Match(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """All matches, and what is left over.
+    """All matches, and the rest.
 
     Attributes:
       matches: the matches.
@@ -69,7 +72,7 @@ def wanted(library: Library, targets: Sequence[Target]) -> dict[str, tuple[int, 
 
 
 def signature(library: Library, shapes: Mapping[str, tuple[int, ...]]) -> Signature:
-    """What has to be equal in two layers."""
+    """Returns names and shapes of the arrays that two equal layers share."""
     return tuple(sorted((k, shape) for k, shape in shapes.items() if k not in library.optional))
 
 
@@ -77,8 +80,10 @@ def shapes_of(unit: Unit) -> dict[str, tuple[int, ...]]:
     return {name: view.shape for name, view in unit.items()}
 
 
-def _family(sig: Signature) -> Any:
-    """Layers that may be meant by each other: with or without a bias, of any size."""
+def _family(sig: Signature, any_size: bool) -> Any:
+    """Layers that may be meant by each other: with or without a bias, perhaps of any size."""
+    if not any_size:
+        return sig
     return tuple((name, len(shape)) for name, shape in sig if name != "bias") or sig
 
 
@@ -164,22 +169,26 @@ class Matcher:
     def by_order(self, *, in_order: bool) -> None:
         """Matches layers of a family in order, if both sides have the same shapes in that order.
 
-        Where the order of creation is lost, names that differ in numbers only show it.
+        If the order of creation is lost, it counts for layers of one shape whose names differ in
+        numbers only, and for the projections of an attention.
         """
         units, targets = self._left()
-        for family in dict.fromkeys(_family(self.unit_sigs[name]) for name in units):
-            theirs = [n for n in units if _family(self.unit_sigs[n]) == family]
-            ours = [t for t in targets if _family(self.target_sigs[t.path]) == family]
+        for family in dict.fromkeys(_family(self.unit_sigs[name], in_order) for name in units):
+            theirs = [n for n in units if _family(self.unit_sigs[n], in_order) == family]
+            ours = [t for t in targets if _family(self.target_sigs[t.path], in_order) == family]
             if not in_order:
                 theirs.sort(key=_numbers)
-                if len({re.sub(r"[0-9]+", "", name) for name in theirs}) > 1:
+                if len({_without_numbers(name) for name in theirs}) > 1:
                     continue
-            if [self.unit_sigs[n] for n in theirs] == [self.target_sigs[t.path] for t in ours]:
-                several = [n for n in theirs if self._is_mixed(self.unit_sigs[n], ours)]
-                for name, target in zip(theirs, ours, strict=True):
-                    if name not in several:
-                        alone = sum(self.unit_sigs[n] == self.unit_sigs[name] for n in theirs) == 1
-                        self._add(name, target, "shape" if alone else "order")
+            if [self.unit_sigs[n] for n in theirs] != [self.target_sigs[t.path] for t in ours]:
+                continue
+            if not all(_may_be_same(n, t) for n, t in zip(theirs, ours, strict=True)):
+                continue
+            for name, target in zip(theirs, ours, strict=True):
+                sig = self.unit_sigs[name]
+                if not self._is_mixed(sig, ours):
+                    once = sum(self.unit_sigs[n] == sig for n in theirs) == 1
+                    self._add(name, target, "shape" if once else "order")
 
     def _is_mixed(self, sig: Signature, targets: Iterable[Target]) -> bool:
         """Whether layers of different kinds have the same shapes, so that the order says little."""
@@ -199,8 +208,25 @@ class Matcher:
         return self._left()
 
 
-def _numbers(name: str) -> list[int]:
-    return [int(number) for number in re.findall("[0-9]+", name)]
+def _part(name: str) -> str:
+    """The name of a projection of an attention, or nothing."""
+    last = re.split("[./]", name)[-1]
+    return last if last in ATTENTION else ""
+
+
+def _numbers(name: str) -> tuple[list[int], int]:
+    part = _part(name)
+    return [int(n) for n in re.findall("[0-9]+", name)], ATTENTION.index(part) if part else 0
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub("[0-9]+", "", name.removesuffix(_part(name)))
+
+
+def _may_be_same(name: str, target: Target) -> bool:
+    """Whether both are the same projection of an attention, or one of them is not one."""
+    part, ours = _part(name), _part(target.path)
+    return not part or not ours or part == ours
 
 
 def _squeezed(shapes: Mapping[str, tuple[int, ...]]) -> list[list[int]]:

@@ -17,7 +17,7 @@ def plain(path: str) -> str:
 
 
 def close_to(path: str, paths: Iterable[str]) -> str:
-    """Returns what is closest to a path, in brackets; nothing if nothing is close."""
+    """Returns the closest paths, in brackets; an empty text if nothing is close."""
     found = near(path, paths).strip(" .")
     return f" ({found[0].lower()}{found[1:]})" if found.startswith("Near it") else ""
 
@@ -30,7 +30,7 @@ class Named:
       targets: likewise, of the model.
       pairs: names of layers of the library, and paths of the model.
       ignored: the layers of the library that `names` maps to None.
-      problems: what is wrong, one line each.
+      problems: one line each.
     """
 
     def __init__(
@@ -87,7 +87,9 @@ class Named:
         self._settled.update(names)
         if "" in names:
             missing = next(o for o in others if o not in slashed)
-            self.problems.append(f"names: there is no {missing!r}{close_to(missing, slashed)}")
+            self.problems.append(
+                f"names: nothing is called {missing!r}{close_to(missing, slashed)}"
+            )
         elif not news:
             self.ignored += names
         else:

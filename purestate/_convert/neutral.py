@@ -1,4 +1,4 @@
-"""Layers without what is special about purestate: what every library can write in its own layout.
+"""Layers in a neutral form, which every library writes in its own layout.
 
 | kind | neutral arrays |
 |---|---|

@@ -1,4 +1,4 @@
-"""The plan of a conversion: which arrays go where, in both directions."""
+"""The plan of a conversion: the source and the target of each array, in both directions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -97,7 +97,9 @@ def _is_param(target: Target) -> bool:
 
 
 def _units(library: Library, arrays: Mapping[str, np.ndarray], transposed: Any) -> dict[str, Unit]:
-    units = library.units(arrays)
+    numbers = {name: number for number, name in enumerate(arrays)}
+    found = library.units(arrays).items()
+    units = dict(sorted(found, key=lambda item: min(numbers[v.name] for v in item[1].values())))
     patterns = (transposed,) if isinstance(transposed, str) else tuple(transposed)
     for pattern in patterns:
         if not isinstance(pattern, str):

@@ -30,8 +30,8 @@ def from_sonnet(
     >>> report.matches
     ((('linear',), ('linear',), 'equal names'),)
 
-    Layers are those of `from_keras`, without SeparableConv2D and attention. The averages of a
-    BatchNorm have equal names in Sonnet, so name them by its attributes, as
+    Layers are those of `from_keras`, without SeparableConv2D and attention. The running
+    statistics of a BatchNorm have equal names in Sonnet, so name them by its attributes, as
     "batch_norm/moving_mean/average", and likewise `hidden` and `counter`.
 
     TensorFlow does not install beside this version of JAX, so that these layouts are tested against

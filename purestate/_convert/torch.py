@@ -23,7 +23,7 @@ def from_torch(
 ) -> Converted:
     """Converts a state dict of PyTorch to params and state.
 
-    Layers are matched by `names`, then by equal names. Of what is left, layers with the same arrays
+    Layers are matched by `names`, then by equal names. Of the rest, layers with the same arrays
     are matched in order, if both models have the same shapes in the same order, or if no other
     layer has their shapes. The report says which. Everything else is an error that lists it.
 
@@ -69,7 +69,7 @@ def from_torch(
         None for `example`.
 
     Returns:
-      Params, state and a `ConversionReport`.
+      Params, state and a `ConversionReport`. Arrays have the dtypes of the model.
 
     Raises:
       ConversionError: layers have no match, or the outputs differ by more than 0.1 % of the

@@ -48,7 +48,7 @@ def random_values(tree: Any, seed: int = 0) -> Any:
     rng = np.random.default_rng(seed)
     return jax.tree.map(
         lambda x: (
-            jnp.asarray(rng.uniform(0.1, 1, x.shape), x.dtype)
+            jnp.asarray(rng.uniform(0.1, 0.5, x.shape), x.dtype)
             if jnp.issubdtype(x.dtype, jnp.floating)
             else x
         ),

@@ -105,9 +105,6 @@ CASES: dict[str, tuple[Any, Case]] = {
 }
 # flax has one bias for the forget gate: with the 1 that ps.LSTM adds, it loses its last bits.
 ROUNDED = ("LSTM", "two LSTMs")
-NAMES: dict[str, Any] = {
-    "Dense": {"kernel": "linear/w", "bias": "linear/b"},
-}
 
 
 def variables_of(name: str, seed: int = 0) -> Any:
@@ -119,7 +116,7 @@ def variables_of(name: str, seed: int = 0) -> Any:
     def new(tree: Any) -> Any:
         if isinstance(tree, dict):
             return {key: new(value) for key, value in tree.items()}
-        return jnp.asarray(rng.uniform(0.1, 1, tree.shape), tree.dtype)
+        return jnp.asarray(rng.uniform(0.1, 0.5, tree.shape), tree.dtype)
 
     return new(made)
 
