@@ -158,11 +158,14 @@ def random_model(case: Case) -> Any:
     model = case.new()
     with torch.no_grad():
         for weight in model.parameters():
-            weight.add_(0.1 * torch.randn(weight.shape))
-        if isinstance(model, ResNet):  # its running statistics
-            model.train()
-            for _ in range(3):
-                case.run(model, *case.inputs)
+            # Torch's own initial matrices have the right size for 50 layers.
+            if weight.ndim == 1 or not isinstance(model, ResNet):
+                weight.add_(0.1 * torch.randn(weight.shape))
+        if isinstance(model, ResNet):  # its running statistics, as of these images
+            for module in model.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.momentum = 1.0
+            case.run(model.train(), *case.inputs)
     return model.eval()
 
 
@@ -201,7 +204,7 @@ def to_theirs(case: Case, folder: Path) -> float:
     case.save(random_model(case), folder)
     f, params, *state = case.example.load(folder)
     rng = np.random.default_rng(0)
-    noisy = lambda w: w + np.float32(0.1) * rng.standard_normal(w.shape, np.float32)
+    noisy = lambda w: w * (1 + np.float32(0.1) * rng.standard_normal(w.shape, np.float32))
     variables = [jax.tree.map(noisy, params), *state]
     case.example.save(folder / "ours", *variables, like=folder)
     return both(case, f, variables, case.load(folder / "ours"))
