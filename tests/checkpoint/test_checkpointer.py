@@ -371,7 +371,7 @@ def test_onto_another_mesh(tmp_path):
 
 
 def test_resized_variables(tmp_path):
-    with checkpoint.Checkpointer(tmp_path) as checkpoints:
+    with Checkpointer(tmp_path) as checkpoints:
         checkpoints.save(1, {"embed": {"w": jnp.ones([3, 2])}})
         loaded = checkpoints.restore({"embed": {"w": jnp.zeros([4, 2])}}, resize="embed/*")
     assert loaded["embed"]["w"].sum(1).tolist() == [2, 2, 2, 0]
