@@ -48,6 +48,9 @@ class OrbaxSteps:
         options = self._orbax.CheckpointManagerOptions(
             preservation_policy=_Policy(kept),
             enable_async_checkpointing=background,
+            # Otherwise orbax's threads wait five minutes for a folder that could not be made, and
+            # the program cannot end.
+            async_options=self._orbax.AsyncOptions(create_directories_asynchronously=False),
             lightweight_initialize=True,
             todelete_subdir=_DELETED,
         )

@@ -546,12 +546,14 @@ def test_help_tells_what_it_does_and_every_flag():
     ("arguments", "message"),
     [
         (["--seeds=1,01"], "has to be whole numbers below 2**31, each once"),
-        (["surprise"], "unexpected arguments: surprise"),
-        (
+        # Each one starts a process of its own.
+        pytest.param(["surprise"], "unexpected arguments: surprise", marks=pytest.mark.slow),
+        pytest.param(
             ["--resume", "--out={folder}"],
             "digits.py: There is no checkpoint {folder}/checkpoint.npz to go on from.",
+            marks=pytest.mark.slow,
         ),
-        (["--out={file}/out"], "digits.py: "),
+        pytest.param(["--out={file}/out"], "digits.py: ", marks=pytest.mark.slow),
     ],
 )
 def test_an_error_is_a_message_and_no_traceback(tmp_path: Path, arguments: list[str], message: str):

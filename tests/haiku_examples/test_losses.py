@@ -36,7 +36,7 @@ def assert_same_bits(ours: Any, theirs: Any) -> None:
         pytest.param(mnist.train, True, id="mnist"),
         pytest.param(vae.train, True, id="vae", marks=pytest.mark.slow),
         pytest.param(rnn.train, True, id="rnn", marks=pytest.mark.slow),
-        pytest.param(transformer.train, True, id="transformer"),
+        pytest.param(transformer.train, True, id="transformer", marks=pytest.mark.slow),
         pytest.param(impala_lite.train, False, id="impala_lite", marks=pytest.mark.slow),
         pytest.param(imagenet.train, True, id="imagenet", marks=pytest.mark.slow),
         pytest.param(

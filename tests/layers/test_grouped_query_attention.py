@@ -156,6 +156,7 @@ def test_decoding_in_a_scan():
     np.testing.assert_allclose(outs.swapaxes(0, 1), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_decoding_rows_that_begin_at_different_steps():
     """Prompts with padding in front: the mask hides it, and positions count from behind it."""
     pad = 2
@@ -191,6 +192,7 @@ def test_full_cache_is_an_error_where_it_can_be_seen():
     assert np.isnan(out).all()
 
 
+@pytest.mark.slow
 def test_without_a_batch():
     f = model(rotary_base=10.0)
     params, _ = f.init(KEY, X)

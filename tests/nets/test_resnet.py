@@ -18,6 +18,12 @@ NETS = {
 }
 
 
+def fast_if_small(depths):
+    """The page on nets, which `make test` runs, also counts the parameters of all."""
+    slow = pytest.mark.slow
+    return [depth if depth <= 50 else pytest.param(depth, marks=slow) for depth in depths]
+
+
 def shapes_of(make, size=64):
     f = ps.transform_with_state(lambda x: make()(x, is_training=True))
     x = jnp.ones([2, size, size, 3])
@@ -26,7 +32,7 @@ def shapes_of(make, size=64):
     return params, state, out
 
 
-@pytest.mark.parametrize("depth", NUM_PARAMETERS)
+@pytest.mark.parametrize("depth", fast_if_small(NUM_PARAMETERS))
 def test_number_of_parameters(depth):
     params, _, out = shapes_of(lambda: NETS[depth](1000))
     assert sum(x.size for x in jax.tree.leaves(params)) == NUM_PARAMETERS[depth]
@@ -35,7 +41,7 @@ def test_number_of_parameters(depth):
         assert len(jax.tree.leaves(params)) == 161
 
 
-@pytest.mark.parametrize("depth", NETS)
+@pytest.mark.parametrize("depth", fast_if_small(NETS))
 def test_depth_is_the_number_of_layers(depth):
     params, _, _ = shapes_of(lambda: NETS[depth](10, resnet_v2=True))
     assert sum("w" in own and "shortcut" not in module for module, own in params.items()) == depth

@@ -225,10 +225,11 @@ def count_equations(jaxpr: Any) -> int:
     ("net", "where", "name"),
     [
         *[(mlp, "whole", name) for name in POLICIES],
-        *[(mlp, "part", name) for name in POLICIES[:3]],
+        (mlp, "part", POLICIES[0]),
+        *[pytest.param(mlp, "part", name, marks=pytest.mark.slow) for name in POLICIES[1:3]],
         (conv_net, "whole", POLICIES[0]),
-        (conv_net, "whole", POLICIES[2]),
-        (conv_net, "part", POLICIES[0]),
+        pytest.param(conv_net, "whole", POLICIES[2], marks=pytest.mark.slow),
+        pytest.param(conv_net, "part", POLICIES[0], marks=pytest.mark.slow),
     ],
 )
 def test_layers_compute_as_in_dm_haiku(net: Callable[..., Any], where: str, name: str):
@@ -270,7 +271,10 @@ def test_batch_norm_in_full_precision_in_a_half_precision_net_as_in_dm_haiku():
     assert ours["state"]["net/batch_norm/~/mean_ema"]["average"].dtype == jnp.float32
 
 
-@pytest.mark.parametrize("name", POLICIES[:3])
+@pytest.mark.parametrize(
+    "name",
+    [POLICIES[0], *[pytest.param(name, marks=pytest.mark.slow) for name in POLICIES[1:3]]],
+)
 def test_own_policies_compute_as_those_of_jmp(name: str):
     results: list[Any] = []
     for policy in (mixed_precision.get_named_policy(name), jmp.get_policy(name)):
