@@ -5,6 +5,7 @@ each entry of each table once. The rest of the product is marked `slow` below. `
 every case of a test fast. What is slow for another reason has the mark where it is defined.
 """
 
+import gc
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ ALL_TESTS = pytest.StashKey[list[pytest.Item]]()
 def pytest_configure(config: pytest.Config) -> None:
     """Lets the fast tests compile with little optimization, and only once; shows how far a run is."""
     share_compiled()
+    gc.disable()  # while tests are collected, which makes many objects and drops few
     is_parallel = getattr(config.option, "dist", "no") != "no"
     if is_parallel and not hasattr(config, "workerinput"):
         config.pluginmanager.register(ShowProgress(config))
@@ -55,6 +57,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         enough = covering([rows_of(case) for case in cases])
         for place in set(range(len(cases))) - set(enough):
             cases[place].add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Has Python collect garbage again."""
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -44,6 +44,7 @@ def test_lstm_of_torch():
     w, u, b, c = in_float64(weights).values()
     expected = lstm(x, w, u, b + c, "ifgo")
     report = ps.convert.from_torch(weights, f, KEY, x, check=expected).report
+    assert isinstance(report, ps.convert.ConversionReport)
     assert report.verified
     assert (report.difference or 0) <= 1e-5
 

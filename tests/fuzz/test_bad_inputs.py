@@ -25,8 +25,9 @@ def _wrong(call, values):
 
 
 def test_telling_values():
-    found = {call: wrong for call in CALLS if (wrong := _wrong(call, TELLING))}
-    assert not found
+    """Each call with every other value, and each value with every other call."""
+    found = {call: _wrong(call, TELLING[i % 2 :: 2]) for i, call in enumerate(CALLS)}
+    assert not {call: wrong for call, wrong in found.items() if wrong}
 
 
 @pytest.mark.slow

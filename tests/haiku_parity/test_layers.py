@@ -14,13 +14,16 @@ from tests.haiku_parity import table_layers, table_recurrent
 from tests.haiku_parity.comparison import compare, differences, precision_of, transformed
 from tests.haiku_parity.table_layers import Row, inputs_of
 from tests.layers.haiku_bits import num_equations
-from tests.suite.covering import covering
+from tests.suite.covering import covering, variants
 
 LAYERS, RECURRENT = table_layers.ROWS, table_recurrent.ROWS
+VARIANTS = variants([row.name for row in LAYERS + RECURRENT])
 
 
 def may_be_fast(row: Row, dtype: str, mode: str, parts: tuple[str, ...]) -> bool:
     """Whether a case is short, and shows what no quicker test does."""
+    if row.name in VARIANTS:
+        return False
     if row.is_net:
         return (dtype, mode) == ("float32", "jit")
     if row in RECURRENT:  # float32 and bfloat16: in tests/layers/recurrent and test_attention.py

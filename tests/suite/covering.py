@@ -17,16 +17,26 @@ def covering(cases: Sequence[Mapping[str, Hashable]]) -> list[int]:
       [0, 3, 4]
     """
     missing = {value for case in cases for value in case.items()}
+    pairs_of = [
+        [frozenset(pair) for pair in itertools.combinations(case.items(), 2)] for case in cases
+    ]
     taken: Counter[frozenset[tuple[str, Hashable]]] = Counter()
     chosen: list[int] = []
 
     def worth(place: int) -> tuple[int, int]:
-        pairs = map(frozenset, itertools.combinations(cases[place].items(), 2))
-        return len(missing & cases[place].items()), -sum(taken[pair] for pair in pairs)
+        return len(missing & cases[place].items()), -sum(map(taken.__getitem__, pairs_of[place]))
 
     while missing:
         best = max(range(len(cases)), key=worth)
         chosen.append(best)
         missing -= cases[best].items()
-        taken.update(map(frozenset, itertools.combinations(cases[best].items(), 2)))
+        taken.update(pairs_of[best])
     return sorted(chosen)
+
+
+def variants(names: Sequence[str]) -> set[str]:
+    """Returns the names that begin with another one, as "linear_no_bias" does with "linear".
+
+    A fast test leaves these to the slow ones.
+    """
+    return {name for name in names if any(name.startswith(f"{other}_") for other in names)}

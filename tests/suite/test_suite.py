@@ -20,7 +20,7 @@ from tests.docs.test_docs_code import NEEDS
 from tests.haiku_parity import table_core, table_layers, table_recurrent
 from tests.messages.cases import CASES
 from tests.suite import compiling, memory
-from tests.suite.covering import covering
+from tests.suite.covering import covering, variants
 from tests.suite.progress import Progress, minutes
 
 ROOT = Path(__file__).parents[2]
@@ -154,6 +154,11 @@ def test_cases_without_a_product_all_stay():
         2,
     ]
     assert covering([]) == []
+
+
+def test_variants():
+    names = ["linear", "linear_no_bias", "linearity", "gru_wide", "gru", "conv_first", "conv_mask"]
+    assert variants(names) == {"linear_no_bias", "gru_wide"}
 
 
 # How large a process may grow

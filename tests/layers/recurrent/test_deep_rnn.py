@@ -28,6 +28,7 @@ def test_bits_of_a_step(make, dtype):
     check(run, normal(2, 3, dtype=dtype), eager=dtype == "float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [deep, skipping])
 def test_bits_of_a_sequence(make):
     def run(lib, xs):

@@ -23,6 +23,7 @@ def test_bits_of_a_step(batch_size, dtypes):
     check(run, normal(*shape, dtype=dtypes[0]), eager=batch_size == 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unroll", ["static_unroll", "dynamic_unroll"])
 def test_bits_of_a_sequence(unroll):
     def run(lib, xs):

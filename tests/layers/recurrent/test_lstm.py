@@ -31,6 +31,7 @@ def test_bits_of_a_step(batch_size, dtypes):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unroll", ["static_unroll", "dynamic_unroll"])
 def test_bits_of_a_sequence(unroll):
     def run(lib, xs):

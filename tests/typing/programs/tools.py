@@ -34,6 +34,9 @@ def test_f(n: int) -> None:
 
 reveal_type(test_f)  # (n: int) -> None
 reveal_type(ps.partition_trainable(params, ps.specs(t)(None, x)))  # tuple[Any, Any]
+reveal_type(ps.export(t, params, None, "float32[b, 3]"))  # ExportedModel
+ps.TrainState.create(t, None, 0, x)  # error: "Transformation"
+reveal_type(ps.convert.from_torch({}, t, None, x).report)  # ConversionReport
 reveal_type(ps.stack_layers(params, "block_{}"))  # Any
 reveal_type(ps.surgery.filter(params, ps.surgery.glob("*/w")))  # Any
 reveal_type(ps.merge_lora(params))  # dict[str, dict[str, Any]]
