@@ -51,7 +51,8 @@ def load_pickle(path: str | os.PathLike[str]) -> Any:
     target = as_path(path)
     try:
         with open(target, "rb") as file:
-            return _plain(_Reader(file, str(target)).load(), {})
+            reader = _Reader(file, str(target))
+            return _plain(reader.load(), {}, reader.refuse)
     except CheckpointError:
         raise
     except FileNotFoundError:
@@ -75,13 +76,13 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str, /) -> "_Global":
         make = _maker(module_name, global_name)
         if make is None:
-            self._refuse(f"{module_name}.{global_name}")
+            self.refuse(f"{module_name}.{global_name}")
         return _Global(global_name, make)
 
     def persistent_load(self, pid: Any) -> NoReturn:
-        self._refuse(f"a persistent object, {pid!r}")
+        self.refuse(f"a persistent object, {pid!r}")
 
-    def _refuse(self, what: str) -> NoReturn:
+    def refuse(self, what: str) -> NoReturn:
         raise CheckpointError(
             f"{self._path!r} has {what}, and load_pickle reads only arrays, numbers, texts, dicts,"
             " tuples and lists. If you trust the file, load it with pickle, make plain dicts of"
@@ -193,15 +194,15 @@ def _maker(module: str, name: str) -> Callable[..., Any] | None:
     return None
 
 
-def _plain(node: Any, arrays: dict[int, Any]) -> Any:
+def _plain(node: Any, arrays: dict[int, Any], refuse: Callable[[str], NoReturn]) -> Any:
     if isinstance(node, dict):
-        return {key: _plain(child, arrays) for key, child in node.items()}
+        return {key: _plain(child, arrays, refuse) for key, child in node.items()}
     if isinstance(node, (tuple, list)):
-        return type(node)(_plain(child, arrays) for child in node)
+        return type(node)(_plain(child, arrays, refuse) for child in node)
     if isinstance(node, _Array):
         if id(node) not in arrays:
             arrays[id(node)] = to_jax(node.real())
         return arrays[id(node)]
     if node is None or isinstance(node, (bool, int, float, complex, str, bytes)):
         return node
-    raise ValueError(f"it has {type(node).__name__.strip('_').lower()} in it")
+    refuse(f"a {type(node).__name__.strip('_').lower()}")

@@ -30,11 +30,12 @@ def from_equinox(
     >>> report.matches
     ((('linear',), ('linear',), 'equal names'),)
 
-    | equinox | purestate |
-    |---|---|
-    | Linear, Conv, ConvTranspose, Embedding, BatchNorm, LayerNorm, GroupNorm, RMSNorm | those |
-    | MultiheadAttention | its four linear layers |
-    | LSTMCell | `LSTM` |
+    These layers are known:
+
+    - Linear, Conv, ConvTranspose, Embedding, BatchNorm, LayerNorm, GroupNorm, RMSNorm: the
+      same
+    - MultiheadAttention: its four linear layers
+    - LSTMCell: `LSTM`
 
     The GRU of equinox computes something else than `ps.GRU`, which is an error.
 

@@ -32,11 +32,11 @@ def from_flax(
     >>> report.matches
     ((('',), ('linear',), 'shape'),)
 
-    | flax | purestate |
-    |---|---|
-    | Dense, Conv, ConvTranspose, Embed, BatchNorm, LayerNorm, GroupNorm, RMSNorm | those |
-    | MultiHeadDotProductAttention | four linear layers: query, key, value and linear |
-    | LSTMCell, OptimizedLSTMCell | `LSTM` |
+    These layers are known:
+
+    - Dense, Conv, ConvTranspose, Embed, BatchNorm, LayerNorm, GroupNorm, RMSNorm: the same
+    - MultiHeadDotProductAttention: four linear layers: query, key, value and linear
+    - LSTMCell, OptimizedLSTMCell: `LSTM`
 
     The running statistics of flax come without a number of updates. They are taken as those of very
     many. The GRU of flax computes something else than `ps.GRU`, which is an error.

@@ -30,13 +30,14 @@ def from_keras(
     >>> report.matches
     ((('dense',), ('linear',), 'shape'),)
 
-    | Keras | purestate |
-    |---|---|
-    | Dense, EinsumDense of attention, Conv, Conv2DTranspose, DepthwiseConv2D, Embedding | those |
-    | SeparableConv2D | two convolutions: depthwise and pointwise |
-    | BatchNormalization, LayerNormalization, GroupNormalization, RMSNormalization | those |
-    | MultiHeadAttention | four linear layers: query, key, value and linear |
-    | LSTM, GRU with `reset_after=False` | `LSTM`, `GRU` |
+    These layers are known:
+
+    - Dense, EinsumDense of attention, Conv, Conv2DTranspose, DepthwiseConv2D, Embedding:
+      the same
+    - SeparableConv2D: two convolutions: depthwise and pointwise
+    - BatchNormalization, LayerNormalization, GroupNormalization, RMSNormalization: the same
+    - MultiHeadAttention: four linear layers: query, key, value and linear
+    - LSTM, GRU with `reset_after=False`: `LSTM`, `GRU`
 
     The running statistics of Keras come without a number of updates. They are taken as those of
     very many. The GRU with `reset_after=True` computes something else than `ps.GRU`, and has no

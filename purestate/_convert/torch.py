@@ -39,14 +39,14 @@ def from_torch(
     1 layer matched: 1 by shapes that occur once
     verified: the largest difference of the outputs is 0
 
-    | torch | purestate |
-    |---|---|
-    | Linear, Conv1d to Conv3d, ConvTranspose1d to 3d, Embedding | `Linear`, `Conv1D` ... |
-    | BatchNorm | `BatchNorm`, with its running statistics |
-    | LayerNorm, GroupNorm, InstanceNorm, RMSNorm | those |
-    | MultiheadAttention | four linear layers: query, key, value and linear |
-    | LSTM, LSTMCell; a layer of it is "lstm.l0" if there are several | `LSTM` |
-    | a parameter outside these layers | a variable, as it is |
+    These layers are known:
+
+    - Linear, Conv1d to Conv3d, ConvTranspose1d to 3d, Embedding: `Linear`, `Conv1D` ...
+    - BatchNorm: `BatchNorm`, with its running statistics
+    - LayerNorm, GroupNorm, InstanceNorm, RMSNorm: the same
+    - MultiheadAttention: four linear layers: query, key, value and linear
+    - LSTM, LSTMCell; a layer of it is "lstm.l0" if there are several: `LSTM`
+    - a parameter outside these layers: a variable, as it is
 
     torch's GRU computes something else than `ps.GRU`, which is an error.
 

@@ -219,7 +219,8 @@ def test_everything_else_is_refused_before_it_runs(tmp_path, capfd, name, protoc
     path.write_bytes(pickle.dumps({"before": np.ones(2), "w": value}, protocol))
     with pytest.raises(ps.errors.CheckpointError, match="load_pickle reads only arrays") as error:
         checkpoint.load_pickle(path)
-    assert named_in_error in str(error.value)
+    # Protocols 0 and 1 make objects with a function of `copyreg`.
+    assert named_in_error in str(error.value) or (protocol < 2 and "copy" in str(error.value))
     assert capfd.readouterr().out == ""
     assert RAN == []
 
@@ -251,9 +252,8 @@ BROKEN = {
 def test_broken_pickles(tmp_path, name):
     path = tmp_path / "a.pkl"
     path.write_bytes(BROKEN[name])
-    expected = (
-        "persistent object" if name == "a persistent object" else "is damaged, or has other things"
-    )
+    refused = {"a persistent object", "an ndarray itself", "a dtype"}
+    expected = "load_pickle reads only" if name in refused else "is damaged, or has other things"
     with pytest.raises(ps.errors.CheckpointError, match=expected):
         checkpoint.load_pickle(path)
 

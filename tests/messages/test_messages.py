@@ -21,7 +21,6 @@ UNREACHED = {
         [
             "_checkpoint/pickles.py _DType.real 1",
             "_checkpoint/pickles.py _Standin.__setstate__ 1",
-            "_checkpoint/pickles.py _plain 1",
             "_checkpoint/pickles.py _to_array 1",
         ],
         "`load_pickle` puts it into a message of its own",
