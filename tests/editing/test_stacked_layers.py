@@ -104,7 +104,13 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("chain", "masked") else pytest.mark.slow)
+        for name in OPTIMIZERS
+    ],
+)
 def test_optimizers_go_on_in_the_other_model(name, variables):
     tx = OPTIMIZERS[name]()
 

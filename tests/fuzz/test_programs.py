@@ -146,7 +146,7 @@ def check_random_programs(count):
 
 
 def test_some_random_programs():
-    check_random_programs(40)
+    check_random_programs(30)
 
 
 @pytest.mark.slow

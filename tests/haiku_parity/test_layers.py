@@ -66,7 +66,12 @@ def test_bits(row: Row, dtype: str, mode: str, parts: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("row", "dtype"),
     [
-        pytest.param(row, dtype, id=f"{row.name}-{dtype}")
+        pytest.param(
+            row,
+            dtype,
+            id=f"{row.name}-{dtype}",
+            marks=pytest.mark.slow if row.name in VARIANTS and dtype != row.dtypes[0] else (),
+        )
         for row in LAYERS + RECURRENT
         for dtype in row.dtypes
     ],

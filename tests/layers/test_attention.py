@@ -16,6 +16,7 @@ def scaled(lib):
     return lib.initializers.VarianceScaling(2.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("leading", [(), (3,), (2, 3)])
 def test_bits(leading, dtype):

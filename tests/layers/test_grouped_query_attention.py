@@ -121,8 +121,8 @@ def test_decoding_against_flax():
 
 @pytest.mark.parametrize("rotary_base, chunks, cache_size, compiled", [
     (None, (1,) * 6, 6, False),
-    (10000, (1,) * 6, 9, True),
-    (10000, (6,), 6, True),
+    pytest.param(10000, (1,) * 6, 9, True, marks=pytest.mark.slow),
+    pytest.param(10000, (6,), 6, True, marks=pytest.mark.slow),
     (None, (3, 1, 1, 1), 9, True),
     (10000, (2, 3, 1), 6, False),
 ])  # fmt: skip

@@ -18,10 +18,10 @@ NETS = {
 }
 
 
-def fast_if_small(depths):
+def fast_if_usual(depths):
     """The page on nets, which `make test` runs, also counts the parameters of all."""
     slow = pytest.mark.slow
-    return [depth if depth <= 50 else pytest.param(depth, marks=slow) for depth in depths]
+    return [depth if depth in (18, 50) else pytest.param(depth, marks=slow) for depth in depths]
 
 
 def shapes_of(make, size=64):
@@ -32,7 +32,7 @@ def shapes_of(make, size=64):
     return params, state, out
 
 
-@pytest.mark.parametrize("depth", fast_if_small(NUM_PARAMETERS))
+@pytest.mark.parametrize("depth", fast_if_usual(NUM_PARAMETERS))
 def test_number_of_parameters(depth):
     params, _, out = shapes_of(lambda: NETS[depth](1000))
     assert sum(x.size for x in jax.tree.leaves(params)) == NUM_PARAMETERS[depth]
@@ -41,7 +41,7 @@ def test_number_of_parameters(depth):
         assert len(jax.tree.leaves(params)) == 161
 
 
-@pytest.mark.parametrize("depth", fast_if_small(NETS))
+@pytest.mark.parametrize("depth", fast_if_usual(NETS))
 def test_depth_is_the_number_of_layers(depth):
     params, _, _ = shapes_of(lambda: NETS[depth](10, resnet_v2=True))
     assert sum("w" in own and "shortcut" not in module for module, own in params.items()) == depth

@@ -244,7 +244,14 @@ def test_layers_compute_as_in_dm_haiku(net: Callable[..., Any], where: str, name
 
 
 @pytest.mark.parametrize(
-    "net", [module_of_modules, nested_policies, with_hooks, in_transforms, inner_transform]
+    "net",
+    [
+        pytest.param(module_of_modules, marks=pytest.mark.slow),
+        nested_policies,
+        pytest.param(with_hooks, marks=pytest.mark.slow),
+        in_transforms,
+        pytest.param(inner_transform, marks=pytest.mark.slow),
+    ],
 )
 def test_modules_compute_as_in_dm_haiku(net: Callable[..., Any]):
     # scan's structure differs; equations are compared for layers.

@@ -73,13 +73,17 @@ def test_every_message(fast):
     assert {f"{shown}[{name}]" for name in CASES} <= fast
 
 
+LAYERS = [row.name for row in table_layers.ROWS + table_recurrent.ROWS]
+
+
 @pytest.mark.parametrize(
     ("test", "names"),
     [
-        ("test_layers.py::test_bits", [r.name for r in table_layers.ROWS + table_recurrent.ROWS]),
+        ("test_layers.py::test_names_dtypes_and_equations", LAYERS),
+        ("test_layers.py::test_bits", [name for name in LAYERS if name not in variants(LAYERS)]),
         ("test_core.py::test_same_as_haiku", list(table_core.ROWS)),
     ],
-    ids=["layers", "core"],
+    ids=["layers", "bits of layers", "core"],
 )
 def test_every_program_of_the_parity_tables(fast, test, names):
     cases = [name for name in fast if name.startswith(f"tests/haiku_parity/{test}[")]

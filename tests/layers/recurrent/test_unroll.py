@@ -91,6 +91,7 @@ def test_a_state_that_is_a_python_number(unroll):
     assert int(last) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unroll", UNROLLS)
 def test_bits(unroll):
     def run(lib, xs):
