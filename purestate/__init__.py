@@ -53,12 +53,6 @@ from purestate._core.transform import (
     without_state,
 )
 from purestate._core.variables import get_parameter, get_state, set_state
-from purestate._layers.adaptive_pool import (
-    AdaptiveAvgPool,
-    AdaptiveMaxPool,
-    adaptive_avg_pool,
-    adaptive_max_pool,
-)
 from purestate._layers.attention import MultiHeadAttention
 from purestate._layers.attention_masks import (
     causal_mask,
@@ -147,6 +141,12 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._export.exporting import export
     from purestate._export.file import load_exported
     from purestate._inspection.dot import to_dot
+    from purestate._layers.adaptive_pool import (
+        AdaptiveAvgPool,
+        AdaptiveMaxPool,
+        adaptive_avg_pool,
+        adaptive_max_pool,
+    )
     from purestate._layers.lora import lora, merge_lora
     from purestate._lifted.autodiff import grad, value_and_grad
     from purestate._lifted.conditionals import cond, switch
@@ -216,6 +216,10 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "sow": "purestate._state.intermediates",
             "transform_with_collections": "purestate._state.transform_with_collections",
             "variable": "purestate._state.named_variables",
+            "AdaptiveAvgPool": "purestate._layers.adaptive_pool",
+            "AdaptiveMaxPool": "purestate._layers.adaptive_pool",
+            "adaptive_avg_pool": "purestate._layers.adaptive_pool",
+            "adaptive_max_pool": "purestate._layers.adaptive_pool",
             "Container": "purestate._state.set_up_module",
             "LayerStackTransparencyMapping": "purestate._lifted.layer_names",
             "LiftWithStateUpdater": "purestate._lifted.lift",
