@@ -65,7 +65,8 @@ def difference(a: Any, b: Any) -> float:
 def close(distance: float | None, model: str, direction: str) -> None:
     """Asserts that outputs are close, and notes the difference for the table."""
     assert distance is not None
-    assert distance <= 2e-5
+    # flax's LayerNorm subtracts squares of means, which loses bits: 2.3e-5 on JAX 0.12.
+    assert distance <= 5e-5
     DIFFERENCES.append((model, direction, distance))
 
 
