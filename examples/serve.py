@@ -134,7 +134,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         try:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            example = np.asarray(body["input"], self.server.dtype)
+            example = np.asarray(body["input"])
+            if not np.can_cast(example.dtype, self.server.dtype, "same_kind"):
+                raise TypeError(example.dtype)  # texts, or fractions where integers are needed
+            example = example.astype(self.server.dtype)
         except (ValueError, TypeError, KeyError):
             self._answer(400, {"error": 'send {"input": [...]}, with numbers in the list'})
             return

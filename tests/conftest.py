@@ -1,8 +1,8 @@
 """How the suite runs. `make test` runs the fast tests, and `make test-all` also those marked `slow`.
 
 A test that crosses several tables (transforms, effects, layers, modes) is fast in as many cases as show
-each entry of each table once. The rest of the product is marked `slow` below. `@pytest.mark.whole` keeps
-every case of a test fast. What is slow for another reason has the mark where it is defined.
+each entry of each table once; of a table of layers, one row of each layer. The rest of the product is
+marked `slow` below. `@pytest.mark.whole` keeps every case of a test fast. What is slow for another reason has the mark where it is defined.
 """
 
 import gc
@@ -25,7 +25,6 @@ ALL_TESTS = pytest.StashKey[list[pytest.Item]]()
 def pytest_configure(config: pytest.Config) -> None:
     """Lets the fast tests compile with little optimization, and only once; shows how far a run is."""
     share_compiled()
-    gc.disable()  # while tests are collected, which makes many objects and drops few
     is_parallel = getattr(config.option, "dist", "no") != "no"
     if is_parallel and not hasattr(config, "workerinput"):
         config.pluginmanager.register(ShowProgress(config))
@@ -59,9 +58,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             cases[place].add_marker(pytest.mark.slow)
 
 
-def pytest_collection_finish() -> None:
-    """Has Python collect garbage again."""
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """Collects no garbage while tests are read, which makes many objects and drops few."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -117,8 +117,9 @@ def load_tree(
     shardings: Any,
 ) -> Any:
     """Loads from a file of any format; `called` is what the user called. See `load_safetensors`."""
-    if into is None and (rename is not None or resize is not None or not strict):
-        given = "rename" if rename is not None else "resize" if resize else "strict=False"
+    needs = {"rename": rename is not None, "resize": resize is not None, "strict=False": not strict}
+    given = next((name for name, is_given in needs.items() if is_given), None)
+    if into is None and given:
         raise CheckpointError(
             f"{called} takes `{given}` only together with `into`, the model to compare the"
             " file with. Pass params, or what jax.eval_shape(init, ...) returns."

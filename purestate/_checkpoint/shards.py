@@ -92,8 +92,11 @@ def _write_groups(
     }
     shard_of = {each: name for name, group in zip(names, groups, strict=True) for each in group}
     size = sum(x.nbytes for x, _ in encoded.values())
-    whole = {**metadata, "total_size": size, OURS: {"headers": checks, "names": list(encoded)}}
-    index = {"metadata": whole, "weight_map": dict(sorted(shard_of.items()))}
+    ours = {"headers": checks, "names": list(encoded), "metadata": dict(metadata)}
+    index = {
+        "metadata": {"total_size": size, OURS: ours},
+        "weight_map": dict(sorted(shard_of.items())),
+    }
     # Beside the metadata: whichever of the two is damaged, the other one shows it.
     text = json.dumps({**index, HEADER_CHECK: _checksum(index)}, indent=2, ensure_ascii=False)
     write_atomically(index_of(path), lambda file: _write_text(file, text))
@@ -153,8 +156,8 @@ class ShardedFile:
     @property
     def own_metadata(self) -> dict[str, str]:
         """What the user gave as `metadata`."""
-        given = self._index["metadata"].items()
-        return {key: text for key, text in given if isinstance(text, str)}
+        given: dict[str, Any] = self._ours.get("metadata", self._index["metadata"])
+        return {key: text for key, text in given.items() if isinstance(text, str)}
 
     def outline(self, name: str) -> Any:
         """Returns shape and dtype of an array, without reading it."""

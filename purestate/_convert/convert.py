@@ -99,7 +99,10 @@ def _outputs(f: Any, params: Any, state: Any, rng: Any, args: tuple[Any, ...]) -
 def _compare(call: str, ours: Any, check: Any, args: tuple[Any, ...]) -> float:
     """Returns the largest difference of the outputs of the two models."""
     theirs = check(*args) if callable(check) else check
-    pairs = [[np.asarray(_plain(x), np.float64) for x in _leaves(tree)] for tree in (ours, theirs)]
+    pairs = [
+        [np.asarray(_plain(x), np.float64) for x in jax.tree.leaves(tree)]
+        for tree in (ours, theirs)
+    ]
     shapes = [[x.shape for x in leaves] for leaves in pairs]
     if shapes[0] != shapes[1]:
         raise ConversionError(
@@ -118,10 +121,6 @@ def _compare(call: str, ours: Any, check: Any, args: tuple[Any, ...]) -> float:
             " another eps, activation, order of layers, or axis of channels."
         )
     return difference
-
-
-def _leaves(tree: Any) -> list[Any]:
-    return jax.tree.leaves(tree)
 
 
 def _plain(x: Any) -> Any:

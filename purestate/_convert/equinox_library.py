@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purestate._convert.layouts import FLAT, Arrays, Layout, Leaf, declared, ones_at, regrouped
-from purestate._convert.library import Library, Unit, grouped
+from purestate._convert.layouts import FLAT, Leaf, declared, lstm
+from purestate._convert.library import Library, Unit, grouped, gru_differs
 from purestate._convert.trees import is_weight, name_of
 
 _LEAVES = frozenset({"weight", "bias", "mean", "var", "count", "weight_ih", "weight_hh"})
@@ -21,25 +21,6 @@ def _is_norm(x: Any) -> bool:
     """Whether it is a BatchNorm of equinox; if equinox is not imported, nothing is."""
     equinox = sys.modules.get("equinox")
     return equinox is not None and isinstance(x, equinox.nn.BatchNorm)
-
-
-def _lstm_to(neutral: Arrays) -> dict[str, Any]:
-    b = regrouped(neutral["b"], "igfo", "ifgo")
-    return {
-        "weight_ih": regrouped(neutral["w_i"], "igfo", "ifgo").T,
-        "weight_hh": regrouped(neutral["w_h"], "igfo", "ifgo").T,
-        "bias": b + ones_at("f", "ifgo", b),
-    }
-
-
-def _lstm_back(arrays: Arrays, neutral: Arrays) -> dict[str, Any]:
-    zero = np.zeros(neutral["b"].shape)
-    bias = arrays.get("bias", zero) - ones_at("f", "ifgo", zero)
-    return {
-        "w_i": regrouped(arrays["weight_ih"].T, "ifgo", "igfo"),
-        "w_h": regrouped(arrays["weight_hh"].T, "ifgo", "igfo"),
-        "b": regrouped(bias, "ifgo", "igfo"),
-    }
 
 
 def _split(given: Any) -> tuple[Any, Any]:
@@ -145,12 +126,9 @@ EQUINOX = Library(
             var=Leaf("var", FLAT),
             count=Leaf("count"),
         ),
-        "lstm": Layout(_lstm_to, _lstm_back),
+        "lstm": lstm("weight_ih", "weight_hh", "bias", turned=True),
     },
     units=_units,
     optional=frozenset({"count"}),
-    refused={
-        "gru": "the GRU of equinox multiplies the state by the weights before the reset gate,"
-        " ps.GRU after it. No weights make them equal"
-    },
+    refused={"gru": gru_differs("equinox")},
 )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from purestate._convert.layouts import FLAT, Arrays, Layout, Leaf, declared
-from purestate._convert.library import Library, Unit, grouped, view_of
+from purestate._convert.library import Library, Unit, as_matrix, grouped, gru_differs, view_of
 from purestate._convert.trees import flatten_dict, flatten_tree, rebuild_dict, rebuild_tree
 
 _LEAVES = frozenset({"kernel", "bias", "scale", "embedding", "mean", "var"})
@@ -60,24 +60,14 @@ def _as_matrix(unit: Unit) -> Unit:
     bias = unit.get("bias")
     if bias is None or len(bias.shape) < 2 or "kernel" not in unit:
         return unit
-    size = int(np.prod(bias.shape))
-    kernel = unit["kernel"]
-    return {
-        "kernel": kernel._replace(shape=(int(np.prod(kernel.shape)) // size, size)),
-        "bias": bias._replace(shape=(size,)),
-    }
+    return as_matrix(unit, len(unit["kernel"].shape) - len(bias.shape))
 
 
 def _join_attention(units: dict[str, Unit], start: str) -> None:
     """Makes the projections of an attention matrices; in a dict they may be in any order."""
     for part, axes in zip(_ATTENTION, (1, 1, 1, 2), strict=True):
-        unit = units.pop(f"{start}{part}")
-        shape = unit["kernel"].shape
-        matrix = (int(np.prod(shape[:axes])), int(np.prod(shape[axes:])))
-        flat = {"kernel": unit["kernel"]._replace(shape=matrix)}
-        if "bias" in unit:
-            flat["bias"] = unit["bias"]._replace(shape=matrix[1:])
-        units[f"{start}{'linear' if part == 'out' else part}"] = flat
+        unit = as_matrix(units.pop(f"{start}{part}"), axes)
+        units[f"{start}{'linear' if part == 'out' else part}"] = unit
 
 
 def _join_lstm(units: dict[str, Unit], parent: str, start: str) -> None:
@@ -122,10 +112,7 @@ _LAYOUTS = {
     ),
     "lstm": Layout(_lstm_to, _lstm_back),
 }
-_REFUSED = {
-    "gru": "the GRU of flax multiplies the state by the weights before the reset gate, ps.GRU after"
-    " it. No weights make them equal"
-}
+_REFUSED = {"gru": gru_differs("flax")}
 
 FLAX = Library(
     name="flax",

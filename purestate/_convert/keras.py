@@ -5,8 +5,8 @@ from typing import Any
 
 from purestate._convert.convert import convert_from, convert_to
 from purestate._convert.keras_library import KERAS
+from purestate._convert.names import Names
 from purestate._convert.report import Converted
-from purestate._convert.torch import Names
 
 
 def from_keras(

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from purestate._convert.layouts import FLAT, Arrays, Layout, Leaf, declared, ones_at, regrouped
-from purestate._convert.library import Library, Unit, grouped, view_of
+from purestate._convert.layouts import FLAT, Arrays, Layout, Leaf, declared, lstm
+from purestate._convert.library import Library, Unit, as_matrix, grouped, view_of
 
 _LEAVES = frozenset(
     {"kernel", "bias", "gamma", "beta", "scale", "moving_mean", "moving_variance", "embeddings"}
@@ -14,25 +14,6 @@ _LEAVES = frozenset(
 )
 
 _same = declared(w=Leaf("kernel"), b=Leaf("bias"))
-
-
-def _lstm_to(neutral: Arrays) -> dict[str, Any]:
-    b = regrouped(neutral["b"], "igfo", "ifgo")
-    return {
-        "kernel": regrouped(neutral["w_i"], "igfo", "ifgo"),
-        "recurrent_kernel": regrouped(neutral["w_h"], "igfo", "ifgo"),
-        "bias": b + ones_at("f", "ifgo", b),
-    }
-
-
-def _lstm_back(arrays: Arrays, neutral: Arrays) -> dict[str, Any]:
-    zero = np.zeros(neutral["b"].shape)
-    bias = arrays["bias"] - ones_at("f", "ifgo", zero)
-    return {
-        "w_i": regrouped(arrays["kernel"], "ifgo", "igfo"),
-        "w_h": regrouped(arrays["recurrent_kernel"], "ifgo", "igfo"),
-        "b": regrouped(bias, "ifgo", "igfo"),
-    }
 
 
 def _without_z(x: Any) -> Any:
@@ -84,18 +65,10 @@ def _units(arrays: Mapping[str, np.ndarray]) -> dict[str, Unit]:
     for name, unit in list(units.items()):
         parent, _, part = name.rpartition("/")
         if part in ("query", "key", "value", "attention_output") and "kernel" in unit:
-            joined = _as_matrix(unit, 2 if part == "attention_output" else 1)
+            joined = as_matrix(unit, 2 if part == "attention_output" else 1)
             del units[name]
             units[f"{parent}/linear" if part == "attention_output" else name] = joined
     return units
-
-
-def _as_matrix(unit: Unit, axes: int) -> Unit:
-    """Returns a projection of an attention as a linear layer; its kernel has three axes."""
-    shape = unit["kernel"].shape
-    matrix = (int(np.prod(shape[:axes])), int(np.prod(shape[axes:])))
-    shapes = {"kernel": matrix, "bias": matrix[1:]}
-    return {leaf: view._replace(shape=shapes[leaf]) for leaf, view in unit.items()}
 
 
 KERAS = Library(
@@ -118,7 +91,7 @@ KERAS = Library(
             mean=Leaf("moving_mean", FLAT),
             var=Leaf("moving_variance", FLAT),
         ),
-        "lstm": Layout(_lstm_to, _lstm_back),
+        "lstm": lstm("kernel", "recurrent_kernel", "bias"),
         "gru": Layout(_gru_to, _gru_back),
     },
     units=_units,

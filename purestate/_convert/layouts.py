@@ -99,3 +99,32 @@ def ones_at(gate: str, gates: str, like: Any) -> Any:
     """Returns an array with 1 for one gate and 0 for the others, along the last axis."""
     ones = [float(one == gate) for one in gates]
     return np.repeat(np.asarray(ones, like.dtype), like.shape[-1] // len(gates))
+
+
+def lstm(w_i: str, w_h: str, b: str, *, turned: bool = False, projection: str = "") -> Layout:
+    """The layout of an LSTM with gates i, f, g, o, whose bias has the 1 of the forget gate.
+
+    Args:
+      w_i: the name of the weights of the inputs.
+      w_h: the name of the weights of the state.
+      b: the name of the bias, which may be missing.
+      turned: whether the weights are `[out, in]`.
+      projection: the name of the weights of a projection, if the library has one.
+    """
+    names = {"w_i": w_i, "w_h": w_h}
+
+    def to(neutral: Arrays) -> dict[str, Any]:
+        bias = regrouped(neutral["b"], "igfo", "ifgo")
+        arrays = {name: regrouped(neutral[k], "igfo", "ifgo") for k, name in names.items()}
+        arrays = {name: x.T if turned else x for name, x in arrays.items()}
+        arrays[b] = bias + ones_at("f", "ifgo", bias)
+        return arrays | ({projection: neutral["w_p"]} if "w_p" in neutral else {})
+
+    def back(arrays: Arrays, neutral: Arrays) -> dict[str, Any]:
+        zero = np.zeros(neutral["b"].shape)
+        weights = {k: arrays[name].T if turned else arrays[name] for k, name in names.items()}
+        weights["b"] = arrays.get(b, zero) - ones_at("f", "ifgo", zero)
+        found = {k: regrouped(x, "ifgo", "igfo") for k, x in weights.items()}
+        return found | ({"w_p": arrays[projection]} if projection in arrays else {})
+
+    return Layout(to, back)

@@ -1,6 +1,7 @@
 """What the converters know of another library, and its arrays grouped by layer."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -82,3 +83,19 @@ def grouped(
         else:
             units[name] = {"": view_of(arrays, name)}
     return units
+
+
+def gru_differs(name: str) -> str:
+    """Why the GRU of a library, with its reset gate after the product, cannot be converted."""
+    return (
+        f"the GRU of {name} multiplies the state by the weights before the reset gate, ps.GRU after"
+        " it. No weights make them equal"
+    )
+
+
+def as_matrix(unit: Unit, axes: int) -> Unit:
+    """Returns a layer as a linear one; the first `axes` axes of its kernel are inputs."""
+    shape = unit["kernel"].shape
+    matrix = (math.prod(shape[:axes]), math.prod(shape[axes:]))
+    shapes = {"kernel": matrix, "bias": matrix[1:]}
+    return {leaf: view._replace(shape=shapes[leaf]) for leaf, view in unit.items()}

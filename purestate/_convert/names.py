@@ -10,6 +10,9 @@ from purestate._core.errors import kind_of
 from purestate._editing.name_patterns import filled, regex_of, wildcards_of
 from purestate._editing.paths import near
 
+# The keys are names or tuples of names. A dict with keys of one type would not be of both.
+Names = Mapping[Any, str | tuple[str, ...] | None]
+
 
 def plain(path: str) -> str:
     """Returns a path without the marks of the methods that made the modules."""

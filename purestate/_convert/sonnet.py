@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from purestate._convert.convert import convert_from, convert_to
+from purestate._convert.names import Names
 from purestate._convert.report import Converted
 from purestate._convert.sonnet_library import SONNET
-from purestate._convert.torch import Names
 
 
 def from_sonnet(

@@ -1,37 +1,16 @@
 """Sonnet 2: the layouts of its layers, over arrays by the names of its variables."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from purestate._convert.layouts import FLAT, Arrays, Layout, Leaf, declared, ones_at, regrouped
+from purestate._convert.layouts import FLAT, Leaf, declared, lstm
 from purestate._convert.library import Library, Unit, grouped
 
 _LEAVES = frozenset({"w", "b", "scale", "offset", "embeddings", "w_i", "w_h", "projection"})
 _AVERAGES = {"moving_mean": "mean", "moving_variance": "var"}
 
 _same = declared(w=Leaf("w"), b=Leaf("b"))
-
-
-def _lstm_to(neutral: Arrays) -> dict[str, Any]:
-    b = regrouped(neutral["b"], "igfo", "ifgo")
-    arrays = {
-        "w_i": regrouped(neutral["w_i"], "igfo", "ifgo"),
-        "w_h": regrouped(neutral["w_h"], "igfo", "ifgo"),
-        "b": b + ones_at("f", "ifgo", b),
-    }
-    return arrays | ({"projection": neutral["w_p"]} if "w_p" in neutral else {})
-
-
-def _lstm_back(arrays: Arrays, neutral: Arrays) -> dict[str, Any]:
-    zero = np.zeros(neutral["b"].shape)
-    found = {
-        "w_i": regrouped(arrays["w_i"], "ifgo", "igfo"),
-        "w_h": regrouped(arrays["w_h"], "ifgo", "igfo"),
-        "b": regrouped(arrays["b"] - ones_at("f", "ifgo", zero), "ifgo", "igfo"),
-    }
-    return found | ({"w_p": arrays["projection"]} if "projection" in arrays else {})
 
 
 def _units(arrays: Mapping[str, np.ndarray]) -> dict[str, Unit]:
@@ -73,7 +52,7 @@ SONNET = Library(
             count=Leaf("mean.counter"),
             var_count=Leaf("var.counter"),
         ),
-        "lstm": Layout(_lstm_to, _lstm_back),
+        "lstm": lstm("w_i", "w_h", "b", projection="projection"),
         "gru": declared(w_i=Leaf("w_i"), w_h=Leaf("w_h"), b=Leaf("b")),
     },
     units=_units,

@@ -4,11 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from purestate._convert.convert import convert_from, convert_to
+from purestate._convert.names import Names
 from purestate._convert.report import Converted
 from purestate._convert.torch_library import TORCH
-
-# The keys are names or tuples of names. A dict with keys of one type would not be of both.
-Names = Mapping[Any, str | tuple[str, ...] | None]
 
 
 def from_torch(

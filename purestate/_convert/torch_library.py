@@ -17,7 +17,7 @@ from purestate._convert.layouts import (
     ones_at,
     regrouped,
 )  # fmt: skip
-from purestate._convert.library import Library, Unit, grouped, view_of
+from purestate._convert.library import Library, Unit, grouped, gru_differs, view_of
 
 _LEAVES = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked"})
 _RECURRENT = re.compile(
@@ -147,8 +147,5 @@ TORCH = Library(
     },
     units=_units,
     optional=frozenset({"num_batches_tracked", "bias_ih", "bias_hh"}),
-    refused={
-        "gru": "torch's GRU multiplies the state by the weights before the reset gate, ps.GRU after"
-        " it. No weights make them equal"
-    },
+    refused={"gru": gru_differs("torch")},
 )

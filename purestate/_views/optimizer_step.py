@@ -113,7 +113,7 @@ def check_grads(params: Any, grads: Any, apply_updates: bool, size: int | None =
     given = size_of(grads)
     if size is not None and given != size:
         raise ViewError(
-            f"`Optimizer.update`: the optimizer was initialized with {size} arrays, but grads have"
+            f"`update`: the optimizer was initialized with {size} arrays, but grads have"
             f" {given}. Call `init` with the params, or that part of them, that the gradients"
             " are of."
         )
@@ -129,14 +129,11 @@ def check_grads(params: Any, grads: Any, apply_updates: bool, size: int | None =
             difference(grads, params, ("grads", "params"))
             or "they have holes, None, in different places"
         )
-        raise ViewError(
-            "`Optimizer.update(grads, params)`: grads and params have different structures:"
-            f" {where}."
-        )
+        raise ViewError(f"`update`: grads and params have different structures: {where}.")
     where = mismatch(grads, params, ("grads", "params"))
     if where is not None:
         raise ViewError(
-            f"`Optimizer.update(grads, params)`: grads and params do not fit: {where}. Pass the"
+            f"`update`: grads and params do not fit: {where}. Pass the"
             " gradients of these params: grads = jax.grad(loss)(params)."
         )
 
@@ -152,7 +149,7 @@ def _check_state(tx: "Transformation", opt_state: Any, params: Any, error: Excep
 
 def _other_params(where: str) -> ViewError:
     return ViewError(
-        f"`Optimizer.update`: the optimizer was initialized with other params: {where}. Call `init`"
+        f"`update`: the optimizer was initialized with other params: {where}. Call `init`"
         " with params of these shapes."
     )
 
@@ -169,7 +166,7 @@ def _check_new_state(old: Any, new: Any, grads: Any, params: Any) -> None:
     where = mismatch(old, new, ("its state", "the new state"), exact_dtype=True)
     if where is not None:
         raise ViewError(
-            "`Optimizer.update`: grads have another dtype than params, which changes the state of"
+            "`update`: grads have another dtype than params, which changes the state of"
             f" the optimizer: {where}. Write `grads = jax.tree.map(lambda g, p: g.astype(p.dtype),"
             " grads, params)`; or, for a state in the dtype of grads, call `init` with params of"
             " that dtype."
@@ -182,7 +179,7 @@ def _check_updates(updates: Any, params: Any) -> None:
         where = mismatch(updates, params, ("the updates", "params"))
         if where is not None:
             raise ViewError(
-                f"`Optimizer.update`: the updates do not fit the params: {where}. Call `init` with"
+                f"`update`: the updates do not fit the params: {where}. Call `init` with"
                 " these params. Leave out integers with ps.trainable_only, since an optimizer"
                 " moves them by fractions."
             )

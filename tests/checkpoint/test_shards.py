@@ -22,13 +22,14 @@ NEW = {
     "q": {"int4": jnp.arange(-3, 4, dtype=jnp.int4), "key": jax.random.key(3)},
 }
 OLD = {"a": {"w": np.zeros([8], np.float32), "v": np.ones([8], np.float32)}, "b": {"b": np.ones(2)}}
+METADATA = {"step": "7", "total_size": "mine"}  # the second one is also a key of Hugging Face
 KINDS = {"one file": None, "shards": 32}  # of max_shard_size
 
 
 @pytest.fixture
 def path(tmp_path):
     checkpoint.save_safetensors(
-        tmp_path / "model.safetensors", NEW, metadata={"step": "7"}, max_shard_size=64
+        tmp_path / "model.safetensors", NEW, metadata=METADATA, max_shard_size=64
     )
     return tmp_path / "model.safetensors"
 
@@ -63,7 +64,7 @@ def test_each_way_to_name_them(path, given):
     loaded = checkpoint.load_safetensors(given(path))
     assert same(loaded, NEW)
     assert list(loaded) == list(NEW)
-    assert checkpoint.read_metadata(given(path)) == {"step": "7"}
+    assert checkpoint.read_metadata(given(path)) == METADATA
 
 
 def test_into_only_rename_and_shardings(path):
@@ -175,7 +176,7 @@ def outcome(path):
         assert str(path.parent) in str(error)
         return str(error)
     assert same(loaded, NEW)
-    assert metadata == {"step": "7"}
+    assert metadata == METADATA
     return None
 
 
@@ -197,9 +198,7 @@ def test_a_shard_of_another_save(path, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     changed = {**NEW, "a": {"w": NEW["a"]["w"] + 1, "empty": {}}}
-    checkpoint.save_safetensors(
-        other / path.name, changed, metadata={"step": "7"}, max_shard_size=64
-    )
+    checkpoint.save_safetensors(other / path.name, changed, metadata=METADATA, max_shard_size=64)
     shard = json.loads(index_of(path).read_text())["weight_map"]["a.w"]
     shutil.copy(other / shard, path.with_name(shard))
     with pytest.raises(
