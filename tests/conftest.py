@@ -2,7 +2,8 @@
 
 A test that crosses several tables (transforms, effects, layers, modes) is fast in as many cases as show
 each entry of each table once; of a table of layers, one row of each layer. The rest of the product is
-marked `slow` below. `@pytest.mark.whole` keeps every case of a test fast. What is slow for another reason has the mark where it is defined.
+marked `slow` below. `@pytest.mark.whole` keeps every case of a test fast. What is slow for another
+reason has the mark where it is defined.
 """
 
 import gc
