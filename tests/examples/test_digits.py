@@ -264,6 +264,7 @@ def test_ctrl_c_is_answered_in_a_sentence(tmp_path: Path):
     assert arrays["epochs_done"] >= 1
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     train_epoch: Callable[..., Any] = digits.train_epoch
     calls = 0
@@ -568,6 +569,7 @@ def test_an_error_is_a_message_and_no_traceback(tmp_path: Path, arguments: list[
     assert "Traceback" not in result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_other_flags_is_an_error_on_the_command_line(checkpoint: Path):
     before = checkpoint.read_bytes()
     result = run_command("--resume", f"--out={checkpoint.parent}")

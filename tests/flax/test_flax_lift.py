@@ -86,7 +86,10 @@ def both_ways(lib: Any, lib_flax: Any, x: Any) -> Any:
     return out
 
 
-@pytest.mark.parametrize("net", [in_module, called_twice, both_ways])
+@pytest.mark.parametrize(
+    "net",
+    [*(pytest.param(net, marks=pytest.mark.slow) for net in (in_module, called_twice)), both_ways],
+)
 def test_variables_and_steps_as_in_dm_haiku(net: Any):
     results: list[Any] = []
     for lib, lib_flax in LIBS:

@@ -61,6 +61,7 @@ def test_same_as_haiku(name, key, wrap):
     assert list(ours["params"]) == list(theirs["params"]), "the order in which modules were made"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 7])
 def test_reserve_size_changes_the_same_keys(size):
     results = []

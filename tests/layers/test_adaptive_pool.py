@@ -44,6 +44,7 @@ def test_against_loops(name, sizes):
     np.testing.assert_array_equal(f.apply({}, None, X), pool(X, sizes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", POOLS)
 def test_layouts(name):
     pool, _, _ = POOLS[name]

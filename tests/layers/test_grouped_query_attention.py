@@ -102,6 +102,7 @@ def test_against_flax():
     )
 
 
+@pytest.mark.slow
 def test_decoding_against_flax():
     f = model(None, cache_size=6)
     params, state = f.init(KEY, X)
@@ -209,6 +210,7 @@ def test_without_a_batch():
     np.testing.assert_allclose(rows[0], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients():
     f = model(rotary_base=100.0)
     params, _ = f.init(KEY, X)
@@ -252,6 +254,7 @@ def test_sliding_window_with_a_cache():
     np.testing.assert_allclose(jnp.concatenate(outs, 1), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_with_strict_ranks_and_dtypes():
     f = model(rotary_base=10000, cache_size=6, param_dtype=jnp.float32)
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
@@ -261,6 +264,7 @@ def test_with_strict_ranks_and_dtypes():
     assert out.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_dtypes():
     x = X.astype(jnp.bfloat16)
     f = model(rotary_base=10000, cache_size=6, param_dtype=jnp.float32, with_bias=True)

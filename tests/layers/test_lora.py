@@ -153,6 +153,7 @@ def test_training_changes_the_two_alone():
     assert loss(trained) < 0.8 * first
 
 
+@pytest.mark.slow
 def test_transforms():
     f = adapted(network, 2)
     params = randomized(f.init(KEY, X))
@@ -164,6 +165,7 @@ def test_transforms():
     assert jax.tree.map(jnp.shape, jax.jit(f.init)(KEY, X)) == jax.tree.map(jnp.shape, params)
 
 
+@pytest.mark.slow
 def test_inside_layer_stack_and_remat():
     def stacked(x):
         return ps.layer_stack(3)(lambda x: ps.remat(ps.Linear(6))(x))(x)

@@ -27,6 +27,7 @@ def dtypes(params):
     return {str(leaf.dtype) for leaf in jax.tree.leaves(params)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name):
     plain, kept = ps.transform(LAYERS[name]()), ps.transform(LAYERS[name](param_dtype=jnp.float32))

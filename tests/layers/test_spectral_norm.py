@@ -40,6 +40,7 @@ def test_each_call_gets_nearer():
     np.testing.assert_allclose(sigmas[-1], largest, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_gradient_takes_the_singular_vectors_as_given():
     """`d sum(G W / s)` where `s = u W v` and u and v do not move: `G / s - sum(G W) u v / s**2`."""
     g = DRAW.standard_normal(W.shape)

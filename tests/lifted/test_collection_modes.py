@@ -111,6 +111,7 @@ def test_mean_of_integers_is_refused():
         ).init(None, X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", [0, 1])
 def test_ensemble_of_models(axis):
     def ensemble(x):

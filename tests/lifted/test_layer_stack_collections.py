@@ -36,6 +36,7 @@ def close(a, b):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), a, b)
 
 
+@pytest.mark.slow
 def test_layer_by_layer_is_as_a_loop():
     f, g = ps.transform_with_state(loop), ps.transform_with_state(stack)
     params, state = f.init(jax.random.key(0), X)

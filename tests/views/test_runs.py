@@ -253,7 +253,7 @@ class SetUp(ps.SetUpModule):
         return self.linear(x)
 
 
-KINDS = [Kinds, WithGetattr, WithGetattribute, SetUp, Net, lambda: ps.nets.ResNet18(3), lambda: ps.GRU(3)]  # fmt: skip
+KINDS = [Kinds, WithGetattr, WithGetattribute, SetUp, Net, lambda: ps.GRU(3)]  # fmt: skip
 
 
 def found(f):
@@ -263,7 +263,11 @@ def found(f):
         return type(error).__name__
 
 
-@pytest.mark.parametrize("source", KINDS, ids=lambda f: getattr(f, "__name__", "?"))
+@pytest.mark.parametrize(
+    "source",
+    [*KINDS, pytest.param(lambda: ps.nets.ResNet18(3), id="ResNet18", marks=pytest.mark.slow)],
+    ids=lambda f: getattr(f, "__name__", "?"),
+)
 def test_members_are_what_a_run_finds(source):
     def variables_of(module):
         return [name for name in (*dir(type(module)), *vars(module)) if not name.startswith("__")]

@@ -20,6 +20,7 @@ def flax_cell(params):
     return inputs | {f"h{gate}": {"kernel": w[gate][2:], "bias": b[gate]} for gate in "igfo"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 @pytest.mark.parametrize("time_major", [True, False])
 def test_same_as_flax(time_major, lengths):
@@ -90,6 +91,7 @@ def test_no_merge_and_an_initial_state():
     assert [s.tolist() for s in states] == [[16.0], [26.0]]
 
 
+@pytest.mark.slow
 def test_trees_and_deep_cores():
     def f(xs, lengths):
         cores = [ps.DeepRNN([ps.GRU(2), jnp.tanh, ps.LSTM(3)]) for _ in range(2)]

@@ -19,6 +19,7 @@ def step(lib, x, n, batch_size, state_dtype):
     return core(x, state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtypes", [("float32",) * 2, ("bfloat16",) * 2, ("bfloat16", "float32")])
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_bits_of_a_step(n, dtypes):
@@ -40,6 +41,7 @@ def test_bits_of_a_sequence():
     check(run, normal(3, 2, 4, 2))
 
 
+@pytest.mark.slow
 def test_same_as_flax():
     f = ps.transform(
         lambda xs: ps.dynamic_unroll(core := ps.Conv2DLSTM((5, 4), 3, 3), xs, core.initial_state(2))

@@ -18,6 +18,7 @@ def skipping(lib):
     return lib.deep_rnn_with_skip_connections([lib.LSTM(4), lib.GRU(2), lib.VanillaRNN(3)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("make", [deep, skipping])
 def test_bits_of_a_step(make, dtype):

@@ -10,6 +10,7 @@ import purestate as ps
 from tests.layers.haiku_bits import check, normal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtypes", [("float32",) * 2, ("bfloat16",) * 2, ("bfloat16", "float32")])
 @pytest.mark.parametrize("batch_size", [None, 2])
 def test_bits_of_a_step(batch_size, dtypes):

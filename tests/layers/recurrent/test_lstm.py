@@ -20,6 +20,7 @@ def step(lib, x, batch_size, state_dtype):
     return core(x, state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtypes", [("float32",) * 2, ("bfloat16",) * 2, ("bfloat16", "float32")])
 @pytest.mark.parametrize("batch_size", [None, 2])
 def test_bits_of_a_step(batch_size, dtypes):

@@ -127,6 +127,7 @@ def test_traced_rate():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), traced, plain)
 
 
+@pytest.mark.slow
 def test_within_other_cores():
     def f(xs, should_reset):
         layers = [ps.RecurrentDropout(make(), 0.5, True) for make in CORES.values()]
@@ -147,6 +148,7 @@ def test_within_other_cores():
         np.testing.assert_array_equal(state.mask[2], state.mask[3])
 
 
+@pytest.mark.slow
 def test_images():
     def f(xs):
         core = ps.RecurrentDropout(ps.Conv1DLSTM([5], 2, 3), 0.5, True)

@@ -209,6 +209,7 @@ class UnitVectors(ps.RNNCore):
         return jnp.zeros([batch_size, 2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("unroll", "options", "order"), RUNS)
 @pytest.mark.parametrize(
     ("make", "lengths"), [(lambda: ps.LSTM(4), LENGTHS), (UnitVectors, np.array([5, 2, 1]))]

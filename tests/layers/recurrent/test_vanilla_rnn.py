@@ -9,6 +9,7 @@ import purestate as ps
 from tests.layers.haiku_bits import check, normal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("batch_size", [None, 2])
 def test_bits_of_a_step(batch_size, dtype):
