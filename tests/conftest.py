@@ -2,8 +2,9 @@
 
 A test that crosses several tables (transforms, effects, layers, modes) is fast in as many cases as show
 each entry of each table once; of a table of layers, one row of each layer. The rest of the product is
-marked `slow` below. `@pytest.mark.whole` keeps every case of a test fast. What is slow for another
-reason has the mark where it is defined.
+marked `slow` below. `@pytest.mark.whole` keeps every case of a test fast, and `@pytest.mark.one_in(3)`
+every third of those that are left: for a long table whose entries other fast tests show too. What is slow
+for another reason has the mark where it is defined.
 """
 
 import gc
@@ -54,7 +55,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if hasattr(item, "callspec") and not any(map(item.get_closest_marker, ("slow", "whole"))):
             functions[item.nodeid.partition("[")[0]].append(item)
     for cases in functions.values():
-        enough = covering([rows_of(case) for case in cases])
+        step = marker.args[0] if (marker := cases[0].get_closest_marker("one_in")) else 1
+        enough = covering([rows_of(case) for case in cases])[::step]
         for place in set(range(len(cases))) - set(enough):
             cases[place].add_marker(pytest.mark.slow)
 

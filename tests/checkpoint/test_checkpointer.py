@@ -344,8 +344,9 @@ def run_script(*args, env=()):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
-def test_killed_runs_go_on_to_the_same_bits(tmp_path, kills, capsys):
+@pytest.mark.slow
+def test_killed_runs_go_on_to_the_same_bits(tmp_path, capsys):
+    kills = 50
     found = run_script("tests.checkpoint.killed_runs", str(tmp_path), str(kills), "0")
     with capsys.disabled():
         print(f" {found}")

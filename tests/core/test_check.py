@@ -313,6 +313,7 @@ def test_what_is_no_pair_and_what_is_no_tree():
     assert ("missing", "params", "linear/w") in problems
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("given", [(None, None), ({}, {}), ({"linear": {"w": X}}, None)])
 def test_no_tracer_outlives_it(given):
     f = ps.transform_with_state(forward)

@@ -108,6 +108,7 @@ def differs(a, b):
     )
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("block", BLOCKS)
 def test_inside_and_outside(block, call):

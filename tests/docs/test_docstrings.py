@@ -31,6 +31,7 @@ def _examples(module: ModuleType) -> list[doctest.DocTest]:
     return [test for test in _Finder().find(module, module.__name__) if test.examples]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings_of_module(name: str):
     module = importlib.import_module(name)

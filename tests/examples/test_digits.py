@@ -543,18 +543,17 @@ def test_help_tells_what_it_does_and_every_flag():
     assert max(map(len, result.stdout.splitlines())) <= 120
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--seeds=1,01"], "has to be whole numbers below 2**31, each once"),
-        # Each one starts a process of its own.
-        pytest.param(["surprise"], "unexpected arguments: surprise", marks=pytest.mark.slow),
-        pytest.param(
+        (["surprise"], "unexpected arguments: surprise"),
+        (
             ["--resume", "--out={folder}"],
             "digits.py: There is no checkpoint {folder}/checkpoint.npz to go on from.",
-            marks=pytest.mark.slow,
         ),
-        pytest.param(["--out={file}/out"], "digits.py: ", marks=pytest.mark.slow),
+        (["--out={file}/out"], "digits.py: "),
     ],
 )
 def test_an_error_is_a_message_and_no_traceback(tmp_path: Path, arguments: list[str], message: str):

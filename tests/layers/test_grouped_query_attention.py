@@ -120,6 +120,7 @@ def test_decoding_against_flax():
         np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("rotary_base, chunks, cache_size, compiled", [
     (None, (1,) * 6, 6, False),
     pytest.param(10000, (1,) * 6, 9, True, marks=pytest.mark.slow),

@@ -56,6 +56,7 @@ def program(row: Row, dtype: str, at_once: bool) -> str:
     return f"{made}\n{jax.make_jaxpr(jax.value_and_grad(loss_of, has_aux=True))(*variables)}"
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("row, dtype", CASES)
 def test_the_program_is_the_same(row, dtype):
     for at_once in (False, True) if dtype == "float32" and not row.is_net else (False,):

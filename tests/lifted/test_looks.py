@@ -122,6 +122,7 @@ def test_a_look_inside_changes_nothing(body, look, mode, style):
     assert runs[0] == runs[1]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("mode", ["sequence", "path"])
 @pytest.mark.parametrize("body", BODIES)
 def test_who_looks_from_outside_changes_nothing(body, mode):
@@ -148,6 +149,7 @@ def test_who_looks_from_outside_changes_nothing(body, mode):
     same(with_state, expected[0])
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     "body", [name for name in BODIES if name not in ("ensemble", "scan_tower")]
 )

@@ -103,6 +103,7 @@ def uses_all(variables, case):
     return True
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("transform", transforms(haiku))
 def test_what_dm_haiku_runs_runs_with_its_params(transform):
     ran = 0

@@ -121,6 +121,7 @@ def variables_of(name: str, seed: int = 0) -> Any:
     return new(made)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", CASES)
 def test_from_flax(name: str):
     model, (f, example, args) = CASES[name]
@@ -135,6 +136,7 @@ def test_from_flax(name: str):
         assert equal(back, variables)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", CASES)
 def test_to_flax(name: str):
     model, (f, example, args) = CASES[name]

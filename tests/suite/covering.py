@@ -16,20 +16,22 @@ def covering(cases: Sequence[Mapping[str, Hashable]]) -> list[int]:
       >>> covering([{"row": row, "mode": mode} for row in range(3) for mode in range(2)])
       [0, 3, 4]
     """
-    missing = {value for case in cases for value in case.items()}
+    entries = [frozenset(case.items()) for case in cases]
     pairs_of = [
         [frozenset(pair) for pair in itertools.combinations(case.items(), 2)] for case in cases
     ]
     taken: Counter[frozenset[tuple[str, Hashable]]] = Counter()
+    missing = set[tuple[str, Hashable]]().union(*entries)
     chosen: list[int] = []
-
-    def worth(place: int) -> tuple[int, int]:
-        return len(missing & cases[place].items()), -sum(map(taken.__getitem__, pairs_of[place]))
-
     while missing:
-        best = max(range(len(cases)), key=worth)
+        new = [len(missing & values) for values in entries]
+        most = max(new)
+        best = min(
+            (place for place, count in enumerate(new) if count == most),
+            key=lambda place: sum(map(taken.__getitem__, pairs_of[place])),
+        )
         chosen.append(best)
-        missing -= cases[best].items()
+        missing -= entries[best]
         taken.update(pairs_of[best])
     return sorted(chosen)
 

@@ -48,6 +48,15 @@ def test_products_of_tables_are_fast_in_part(fast, request):
     assert 6 <= len(fast & set(cases)) <= len(cases) / 8
 
 
+def test_one_in_three(fast, request):
+    items = [item.nodeid for item in request.config.stash[ALL_TESTS]]
+    docstrings = "tests/docs/test_docstrings.py::test_docstrings_of_module["
+    cases, quick = (
+        [name for name in names if name.startswith(docstrings)] for names in (items, fast)
+    )
+    assert len(quick) == -(-len(cases) // 3) > 20
+
+
 def path_of(name):
     return ROOT / name.partition("::")[0]
 

@@ -27,7 +27,6 @@ def test_bits_of_a_step(n, dtypes):
     check(lambda lib, x: step(lib, x, n, 2, dtypes[1]), x, eager=n == 1)
 
 
-@pytest.mark.slow
 def test_bits_without_a_batch():
     check(lambda lib, x: step(lib, x, 2, None, "float32"), normal(4, 4, 2))
 

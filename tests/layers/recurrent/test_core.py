@@ -60,6 +60,7 @@ CORES = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", CORES)
 def test_without_a_batch_each_core_does_what_it_does_for_one_row(name):
     def f(xs, lengths, batch_size):
