@@ -36,8 +36,7 @@ def from_equinox(
       same
     - MultiheadAttention: its four linear layers
     - LSTMCell: `LSTM`
-
-    The GRU of equinox computes something else than `ps.GRU`, which is an error.
+    - GRUCell: `GRU(..., reset_after=True)`
 
     Args:
       model: the model, or for a BatchNorm the pair of model and state that

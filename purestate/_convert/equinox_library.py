@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purestate._convert.layouts import FLAT, Leaf, declared, lstm
-from purestate._convert.library import Library, Unit, grouped, gru_differs
+from purestate._convert.layouts import FLAT, Arrays, Layout, Leaf, declared, keeping, lstm
+from purestate._convert.library import Library, Unit, grouped, gru_resets_after
 from purestate._convert.trees import is_weight, name_of
 
-_LEAVES = frozenset({"weight", "bias", "mean", "var", "count", "weight_ih", "weight_hh"})
+_LEAVES = frozenset({"weight", "bias", "mean", "var", "count", "weight_ih", "weight_hh", "bias_n"})
 
 _matrix = declared(w=Leaf("weight", "*io>oi*"), b=Leaf("bias"))
 
@@ -97,6 +97,24 @@ def _with_statistics(norm: Any, state: Any, name: str, arrays: Mapping[str, np.n
     return state.set(norm.batch_state_index, hidden)
 
 
+def _gru_to(neutral: Arrays) -> dict[str, Any]:
+    return {
+        "weight_ih": keeping(neutral["w_i"], "zra", "rza").T,
+        "weight_hh": keeping(neutral["w_h"], "zra", "rza").T,
+        "bias": keeping(neutral["b"], "zra", "rza"),
+        "bias_n": neutral["b_h"],
+    }
+
+
+def _gru_back(arrays: Arrays, neutral: Arrays) -> dict[str, Any]:
+    return {
+        "w_i": keeping(arrays["weight_ih"].T, "rza", "zra"),
+        "w_h": keeping(arrays["weight_hh"].T, "rza", "zra"),
+        "b": keeping(arrays.get("bias", np.zeros(neutral["b"].shape)), "rza", "zra"),
+        "b_h": arrays.get("bias_n", np.zeros(neutral["b_h"].shape)),
+    }
+
+
 def _units(arrays: Mapping[str, np.ndarray]) -> dict[str, Unit]:
     units = grouped(arrays, ".", _LEAVES)
     for unit in units.values():  # the bias of a convolution is [out, 1, 1]
@@ -127,8 +145,9 @@ EQUINOX = Library(
             count=Leaf("count"),
         ),
         "lstm": lstm("weight_ih", "weight_hh", "bias", turned=True),
+        "gru_reset_after": Layout(_gru_to, _gru_back),
     },
     units=_units,
     optional=frozenset({"count"}),
-    refused={"gru": gru_differs("equinox")},
+    refused={"gru": gru_resets_after("equinox")},
 )

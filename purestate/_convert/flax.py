@@ -37,9 +37,10 @@ def from_flax(
     - Dense, Conv, ConvTranspose, Embed, BatchNorm, LayerNorm, GroupNorm, RMSNorm: the same
     - MultiHeadDotProductAttention: four linear layers: query, key, value and linear
     - LSTMCell, OptimizedLSTMCell: `LSTM`
+    - GRUCell: `GRU(..., reset_after=True)`
 
     The running statistics of flax come without a number of updates. They are taken as those of very
-    many. The GRU of flax computes something else than `ps.GRU`, which is an error.
+    many.
 
     Args:
       weights: `{collection: tree}`, with params and perhaps batch_stats.

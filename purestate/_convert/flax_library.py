@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from purestate._convert.layouts import FLAT, Arrays, Layout, Leaf, declared
-from purestate._convert.library import Library, Unit, as_matrix, grouped, gru_differs, view_of
+from purestate._convert.layouts import FLAT, Arrays, Layout, Leaf, declared, keeping
+from purestate._convert.library import Library, Unit, as_matrix, grouped, gru_resets_after, view_of
 from purestate._convert.trees import flatten_dict, flatten_tree, rebuild_dict, rebuild_tree
 
 _LEAVES = frozenset({"kernel", "bias", "scale", "embedding", "mean", "var"})
 _ATTENTION = ("query", "key", "value", "out")
 _GATES = "igfo"  # in the order of ps.LSTM
+_GRU_GATES = "rzn"
 
 _same = declared(w=Leaf("kernel"), b=Leaf("bias"))
 
@@ -38,6 +39,29 @@ def _lstm_back(arrays: Arrays, neutral: Arrays) -> dict[str, Any]:
     }
 
 
+def _gru_to(neutral: Arrays) -> dict[str, Any]:
+    kept = {k: np.split(keeping(neutral[k], "zra", "rza"), 3, -1) for k in ("w_i", "w_h", "b")}
+    arrays: dict[str, Any] = {}
+    for number, gate in enumerate(_GRU_GATES):
+        arrays[f"i{gate}.kernel"] = kept["w_i"][number]
+        arrays[f"h{gate}.kernel"] = kept["w_h"][number]
+        arrays[f"i{gate}.bias"] = kept["b"][number]
+    return arrays | {"hn.bias": neutral["b_h"]}
+
+
+def _gru_back(arrays: Arrays, neutral: Arrays) -> dict[str, Any]:
+    def joined(start: str, leaf: str) -> Any:
+        parts = [arrays[f"{start}{gate}.{leaf}"] for gate in _GRU_GATES]
+        return keeping(np.concatenate(parts, -1), "rza", "zra")
+
+    return {
+        "w_i": joined("i", "kernel"),
+        "w_h": joined("h", "kernel"),
+        "b": joined("i", "bias"),
+        "b_h": arrays.get("hn.bias", np.zeros(neutral["b_h"].shape)),
+    }
+
+
 def _units(arrays: Mapping[str, np.ndarray], above: int) -> dict[str, Unit]:
     """Groups arrays by layer; the first `above` parts of a name are not of a module."""
     units: dict[str, Unit] = {}
@@ -49,9 +73,11 @@ def _units(arrays: Mapping[str, np.ndarray], above: int) -> dict[str, Unit]:
         if all("kernel" in units.get(f"{start}{part}", {}) for part in _ATTENTION):
             _join_attention(units, start)
         elif all(f"{start}{part}" in units for part in ("ii", "hi", "ig", "ho")):
-            _join_lstm(units, parent, start)
+            _join_gates(units, parent, start, _GATES)
+        elif all(f"{start}{part}" in units for part in ("ir", "hr", "iz", "hn")):
+            _join_gates(units, parent, start, _GRU_GATES)
         elif f"{start}dense_i" in units and f"{start}dense_h" in units:
-            _join_lstm_of_two(units, arrays, parent, start)
+            _join_gates_of_two(units, arrays, parent, start)
     return {name: _as_matrix(unit) for name, unit in units.items()}
 
 
@@ -70,30 +96,30 @@ def _join_attention(units: dict[str, Unit], start: str) -> None:
         units[f"{start}{'linear' if part == 'out' else part}"] = unit
 
 
-def _join_lstm(units: dict[str, Unit], parent: str, start: str) -> None:
-    lstm: Unit = {}
+def _join_gates(units: dict[str, Unit], parent: str, start: str, gates: str) -> None:
+    """Makes one layer of an LSTM or a GRU, in which each gate is two linear layers."""
+    joined: Unit = {}
     for side in "ih":
-        for gate in _GATES:
+        for gate in gates:
             name = next(n for n in (f"{start}{side}{gate}", f"{start}{side}{gate}_") if n in units)
-            lstm |= {f"{side}{gate}.{leaf}": view for leaf, view in units.pop(name).items()}
-    units[parent] = lstm
+            joined |= {f"{side}{gate}.{leaf}": view for leaf, view in units.pop(name).items()}
+    units[parent] = joined
 
 
-def _join_lstm_of_two(
+def _join_gates_of_two(
     units: dict[str, Unit], arrays: Mapping[str, np.ndarray], parent: str, start: str
 ) -> None:
-    """The OptimizedLSTMCell of nnx has the gates i, f, g, o in one kernel."""
+    """The OptimizedLSTMCell and the GRUCell of nnx have all gates in one kernel."""
     size, columns = units[f"{start}dense_h"]["kernel"].shape
-    if columns != 4 * size:  # a GRU
-        return
-    lstm: Unit = {}
+    gates = _GRU_GATES if columns == 3 * size else "ifgo"
+    joined: Unit = {}
     for side in "ih":
         for leaf, view in units.pop(f"{start}dense_{side}").items():
-            for number, gate in enumerate("ifgo"):
+            for number, gate in enumerate(gates):
                 part = slice(number * size, (number + 1) * size)
                 cut = (part,) if leaf == "bias" else (slice(None), part)
-                lstm[f"{side}{gate}.{leaf}"] = view_of(arrays, view.name, *cut)
-    units[parent] = lstm
+                joined[f"{side}{gate}.{leaf}"] = view_of(arrays, view.name, *cut)
+    units[parent] = joined
 
 
 _LAYOUTS = {
@@ -111,8 +137,10 @@ _LAYOUTS = {
         var=Leaf("var", FLAT),
     ),
     "lstm": Layout(_lstm_to, _lstm_back),
+    "gru_reset_after": Layout(_gru_to, _gru_back),
 }
-_REFUSED = {"gru": gru_differs("flax")}
+_REFUSED = {"gru": gru_resets_after("flax")}
+_OPTIONAL = frozenset({"hn.bias"})  # which nnx has not
 
 FLAX = Library(
     name="flax",
@@ -122,6 +150,7 @@ FLAX = Library(
     layouts=_LAYOUTS,
     units=lambda arrays: _units(arrays, 1),
     separator="/",
+    optional=_OPTIONAL,
     refused=_REFUSED,
 )
 NNX = Library(
@@ -132,5 +161,6 @@ NNX = Library(
     layouts=_LAYOUTS,
     units=lambda arrays: _units(arrays, 0),
     separator="/",
+    optional=_OPTIONAL,
     refused=_REFUSED,
 )

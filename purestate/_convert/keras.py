@@ -37,11 +37,10 @@ def from_keras(
     - SeparableConv2D: two convolutions: depthwise and pointwise
     - BatchNormalization, LayerNormalization, GroupNormalization, RMSNormalization: the same
     - MultiHeadAttention: four linear layers: query, key, value and linear
-    - LSTM, GRU with `reset_after=False`: `LSTM`, `GRU`
+    - LSTM, and GRU with the same `reset_after`, which is True by default in Keras: `LSTM`, `GRU`
 
     The running statistics of Keras come without a number of updates. They are taken as those of
-    very many. The GRU with `reset_after=True` computes something else than `ps.GRU`, and has no
-    match.
+    very many.
 
     Args:
       model: the model, a list of its variables, or a dict of arrays by their `path`.

@@ -5,7 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from purestate._convert.layouts import FLAT, Arrays, Layout, Leaf, declared, lstm
+from purestate._convert.layouts import (
+    FLAT,
+    Arrays,
+    Layout,
+    Leaf,
+    declared,
+    joined_biases,
+    keeping,
+    lstm,
+    of_content,
+)
 from purestate._convert.library import Library, Unit, as_matrix, grouped, view_of
 
 _LEAVES = frozenset(
@@ -16,21 +26,25 @@ _LEAVES = frozenset(
 _same = declared(w=Leaf("kernel"), b=Leaf("bias"))
 
 
-def _without_z(x: Any) -> Any:
-    # What Keras keeps of the state by z, ps.GRU replaces: sigmoid(-x) is 1 - sigmoid(x).
-    z, r, a = np.split(x, 3, -1)
-    return np.concatenate([-z, r, a], -1)
-
-
 _GRU = {"w_i": "kernel", "w_h": "recurrent_kernel", "b": "bias"}
 
 
 def _gru_to(neutral: Arrays) -> dict[str, Any]:
-    return {_GRU[k]: _without_z(x) for k, x in neutral.items()}
+    return {_GRU[k]: keeping(x, "zra", "zra") for k, x in neutral.items()}
 
 
 def _gru_back(arrays: Arrays, neutral: Arrays) -> dict[str, Any]:
-    return {k: _without_z(arrays[name]) for k, name in _GRU.items()}
+    return {k: keeping(arrays[name], "zra", "zra") for k, name in _GRU.items()}
+
+
+def _gru_reset_after_to(neutral: Arrays) -> dict[str, Any]:
+    arrays = _gru_to({k: neutral[k] for k in _GRU})
+    return arrays | {"bias": np.stack([arrays["bias"], of_content(neutral["b_h"])])}
+
+
+def _gru_reset_after_back(arrays: Arrays, neutral: Arrays) -> dict[str, Any]:
+    b, b_h = joined_biases(*arrays["bias"])
+    return _gru_back({**arrays, "bias": b}, neutral) | {"b_h": b_h}
 
 
 def _variables(given: Any) -> list[Any]:
@@ -93,6 +107,7 @@ KERAS = Library(
         ),
         "lstm": lstm("kernel", "recurrent_kernel", "bias"),
         "gru": Layout(_gru_to, _gru_back),
+        "gru_reset_after": Layout(_gru_reset_after_to, _gru_reset_after_back),
     },
     units=_units,
     separator="/",

@@ -95,6 +95,32 @@ def regrouped(x: Any, before: str, after: str) -> Any:
     return np.concatenate([parts[gate] for gate in after], -1)
 
 
+def keeping(x: Any, before: str, after: str) -> Any:
+    """Returns the gates of a GRU in another order, and z negated, along the last axis.
+
+    What most libraries keep of the state by z, ps.GRU replaces: sigmoid(-x) is 1 - sigmoid(x).
+    """
+    parts = dict(zip(before, np.split(x, 3, -1), strict=True))
+    return np.concatenate([-parts[gate] if gate == "z" else parts[gate] for gate in after], -1)
+
+
+def of_content(b_h: Any) -> Any:
+    """Returns the bias of the state's product with all gates; that of z and r is in the other."""
+    return np.concatenate([np.zeros_like(b_h), np.zeros_like(b_h), b_h], -1)
+
+
+def joined_biases(b: Any, b_h: Any) -> tuple[Any, Any]:
+    """Makes of the two biases of a GRU those of ours; the new content is the last of the gates.
+
+    Returns:
+      The sum of both for z and r, with the first one's part for the content; and the second one's.
+    """
+    size = b.shape[-1] // 3
+    total = np.asarray(b, np.float64)
+    total[..., : 2 * size] += np.asarray(b_h, np.float64)[..., : 2 * size]
+    return total, b_h[..., 2 * size :]
+
+
 def ones_at(gate: str, gates: str, like: Any) -> Any:
     """Returns an array with 1 for one gate and 0 for the others, along the last axis."""
     ones = [float(one == gate) for one in gates]

@@ -85,11 +85,11 @@ def grouped(
     return units
 
 
-def gru_differs(name: str) -> str:
-    """Why the GRU of a library, with its reset gate after the product, cannot be converted."""
+def gru_resets_after(name: str) -> str:
+    """Why a GRU whose reset gate acts before the product is none of that library."""
     return (
-        f"the GRU of {name} multiplies the state by the weights before the reset gate, ps.GRU after"
-        " it. No weights make them equal"
+        f"the reset gate of a GRU of {name} acts after the product of the state with its weights."
+        " Write ps.GRU(..., reset_after=True)"
     )
 
 

@@ -75,7 +75,8 @@ def write(
             for leaf, value in leaves.items():
                 if leaf in plan.units[name]:
                     plan.units[name][leaf].write(arrays, value)
-                elif np.ndim(value):  # and no number of updates, which not every model keeps
+                # A bias of zeros is none. And not every model keeps a number of updates.
+                elif np.ndim(value) and np.any(value):
                     raise ConversionError(
                         f"{name!r} has no {leaf!r} to write that of {match.targets[0].path!r} to."
                         " Pass `like` from a model that has it."

@@ -11,7 +11,7 @@
 | batch_norm | `scale`, `offset`, `mean`, `var`, and `count`, the number of updates; for Sonnet, \
 which has the same state, `mean_hidden`, `var_hidden` and `var_count` too |
 | lstm | `w_i` [D, 4H], `w_h` [P, 4H], `b` [4H]; with a projection `w_p` [H, P] |
-| gru | `w_i` [D, 3H], `w_h` [H, 3H], `b` [3H] |
+| gru, gru_reset_after | `w_i` [D, 3H], `w_h` [H, 3H], `b` [3H]; the latter also `b_h` [H] |
 
 The gates of an LSTM are i, g, f, o, and 1 is added to `b` of f when it runs. Those of a GRU are
 z, r, a.

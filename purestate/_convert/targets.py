@@ -36,7 +36,7 @@ _KINDS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     (Embed, "embed", ("embeddings",)),
     ((LayerNorm, GroupNorm, RMSNorm), "norm", ("scale", "offset")),
     (BatchNorm, "batch_norm", ("scale", "offset")),
-    (GRU, "gru", ("w_i", "w_h", "b")),
+    (GRU, "gru", ("w_i", "w_h", "b", "b_h")),
 )
 # Layers inside others, that belong to these.
 _INNER: tuple[tuple[type, type, str], ...] = (
@@ -155,6 +155,8 @@ def _add(targets: dict[str, Target], place: Place, module: Any, outer: Any, ndim
             return
     for cls, kind, names in _KINDS:
         if isinstance(module, cls) and place.name in names:
+            if isinstance(module, GRU) and module.reset_after:
+                kind = "gru_reset_after"
             target = targets.setdefault(place.module, Target(place.module, kind, {}, module))
             target.variables[place.name] = place
             return

@@ -44,9 +44,9 @@ def from_torch(
     - LayerNorm, GroupNorm, InstanceNorm, RMSNorm: the same
     - MultiheadAttention: four linear layers: query, key, value and linear
     - LSTM, LSTMCell; a layer of it is "lstm.l0" if there are several: `LSTM`
+    - GRU, GRUCell, likewise: `GRU(..., reset_after=True)`
+    - RNN, RNNCell, likewise: `VanillaRNN`, as its two linear layers
     - a parameter outside these layers: a variable, as it is
-
-    torch's GRU computes something else than `ps.GRU`, which is an error.
 
     Args:
       state_dict: `{name: array}`, of tensors, arrays of NumPy or anything with `__array__`.

@@ -14,10 +14,13 @@ from purestate._convert.layouts import (
     Layout,
     Leaf,
     declared,
+    joined_biases,
+    keeping,
+    of_content,
     ones_at,
     regrouped,
 )  # fmt: skip
-from purestate._convert.library import Library, Unit, grouped, gru_differs, view_of
+from purestate._convert.library import Library, Unit, grouped, gru_resets_after, view_of
 
 _LEAVES = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked"})
 _RECURRENT = re.compile(
@@ -50,6 +53,26 @@ def _lstm_back(arrays: Arrays, neutral: Arrays) -> dict[str, Any]:
     return found | ({"w_p": arrays["weight_hr"].T} if "weight_hr" in arrays else {})
 
 
+def _gru_to(neutral: Arrays) -> dict[str, Any]:
+    return {
+        "weight_ih": keeping(neutral["w_i"], "zra", "rza").T,
+        "weight_hh": keeping(neutral["w_h"], "zra", "rza").T,
+        "bias_ih": keeping(neutral["b"], "zra", "rza"),
+        "bias_hh": of_content(neutral["b_h"]),
+    }
+
+
+def _gru_back(arrays: Arrays, neutral: Arrays) -> dict[str, Any]:
+    zero = np.zeros(neutral["b"].shape)
+    b, b_h = joined_biases(*(arrays.get(k, zero) for k in ("bias_ih", "bias_hh")))
+    return {
+        "w_i": keeping(arrays["weight_ih"].T, "rza", "zra"),
+        "w_h": keeping(arrays["weight_hh"].T, "rza", "zra"),
+        "b": keeping(b, "rza", "zra"),
+        "b_h": b_h,
+    }
+
+
 def _units(arrays: Mapping[str, np.ndarray]) -> dict[str, Unit]:
     """Groups a state dict; a MultiheadAttention becomes four linear layers, and so on."""
     units: dict[str, Unit] = {}
@@ -72,7 +95,22 @@ def _units(arrays: Mapping[str, np.ndarray]) -> dict[str, Unit]:
             units.setdefault(layer, {})[part] = view_of(arrays, name)
         else:
             units[name] = unit
+    for name in layers.values():
+        _take_apart_plain(units, name[0])
     return units
+
+
+def _take_apart_plain(units: dict[str, Unit], name: str) -> None:
+    """Makes the two linear layers of a plain RNN, as in `VanillaRNN`."""
+    unit = units.get(name, {})
+    if "weight_hh" not in unit or len(set(unit["weight_hh"].shape)) > 1:
+        return
+    del units[name]
+    for part, layer in ("ih", "linear"), ("hh", "linear_1"):
+        leaves = {"weight": f"weight_{part}", "bias": f"bias_{part}"}
+        units[f"{name}.{layer}".lstrip(".")] = {
+            leaf: unit[full] for leaf, full in leaves.items() if full in unit
+        }
 
 
 def _recurrent_layers(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[str, str]]:
@@ -144,8 +182,9 @@ TORCH = Library(
             count=Leaf("num_batches_tracked"),
         ),
         "lstm": Layout(_lstm_to, _lstm_back),
+        "gru_reset_after": Layout(_gru_to, _gru_back),
     },
     units=_units,
     optional=frozenset({"num_batches_tracked", "bias_ih", "bias_hh"}),
-    refused={"gru": gru_differs("torch")},
+    refused={"gru": gru_resets_after("torch")},
 )

@@ -98,6 +98,11 @@ def encoder_block(x: Any) -> Any:
     return norm(h + ps.Linear(8)(jax.nn.relu(ps.Linear(16)(h))))
 
 
+def two_grus(x: Any) -> Any:
+    make = lambda: ps.GRU(6, reset_after=True)
+    return unroll(make(), unroll(make(), x))
+
+
 def two_lstms(x: Any) -> Any:
     h = unroll(ps.LSTM(6), x)
     return ps.Linear(3)(unroll(ps.LSTM(6), h))

@@ -132,7 +132,7 @@ OWN = [
     ),
     Row(
         "bidirectional_default",
-        lambda lib, xs: lib.Bidirectional(lib.LSTM(3), lib.GRU(3))(xs),
+        lambda lib, xs: lib.Bidirectional(lib.LSTM(3), lib.GRU(3, reset_after=True))(xs),
         ((4, 2, 3),),
     ),
     Row("recurrent_dropout", _unroll(_cores, sequence_length=LENGTHS), ((4, 2, 3),)),

@@ -57,7 +57,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "DenseGeneral": lambda **k: ps.DenseGeneral([2, 3], **k)(X),
     "Einsum": lambda **k: ps.Einsum("bd,dk->bk", [4, 3], [3], **k)(X),
     "Embed": lambda **k: ps.Embed(5, 3, **k)(np.arange(2)),
-    "GRU": _core(lambda **k: ps.GRU(3, **k)),
+    "GRU": _core(lambda **k: ps.GRU(3, reset_after=True, **k)),
     "GatedMLP": lambda **k: ps.GatedMLP(3, with_bias=True, **k)(X),
     "GroupNorm": lambda **k: ps.GroupNorm(2, **k)(X),
     "GroupedQueryAttention": lambda **k: ps.GroupedQueryAttention(2, 4, with_bias=True, **k)(X),

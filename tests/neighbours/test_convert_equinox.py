@@ -45,11 +45,12 @@ def images(model: Any, x: Any) -> Any:
 
 def scanned(cell: Any, x: Any) -> Any:
     def one(xs: Any) -> Any:
-        start = np.zeros(6, np.float32), np.zeros(6, np.float32)
+        zeros = np.zeros(6, np.float32)
+        start = zeros if isinstance(cell, nn.GRUCell) else (zeros, zeros)
 
         def step(state: Any, x: Any) -> Any:
             state = cell(x, state)
-            return state, state[0]
+            return state, state if isinstance(cell, nn.GRUCell) else state[0]
 
         return jax.lax.scan(step, start, xs)[1]
 
@@ -133,6 +134,11 @@ CASES: dict[str, tuple[Any, Any, Case]] = {
         scanned,
         case(lambda x: unroll(ps.LSTM(6), x), SEQUENCE),
     ),
+    "GRUCell": (
+        lambda: nn.GRUCell(8, 6, key=key()),
+        scanned,
+        case(lambda x: unroll(ps.GRU(6, reset_after=True), x), SEQUENCE),
+    ),
     "encoder block": (
         Block,
         lambda model, x: jax.vmap(model)(x),
@@ -184,7 +190,7 @@ def test_batch_norm(mode: str):
     close(distance, f"BatchNorm, {mode}", "to equinox")
 
 
-def test_gru_is_refused():
+def test_a_gru_without_reset_after_is_refused():
     f = ps.transform(lambda x: unroll(ps.GRU(6), x))
-    with pytest.raises(ps.errors.ConversionError, match="No weights make them equal"):
+    with pytest.raises(ps.errors.ConversionError, match="reset_after=True"):
         ps.convert.from_equinox(nn.GRUCell(8, 6, key=key()), f, KEY, SEQUENCE, check=False)

@@ -99,6 +99,10 @@ CASES: dict[str, tuple[Any, Case]] = {
         linen.RNN(linen.LSTMCell(6)),
         case(lambda x: unroll(ps.LSTM(6), x), SEQUENCE),
     ),
+    "GRU": (
+        linen.RNN(linen.GRUCell(6)),
+        case(lambda x: unroll(ps.GRU(6, reset_after=True), x), SEQUENCE),
+    ),
     "CNN": (LinenCNN(), training_case(cnn, IMAGE)),
     "encoder block": (LinenBlock(), case(encoder_block, SEQUENCE)),
     "two LSTMs": (LinenLSTMs(), case(two_lstms, SEQUENCE)),
@@ -217,6 +221,28 @@ def test_nnx(name: str):
     nnx.update(model, there)
     distance = difference(f.apply(*other, KEY, *args)[0], model(args[0]))
     close(distance, name, "to nnx")
+
+
+class GRUOfNNX(nnx.Module):
+    def __init__(self) -> None:
+        self.rnn = nnx.RNN(nnx.GRUCell(8, 6, rngs=nnx.Rngs(0)))
+
+    def __call__(self, x: Any) -> Any:
+        return self.rnn(x)
+
+
+def test_gru_of_nnx_has_no_bias_after_the_product():
+    model, f = GRUOfNNX(), ps.transform(lambda x: unroll(ps.GRU(6, reset_after=True), x))
+    nnx.update(model, random_values(nnx.state(model)))
+    state = nnx.state(model)
+    params, _, report = ps.convert.from_nnx(state, f, KEY, SEQUENCE, check=model)
+    close(report.difference, "GRU", "from nnx")
+    assert not params["gru"]["b_h"].any()
+    back = ps.convert.to_nnx((params, {}), f, KEY, SEQUENCE, like=state)
+    assert equal(nnx.filter_state(back, nnx.Param), nnx.filter_state(state, nnx.Param))
+    params["gru"]["b_h"] += 1
+    with pytest.raises(ps.errors.ConversionError, match=r"no 'hn\.bias'"):
+        ps.convert.to_nnx((params, {}), f, KEY, SEQUENCE, like=state)
 
 
 def test_order_that_jax_lost_is_not_used():

@@ -104,6 +104,10 @@ CASES: dict[str, tuple[Any, Case]] = {
         sequential(layers.GRU(6, return_sequences=True, reset_after=False)),
         case(lambda x: unroll(ps.GRU(6), x), SEQUENCE),
     ),
+    "GRU, reset after": (
+        sequential(layers.GRU(6, return_sequences=True)),
+        case(lambda x: unroll(ps.GRU(6, reset_after=True), x), SEQUENCE),
+    ),
     "CNN": (keras_cnn, training_case(cnn, IMAGE)),
     "encoder block": (keras_block, case(encoder_block, SEQUENCE)),
     "two LSTMs": (
@@ -116,7 +120,8 @@ CASES: dict[str, tuple[Any, Case]] = {
     ),
 }
 # Keras has one bias: with the 1 that ps.LSTM adds, it loses its last bits.
-ROUNDED = ("LSTM", "two LSTMs")
+# And two biases of its GRU are one of ours.
+ROUNDED = ("LSTM", "two LSTMs", "GRU, reset after")
 
 
 @pytest.mark.parametrize("name", CASES)

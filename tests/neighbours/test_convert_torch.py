@@ -23,6 +23,7 @@ from tests.convert.helpers import (
     norm,
     random_values,
     training_case,
+    two_grus,
     two_lstms,
     unroll,
 )
@@ -156,6 +157,18 @@ CASES: dict[str, tuple[Any, Case]] = {
         lambda: Outputs(nn.LSTM(8, 6, batch_first=True, proj_size=3)),
         case(lambda x: unroll(ps.LSTM(6, projection_size=3), x), SEQUENCE),
     ),
+    "GRU": (
+        lambda: Outputs(nn.GRU(8, 6, batch_first=True)),
+        case(lambda x: unroll(ps.GRU(6, reset_after=True), x), SEQUENCE),
+    ),
+    "two GRUs": (
+        lambda: Outputs(nn.GRU(8, 6, 2, batch_first=True)),
+        case(two_grus, SEQUENCE),
+    ),
+    "RNN": (
+        lambda: Outputs(nn.RNN(8, 6, batch_first=True)),
+        case(lambda x: unroll(ps.VanillaRNN(6, activation=jnp.tanh), x), SEQUENCE),
+    ),
     "MultiheadAttention": (Residual, case(other_attention, SEQUENCE)),
     "a parameter": (WithParameter, case(with_parameter, array(2, 3))),
     "CNN": (
@@ -184,7 +197,7 @@ CASES: dict[str, tuple[Any, Case]] = {
     ),
 }
 # torch adds two biases, and another library has no place for more than their sum.
-TWO_BIASES = ("LSTM", "LSTM with a projection", "two LSTMs")
+TWO_BIASES = ("LSTM", "LSTM with a projection", "two LSTMs", "GRU", "two GRUs")
 NAMES = {"a parameter": {"scale": "~/scale"}}
 
 
@@ -268,10 +281,32 @@ def test_bfloat16():
     assert torch.equal(back["weight"], model.weight)
 
 
-def test_gru_is_refused():
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_gru_without_bias(bidirectional: bool):
+    def f(x: Any) -> Any:
+        make = lambda: ps.GRU(6, reset_after=True)
+        if bidirectional:
+            return ps.Bidirectional(make(), make())(x, time_major=False)[0]
+        return unroll(make(), x)
+
+    model = Outputs(nn.GRU(8, 6, batch_first=True, bias=False, bidirectional=bidirectional))
+    converted = ps.convert.from_torch(
+        model.state_dict(), ps.transform(f), KEY, SEQUENCE, check=run(model)
+    )
+    close(converted.report.difference, "GRU without bias", "from torch")
+    back = ps.convert.to_torch(
+        converted, ps.transform(f), KEY, SEQUENCE, like=model.state_dict()
+    )  # zeros are no bias
+    assert all(torch.equal(back[key], x) for key, x in model.state_dict().items())
+    params = random_values(converted.params)
+    with pytest.raises(ps.errors.ConversionError, match="'bias_ih'"):
+        ps.convert.to_torch((params, {}), ps.transform(f), KEY, SEQUENCE, like=model.state_dict())
+
+
+def test_a_gru_without_reset_after_is_refused():
     f = ps.transform(lambda x: unroll(ps.GRU(6), x))
     model = nn.GRU(8, 6)
-    with pytest.raises(ps.errors.ConversionError, match="No weights make them equal"):
+    with pytest.raises(ps.errors.ConversionError, match="reset_after=True"):
         ps.convert.from_torch(model.state_dict(), f, KEY, SEQUENCE, check=False)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from purestate._core.variables import Initializer, get_parameter
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.initializers import VarianceScaling
 from purestate._layers.inlined import is_staged
 from purestate._layers.recurrent.core import RNNCore, as_array, with_batch_size
@@ -28,7 +28,8 @@ def _along(b: jax.Array, x: jax.Array) -> jax.Array:
 class GRU(RNNCore):
     """A core with two gates: one for what of the state to replace, one for what of it to see.
 
-    Chung et al. 2014, arXiv:1412.3555; the reset gate acts before the product with the weights.
+    Chung et al. 2014, arXiv:1412.3555; the reset gate acts before the product with the weights, or
+    after it with `reset_after=True`, as in cuDNN, PyTorch and flax.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
@@ -43,6 +44,9 @@ class GRU(RNNCore):
       w_h_init: the initializer of the weights of the state; None for `VarianceScaling()`.
       b_init: the initializer of the biases; None for zeros.
       name: the name of the module.
+      reset_after: whether the reset gate acts after the product of the state with its weights, to
+        which a bias `b_h` `[hidden_size]` is then added first. A step then has two products in
+        place of three.
     """
 
     def __init__(
@@ -52,12 +56,17 @@ class GRU(RNNCore):
         w_h_init: Initializer | None = None,
         b_init: Initializer | None = None,
         name: str | None = None,
+        *,
+        reset_after: bool = False,
     ):
         super().__init__(name=name)
+        if reset_after.__class__ is not bool:
+            check_bool(self, "reset_after", reset_after)
         self.hidden_size = hidden_size
         self.w_i_init = w_i_init or _variance_scaling
         self.w_h_init = w_h_init or _variance_scaling
         self.b_init = b_init or jnp.zeros
+        self.reset_after = reset_after
 
     def __call__(
         self, inputs: jax.Array, state: jax.Array, *, seen: jax.Array | None = None
@@ -89,12 +98,14 @@ class GRU(RNNCore):
         w_i = get_parameter("w_i", (shape[-1], 3 * size), dtype, self.w_i_init)
         w_h = get_parameter("w_h", (size, 3 * size), dtype, self.w_h_init)
         b = get_parameter("b", (3 * size,), dtype, self.b_init)
+        b_h = get_parameter("b_h", (size,), dtype, self.b_init) if self.reset_after else None
 
         # Where nothing is to be promoted, lax does what jax.numpy would, in half the time of
         # tracing.
         plain = (
             is_staged()
             and dtype == state.dtype == seen.dtype == w_i.dtype == w_h.dtype == b.dtype
+            and (b_h is None or b_h.dtype == dtype)
             and shape[:-1] == state.shape[:-1]
         )
         add, mul, matmul = (
@@ -103,15 +114,27 @@ class GRU(RNNCore):
 
         # Of each: the gates z (what to replace) and r (what to see), and the new content a.
         sizes = (2 * size, size)
-        w_zr, w_a = lax.split(w_h, sizes, 1)
         b_zr, b_a = lax.split(b, sizes, 0)
         x = matmul(inputs, w_i)
         x_zr, x_a = lax.split(x, sizes, len(x.shape) - 1)
-        h_zr = matmul(seen, w_zr)
+        if b_h is None:
+            w_zr, w_a = lax.split(w_h, sizes, 1)
+            h_zr = matmul(seen, w_zr)
+
+            def from_state(r: Any) -> Any:
+                return matmul(mul(r, seen), w_a)
+
+        else:
+            h = matmul(seen, w_h)
+            h_zr, h_a = lax.split(h, sizes, len(h.shape) - 1)
+
+            def from_state(r: Any) -> Any:
+                return mul(r, add(h_a, _along(b_h, h_a)))
+
         zr = lax.logistic(add(add(x_zr, h_zr), _along(b_zr, h_zr)))
         z, r = lax.split(zr, (size, size), len(zr.shape) - 1)
-        h_a = matmul(mul(r, seen), w_a)
-        a = lax.tanh(add(add(x_a, h_a), _along(b_a, h_a)))
+        seen_a = from_state(r)
+        a = lax.tanh(add(add(x_a, seen_a), _along(b_a, seen_a)))
         one: Any = z.dtype.type(1)
         state = add(mul(lax.sub(one, z), state), mul(z, a))
         return state, state

@@ -48,6 +48,7 @@ CORES = {
     "lstm": lambda: ps.LSTM(3),
     "lstm with a projection": lambda: ps.LSTM(4, projection_size=3),
     "gru": lambda: ps.GRU(3),
+    "gru, reset after": lambda: ps.GRU(3, reset_after=True),
     "vanilla": lambda: ps.VanillaRNN(3),
     "vanilla with an activation": lambda: ps.VanillaRNN(3, activation=jnp.tanh),
     "identity": ps.IdentityCore,

@@ -1,4 +1,4 @@
-"""`GRU`: bits, flax's cell where both are the same function, a loop in float64, errors."""
+"""`GRU`: bits, flax's cell, a loop in float64, errors."""
 
 import flax.linen as nn
 import jax
@@ -40,16 +40,22 @@ def test_bits_with_a_state_that_broadcasts():
     check(lambda lib, x: lib.GRU(4)(x, jnp.full([1, 4], 0.3)), normal(2, 3))
 
 
-def made():
-    f = ps.transform(lambda xs: ps.dynamic_unroll(ps.GRU(4), xs, ps.GRU(4).initial_state(2)))
+def made(**options):
+    def run(xs):
+        core = ps.GRU(4, **options)
+        return ps.dynamic_unroll(core, xs, core.initial_state(2))
+
+    f = ps.transform(run)
     xs = normal(6, 2, 3)
     return f, jax.tree.map(lambda x: x + 0.1, f.init(jax.random.key(0), xs)), xs
 
 
-def test_loop_in_float64():
-    f, params, xs = made()
+@pytest.mark.parametrize("reset_after", [False, True])
+def test_loop_in_float64(reset_after):
+    f, params, xs = made(reset_after=reset_after)
     outs, last = f.apply(params, None, xs)
     w_i, w_h, b = (np.float64(params["gru"][name]) for name in ("w_i", "w_h", "b"))
+    b_h = np.float64(params["gru"].get("b_h", 0))
 
     def sigmoid(x):
         return 1 / (1 + np.exp(-x))
@@ -58,18 +64,21 @@ def test_loop_in_float64():
     for x, out in zip(np.float64(xs), outs, strict=True):
         z = sigmoid(x @ w_i[:, :4] + h @ w_h[:, :4] + b[:4])
         r = sigmoid(x @ w_i[:, 4:8] + h @ w_h[:, 4:8] + b[4:8])
-        a = np.tanh(x @ w_i[:, 8:] + (r * h) @ w_h[:, 8:] + b[8:])
+        h_a = r * (h @ w_h[:, 8:] + b_h) if reset_after else (r * h) @ w_h[:, 8:]
+        a = np.tanh(x @ w_i[:, 8:] + h_a + b[8:])
         h = (1 - z) * h + z * a
         np.testing.assert_allclose(out, h, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(last, outs[-1])
 
 
-def test_same_as_flax_where_the_new_content_does_not_mix_units():
+@pytest.mark.parametrize("reset_after", [False, True])
+def test_same_as_flax(reset_after):
     # In flax the reset gate comes after the product with the weights. With a diagonal matrix that is the same.
     # And what is kept there is what is replaced here: 1 - sigmoid(x) is sigmoid(-x).
-    f, params, xs = made()
-    diagonal = jnp.diag(jnp.array([0.5, -1.0, 2.0, 0.1]))
-    params["gru"]["w_h"] = params["gru"]["w_h"].at[:, 8:].set(diagonal)
+    f, params, xs = made(reset_after=reset_after)
+    if not reset_after:
+        diagonal = jnp.diag(jnp.array([0.5, -1.0, 2.0, 0.1]))
+        params["gru"]["w_h"] = params["gru"]["w_h"].at[:, 8:].set(diagonal)
     outs, _ = f.apply(params, None, xs)
 
     w_i, w_h, b = (
@@ -81,12 +90,35 @@ def test_same_as_flax_where_the_new_content_does_not_mix_units():
         "ir": {"kernel": w_i[1], "bias": b[1]},
         "hr": {"kernel": w_h[1]},
         "in": {"kernel": w_i[2], "bias": b[2]},
-        "hn": {"kernel": w_h[2], "bias": jnp.zeros([4])},
+        "hn": {"kernel": w_h[2], "bias": params["gru"].get("b_h", jnp.zeros([4]))},
     }
     h = jnp.zeros([2, 4])
     for x, out in zip(xs, outs, strict=True):
         h, _ = nn.GRUCell(4).apply({"params": theirs}, h, x)
         np.testing.assert_allclose(out, h, rtol=1e-5, atol=1e-6)
+
+
+def test_reset_after_adds_one_parameter_and_changes_no_other():
+    def params_of(**options):
+        f = ps.transform(lambda x: ps.GRU(4, **options)(x, jnp.zeros([2, 4])), rng_mode="path")
+        return f.init(jax.random.key(0), jnp.ones([2, 3]))["gru"]
+
+    before, after = params_of(), params_of(reset_after=True)
+    assert {name: x.shape for name, x in after.items() if name not in before} == {"b_h": (4,)}
+    for name, x in before.items():
+        np.testing.assert_array_equal(x, after[name])
+
+
+def test_reset_after_with_two_products():
+    f, params, xs = made(reset_after=True)
+    found = str(jax.make_jaxpr(f.apply)(params, None, xs))
+    assert found.count("dot_general") == 2
+
+
+def test_a_traced_reset_after():
+    f = ps.transform(lambda flag: ps.GRU(4, reset_after=flag))
+    with pytest.raises(ps.errors.LayerError, match="reset_after"):
+        jax.jit(f.init)(None, True)
 
 
 @pytest.mark.parametrize("shape", [(), (1, 1, 1)])
