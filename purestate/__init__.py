@@ -109,7 +109,7 @@ from purestate._layers.recurrent.unroll import dynamic_unroll, static_unroll
 from purestate._layers.recurrent.vanilla_rnn import VanillaRNN
 from purestate._layers.reshape import Flatten, Reshape
 from purestate._layers.rms_norm import RMSNorm
-from purestate._layers.rotary_embedding import rotary_embedding
+from purestate._layers.rotary_embedding import rotary_embedding, rotary_frequencies
 from purestate._layers.sequential import Sequential, to_module
 from purestate._layers.spectral_norm import SNParamsTree, SpectralNorm
 from purestate._layers.sum_min_pool import MinPool, SumPool, min_pool, sum_pool
@@ -310,8 +310,9 @@ __all__ = [
     "multi_transform_with_state", "multinomial", "name_like", "name_scope", "nets", "next_rng_key",
     "next_rng_keys", "one_hot", "optim", "pad", "padding_mask", "param_attr", "partition_trainable",
     "perturb", "pmean_gradients", "purify", "remat", "replace_rng_sequence_state",
-    "reserve_rng_keys", "rotary_embedding", "running_init", "scan", "set_parameter", "set_state",
-    "set_variable", "set_variables", "shard_map", "share", "sliding_window_mask", "sow", "specs",
+    "reserve_rng_keys", "rotary_embedding", "rotary_frequencies", "running_init", "scan",
+    "set_parameter", "set_state", "set_variable", "set_variables", "shard_map", "share",
+    "sliding_window_mask", "sow", "specs",
     "stack_layers", "state_attr", "static_unroll", "sum_pool", "surgery", "switch", "testing",
     "to_dot", "to_module", "trainable_mask", "trainable_only", "transform",
     "transform_with_collections", "transform_with_state", "transparent", "transparent_lift",

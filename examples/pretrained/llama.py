@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import purestate as ps
 from examples.pretrained.folder import ACTIVATIONS, Folder, read, require, write
@@ -26,11 +27,24 @@ NAMES = {
 INIT = jax.random.key(0), jax.ShapeDtypeStruct([1, 1], jnp.int32)  # for `init`
 
 
-def rotary_base(config: Mapping[str, Any]) -> float:
-    """Returns the base of the rotary embedding, which older folders keep elsewhere."""
+def rotary_frequencies(config: Mapping[str, Any], size: int) -> np.ndarray:
+    """Returns those of the rotary embedding. Older folders have its options elsewhere."""
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    require(rope, rope_type="default", type="default")
-    return rope.get("rope_theta", config.get("rope_theta", 10000.0))
+    base = rope.get("rope_theta", config.get("rope_theta", 10000.0))
+    match rope.get("rope_type", rope.get("type", "default")):
+        case "default":
+            return ps.rotary_frequencies(size, base)
+        case "linear":
+            return ps.rotary_frequencies(size, base, factor=rope["factor"])
+        case "llama3":
+            scaling = {k: rope[k] for k in ("factor", "low_freq_factor", "high_freq_factor")}
+            length = rope["original_max_position_embeddings"]
+            return ps.rotary_frequencies(size, base, original_length=length, **scaling)
+        case other:
+            raise ValueError(
+                f"config.json has rope_type={other!r}. This model has only 'default', 'linear' and"
+                " 'llama3'."
+            )
 
 
 def model(config: Mapping[str, Any]) -> ps.Transformed[Any, Any]:
@@ -39,7 +53,7 @@ def model(config: Mapping[str, Any]) -> ps.Transformed[Any, Any]:
     require(c, mlp_bias=False)
     heads = c["num_attention_heads"]
     head_size = c.get("head_dim") or c["hidden_size"] // heads
-    base = rotary_base(c)
+    frequencies = rotary_frequencies(c, head_size)
 
     def norm(name: str) -> ps.RMSNorm:
         return ps.RMSNorm(axis=-1, eps=c["rms_norm_eps"], name=name)
@@ -49,7 +63,7 @@ def model(config: Mapping[str, Any]) -> ps.Transformed[Any, Any]:
             heads,
             head_size,
             c.get("num_key_value_heads"),
-            rotary_base=base,
+            rotary_frequencies=frequencies,
             with_bias=c.get("attention_bias", False),
             name="attention",
         )

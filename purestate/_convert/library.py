@@ -86,7 +86,7 @@ def grouped(
 
 
 def gru_resets_after(name: str) -> str:
-    """Why a GRU whose reset gate acts before the product is none of that library."""
+    """Why a library has no GRU whose reset gate acts before the product."""
     return (
         f"the reset gate of a GRU of {name} acts after the product of the state with its weights."
         " Write ps.GRU(..., reset_after=True)"

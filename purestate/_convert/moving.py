@@ -75,7 +75,7 @@ def write(
             for leaf, value in leaves.items():
                 if leaf in plan.units[name]:
                     plan.units[name][leaf].write(arrays, value)
-                # A bias of zeros is none. And not every model keeps a number of updates.
+                # A bias of zeros adds nothing. And not every model keeps a number of updates.
                 elif np.ndim(value) and np.any(value):
                     raise ConversionError(
                         f"{name!r} has no {leaf!r} to write that of {match.targets[0].path!r} to."

@@ -58,6 +58,8 @@ class GroupedQueryAttention(Module):
       b_init: the initializer of the biases; see `Linear`.
       rotary_base: the base of a `rotary_embedding` of queries and keys, such as 10000; None for no
         embedding.
+      rotary_frequencies: in place of a base the frequencies themselves, `[K / 2]`, as the function
+        of that name returns them.
       cache_size: how many steps to keep for decoding; None for no cache.
       implementation: None, "xla" or "cudnn"; see `jax.nn.dot_product_attention`.
       name: the name of the module.
@@ -78,6 +80,7 @@ class GroupedQueryAttention(Module):
         w_init: Initializer | None = None,
         b_init: Initializer | None = None,
         rotary_base: float | None = None,
+        rotary_frequencies: ArrayLike | None = None,
         cache_size: int | None = None,
         implementation: Literal["xla", "cudnn"] | None = None,
         name: str | None = None,
@@ -94,6 +97,7 @@ class GroupedQueryAttention(Module):
         self.w_init = w_init
         self.b_init = b_init
         self.rotary_base = rotary_base
+        self.rotary_frequencies = rotary_frequencies
         self.cache_size = cache_size
         self.implementation: Literal["xla", "cudnn"] | None = implementation
         self.param_dtype = param_dtype
@@ -103,7 +107,12 @@ class GroupedQueryAttention(Module):
                 f"{what}: {num_heads} query heads cannot be shared out among"
                 f" num_kv_heads={num_kv_heads}; it has to divide them."
             )
-        if rotary_base is not None and key_size % 2:
+        if rotary_base is not None and rotary_frequencies is not None:
+            raise LayerError(
+                f"{what}: rotary_base={rotary_base} has no effect beside rotary_frequencies. Pass"
+                " one of them; ps.rotary_frequencies takes a base."
+            )
+        if self._is_rotary() and key_size % 2:
             raise LayerError(
                 f"{what}: a rotary embedding turns pairs of features, so key_size={key_size} has to"
                 " be even."
@@ -151,11 +160,10 @@ class GroupedQueryAttention(Module):
         key = self._heads(inputs, self.num_kv_heads, "key")
         value = self._heads(inputs, self.num_kv_heads, "value")
         start: int | jax.Array = 0 if self.cache_size is None else self._start(length)
-        if self.rotary_base is not None:
+        if self._is_rotary():
             if positions is None:
                 positions = start + jnp.arange(length)
-            query = rotary_embedding(query, positions, self.rotary_base)
-            key = rotary_embedding(key, positions, self.rotary_base)
+            query, key = self._turned(query, positions), self._turned(key, positions)
         if mask is not None:
             mask = self._checked_mask(
                 mask, (*leading, self.num_heads, length, self.cache_size or length)
@@ -234,11 +242,21 @@ class GroupedQueryAttention(Module):
                 f"GroupedQueryAttention {self.module_name!r} needs an input [B, T, D] or [T, D],"
                 f" got shape {inputs.shape}."
             )
-        if positions is not None and self.rotary_base is None:
+        if positions is not None and not self._is_rotary():
             raise LayerError(
                 f"GroupedQueryAttention {self.module_name!r} was given positions, but has no use"
                 " for them: pass rotary_base too."
             )
+
+    @transparent
+    def _is_rotary(self) -> bool:
+        return self.rotary_base is not None or self.rotary_frequencies is not None
+
+    @transparent
+    def _turned(self, x: jax.Array, positions: ArrayLike) -> jax.Array:
+        if self.rotary_base is not None:
+            return rotary_embedding(x, positions, self.rotary_base)
+        return rotary_embedding(x, positions, frequencies=self.rotary_frequencies)
 
     @transparent
     def _checked_mask(self, mask: jax.Array, shape: tuple[int, ...]) -> jax.Array:

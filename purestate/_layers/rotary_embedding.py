@@ -1,4 +1,4 @@
-"""Rotary position embedding."""
+"""Rotary position embedding, and its frequencies for longer sequences."""
 
 from typing import Any
 
@@ -12,8 +12,66 @@ from purestate._layers.axes import with_rank
 from purestate._layers.errors import LayerError, check_bool, not_an_array
 
 
+def rotary_frequencies(
+    size: int,
+    base: float = 10000.0,
+    *,
+    factor: float = 1.0,
+    original_length: float | None = None,
+    low_freq_factor: float = 1.0,
+    high_freq_factor: float = 4.0,
+) -> np.ndarray:
+    """Returns by which angle each pair of features turns from one position to the next.
+
+    That is `base ** (-2i / size)` for pair i. For sequences longer than a model was trained with,
+    the angles are divided by `factor`: all of them (Chen et al. 2023, arXiv:2306.15595), or with
+    `original_length` only those of the slow pairs, which never turned full circle in it, as Llama
+    3.1 does (Hugging Face's `rope_type` "linear" and "llama3").
+
+    >>> import purestate as ps
+    >>> ps.rotary_frequencies(4).tolist()
+    [1.0, 0.01]
+    >>> ps.rotary_frequencies(4, factor=8.0, original_length=500).tolist()
+    [1.0, 0.00125]
+
+    Args:
+      size: K, the number of features, twice that of pairs.
+      base: how much slower the last pair turns than the first.
+      factor: how much longer the sequences are.
+      original_length: the length that the model was trained with; None to slow down all pairs.
+      low_freq_factor: pairs that turn less often than this in `original_length` are slowed down.
+      high_freq_factor: pairs that turn more often than this stay. Those between are slowed down in
+        part, in proportion to how often they turn.
+
+    Returns:
+      Radians, `[size / 2]`, in float64.
+
+    Raises:
+      LayerError: `size` is odd, `factor` is not above 0, or `high_freq_factor` is not above
+        `low_freq_factor`.
+    """
+    if size % 2 or factor <= 0 or high_freq_factor <= low_freq_factor:
+        raise LayerError(
+            "rotary_frequencies needs an even size, a factor above 0, and a high_freq_factor above"
+            f" low_freq_factor; got size={size}, factor={factor},"
+            f" low_freq_factor={low_freq_factor}, high_freq_factor={high_freq_factor}."
+        )
+    frequencies = float(base) ** (-np.arange(0, size, 2) / size)
+    if original_length is None:
+        return frequencies / factor
+    turns = frequencies * original_length / (2 * np.pi)
+    stays = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor)
+    stays = np.clip(stays, 0, 1)
+    return frequencies * (stays + (1 - stays) / factor)
+
+
 def rotary_embedding(
-    x: jax.Array, positions: ArrayLike, base: float = 10000.0, *, interleaved: bool = False
+    x: jax.Array,
+    positions: ArrayLike,
+    base: float = 10000.0,
+    *,
+    interleaved: bool = False,
+    frequencies: ArrayLike | None = None,
 ) -> jax.Array:
     """Turns pairs of features by angles that grow with the position.
 
@@ -32,12 +90,14 @@ def rotary_embedding(
       base: how much slower the last pair turns than the first.
       interleaved: whether features 2i and 2i + 1 are a pair, as in the paper; by default i and i +
         K / 2 are, as in GPT-NeoX and Llama.
+      frequencies: the angle of each pair from one position to the next, `[K / 2]`, as of
+        `rotary_frequencies`; None for those of `base`.
 
     Returns:
       An array of the same shape and dtype.
 
     Raises:
-      LayerError: K is odd, `x` is not floating, or `positions` do not fit.
+      LayerError: K is odd, `x` is not floating, or `positions` or `frequencies` do not fit.
     """
     if interleaved.__class__ is not bool:
         check_bool("rotary_embedding", "interleaved", interleaved)
@@ -62,7 +122,14 @@ def rotary_embedding(
     dtype: Any = (
         x.dtype if jnp.finfo(x.dtype).bits > 32 else jnp.float32
     )  # bfloat16 has too few digits for angles
-    frequencies = float(base) ** (-np.arange(0, shape[-1], 2) / shape[-1])
+    if frequencies is None:
+        frequencies = rotary_frequencies(shape[-1], base)
+    elif jnp.shape(frequencies) != (shape[-1] // 2,):
+        raise LayerError(
+            f"rotary_embedding was given frequencies of shape {jnp.shape(frequencies)} for an array"
+            f" of shape {shape}. Pass one for each pair of features, [K / 2], here"
+            f" {(shape[-1] // 2,)}."
+        )
     angles = lax.expand_dims(positions.astype(dtype), (positions.ndim, positions.ndim + 1))
     angles = with_rank(angles, len(shape)) * with_rank(
         jnp.asarray(frequencies, dtype), len(shape)

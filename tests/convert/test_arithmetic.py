@@ -140,6 +140,19 @@ def test_attention_of_torch():
     assert (report.difference or 0) <= 1e-5
 
 
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_heads_and_blocks_of_a_fused_projection(axis):
+    heads, size = 3, 4
+    w = array(*((9 * size, 5) if axis == 0 else (5, 9 * size)))
+    blocks = ps.convert.qkv_to_blocks(w, size, axis)
+    np.testing.assert_array_equal(ps.convert.qkv_to_heads(blocks, size, axis), w)
+    for part in range(3):
+        for head in range(heads):
+            there = (head * 3 + part) * size + np.arange(size)
+            here = (part * heads + head) * size + np.arange(size)
+            np.testing.assert_array_equal(np.take(blocks, here, axis), np.take(w, there, axis))
+
+
 def test_gru_of_keras_keeps_what_ours_replaces():
     x = array(2, 4, 3)
     weights = {

@@ -282,8 +282,8 @@ def test_old_names_of_bert(tmp_path):
 @pytest.mark.parametrize(
     ("example", "config", "option"),
     [
-        (llama, {**LLAMA_CONFIG, "rope_parameters": {"rope_type": "llama3"}}, "rope_type='llama3'"),
-        (llama, {**LLAMA_CONFIG, "rope_scaling": {"type": "linear"}}, "type='linear'"),
+        (llama, {**LLAMA_CONFIG, "rope_parameters": {"rope_type": "yarn"}}, "rope_type='yarn'"),
+        (llama, {**LLAMA_CONFIG, "rope_scaling": {"type": "dynamic"}}, "rope_type='dynamic'"),
         (llama, {**LLAMA_CONFIG, "mlp_bias": True}, "mlp_bias=True"),
         (gpt2, {**GPT2_CONFIG, "tie_word_embeddings": False}, "tie_word_embeddings=False"),
         (bert, {**CASES["bert"].config, "is_decoder": True}, "is_decoder=True"),

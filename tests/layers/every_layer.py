@@ -104,6 +104,11 @@ OWN = [
         lambda lib, x: (
             lib.rotary_embedding(x, np.arange(3)),
             lib.rotary_embedding(x, np.arange(3), interleaved=True),
+            lib.rotary_embedding(
+                x,
+                np.arange(3),
+                frequencies=lib.rotary_frequencies(4, factor=2.0, original_length=9),
+            ),
         ),
         ((2, 3, 1, 4),),
     ),

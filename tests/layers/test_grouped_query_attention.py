@@ -145,6 +145,31 @@ def test_decoding_is_the_full_forward_pass(rotary_base, chunks, cache_size, comp
     np.testing.assert_allclose(jnp.concatenate(outs, 1), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_frequencies():
+    frequencies = ps.rotary_frequencies(SIZE, 100.0, factor=4.0)
+    f = model(rotary_frequencies=frequencies)
+    params, _ = f.init(KEY, X)
+    out = applied(f, params, X, is_causal=True)
+    same = applied(model(rotary_base=100.0), params, X, is_causal=True, positions=jnp.arange(6) / 4)
+    np.testing.assert_allclose(out, same, rtol=1e-4, atol=1e-5)
+    other = applied(model(rotary_base=100.0), params, X, is_causal=True)
+    assert jnp.abs(out - other).max() > 1e-3
+    decoding = model(rotary_frequencies=frequencies, cache_size=6)
+    _, state = decoding.init(KEY, X)
+    for t in range(6):
+        step, state = decoding.apply(params, state, None, X[:, t : t + 1])
+        np.testing.assert_allclose(step[:, 0], out[:, t], rtol=1e-4, atol=1e-5)
+
+
+def test_a_base_and_frequencies():
+    with pytest.raises(LayerError, match="rotary_base=10.0 has no effect beside"):
+        ps.transform(
+            lambda x: GroupedQueryAttention(2, 8, rotary_base=10.0, rotary_frequencies=np.ones(4))(
+                x
+            )
+        ).init(KEY, X)
+
+
 def test_decoding_in_a_scan():
     f = model(rotary_base=10000, cache_size=8)
     params, state = f.init(KEY, X[:, :1])

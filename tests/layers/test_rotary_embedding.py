@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from purestate._layers.errors import LayerError
-from purestate._layers.rotary_embedding import rotary_embedding
+from purestate._layers.rotary_embedding import rotary_embedding, rotary_frequencies
 
 X = jax.random.normal(jax.random.key(0), [2, 7, 3, 8])  # [B, T, H, K]
 
@@ -36,6 +36,49 @@ def turned(x, positions, base, interleaved):
 def test_against_complex_numbers(positions, base, interleaved):
     out = rotary_embedding(X, jnp.asarray(positions), base, interleaved=interleaved)
     np.testing.assert_allclose(out, turned(X, positions, base, interleaved), rtol=1e-4, atol=1e-5)
+
+
+def test_frequencies_of_a_base_are_those_without():
+    out = rotary_embedding(X, jnp.arange(7), 500.0)
+    given = rotary_embedding(X, jnp.arange(7), frequencies=rotary_frequencies(8, 500.0))
+    np.testing.assert_array_equal(out, given)
+
+
+def test_interpolated_positions():
+    # Chen et al. 2023, equation 3: position m of the longer sequence is m / factor.
+    slower = rotary_embedding(X, jnp.arange(7), frequencies=rotary_frequencies(8, factor=4.0))
+    np.testing.assert_allclose(slower, rotary_embedding(X, jnp.arange(7) / 4), rtol=1e-6, atol=1e-6)
+
+
+def test_frequencies_of_llama_3():
+    # By wavelengths, in positions: short ones stay, long ones are slowed down, with a ramp between.
+    base, factor, low, high, length = 500000.0, 8.0, 1.0, 4.0, 8192
+    expected = []
+    for i in range(64):
+        frequency = base ** (-i / 64)
+        wavelength = 2 * np.pi / frequency
+        if wavelength < length / high:
+            expected.append(frequency)
+        elif wavelength > length / low:
+            expected.append(frequency / factor)
+        else:
+            part = (length / wavelength - low) / (high - low)
+            expected.append((1 - part) * frequency / factor + part * frequency)
+    found = rotary_frequencies(128, base, factor=factor, original_length=length)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert len({round(a * base ** (i / 64), 6) for i, a in enumerate(expected)}) > 3
+
+
+@pytest.mark.parametrize("options", [{"size": 7}, {"factor": 0}, {"high_freq_factor": 1.0}])
+def test_frequencies_that_cannot_be(options):
+    with pytest.raises(LayerError, match="even size"):
+        rotary_frequencies(**{"size": 8, **options})
+
+
+@pytest.mark.parametrize("shape", [(), (8,), (4, 1)])
+def test_frequencies_of_a_wrong_shape(shape):
+    with pytest.raises(LayerError, match=r"\[K / 2\], here \(4,\)"):
+        rotary_embedding(X, jnp.arange(7), frequencies=jnp.ones(shape))
 
 
 def test_matrix_of_the_paper():

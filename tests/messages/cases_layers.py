@@ -237,6 +237,9 @@ ATTENTION: dict[str, Callable[[], Any]] = {
     "MultiHeadAttention, mask": call(mha, Q, Q, Q, mask=zeros(5, 5)),
     "GroupedQueryAttention, heads": make(gqa, 4, 4, 3),
     "GroupedQueryAttention, rotary": make(gqa, 2, 3, rotary_base=1e4),
+    "GroupedQueryAttention, a base and frequencies": make(
+        gqa, rotary_base=1e4, rotary_frequencies=np.ones(2)
+    ),
     "GroupedQueryAttention, cache size": make(gqa, cache_size=0),
     "GroupedQueryAttention, implementation": make(gqa, implementation="flash"),
     "GroupedQueryAttention of a vector": call(gqa, zeros(3)),
@@ -248,6 +251,10 @@ ATTENTION: dict[str, Callable[[], Any]] = {
         zeros(5, 2, 4, dtype=int), np.arange(5)
     ),
     "rotary_embedding, positions": lambda: ps.rotary_embedding(zeros(5, 2, 4), np.arange(3)),
+    "rotary_embedding, frequencies": lambda: ps.rotary_embedding(
+        zeros(5, 2, 4), np.arange(5), frequencies=np.ones(4)
+    ),
+    "rotary_frequencies of an odd size": lambda: ps.rotary_frequencies(3),
     "causal_mask, offset of an array": lambda: ps.causal_mask(2, offset=zeros(2, dtype=int)),
     "causal_mask, offset of two axes": lambda: ps.causal_mask(2, 4, zeros(2, 2, dtype=int)),
     "sliding_window_mask, window": lambda: ps.sliding_window_mask(4, window=0),

@@ -138,6 +138,31 @@ CASES: dict[str, Case] = {
         transformers.LlamaConfig(**LLAMA, tie_word_embeddings=True),
         (tokens(),),
     ),
+    "llama, frequencies of Llama 3.1": case(
+        llama,
+        transformers.LlamaForCausalLM,
+        transformers.LlamaConfig(
+            **LLAMA,
+            rope_parameters={
+                "rope_theta": 50.0,
+                "rope_type": "llama3",
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 16,
+            },
+        ),
+        (tokens(),),
+    ),
+    "llama, position interpolation": case(
+        llama,
+        transformers.LlamaForCausalLM,
+        transformers.LlamaConfig(
+            **LLAMA,
+            rope_parameters={"rope_theta": 500.0, "rope_type": "linear", "factor": 4.0},
+        ),
+        (tokens(),),
+    ),
     "llama, biases, head_dim, base": case(
         llama,
         transformers.LlamaForCausalLM,
