@@ -112,14 +112,15 @@ class Modes:
                 return True
         return False
 
-    def check_not_written(self, values: dict[Mode, Values]) -> None:
+    def check_written(self, written: Values) -> None:
         """Raises if a run has set what goes through as "broadcast"."""
-        if values.get("broadcast"):
+        refused = self.sort(written).get("broadcast")
+        if refused:
             choices = "'mean', 'sum', 'first', 'max', 'min' or an axis"
             if self._transform == "ps.scan":
                 choices = f"'carry', {choices}"
             raise CollectionModeError(
-                f"Inside `{self._transform}`, {', '.join(self.names(values['broadcast']))} is set,"
+                f"Inside `{self._transform}`, {', '.join(self.names(refused))} is set,"
                 " but goes through it as 'broadcast': the same for all, to be read. Choose"
                 f" {choices}."
             )

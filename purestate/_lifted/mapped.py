@@ -20,7 +20,16 @@ from purestate._core.path import variable_path
 from purestate._core.sown import SownValues, map_entries, stacked
 from purestate._lifted.collection_modes import Modes, combine
 from purestate._lifted.lift_frame import Lifted
-from purestate._lifted.snapshot import Snapshot, Values, changes, entries, keep, merged, put
+from purestate._lifted.snapshot import (
+    Snapshot,
+    Values,
+    changes,
+    entries,
+    keep,
+    merged,
+    put,
+    written,
+)
 
 Own = dict[int, Values]
 """The variables of which each run has its own slice, by axis."""
@@ -117,6 +126,7 @@ def run_mapped(
         with elements(frame, modes, own, axis.index):
             out, after, sown = lifted.run(before, *args)
         changed = changes(before, after)
+        modes.check_written(written(before, changed))
         changed = changed._replace(keys=axis.keys_after(changed.keys))
         return out, pack(modes, changed, axis), sown
 
@@ -258,7 +268,6 @@ def pack(modes: Modes, changed: Snapshot, axis: MappedAxis) -> Packed:
     by_mode: list[dict[str, Values]] = [{}, {}]
     same: list[Values] = [{}, {}]
     # Values and initial values go the same ways, since `init` returns the initial ones.
-    modes.check_not_written(modes.sort(changed.values))
     for i, values in enumerate((changed.values, changed.initial)):
         for mode, part in modes.sort(values).items():
             differing: Values = {}
@@ -268,7 +277,7 @@ def pack(modes: Modes, changed: Snapshot, axis: MappedAxis) -> Packed:
                 elif not axis.differs(store, value):
                     # It needs no combining: an int counter stays one.
                     put(same[i], store, module, name, value)
-                elif mode is None:
+                elif mode in (None, "broadcast"):
                     put(differing, store, module, name, value)
                 else:
                     value = axis.combined(str(mode), value)

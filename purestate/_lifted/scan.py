@@ -26,6 +26,7 @@ from purestate._lifted.snapshot import (
     put,
     take_snapshot,
     without,
+    written,
 )
 
 Carry = TypeVar("Carry")
@@ -232,15 +233,15 @@ class _Step:
         with elements(self._frame, self._modes, each.own, index):
             out, after, sown = self.lifted.run(before, carry, each.x)
         carry, y = _pair(out)
-        return carry, y, before, changes(before, after), after, sown
+        changed = changes(before, after)
+        self._modes.check_written(written(before, changed))
+        return carry, y, before, changed, after, sown
 
     def __call__(self, carry: Any, each: _Inputs) -> Any:
         """Runs one step of the loop."""
         carry, carried = carry
         carry, y, before, changed, after, sown = self._run(carried, carry, each)
-        modes = self._modes
-        by_mode = modes.sort(changed.values)
-        modes.check_not_written(by_mode)
+        by_mode = self._modes.sort(changed.values)
         # Only what all steps share is carried. The rest leaves the loop with y, stacked by it.
         shared = changed._replace(values=by_mode.get(None, {}))
         carried = carry_on(carried, before, shared, after)

@@ -86,6 +86,18 @@ def new_names(before: Values, after: Values) -> Values:
     return found
 
 
+def written(before: Snapshot, changed: Snapshot) -> Values:
+    """Returns what a run has set, without variables that it has only made."""
+    found: Values = {}
+    for collection, module, name, value in entries(changed.values):
+        existed = name in before.values.get(collection, {}).get(module, {})
+        made = changed.initial.get(collection, {}).get(module, {}).get(name, value)
+        leaves = jax.tree.leaves(value), jax.tree.leaves(made)
+        if existed or any(a is not b for a, b in zip(*leaves, strict=False)):
+            put(found, collection, module, name, value)
+    return found
+
+
 def entries(values: Values) -> list[tuple[str, str, str, Any]]:
     """Returns (collection, module, name, value) of each variable."""
     return [

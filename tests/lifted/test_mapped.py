@@ -25,6 +25,7 @@ from tests.core.raises import raises
 
 N = 3
 X = jnp.arange(1.0, N + 1)
+KEY = jax.random.key(0)
 
 
 def by_vmap(f, x, **collections):
@@ -197,6 +198,51 @@ def test_broadcast_may_not_be_written(by):
         ps.errors.CollectionModeError, match=f"Inside `ps.{by}`, '~/n' .*'broadcast'"
     ):
         apply(lambda x: ALL[by](one, x, state="broadcast"), given, X)
+
+
+@pytest.mark.parametrize("by", ALL)
+@pytest.mark.parametrize("style", [ps.transform_with_state, ps.transform_with_collections])
+@pytest.mark.parametrize("rng_mode", ["sequence", "path"])
+def test_init_makes_what_is_broadcast(by, style, rng_mode):
+    def one(x):
+        return ps.Linear(2)(x) * ps.get_state("scale", [], init=jnp.ones)
+
+    def f(x, **modes):
+        return ALL[by](one, x, **modes)
+
+    x = jnp.ones([N, 1, 3])
+    modes = {"params": "broadcast", "state": "broadcast"}
+    plain, told = (
+        style(lambda x, modes=modes: f(x, **modes), rng_mode=rng_mode) for modes in ({}, modes)
+    )
+    variables = told.init(KEY, x)
+    assert len(jax.tree.leaves(variables)) == 3
+    jax.tree.map(np.testing.assert_array_equal, variables, plain.init(KEY, x))
+    args = variables if style is ps.transform_with_state else (variables,)
+    np.testing.assert_array_equal(told.apply(*args, None, x)[0], plain.apply(*args, None, x)[0])
+
+
+@pytest.mark.parametrize("by", ALL)
+def test_what_is_broadcast_may_not_be_set_when_it_is_made(by):
+    def one(x):
+        n = ps.get_state("n", [], init=jnp.zeros)
+        ps.set_state("n", n + 1)
+        return x
+
+    f = ps.transform_with_state(lambda x: ALL[by](one, x, state="broadcast"))
+    for x in X, X[:1]:  # a single run, too
+        with pytest.raises(ps.errors.CollectionModeError, match=f"Inside `ps.{by}`, '~/n' "):
+            f.init(KEY, x)
+
+
+def test_what_is_broadcast_may_not_differ_when_it_is_made():
+    f = ps.transform_with_state(
+        lambda x: by_vmap(
+            lambda x: x + ps.get_state("n", [], init=lambda *_: x), x, state="broadcast"
+        )
+    )
+    with pytest.raises(ps.errors.BatchedStateError, match="'~/n'"):
+        f.init(KEY, X)
 
 
 @pytest.mark.parametrize("by", ALL)
