@@ -27,7 +27,7 @@ test-all: $(VENV)/test.stamp
 # In a venv of its own, as these packages are large.
 test-neighbours:
 	$(MAKE) VENV=.venv-neighbours .venv-neighbours/neighbours.stamp
-	.venv-neighbours/bin/python -m pytest tests/neighbours
+	.venv-neighbours/bin/python -m pytest tests/neighbours -m "slow or not slow"
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
