@@ -179,14 +179,6 @@ class Config:
     learning_rate: float
 
 
-class TrainState(NamedTuple):
-    """One network in training."""
-
-    params: ps.Params  # what the optimizer changes
-    state: ps.State  # the moving averages of BatchNorm
-    opt_state: optax.OptState
-
-
 class Metrics(NamedTuple):
     """How well an epoch went; in the history of a run, `[epochs, seeds]`."""
 
@@ -197,16 +189,11 @@ class Metrics(NamedTuple):
 
 
 class Run(NamedTuple):
-    """All that a run needs to continue. Random keys follow from the seed and the epoch."""
+    """All that a run needs to continue."""
 
     epochs_done: np.ndarray
-    train_states: tuple[TrainState, ...]  # one for each seed
+    train_states: tuple[ps.TrainState, ...]  # one for each seed
     history: Metrics
-
-
-def make_rng(seed: int, epoch: int) -> jax.Array:
-    """Returns the random key of an epoch. Epoch 0 is before training, and makes the network."""
-    return jax.random.fold_in(jax.random.key(seed), epoch)
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:
@@ -223,14 +210,15 @@ def new_run(config: Config) -> Run:
     optimizer = make_optimizer(config)
 
     @jax.jit
-    def init(rng: jax.Array) -> TrainState:
-        params, state = network.init(rng, jnp.zeros([1, 8, 8, 1]), is_training=True)
-        return TrainState(params, state, optimizer.init(params))
+    def init(rng: jax.Array) -> ps.TrainState:
+        init_rng = jax.random.fold_in(rng, 0)  # `train_epoch` takes the others, from 1 on
+        params, state = network.init(init_rng, jnp.zeros([1, 8, 8, 1]), is_training=True)
+        return ps.TrainState(params, state, optimizer.init(params), rng, jnp.zeros([], jnp.int32))
 
     unknown = np.full([config.epochs, len(config.seeds)], np.nan, np.float32)
     return Run(
         epochs_done=np.array(0),
-        train_states=tuple(init(make_rng(seed, epoch=0)) for seed in config.seeds),
+        train_states=tuple(init(jax.random.key(seed)) for seed in config.seeds),
         history=Metrics(*(unknown for _ in Metrics._fields)),
     )
 
@@ -252,39 +240,35 @@ def loss_fn(
 
 def make_update(
     optimizer: optax.GradientTransformation,
-) -> Callable[..., tuple[TrainState, jax.Array, jax.Array]]:
+) -> Callable[..., tuple[ps.TrainState, jax.Array, jax.Array]]:
     """Returns the function that makes one step of training, compiled once for all networks."""
 
     # Nobody needs the old train state after a step: donated, its memory is used for the new one.
     @functools.partial(jax.jit, donate_argnums=0)
-    def update(train_state: TrainState, rng: jax.Array, images: jax.Array, labels: jax.Array):
+    def update(train_state: ps.TrainState, rng: jax.Array, images: jax.Array, labels: jax.Array):
         augment_rng, network_rng = jax.random.split(rng)
         images = augment(augment_rng, images)
-        params, state, opt_state = train_state
         gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
         (loss, (state, accuracy)), gradients = gradient_fn(
-            params, state, network_rng, images, labels
+            train_state.params, train_state.state, network_rng, images, labels
         )
-        updates, opt_state = optimizer.update(gradients, opt_state, params)
-        params = optax.apply_updates(params, updates)
-        return TrainState(params, state, opt_state), loss, accuracy
+        return train_state.update(optimizer, gradients, state), loss, accuracy
 
     return update
 
 
 def train_epoch(
-    update: Callable[..., Any],
-    train_state: TrainState,
-    rng: jax.Array,
-    batch_size: int,
-    data: Digits,
-) -> tuple[TrainState, Metrics]:
+    update: Callable[..., Any], train_state: ps.TrainState, batch_size: int, data: Digits
+) -> tuple[ps.TrainState, Metrics]:
     """Trains a network on every digit once, but for the last few that do not fill a batch."""
-    order_rng, steps_rng = jax.random.split(rng)
+    num_batches = NUM_TRAIN // batch_size
+    # All that is random follows from the train state, so a resumed run draws the same.
+    epoch_rng = jax.random.fold_in(train_state.rng, train_state.step // num_batches + 1)
+    order_rng, steps_rng = jax.random.split(epoch_rng)
     order = np.asarray(jax.random.permutation(order_rng, NUM_TRAIN))
-    batches = order[: NUM_TRAIN // batch_size * batch_size].reshape(-1, batch_size)
+    batches = order[: num_batches * batch_size].reshape(num_batches, batch_size)
     results = []
-    for batch, rng in zip(batches, jax.random.split(steps_rng, len(batches)), strict=True):
+    for batch, rng in zip(batches, jax.random.split(steps_rng, num_batches), strict=True):
         train_state, *result = update(
             train_state, rng, data.train_images[batch], data.train_labels[batch]
         )
@@ -327,9 +311,7 @@ def train(
         train_states = []
         history = Metrics(*(column.copy() for column in run.history))
         for i, (seed, train_state) in enumerate(zip(config.seeds, run.train_states, strict=True)):
-            train_state, metrics = train_epoch(
-                update, train_state, make_rng(seed, epoch), config.batch_size, data
-            )
+            train_state, metrics = train_epoch(update, train_state, config.batch_size, data)
             if not np.isfinite(metrics).all():
                 raise RunError(
                     f"Training stopped: in epoch {epoch} the loss of seed {seed} is not finite any"
@@ -352,9 +334,15 @@ def train(
 FORMAT = "purestate examples/digits.py, version 1"
 
 
+def map_rngs(change: Callable[[Any], Any], run: Run) -> Run:
+    """Returns `run` with its random keys changed: a file cannot hold them, but their numbers."""
+    states = tuple(state._replace(rng=change(state.rng)) for state in run.train_states)
+    return run._replace(train_states=states)
+
+
 def named_arrays(run: Run) -> dict[str, np.ndarray]:
     """Returns the arrays of `run` by path: `train_states/0/params/digit_net/linear/w`."""
-    leaves, _ = jax.tree.flatten_with_path(run)
+    leaves, _ = jax.tree.flatten_with_path(map_rngs(jax.random.key_data, run))
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
         for path, leaf in leaves
@@ -450,7 +438,8 @@ def load_checkpoint(path: Path, config: Config) -> Run:
             )
     run: Run = jax.tree.unflatten(jax.tree.structure(new), [arrays[name] for name in expected])
     # Copied to JAX, since what is donated must not be NumPy's memory.
-    return run._replace(train_states=jax.tree.map(jnp.array, run.train_states))
+    run = run._replace(train_states=jax.tree.map(jnp.array, run.train_states))
+    return map_rngs(jax.random.wrap_key_data, run)
 
 
 def unusable(path: Path, expected: str, found: str) -> str:

@@ -1,5 +1,7 @@
 """Parameters and state, taken apart and put together: Flax's BiasAdderWithRunningMean.
 
+`ps.TrainState` takes them apart, and the loss function puts them together.
+
 Run: python examples/state/bias_adder.py
 """
 
@@ -7,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax  # pyright: ignore[reportMissingTypeStubs]
 
 import purestate as ps
 
@@ -29,32 +32,28 @@ class BiasAdderWithRunningMean(ps.Module):
         return mean.value + bias
 
 
-def update_step(
-    apply_fun: Any, x: jax.Array, optimizer: ps.optim.GradientDescentOptimizer, state: Any
-) -> Any:
+model = ps.transform_with_collections(lambda x: BiasAdderWithRunningMean()(x))
+optimizer = optax.sgd(0.02)
+
+
+@jax.jit
+def update_step(train: ps.TrainState, x: jax.Array) -> Any:
     def loss(params: Any) -> Any:
-        y, updated_state = apply_fun(
-            {"params": params, **state}, None, x, mutable=list(state.keys())
+        y, updated_state = model.apply(
+            {"params": params, **train.state}, None, x, mutable=list(train.state)
         )
         return ((x - y) ** 2).sum(), updated_state
 
-    (value, updated_state), grads = jax.value_and_grad(loss, has_aux=True)(optimizer.target)
-    return optimizer.apply_gradient(grads), updated_state, value
+    (value, updated_state), grads = jax.value_and_grad(loss, has_aux=True)(train.params)
+    return train.update(optimizer, grads, updated_state), value
 
 
 def main() -> None:
-    model = ps.transform_with_collections(lambda x: BiasAdderWithRunningMean()(x))
-    step = jax.jit(update_step, static_argnums=0)
     for x in (jnp.array([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0], [5.0, 6.0, 10.0]]), jnp.ones([4, 2])):
-        variables = model.init(None, x)
-        state, params = ps.data_structures.pop(variables, "params")
-        optimizer = ps.optim.GradientDescent(learning_rate=0.02).create(params)
-
+        train = ps.TrainState.create(model, optimizer, 0, x)
         for i in range(10):
-            optimizer, state, value = step(model.apply, x, optimizer, state)
-            (bias,), (mean,) = (
-                list(tree.values()) for tree in (optimizer.target, state["batch_stats"])
-            )
+            train, value = update_step(train, x)
+            (bias,), (mean,) = train.params.values(), train.state["batch_stats"].values()
             print(i, f"{value:.6f}", bias["bias"], mean["mean"])
 
 

@@ -13,12 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import haiku
 import jax
 import numpy as np
 import pytest
 from absl import flags
 from rich.console import Console
 from scipy import ndimage
+
+import purestate as ps
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "digits.py"
 FLAGS = ["--seeds=0,1", "--epochs=3", "--batch_size=256"]
@@ -66,6 +69,13 @@ def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def contents(out: Path) -> dict[str, bytes]:
     return {name: (out / name).read_bytes() for name in ARTIFACTS}
+
+
+def assert_same(run: Any, other: Any) -> None:
+    """Raises unless two runs have the same names, and the same bits in them."""
+    jax.tree.map(
+        np.testing.assert_array_equal, digits.named_arrays(run), digits.named_arrays(other)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +127,7 @@ def test_the_held_out_digits_do_not_touch_training(data: Any, tmp_path: Path):
         )
         for some_data in (data, other)
     ]
-    jax.tree.map(np.testing.assert_array_equal, runs[0].train_states, runs[1].train_states)
+    assert_same(*(run._replace(history=()) for run in runs))
     assert (runs[0].history.test_accuracy[0] != runs[1].history.test_accuracy[0]).all()
 
 
@@ -156,23 +166,51 @@ def test_dropout_and_batch_norm_are_at_work_in_training_only(data: Any):
     np.testing.assert_allclose(together[:1], alone, rtol=1e-5, atol=1e-5)
 
 
+def test_each_epoch_has_an_order_of_its_own_that_follows_from_the_train_state(data: Any):
+    seen: list[Any] = []
+
+    def update(train_state: Any, rng: Any, images: Any, labels: Any) -> Any:
+        seen.append(images)
+        return train_state._replace(step=train_state.step + 1), 0.0, 0.0
+
+    def epoch(train_state: Any) -> tuple[Any, list[bytes]]:
+        seen.clear()
+        train_state, _ = digits.train_epoch(update, train_state, 479, data)  # a third of them
+        return train_state, [image.tobytes() for image in np.concatenate(seen)]
+
+    before = digits.new_run(CONFIG).train_states[0]
+    after, first = epoch(before)
+    _, second = epoch(after)
+    assert after.step == 3
+    assert sorted(first) == sorted(second) == sorted(x.tobytes() for x in data.train_images)
+    assert first != second
+    assert (epoch(before)[1], epoch(after)[1]) == (first, second)
+
+
 @pytest.mark.slow
-def test_trains_to_the_same_bits_under_dm_haiku(data: Any):
+def test_trains_to_the_same_bits_under_dm_haiku(data: Any, monkeypatch: pytest.MonkeyPatch):
+    # dm-haiku has no train state. Its pairs of functions work with ours.
+    haiku_and_ours = types.ModuleType("haiku_and_ours")
+    vars(haiku_and_ours).update(vars(haiku), TrainState=ps.TrainState)
+    monkeypatch.setitem(sys.modules, "haiku_and_ours", haiku_and_ours)
     source = SCRIPT.read_text()
     assert source.count("import purestate as ps") == 1
     haiku_digits = load_example(
-        "digits_example_haiku", source.replace("import purestate as ps", "import haiku as ps")
+        "digits_example_haiku",
+        source.replace("import purestate as ps", "import haiku_and_ours as ps"),
     )
-    train_states = []
+    assert issubclass(haiku_digits.DigitNet, haiku.Module)
+    runs = []
     for module in (digits, haiku_digits):
-        [train_state] = module.new_run(config := module.Config((7,), 1, 64, 5e-3)).train_states
+        run = module.new_run(config := module.Config((7,), 1, 64, 5e-3))
+        [train_state] = run.train_states
         update = module.make_update(module.make_optimizer(config))
         for step in range(3):
             train_state, _, _ = update(
                 train_state, jax.random.key(step), data.train_images[:64], data.train_labels[:64]
             )
-        train_states.append(tuple(train_state))
-    jax.tree.map(np.testing.assert_array_equal, *train_states)
+        runs.append(run._replace(train_states=(train_state,)))
+    assert_same(*runs)
 
 
 # ---------------------------------------------------------------- a whole run
@@ -289,7 +327,7 @@ def test_a_checkpoint_holds_every_bit(checkpoint: Path):
     expected = digits.new_run(CONFIG)
     found = digits.load_checkpoint(checkpoint, CONFIG)
     assert jax.tree.structure(found) == jax.tree.structure(expected)
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert_same(found, expected)
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(found.train_states))
 
 
@@ -430,7 +468,7 @@ def test_no_damage_goes_unseen(checkpoint: Path):
         except digits.RunError:
             refused += 1
         else:  # a date in the zip file, say
-            jax.tree.map(np.testing.assert_array_equal, found, new)
+            assert_same(found, new)
     assert refused >= 60
 
 
