@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from purestate._convert.errors import ConversionError
 from purestate._convert.layouts import FLAT, Leaf, declared, lstm
 from purestate._convert.library import Library, Unit, grouped
+from purestate._core.errors import kind_of
 
 _LEAVES = frozenset({"w", "b", "scale", "offset", "embeddings", "w_i", "w_h", "projection"})
 _AVERAGES = {"moving_mean": "mean", "moving_variance": "var"}
@@ -48,6 +50,11 @@ def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
 
 
 def _flatten(given: Any) -> dict[str, np.ndarray]:
+    if not isinstance(given, Mapping) and not hasattr(given, "variables"):
+        raise ConversionError(
+            "The weights of Sonnet are a module, or a dict of arrays by name, but are"
+            f" {kind_of(given)}."
+        )
     if isinstance(given, Mapping):
         # TensorFlow orders variables by attribute, so that their order says nothing.
         return {name: np.asarray(x) for name, x in sorted(given.items())}
