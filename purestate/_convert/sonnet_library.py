@@ -52,8 +52,8 @@ def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
 def _flatten(given: Any) -> dict[str, np.ndarray]:
     if not isinstance(given, Mapping) and not hasattr(given, "variables"):
         raise ConversionError(
-            "The weights of Sonnet are a module, or a dict of arrays by name, but are"
-            f" {kind_of(given)}."
+            "`from_sonnet` and `to_sonnet` need a module of Sonnet, or a dict of arrays by name,"
+            f" but got {kind_of(given)}."
         )
     if isinstance(given, Mapping):
         # TensorFlow orders variables by attribute, so that their order says nothing.

@@ -103,7 +103,7 @@ def test_module_of_sonnet_is_named_by_its_attributes():
 
 def test_variables_of_sonnet_without_names():
     f = ps.transform(lambda x: ps.Linear(2)(x))
-    with pytest.raises(ps.errors.ConversionError, match="a module, or a dict of arrays by name"):
+    with pytest.raises(ps.errors.ConversionError, match="or a dict of arrays by name"):
         ps.convert.from_sonnet((array(3, 2),), f, KEY, array(1, 3), check=False)
 
 
