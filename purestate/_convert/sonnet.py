@@ -1,6 +1,6 @@
 """`from_sonnet` and `to_sonnet`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from purestate._convert.convert import convert_from, convert_to
@@ -10,7 +10,7 @@ from purestate._convert.sonnet_library import SONNET
 
 
 def from_sonnet(
-    weights: Mapping[str, Any],
+    weights: Any,
     f: Any,
     rng: Any,
     *example: Any,
@@ -30,15 +30,18 @@ def from_sonnet(
     >>> report.matches
     ((('linear',), ('linear',), 'equal names'),)
 
-    Layers are those of `from_keras`, without SeparableConv2D and attention. The running
-    statistics of a BatchNorm have equal names in Sonnet, so name them by its attributes, as
-    "batch_norm/moving_mean/average", and likewise `hidden` and `counter`.
+    Layers are those of `from_keras`, without SeparableConv2D and attention, and VanillaRNN, which
+    is `ps.VanillaRNN(..., double_bias=False, activation=jnp.tanh)`. Transposed convolutions that
+    are not padded, with a stride, have larger outputs in Sonnet by default; the weights are equal.
 
-    TensorFlow does not install beside this version of JAX, so that these layouts are tested against
-    their description, and not against Sonnet itself. Pass `check`.
+    Give the module itself, after its first call. Its layers are then named by the attributes that
+    hold them, as in "mlp/layers/0", and are in the order of creation. The names of the variables
+    themselves are not unique: those of two Linears of one module may both be "linear/w:0", and a
+    dict by name then lacks one of them. Nor is their order that of creation.
 
     Args:
-      weights: arrays by the names of the variables, `{v.name: v.numpy()}`.
+      weights: the module, or a dict of arrays, such as `{v.name: v.numpy()}` if these names are
+        unique.
       f: what one of the transforms returned.
       rng: the random key for `init`.
       *example: the other arguments of `init`; arrays may be `jax.ShapeDtypeStruct`s.
@@ -63,7 +66,7 @@ def to_sonnet(
     f: Any,
     rng: Any,
     *example: Any,
-    like: Mapping[str, Any],
+    like: Any,
     names: Names | None = None,
 ) -> Any:
     """Converts params and state to the variables of a Sonnet 2 model; the inverse of `from_sonnet`.
@@ -86,7 +89,8 @@ def to_sonnet(
       names: see `from_torch`.
 
     Returns:
-      A dict of arrays.
+      A list of arrays in the order of `like.variables`, each for the `assign` of its variable; or
+      a dict if `like` is one.
 
     Raises:
       ConversionError: layers have no match.

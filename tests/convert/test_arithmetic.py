@@ -63,6 +63,71 @@ def test_lstm_of_sonnet():
     assert (report.difference or 0) <= 1e-5
 
 
+class SonnetModule:
+    """What the converter looks at in a module of Sonnet; here variables are arrays."""
+
+    def __init__(self, name: str, **attributes: Any):
+        self.name, self.submodules = name, ()
+        self.__dict__.update(attributes, _self_notes=list(attributes.values()))
+
+    @property
+    def variables(self) -> Any:
+        held = [v for k, v in sorted(vars(self).items()) if k not in ("_self_notes", "name")]
+        parts = [v for x in held for v in (x if isinstance(x, (list, tuple)) else [x])]
+        return tuple(
+            v for x in parts for v in (x.variables if isinstance(x, SonnetModule) else [x])
+        )
+
+
+def test_module_of_sonnet_is_named_by_its_attributes():
+    linears = [
+        SonnetModule("linear", w=array(3, 3, seed=i), b=array(3, seed=i + 5)) for i in range(3)
+    ]
+    module = SonnetModule("net", last=linears[0], _first=linears[1:])
+    x, f = array(2, 3), ps.transform(lambda x: ps.nets.MLP([3, 3, 3])(x))
+    expected = x.astype(np.float64)
+    for linear in linears:  # in the order of creation, although "last" is after "_first"
+        expected = np.maximum(expected, 0) if linear is not linears[0] else expected
+        expected = expected @ linear.w + linear.b
+    converted = ps.convert.from_sonnet(module, f, KEY, x, check=expected)
+    assert [match[0] for match in converted.report.matches] == [
+        ("net/last",),
+        ("net/first/0",),
+        ("net/first/1",),
+    ]
+    assert (converted.report.difference or 0) <= 1e-5
+    back = ps.convert.to_sonnet(converted.params, f, KEY, x, like=module)
+    for ours, theirs in zip(back, module.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_variables_of_sonnet_without_names():
+    f = ps.transform(lambda x: ps.Linear(2)(x))
+    with pytest.raises(ps.errors.ConversionError, match="or a dict of arrays by name"):
+        ps.convert.from_sonnet((array(3, 2),), f, KEY, array(1, 3), check=False)
+
+
+def test_vanilla_rnn_of_sonnet():
+    x = array(2, 5, 3)
+    weights = {
+        "rnn/b:0": array(4), "rnn/hidden_to_hidden/w:0": array(4, 4, seed=1),
+        "rnn/input_to_hidden/w:0": array(3, 4, seed=2),
+    }  # fmt: skip
+    b, u, w = in_float64(weights).values()
+    h, outs = np.zeros((2, 4)), []
+    for t in range(5):
+        h = np.tanh(x[:, t] @ w + h @ u + b)
+        outs.append(h)
+    core = lambda: ps.VanillaRNN(4, double_bias=False, activation=jnp.tanh)
+    f = ps.transform(lambda x: unroll(core(), x))
+    converted = ps.convert.from_sonnet(weights, f, KEY, x, check=np.stack(outs, 1))
+    assert (converted.report.difference or 0) <= 1e-5
+    back = ps.convert.to_sonnet(converted.params, f, KEY, x, like=weights)
+    assert list(back) == list(weights)
+    for name, value in weights.items():
+        np.testing.assert_array_equal(back[name], value)
+
+
 def transposed_conv(x: Any, w: Any, stride: int) -> Any:
     """Each input puts the kernel `w` [K, out, in] into the outputs, `stride` further each."""
     out = np.zeros((x.shape[0], (x.shape[1] - 1) * stride + w.shape[0], w.shape[1]))

@@ -21,7 +21,8 @@ NEEDS = {
         "qwix",
         "tensorboardX",
         "treescope",
-    )
+    ),
+    "tensorflow.md": ("sonnet", "tensorflow"),
 }
 PAGES = sorted(
     page

@@ -102,4 +102,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "transposed nothing": lambda: converted(transposed="*.c_attn"),
     "a GRU of torch": lambda: converted(ps.transform(gru)),
     "no place for a bias": without_bias,
+    "variables of Sonnet without names": lambda: convert.from_sonnet(
+        (X,), LINEAR, key(), X, check=False
+    ),
 }
