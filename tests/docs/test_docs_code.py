@@ -16,6 +16,7 @@ NEEDS = {
         "distrax",
         "grain",
         "jaxtyping",
+        "jraph",
         "mctx",
         "numpyro",
         "qwix",
