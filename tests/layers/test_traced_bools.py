@@ -83,6 +83,7 @@ CASES: dict[tuple[str, str], Callable[..., Any]] = {
         ("GroupNorm", argument): lambda **k: ps.GroupNorm(2, **k)(X)
         for argument in ("create_scale", "create_offset")
     },
+    ("GRU", "reset_after"): lambda **k: ps.GRU(3, **k),
     ("GroupedQueryAttention", "with_bias"): lambda **k: ps.GroupedQueryAttention(2, 4, **k)(X),
     ("GroupedQueryAttention", "is_causal"): lambda **k: ps.GroupedQueryAttention(2, 4)(X, **k),
     **{

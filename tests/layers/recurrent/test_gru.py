@@ -115,12 +115,6 @@ def test_reset_after_with_two_products():
     assert found.count("dot_general") == 2
 
 
-def test_a_traced_reset_after():
-    f = ps.transform(lambda flag: ps.GRU(4, reset_after=flag))
-    with pytest.raises(ps.errors.LayerError, match="reset_after"):
-        jax.jit(f.init)(None, True)
-
-
 @pytest.mark.parametrize("shape", [(), (1, 1, 1)])
 def test_inputs_of_a_wrong_rank(shape):
     f = ps.transform(lambda x: ps.GRU(4)(x, jnp.zeros([4])))
