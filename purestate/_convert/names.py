@@ -96,8 +96,9 @@ class Named:
         elif not news:
             self.ignored += names
         else:
-            paths = [self._path(new, single="" in self.units[name]) for new in news]
+            paths = [self._path(new, single=len(self.units[name]) == 1) for new in news]
             if None not in paths:
+                self._as_variable(name, paths[0])
                 self.pairs.append((tuple(names), tuple(path for path in paths if path)))
             else:
                 new = news[paths.index(None)]
@@ -105,6 +106,12 @@ class Named:
                 self.problems.append(
                     f"names: {name!r} becomes {new!r}, which the model does not have{there}"
                 )
+
+    def _as_variable(self, name: str, path: str | None) -> None:
+        """A layer with one array may be a variable here, as the slopes of a PReLU of torch are."""
+        if path and self.targets[path].kind == RAW and len(self.units[name]) == 1:
+            (view,) = self.units[name].values()
+            self.units[name] = {"": view}
 
     def _path(self, new: str, *, single: bool) -> str | None:
         """Returns the path of a target, which the user may write without `~`."""

@@ -46,6 +46,7 @@ def from_torch(
     - LSTM, LSTMCell; a layer of it is "lstm.l0" if there are several: `LSTM`
     - GRU, GRUCell, likewise: `GRU(..., reset_after=True)`
     - RNN, RNNCell, likewise: `VanillaRNN`, as its two linear layers
+    - weight_norm, also that of before torch 2.0: the layer in a `ps.weight_norm` block
     - a parameter outside these layers: a variable, as it is
 
     Args:

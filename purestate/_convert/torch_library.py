@@ -27,6 +27,9 @@ _RECURRENT = re.compile(
     r"(.*?)(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)(_l\d+(?:_reverse)?)?"
 )
 
+# The length g and the direction v of a weight norm, old and new.
+_WEIGHT_NORM = re.compile(r"(.*?)(?:weight_(g|v)|parametrizations\.weight\.original(0|1))")
+
 _matrix = declared(w=Leaf("weight", "*io>oi*"), b=Leaf("bias"))
 
 
@@ -93,6 +96,13 @@ def _units(arrays: Mapping[str, np.ndarray]) -> dict[str, Unit]:
         elif name in layers:
             layer, part = layers[name]
             units.setdefault(layer, {})[part] = view_of(arrays, name)
+        elif match := _WEIGHT_NORM.fullmatch(name):
+            view = unit[""]
+            if match[2] == "v" or match[3] == "1":
+                units.setdefault(match[1].removesuffix("."), {})["weight"] = view
+            else:  # [out, 1, ...]; of ps.weight_norm it is [out]
+                length = view._replace(shape=tuple(n for n in view.shape if n > 1) or (1,))
+                units[f"{match[1]}weight_g"] = {"": length}
         else:
             units[name] = unit
     for name in layers.values():

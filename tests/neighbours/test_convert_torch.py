@@ -31,7 +31,10 @@ from tests.convert.helpers import (
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning"),
+]
 
 
 class Residual(nn.Module):
@@ -66,6 +69,21 @@ class WithParameter(nn.Module):
 
 def with_parameter(x: Any) -> Any:
     return ps.Linear(2)(x * ps.get_parameter("scale", [3], init=jnp.ones))
+
+
+def weight_norm(layer: Any, old: bool) -> Any:
+    utils = nn.utils.weight_norm if old else nn.utils.parametrizations.weight_norm
+    return first(utils(layer))
+
+
+def normed(x: Any) -> Any:
+    with ps.weight_norm():
+        return ps.Conv1D(6, 3)(x)
+
+
+def prelu(x: Any) -> Any:
+    h = ps.Linear(6)(x)
+    return jnp.where(h > 0, h, h * ps.get_parameter("slopes", [6], init=jnp.ones))
 
 
 def other_attention(x: Any) -> Any:
@@ -169,6 +187,15 @@ CASES: dict[str, tuple[Any, Case]] = {
         lambda: Outputs(nn.RNN(8, 6, batch_first=True)),
         case(lambda x: unroll(ps.VanillaRNN(6, activation=jnp.tanh), x), SEQUENCE),
     ),
+    "weight norm": (
+        lambda: weight_norm(nn.Conv1d(8, 6, 3, padding=1), old=False),
+        case(normed, SEQUENCE),
+    ),
+    "old weight norm": (
+        lambda: weight_norm(nn.Conv1d(8, 6, 3, padding=1), old=True),
+        case(normed, SEQUENCE),
+    ),
+    "PReLU": (lambda: nn.Sequential(nn.Linear(8, 6), nn.PReLU(6)), case(prelu, array(7, 8))),
     "MultiheadAttention": (Residual, case(other_attention, SEQUENCE)),
     "a parameter": (WithParameter, case(with_parameter, array(2, 3))),
     "CNN": (
@@ -198,7 +225,7 @@ CASES: dict[str, tuple[Any, Case]] = {
 }
 # torch adds two biases, and another library has no place for more than their sum.
 TWO_BIASES = ("LSTM", "LSTM with a projection", "two LSTMs", "GRU", "two GRUs")
-NAMES = {"a parameter": {"scale": "~/scale"}}
+NAMES = {"a parameter": {"scale": "~/scale"}, "PReLU": {"1": "slopes"}}
 
 
 def torch_model(name: str) -> Any:
