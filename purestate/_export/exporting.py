@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.abstract import uncompiled
-from purestate._core.errors import kind_of
+from purestate._core.errors import MissingRNGError, kind_of
+from purestate._core.keys import check_key
 from purestate._core.pairs import model_name, original_function
 from purestate._export.errors import ExportError
 from purestate._export.exported_model import ExportedModel
@@ -52,7 +53,8 @@ def export(
         A dimension with a name may have any size but zero.
       path: a file to write program and weights to; see `load_exported`.
       platforms: those to run on: "cpu", "cuda", "rocm", "tpu". None is this platform.
-      rng: a random key if the program shall take one, since it needs one. Only its dtype counts.
+      rng: a random key if the program shall take one, since it needs one; or a dict of keys by
+        stream. Only their dtypes count.
       constraints: what the sizes of named dimensions fulfil, such as `["t <= 512"]`.
       vjp_order: how many times the program in the file can be differentiated.
       **options: further arguments of `f` that are fixed in the program, such as `is_training`.
@@ -63,17 +65,26 @@ def export(
     Raises:
       ExportError: a spec is not one, or the program cannot be the same for each size of a dimension
         with a name.
+      InvalidRNGError: `rng` is something else than keys, such as a seed.
+      MissingRNGError: the function draws random keys, and `rng` is None.
       CheckpointFileError: the file cannot be written.
       MissingPackageError: there is a path, and the package flatbuffers is not installed.
     """
     program = _program(f, state, rng, options)
     params, state = jax.tree.map(jnp.asarray, (params, state))
-    key = None if rng is None else jax.ShapeDtypeStruct(rng.shape, rng.dtype)
+    key = jax.tree.map(_key_spec, rng)
     weights = jax.eval_shape(lambda: (params, state))
     inputs = read_specs(specs, constraints)
     try:
         lowered = jax.export.export(jax.jit(program), platforms=platforms)
         exported = lowered(*weights, key, *inputs)
+    except MissingRNGError as error:
+        error.add_note(
+            "The program takes a key if you pass one to `ps.export`, such as"
+            " rng=jax.random.key(0). If nothing is to be random, pass the option of the model that"
+            " says so, such as is_training=False."
+        )
+        raise
     except (jax.errors.InconclusiveDimensionOperation, TypeError) as error:
         # `range` and NumPy name JAX's class of a dimension in a TypeError.
         if isinstance(error, TypeError) and "_DimExpr" not in str(error):
@@ -83,6 +94,11 @@ def export(
     if path is not None:
         write_exported(path, model, vjp_order)
     return model
+
+
+def _key_spec(key: Any) -> jax.ShapeDtypeStruct:
+    check_key(key)
+    return jax.ShapeDtypeStruct(key.shape, key.dtype)
 
 
 def _program(f: Any, state: Any, rng: Any, options: dict[str, Any]) -> Callable[..., Any]:

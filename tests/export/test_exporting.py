@@ -45,6 +45,29 @@ def test_without_state():
     assert_same(model(X), jax.jit(PLAIN.apply)(PLAIN_PARAMS, None, X))
 
 
+def test_a_key_for_each_stream():
+    def f(x):
+        return ps.dropout(ps.next_rng_key("dropout"), 0.5, ps.Linear(2)(x))
+
+    g = ps.transform(f)
+    keys = {"params": KEY, "dropout": jax.random.key(7)}
+    params = g.init(keys, X)
+    model = ps.export(g, params, None, "float32[b, 3]", rng=keys)
+    assert_same(model(X, rng=keys), g.apply(params, keys, X))
+
+
+@pytest.mark.parametrize("rng", [0, "key", {"dropout": 0}])
+def test_rng_that_is_no_key(rng):
+    with pytest.raises(ps.errors.InvalidRNGError, match=r"such as `jax.random.key\(0\)`"):
+        ps.export(PAIR, PARAMS, STATE, "float32[b, 3]", rng=rng, is_training=True)
+
+
+def test_a_missing_key_says_how_the_program_takes_one():
+    with pytest.raises(ps.errors.MissingRNGError) as caught:
+        ps.export(PAIR, PARAMS, STATE, "float32[b, 3]", is_training=True)
+    assert "rng=jax.random.key(0)" in caught.value.__notes__[-1]
+
+
 def test_without_rng():
     f = ps.without_apply_rng(PLAIN)
     model = ps.export(f, PLAIN_PARAMS, None, X)
