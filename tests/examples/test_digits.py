@@ -285,8 +285,14 @@ def test_another_run_takes_the_place_of_a_finished_one(finished: Path, tmp_path:
 
 @pytest.mark.slow
 def test_ctrl_c_is_answered_in_a_sentence(tmp_path: Path):
+    # A shell has what it starts in the background ignore Ctrl-C, and all that is started by it too.
+    listen = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+        " os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    run = command("--seeds=0", "--epochs=1000", f"--out={tmp_path}")
     process = subprocess.Popen(
-        command("--seeds=0", "--epochs=1000", f"--out={tmp_path}"),
+        [sys.executable, "-c", listen, *run],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
