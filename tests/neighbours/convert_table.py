@@ -12,7 +12,8 @@ from tests.convert.helpers import DIFFERENCES
 
 if __name__ == "__main__":
     here = Path(__file__).parent
-    failed = pytest.main(["-q", *map(str, sorted(here.glob("test_convert_*.py")))])
+    files = map(str, sorted(here.glob("test_convert_*.py")))
+    failed = pytest.main(["-q", "-m", "slow or not slow", *files])
     for model, direction, difference in DIFFERENCES:
         print(f"| {model} | {direction} | {difference:.1e} |")
     sys.exit(failed)
