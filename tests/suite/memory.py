@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-LIMIT = 1.8e9
+LIMIT = 1.6e9
 """Bytes in memory above which the caches are cleared. One test adds up to 1 GB."""
 
 STATISTICS = Path("/proc/self/statm")
