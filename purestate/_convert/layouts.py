@@ -116,7 +116,7 @@ def joined_biases(b: Any, b_h: Any) -> tuple[Any, Any]:
       The sum of both for z and r, with the first one's part for the content; and the second one's.
     """
     size = b.shape[-1] // 3
-    total = np.asarray(b, np.float64)
+    total = np.array(b, np.float64)  # a copy: these may be the arrays of the user's model
     total[..., : 2 * size] += np.asarray(b_h, np.float64)[..., : 2 * size]
     return total, b_h[..., 2 * size :]
 

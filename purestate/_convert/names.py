@@ -96,7 +96,7 @@ class Named:
         elif not news:
             self.ignored += names
         else:
-            paths = [self._path(new, single=len(self.units[name]) == 1) for new in news]
+            paths = [self._path(new, single="" in self.units[name]) for new in news]
             if None not in paths:
                 self._as_variable(name, paths[0])
                 self.pairs.append((tuple(names), tuple(path for path in paths if path)))

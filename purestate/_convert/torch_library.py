@@ -27,8 +27,11 @@ _RECURRENT = re.compile(
     r"(.*?)(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)(_l\d+(?:_reverse)?)?"
 )
 
-# The length g and the direction v of a weight norm, old and new.
-_WEIGHT_NORM = re.compile(r"(.*?)(?:weight_(g|v)|parametrizations\.weight\.original(0|1))")
+# The direction and the length of a weight norm, old and new.
+_WEIGHT_NORMS = (
+    ("weight_v", "weight_g"),
+    ("parametrizations.weight.original1", "parametrizations.weight.original0"),
+)
 
 _matrix = declared(w=Leaf("weight", "*io>oi*"), b=Leaf("bias"))
 
@@ -96,18 +99,25 @@ def _units(arrays: Mapping[str, np.ndarray]) -> dict[str, Unit]:
         elif name in layers:
             layer, part = layers[name]
             units.setdefault(layer, {})[part] = view_of(arrays, name)
-        elif match := _WEIGHT_NORM.fullmatch(name):
-            view = unit[""]
-            if match[2] == "v" or match[3] == "1":
-                units.setdefault(match[1].removesuffix("."), {})["weight"] = view
-            else:  # [out, 1, ...]; of ps.weight_norm it is [out]
-                length = view._replace(shape=tuple(n for n in view.shape if n > 1) or (1,))
-                units[f"{match[1]}weight_g"] = {"": length}
         else:
             units[name] = unit
+    _join_weight_norms(units)
     for name in layers.values():
         _take_apart_plain(units, name[0])
     return units
+
+
+def _join_weight_norms(units: dict[str, Unit]) -> None:
+    """Makes the direction the weight of its layer, as in `weight_norm`; the length is beside it."""
+    for direction, length in _WEIGHT_NORMS:
+        for name in list(units):
+            layer = name.removesuffix(direction)
+            is_whole = layer != name and (not layer or layer.endswith("."))  # no "my_weight_v"
+            if is_whole and layer + length in units:
+                units.setdefault(layer.removesuffix("."), {})["weight"] = units.pop(name)[""]
+                view = units.pop(layer + length)[""]  # [out, 1, ...]; here it is [out]
+                shape = tuple(n for n in view.shape if n > 1) or (1,)
+                units[f"{layer}weight_g"] = {"": view._replace(shape=shape)}
 
 
 def _take_apart_plain(units: dict[str, Unit], name: str) -> None:

@@ -15,6 +15,7 @@ from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.linear import Linear
 from purestate._layers.promotion import with_standard_promotion
 from purestate._layers.rotary_embedding import rotary_embedding
+from purestate._layers.rotary_embedding import rotary_frequencies as frequencies_of
 
 
 def _as_int(value: jax.Array) -> int | None:
@@ -97,7 +98,6 @@ class GroupedQueryAttention(Module):
         self.w_init = w_init
         self.b_init = b_init
         self.rotary_base = rotary_base
-        self.rotary_frequencies = rotary_frequencies
         self.cache_size = cache_size
         self.implementation: Literal["xla", "cudnn"] | None = implementation
         self.param_dtype = param_dtype
@@ -112,11 +112,15 @@ class GroupedQueryAttention(Module):
                 f"{what}: rotary_base={rotary_base} has no effect beside rotary_frequencies. Pass"
                 " one of them; ps.rotary_frequencies takes a base."
             )
-        if self._is_rotary() and key_size % 2:
+        is_rotary = rotary_base is not None or rotary_frequencies is not None
+        if is_rotary and key_size % 2:
             raise LayerError(
                 f"{what}: a rotary embedding turns pairs of features, so key_size={key_size} has to"
                 " be even."
             )
+        if rotary_base is not None:
+            rotary_frequencies = frequencies_of(key_size, rotary_base)
+        self.rotary_frequencies = rotary_frequencies
         if cache_size is not None and cache_size < 1:
             raise LayerError(
                 f"{what}: a cache keeps at least one step, got cache_size={cache_size}; None is for"
@@ -160,10 +164,11 @@ class GroupedQueryAttention(Module):
         key = self._heads(inputs, self.num_kv_heads, "key")
         value = self._heads(inputs, self.num_kv_heads, "value")
         start: int | jax.Array = 0 if self.cache_size is None else self._start(length)
-        if self._is_rotary():
+        if self.rotary_frequencies is not None:
             if positions is None:
                 positions = start + jnp.arange(length)
-            query, key = self._turned(query, positions), self._turned(key, positions)
+            query = rotary_embedding(query, positions, frequencies=self.rotary_frequencies)
+            key = rotary_embedding(key, positions, frequencies=self.rotary_frequencies)
         if mask is not None:
             mask = self._checked_mask(
                 mask, (*leading, self.num_heads, length, self.cache_size or length)
@@ -242,21 +247,11 @@ class GroupedQueryAttention(Module):
                 f"GroupedQueryAttention {self.module_name!r} needs an input [B, T, D] or [T, D],"
                 f" got shape {inputs.shape}."
             )
-        if positions is not None and not self._is_rotary():
+        if positions is not None and self.rotary_frequencies is None:
             raise LayerError(
                 f"GroupedQueryAttention {self.module_name!r} was given positions, but has no use"
                 " for them: pass rotary_base too."
             )
-
-    @transparent
-    def _is_rotary(self) -> bool:
-        return self.rotary_base is not None or self.rotary_frequencies is not None
-
-    @transparent
-    def _turned(self, x: jax.Array, positions: ArrayLike) -> jax.Array:
-        if self.rotary_base is not None:
-            return rotary_embedding(x, positions, self.rotary_base)
-        return rotary_embedding(x, positions, frequencies=self.rotary_frequencies)
 
     @transparent
     def _checked_mask(self, mask: jax.Array, shape: tuple[int, ...]) -> jax.Array:

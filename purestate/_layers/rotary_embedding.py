@@ -18,8 +18,8 @@ def rotary_frequencies(
     *,
     factor: float = 1.0,
     original_length: float | None = None,
-    low_freq_factor: float = 1.0,
-    high_freq_factor: float = 4.0,
+    low_freq_factor: float | None = None,
+    high_freq_factor: float | None = None,
 ) -> np.ndarray:
     """Returns by which angle each pair of features turns from one position to the next.
 
@@ -39,17 +39,25 @@ def rotary_frequencies(
       base: how much slower the last pair turns than the first.
       factor: how much longer the sequences are.
       original_length: the length that the model was trained with; None to slow down all pairs.
-      low_freq_factor: pairs that turn less often than this in `original_length` are slowed down.
-      high_freq_factor: pairs that turn more often than this stay. Those between are slowed down in
-        part, in proportion to how often they turn.
+      low_freq_factor: pairs that turn less often than this in `original_length` are slowed down;
+        None for 1.
+      high_freq_factor: pairs that turn more often than this stay; None for 4. Those between are
+        slowed down in part, in proportion to how often they turn.
 
     Returns:
       Radians, `[size / 2]`, in float64.
 
     Raises:
-      LayerError: `size` is odd, `factor` is not above 0, or `high_freq_factor` is not above
-        `low_freq_factor`.
+      LayerError: `size` is odd, `factor` is not above 0, `high_freq_factor` is not above
+        `low_freq_factor`, or one of these two is given without `original_length`.
     """
+    if original_length is None and (low_freq_factor, high_freq_factor) != (None, None):
+        raise LayerError(
+            "rotary_frequencies: low_freq_factor and high_freq_factor say which pairs are slow in"
+            " original_length. Pass that too."
+        )
+    low_freq_factor = 1.0 if low_freq_factor is None else low_freq_factor
+    high_freq_factor = 4.0 if high_freq_factor is None else high_freq_factor
     if size % 2 or factor <= 0 or high_freq_factor <= low_freq_factor:
         raise LayerError(
             "rotary_frequencies needs an even size, a factor above 0, and a high_freq_factor above"
@@ -68,7 +76,7 @@ def rotary_frequencies(
 def rotary_embedding(
     x: jax.Array,
     positions: ArrayLike,
-    base: float = 10000.0,
+    base: float | None = None,
     *,
     interleaved: bool = False,
     frequencies: ArrayLike | None = None,
@@ -87,7 +95,7 @@ def rotary_embedding(
     Args:
       x: queries or keys, `[..., T, H, K]` with an even K.
       positions: of each time step, `[T]` or `[..., T]`.
-      base: how much slower the last pair turns than the first.
+      base: how much slower the last pair turns than the first; None for 10000.
       interleaved: whether features 2i and 2i + 1 are a pair, as in the paper; by default i and i +
         K / 2 are, as in GPT-NeoX and Llama.
       frequencies: the angle of each pair from one position to the next, `[K / 2]`, as of
@@ -97,7 +105,8 @@ def rotary_embedding(
       An array of the same shape and dtype.
 
     Raises:
-      LayerError: K is odd, `x` is not floating, or `positions` or `frequencies` do not fit.
+      LayerError: K is odd, `x` is not floating, `positions` or `frequencies` do not fit, or there
+        are `frequencies` and a `base`.
     """
     if interleaved.__class__ is not bool:
         check_bool("rotary_embedding", "interleaved", interleaved)
@@ -122,14 +131,7 @@ def rotary_embedding(
     dtype: Any = (
         x.dtype if jnp.finfo(x.dtype).bits > 32 else jnp.float32
     )  # bfloat16 has too few digits for angles
-    if frequencies is None:
-        frequencies = rotary_frequencies(shape[-1], base)
-    elif jnp.shape(frequencies) != (shape[-1] // 2,):
-        raise LayerError(
-            f"rotary_embedding was given frequencies of shape {jnp.shape(frequencies)} for an array"
-            f" of shape {shape}. Pass one for each pair of features, [K / 2], here"
-            f" {(shape[-1] // 2,)}."
-        )
+    frequencies = _frequencies(frequencies, base, shape)
     angles = lax.expand_dims(positions.astype(dtype), (positions.ndim, positions.ndim + 1))
     angles = with_rank(angles, len(shape)) * with_rank(
         jnp.asarray(frequencies, dtype), len(shape)
@@ -147,3 +149,21 @@ def rotary_embedding(
         else lax.concatenate(turned, len(shape) - 1)
     )
     return out.astype(x.dtype)
+
+
+def _frequencies(given: ArrayLike | None, base: float | None, shape: tuple[int, ...]) -> ArrayLike:
+    """Returns the given frequencies, or those of a base."""
+    if given is None:
+        return rotary_frequencies(shape[-1], 10000.0 if base is None else base)
+    if base is not None:
+        raise LayerError(
+            f"rotary_embedding: base={base} has no effect beside frequencies. Pass one of them;"
+            " ps.rotary_frequencies takes a base."
+        )
+    if jnp.shape(given) != (shape[-1] // 2,):
+        raise LayerError(
+            f"rotary_embedding was given frequencies of shape {jnp.shape(given)} for an array of"
+            f" shape {shape}. Pass one for each pair of features, [K / 2], here"
+            f" {(shape[-1] // 2,)}."
+        )
+    return given

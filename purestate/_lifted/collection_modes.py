@@ -22,7 +22,7 @@ from purestate._core.errors import CollectionModeError, VariableError, kind_of
 from purestate._core.frame import Frame
 from purestate._core.path import variable_path
 from purestate._core.sown import PERTURBATIONS
-from purestate._lifted.snapshot import Values, entries, put
+from purestate._lifted.snapshot import Snapshot, Values, entries, put, written
 
 Mode = int | str | None
 COMBINED = ("mean", "sum", "first", "max", "min")
@@ -112,9 +112,11 @@ class Modes:
                 return True
         return False
 
-    def check_written(self, written: Values) -> None:
-        """Raises if a run has set what goes through as "broadcast"."""
-        refused = self.sort(written).get("broadcast")
+    def check_not_written(self, before: Snapshot, changed: Snapshot) -> None:
+        """Raises if a run has set what goes through as "broadcast"; it may have made it."""
+        if "broadcast" not in self._given.values():
+            return
+        refused = written(before, changed, self.sort(changed.values).get("broadcast", {}))
         if refused:
             choices = "'mean', 'sum', 'first', 'max', 'min' or an axis"
             if self._transform == "ps.scan":

@@ -20,16 +20,7 @@ from purestate._core.path import variable_path
 from purestate._core.sown import SownValues, map_entries, stacked
 from purestate._lifted.collection_modes import Modes, combine
 from purestate._lifted.lift_frame import Lifted
-from purestate._lifted.snapshot import (
-    Snapshot,
-    Values,
-    changes,
-    entries,
-    keep,
-    merged,
-    put,
-    written,
-)
+from purestate._lifted.snapshot import Snapshot, Values, changes, entries, keep, merged, put
 
 Own = dict[int, Values]
 """The variables of which each run has its own slice, by axis."""
@@ -126,7 +117,7 @@ def run_mapped(
         with elements(frame, modes, own, axis.index):
             out, after, sown = lifted.run(before, *args)
         changed = changes(before, after)
-        modes.check_written(written(before, changed))
+        modes.check_not_written(before, changed)
         changed = changed._replace(keys=axis.keys_after(changed.keys))
         return out, pack(modes, changed, axis), sown
 

@@ -26,7 +26,6 @@ from purestate._lifted.snapshot import (
     put,
     take_snapshot,
     without,
-    written,
 )
 
 Carry = TypeVar("Carry")
@@ -234,7 +233,7 @@ class _Step:
             out, after, sown = self.lifted.run(before, carry, each.x)
         carry, y = _pair(out)
         changed = changes(before, after)
-        self._modes.check_written(written(before, changed))
+        self._modes.check_not_written(before, changed)
         return carry, y, before, changed, after, sown
 
     def __call__(self, carry: Any, each: _Inputs) -> Any:

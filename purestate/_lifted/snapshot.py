@@ -86,10 +86,10 @@ def new_names(before: Values, after: Values) -> Values:
     return found
 
 
-def written(before: Snapshot, changed: Snapshot) -> Values:
-    """Returns what a run has set, without variables that it has only made."""
+def written(before: Snapshot, changed: Snapshot, values: Values) -> Values:
+    """Returns those of some changed values that a run has set, and not only made."""
     found: Values = {}
-    for collection, module, name, value in entries(changed.values):
+    for collection, module, name, value in entries(values):
         existed = name in before.values.get(collection, {}).get(module, {})
         made = changed.initial.get(collection, {}).get(module, {}).get(name, value)
         leaves = jax.tree.leaves(value), jax.tree.leaves(made)

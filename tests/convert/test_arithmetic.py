@@ -90,6 +90,7 @@ def test_module_of_sonnet_is_named_by_its_attributes():
         expected = np.maximum(expected, 0) if linear is not linears[0] else expected
         expected = expected @ linear.w + linear.b
     converted = ps.convert.from_sonnet(module, f, KEY, x, check=expected)
+    assert converted.report.verified
     assert [match[0] for match in converted.report.matches] == [
         ("net/last",),
         ("net/first/0",),
@@ -121,6 +122,7 @@ def test_vanilla_rnn_of_sonnet():
     core = lambda: ps.VanillaRNN(4, double_bias=False, activation=jnp.tanh)
     f = ps.transform(lambda x: unroll(core(), x))
     converted = ps.convert.from_sonnet(weights, f, KEY, x, check=np.stack(outs, 1))
+    assert converted.report.verified
     assert (converted.report.difference or 0) <= 1e-5
     back = ps.convert.to_sonnet(converted.params, f, KEY, x, like=weights)
     assert list(back) == list(weights)
@@ -203,6 +205,38 @@ def test_attention_of_torch():
     report = ps.convert.from_torch(weights, f, KEY, x, check=expected).report
     assert report.verified
     assert (report.difference or 0) <= 1e-5
+
+
+def test_the_arrays_of_the_other_model_stay_as_they_are():
+    x = array(2, 5, 3)
+    weights = {
+        "weight_ih_l0": array(12, 3), "weight_hh_l0": array(12, 4, seed=1),
+        "bias_ih_l0": array(12, seed=2), "bias_hh_l0": array(12, seed=3),
+    }  # fmt: skip
+    weights = in_float64(weights)
+    before = {name: value.copy() for name, value in weights.items()}
+    f = ps.transform(lambda x: unroll(ps.GRU(4, reset_after=True), x))
+    params = ps.convert.from_torch(weights, f, KEY, x, check=False).params
+    ps.convert.to_torch((params, {}), f, KEY, x, like=weights)
+    for name, value in weights.items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_a_layer_is_not_a_variable_of_a_layer():
+    # The weight of torch is the transpose of ours, and as square as it.
+    f = ps.transform(lambda x: ps.Linear(3, with_bias=False)(x))
+    weights, x = {"fc.weight": array(3, 3)}, array(2, 3)
+    with pytest.raises(ps.errors.ConversionError, match="'fc' becomes 'linear/w'"):
+        ps.convert.from_torch(weights, f, KEY, x, names={"fc": "linear/w"}, check=False)
+
+
+@pytest.mark.parametrize("name", ["weight_v", "my_weight_v"])
+def test_a_parameter_that_is_no_weight_norm(name):
+    f = ps.transform(lambda x: x * ps.get_parameter("scale", [3], init=jnp.ones))
+    weights, x = {name: array(3)}, array(2, 3)
+    converted = ps.convert.from_torch(weights, f, KEY, x, check=x * weights[name])
+    assert converted.report.verified
+    np.testing.assert_array_equal(converted.params["~"]["scale"], weights[name])
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])

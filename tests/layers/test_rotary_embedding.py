@@ -69,10 +69,23 @@ def test_frequencies_of_llama_3():
     assert len({round(a * base ** (i / 64), 6) for i, a in enumerate(expected)}) > 3
 
 
-@pytest.mark.parametrize("options", [{"size": 7}, {"factor": 0}, {"high_freq_factor": 1.0}])
+@pytest.mark.parametrize(
+    "options", [{"size": 7}, {"factor": 0}, {"original_length": 9, "high_freq_factor": 1}]
+)
 def test_frequencies_that_cannot_be(options):
     with pytest.raises(LayerError, match="even size"):
         rotary_frequencies(**{"size": 8, **options})
+
+
+@pytest.mark.parametrize("options", [{"low_freq_factor": 1.0}, {"high_freq_factor": 4.0}])
+def test_options_that_need_the_original_length(options):
+    with pytest.raises(LayerError, match="Pass that too"):
+        rotary_frequencies(8, factor=2.0, **options)
+
+
+def test_a_base_beside_frequencies():
+    with pytest.raises(LayerError, match="base=10000.0 has no effect"):
+        rotary_embedding(X, jnp.arange(7), 10000.0, frequencies=rotary_frequencies(8))
 
 
 @pytest.mark.parametrize("shape", [(), (8,), (4, 1)])

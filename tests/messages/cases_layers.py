@@ -254,7 +254,11 @@ ATTENTION: dict[str, Callable[[], Any]] = {
     "rotary_embedding, frequencies": lambda: ps.rotary_embedding(
         zeros(5, 2, 4), np.arange(5), frequencies=np.ones(4)
     ),
+    "rotary_embedding, a base and frequencies": lambda: ps.rotary_embedding(
+        zeros(5, 2, 4), np.arange(5), 1e4, frequencies=np.ones(2)
+    ),
     "rotary_frequencies of an odd size": lambda: ps.rotary_frequencies(3),
+    "rotary_frequencies, no length": lambda: ps.rotary_frequencies(4, low_freq_factor=2.0),
     "causal_mask, offset of an array": lambda: ps.causal_mask(2, offset=zeros(2, dtype=int)),
     "causal_mask, offset of two axes": lambda: ps.causal_mask(2, 4, zeros(2, 2, dtype=int)),
     "sliding_window_mask, window": lambda: ps.sliding_window_mask(4, window=0),
