@@ -20,9 +20,12 @@ class Ledger:
       updaters: the updaters of lifted functions that have not been used yet.
       unsynced: the modules whose own layer has warned that their state differs between shards.
       recreated: the state that `apply` had to create, since it was not given it.
+      built: {(kind, path, ...): what the modules of `purestate.sonnet` have built so far}. Its
+        values are never changed in place.
     """
 
     __slots__ = (
+        "built",
         "draws",
         "dtypes",
         "inner_labels",
@@ -41,6 +44,7 @@ class Ledger:
         self.set_up: dict[int, Any] = {}
         self.updaters: dict[int, Any] = {}
         self.recreated: list[str] = []
+        self.built: dict[tuple[str, ...], Any] = {}
         self.unsynced: list[str] = []
 
     def copy(self) -> "Ledger":

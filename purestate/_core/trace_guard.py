@@ -111,14 +111,18 @@ def _inner_traces(state: TraceState) -> list[Any]:
     ]
 
 
+def is_compiled_inside(state: TraceState) -> bool:
+    """Whether a trace that writes a jaxpr runs inside that of `state`."""
+    return any(type(trace).__name__ == "DynamicJaxprTrace" for trace in _inner_traces(state))
+
+
 def check_draw(keys: Any, state: TraceState, what: str, where: str) -> None:
     """Raises if a key is drawn in a plain loop or `jax.jit`: all steps would get the same key.
 
     The remaining `keys` would be lost with the trace. With a reserve they are not lost, but the
     steps still share one key.
     """
-    staged = any(type(trace).__name__ == "DynamicJaxprTrace" for trace in _inner_traces(state))
-    if not staged and outlives_trace(keys, state):
+    if not is_compiled_inside(state) and outlives_trace(keys, state):
         return
     action = config.get_config().leaks
     if action == "error":

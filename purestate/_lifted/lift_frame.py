@@ -15,7 +15,7 @@ the facts as well.
 
 import contextlib
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -45,6 +45,15 @@ def fill_keys(frame: Frame) -> None:
         frame.keys.source.reserve_up_to_full()
 
 
+class _Start(NamedTuple):
+    """The facts with which each run of a lifted function begins."""
+
+    scope: Scope
+    names: Names | None
+    draws: dict[Any, int]
+    built: dict[tuple[str, ...], Any]
+
+
 class Lifted:
     """The pure form of a function in a frame.
 
@@ -68,7 +77,7 @@ class Lifted:
         self._frame = frame
         self.fills = fills
         self._names_stay = names_stay
-        self._start: tuple[Scope, Names | None, dict[Any, int]] | None = None
+        self._start: _Start | None = None
 
     def run(
         self, snapshot: Snapshot, /, *args: Any, **kwargs: Any
@@ -77,12 +86,16 @@ class Lifted:
         frame = self._frame
         if self._start is None:
             # Names begin where the first run begins. Any later run is the same one, traced again.
-            self._start = (frame.scope, names_here(frame), frame.ledger.draws.copy())
-        scope, names, draws = self._start
+            ledger = frame.ledger
+            self._start = _Start(
+                frame.scope, names_here(frame), ledger.draws.copy(), ledger.built.copy()
+            )
+        scope, names, draws, built = self._start
         # `finally` puts back whatever is swapped here. It is the same frame inside: a copy
         # would end the names that go on, and the handles of variables.
         outside = (frame.collections, frame.keys, frame.home, frame.scope, frame.sown)
         names_outside, draws_outside = scope.names, frame.ledger.draws
+        built_outside = frame.ledger.built
         try:
             frame.collections = _collections(frame, snapshot)
             frame.keys = _keys(frame.keys, snapshot.keys)
@@ -94,6 +107,7 @@ class Lifted:
             frame.sown = None if frame.sown is None else frame.sown.nested()
             scope.names = None if names is None else names.copy()
             frame.ledger.draws = draws.copy()
+            frame.ledger.built = built.copy()
             if ambient.get()[0][-1:] == (frame,):
                 out = self._f(*args, **kwargs)
             else:  # called by a JAX transform that runs after the frame has ended
@@ -109,6 +123,7 @@ class Lifted:
             scope.names = self._names_after(names_outside, scope.names)
             for where, count in draws_outside.items():
                 frame.ledger.draws[where] = max(count, frame.ledger.draws.get(where, 0))
+            frame.ledger.built = {**built_outside, **frame.ledger.built}
 
     def _names_after(self, before: Names | None, inside: Names | None) -> Names | None:
         if self._names_stay:
@@ -194,7 +209,7 @@ class Lifted:
             yield
         finally:
             if keeps_names:
-                ledger.draws = frame.ledger.draws
+                ledger.draws, ledger.built = frame.ledger.draws, frame.ledger.built
             else:
                 self._start = start
                 rewind_names(frame, names)

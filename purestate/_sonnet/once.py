@@ -1,0 +1,75 @@
+"""`once`: a function or method that runs one time."""
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from purestate._core.frame import get_frame
+from purestate._sonnet.errors import SonnetValueError
+from purestate._sonnet.module import Module
+
+F = TypeVar("F", bound=Callable[..., Any])
+_numbers = itertools.count()
+
+
+def once(f: F) -> F:
+    """Makes a method run once for each object, and a function once; then it does nothing.
+
+    A function that JAX traces several times runs it once in each trace, so that variables which
+    the method creates are part of each.
+
+    >>> import purestate.sonnet as snt
+    >>> @snt.once
+    ... def greet():
+    ...     print("Hello")
+    >>> greet()
+    Hello
+    >>> greet()
+
+    Args:
+      f: returns None. If it raises, it counts as not having run.
+
+    Returns:
+      A function that runs `f` once.
+
+    Raises:
+      SonnetValueError: `f` returned a value.
+    """
+    key = f"{f.__module__}.{f.__qualname__}.{next(_numbers)}"
+    seen: list[bool] = []
+
+    @functools.wraps(f)
+    def run(*args: Any, **kwargs: Any) -> None:
+        self = args[0] if args and _is_method_of(f, run, args[0]) else None
+        if isinstance(self, Module) and self.module_name is not None:
+            # The frame's own fact, so that a trace that is undone does not count.
+            built = get_frame("A method with @snt.once").ledger.built
+            place = ("once", self.module_name, key)
+            if place not in built:
+                _check_none(f, f(*args, **kwargs))
+                get_frame("A method with @snt.once").ledger.built[place] = True
+        elif self is not None:
+            done: set[str] = self.__dict__.setdefault("_sonnet_once", set())
+            if key not in done:
+                _check_none(f, f(*args, **kwargs))
+                done.add(key)
+        elif not seen:
+            _check_none(f, f(*args, **kwargs))
+            seen.append(True)
+
+    return run  # pyright: ignore[reportReturnType]
+
+
+def _is_method_of(f: Callable[..., Any], run: Callable[..., Any], owner: object) -> bool:
+    """Whether `f` is defined in the class of `owner`, or was bound to it by hand."""
+    names = f.__code__.co_varnames[: f.__code__.co_argcount]
+    return bool(names) and names[0] == "self" and hasattr(owner, "__dict__")
+
+
+def _check_none(f: Callable[..., Any], out: object) -> None:
+    if out is not None:
+        raise SonnetValueError(
+            f"`{f.__qualname__}` is decorated with @snt.once and returned a value, which later"
+            " calls would not return. Keep the value as an attribute, and return nothing."
+        )

@@ -1,0 +1,325 @@
+"""`Variable`: an array of the frame as an object, as `tf.Variable` is one."""
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purestate._core.errors import JaxUsageError, ShapeMismatchError
+from purestate._core.frame import Frame, get_frame
+from purestate._core.naming import path_here
+from purestate._core.path import ROOT, variable_path
+from purestate._core.scope import Scope
+from purestate._core.trace_guard import is_compiled_inside
+from purestate._core.variables import get_parameter, get_state, set_state
+from purestate._sonnet.errors import SonnetValueError, WrongFrameError
+from purestate._sonnet.outside import OUTSIDE, in_a_frame
+from purestate._state.named_variables import set_variable
+
+Initialize = Callable[[Sequence[int], Any], Any]
+
+
+class Variable:
+    """A variable of the running module; a parameter if it is trainable, else state.
+
+    It works wherever an array does: `x @ v`, `jnp.tanh(v)`, `v[0]`. `w:0` of the module `a/b` is
+    `params["a/b"]["w"]`, or `state["a/b"]["w"]` if it is not trainable. Variables of one name in
+    one module are numbered.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps, purestate.sonnet as snt
+    >>> class Counter(snt.Module):
+    ...     def __init__(self, name=None):
+    ...         super().__init__(name=name)
+    ...         self.count = snt.Variable(0, trainable=False, name="count")
+    ...     def __call__(self):
+    ...         return self.count.assign_add(1)
+    >>> f = ps.transform_with_state(lambda: Counter()().value())
+    >>> params, state = f.init(None)
+    >>> count, state = f.apply(params, state, None)
+    >>> int(count), state
+    (1, {'counter': {'count': Array(1, dtype=int32)}})
+
+    Two variables are equal if they are the same one. To compare their values, compare `v.value()`.
+
+    Args:
+      initial_value: an array, or a function without arguments that returns one. A function is
+        called only if the variable has no value yet, so give one if it draws a random key.
+      trainable: whether it is a parameter.
+      name: its name within the module.
+      dtype: its dtype; None takes that of the initial value.
+      shape: its shape; None takes that of the initial value.
+
+    Attributes:
+      shape: its shape.
+      dtype: its dtype.
+      trainable: whether it is a parameter.
+      path: `(module path, name)`, its place in params or state.
+
+    Raises:
+      SonnetValueError: there is no initial value, or it has another shape than `shape`.
+      MissingParameterError: `apply` was given no such parameter.
+    """
+
+    # Before numpy's own operators, so that `array * variable` is an array of JAX.
+    __array_priority__ = 100
+
+    def __init__(
+        self,
+        initial_value: Any = None,
+        trainable: bool = True,
+        *,
+        name: str = "Variable",
+        dtype: Any = None,
+        shape: Sequence[int] | None = None,
+    ):
+        with in_a_frame() as frame:
+            self._belong(frame, name, trainable)
+            given = self._find()
+            if given is None:
+                value = _initial(initial_value, dtype, name)
+                _check_initial_shape(value, shape, self.path)
+            else:
+                value = given
+            self.shape: tuple[int, ...] = tuple(value.shape)
+            self.dtype: Any = value.dtype
+            self._init: Initialize = lambda shape, dtype: _initial(initial_value, dtype, name)
+            self._create(lambda shape, dtype: value)
+
+    @classmethod
+    def create(
+        cls, name: str, shape: Sequence[int], dtype: Any, init: Initialize, trainable: bool = True
+    ) -> "Variable":
+        """Creates a variable of known shape, whose initializer runs only if it has no value.
+
+        Args:
+          name: its name within the module.
+          shape: its shape.
+          dtype: its dtype.
+          init: `init(shape, dtype)` returns the initial value.
+          trainable: whether it is a parameter.
+
+        Returns:
+          The variable.
+        """
+        variable: Variable = cls.__new__(cls)
+        with in_a_frame() as frame:
+            variable._belong(frame, name, trainable)
+            variable.shape = tuple(int(size) for size in shape)
+            variable.dtype = jnp.dtype(dtype)
+            variable._init = lambda shape, dtype: jnp.asarray(init(shape, dtype), dtype)
+            variable._create(variable._init)
+        return variable
+
+    def _belong(self, frame: Frame, name: str, trainable: bool) -> None:
+        """Finds the place of a new variable: the running module, and a name that is free."""
+        self._frame = frame
+        self._scope: Scope = frame.scope
+        module = path_here(frame, frame.scope)
+        built = frame.ledger.built
+        taken: tuple[str, ...] = built.get(("variables", module), ())
+        free, number = name, 0
+        while free in taken:
+            number += 1
+            free = f"{name}_{number}"
+        built["variables", module] = (*taken, free)
+        self.path: tuple[str, str] = (module, free)
+        self.trainable = bool(trainable)
+
+    @property
+    def _collection(self) -> str:
+        return "params" if self.trainable else "state"
+
+    def _find(self) -> Any:
+        """Returns the value that the frame has; None if there is none."""
+        module, name = self.path
+        return self._frame.collections[self._collection].values.get(module, {}).get(name)
+
+    def _create(self, init: Initialize) -> Any:
+        _, name = self.path
+        if self.trainable:
+            return get_parameter(name, self.shape, self.dtype, init)
+        return get_state(name, self.shape, self.dtype, init)
+
+    def _at_home(self, run: Callable[..., Any], *args: Any) -> Any:
+        """Runs something in the module that created the variable."""
+        with in_a_frame(self._frame):
+            frame = get_frame("A variable")
+            if frame is not self._frame:
+                raise _wrong_frame(self, frame)
+            if frame is OUTSIDE.frame and is_compiled_inside(frame.home.trace):
+                raise _compiled(self)
+            outer, frame.scope = frame.scope, self._scope
+            try:
+                return run(*args)
+            finally:
+                frame.scope = outer
+
+    def value(self) -> jax.Array:
+        """Returns the current value."""
+        return self._at_home(self._create, self._init)
+
+    read_value = value
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """Returns the current value as an array of numpy."""
+        return np.asarray(self.value())
+
+    def assign(self, value: Any, read_value: bool = True) -> "Variable":
+        """Sets the variable. The gradient does not flow through what is stored, as in TensorFlow.
+
+        Args:
+          value: an array of the same shape; it is cast to the dtype of the variable.
+          read_value: accepted and ignored.
+
+        Returns:
+          The variable.
+
+        Raises:
+          ShapeMismatchError: `value` has another shape.
+          ImmutableCollectionError: a parameter of a function that `transform_with_state`
+            transformed. Inside it only state changes.
+        """
+        del read_value
+        array = jnp.asarray(value, self.dtype)
+        if array.shape != self.shape:
+            raise ShapeMismatchError(
+                f"{self.name!r} has the shape {list(self.shape)}, but {list(array.shape)} was"
+                " assigned to it. Reshape the value, or create the variable with that shape."
+            )
+        self._at_home(self._set, jax.lax.stop_gradient(array))
+        return self
+
+    def assign_add(self, delta: Any, read_value: bool = True) -> "Variable":
+        """Adds to the variable; see `assign`."""
+        return self.assign(self.value() + jnp.asarray(delta, self.dtype), read_value)
+
+    def assign_sub(self, delta: Any, read_value: bool = True) -> "Variable":
+        """Subtracts from the variable; see `assign`."""
+        return self.assign(self.value() - jnp.asarray(delta, self.dtype), read_value)
+
+    def _set(self, value: jax.Array) -> None:
+        _, name = self.path
+        if self.trainable:
+            set_variable("params", name, value)
+        else:
+            set_state(name, value)
+
+    @property
+    def name(self) -> str:
+        """The full name as in TensorFlow, such as `"mlp/linear_0/w:0"`."""
+        module, name = self.path
+        parts = [part for part in module.split("/") if not part.startswith("~")]
+        return "/".join([*parts, name]) + ":0"
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(np.prod(self.shape))
+
+    def __jax_array__(self) -> jax.Array:
+        return self.value()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.asarray(self.value(), dtype)
+
+    def __getitem__(self, index: Any) -> jax.Array:
+        return self.value()[index]
+
+    def __len__(self) -> int:
+        return len(self.value())
+
+    def __float__(self) -> float:
+        return float(self.value())
+
+    def __int__(self) -> int:
+        return int(self.value())
+
+    def __index__(self) -> int:
+        return operator.index(self.value())
+
+    def __bool__(self) -> bool:
+        return bool(self.value())
+
+    def __repr__(self) -> str:
+        kind = "" if self.trainable else ", not trainable"
+        return f"<Variable {self.name!r} {list(self.shape)} {self.dtype.name}{kind}>"
+
+
+def _operators() -> None:
+    """Gives `Variable` the operators of arrays, each on its current value."""
+
+    def forward(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda self, *others: function(self.value(), *map(value_of, others))
+
+    def backward(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda self, other: function(value_of(other), self.value())
+
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"):
+        function = getattr(operator, name)
+        setattr(Variable, f"__{name}__", forward(function))
+        setattr(Variable, f"__r{name}__", backward(function))
+    for name in ("neg", "pos", "abs", "lt", "le", "gt", "ge"):
+        setattr(Variable, f"__{name}__", forward(getattr(operator, name)))
+
+
+_operators()
+
+
+def value_of(x: Any) -> Any:
+    """Returns the value of a variable; anything else as it is."""
+    return x.value() if isinstance(x, Variable) else x
+
+
+def _initial(initial_value: Any, dtype: Any, name: str) -> jax.Array:
+    value = initial_value() if callable(initial_value) else value_of(initial_value)
+    if value is None:
+        raise SonnetValueError(
+            f"The variable {name!r} needs an initial value: snt.Variable(jnp.zeros([3]),"
+            f" name={name!r}), or a function that returns one."
+        )
+    array = jnp.asarray(value, dtype)
+    # A Python number becomes an array like any other, so that its dtype does not change later.
+    return jax.lax.convert_element_type(array, array.dtype)
+
+
+def _check_initial_shape(
+    value: jax.Array, shape: Sequence[int] | None, path: tuple[str, str]
+) -> None:
+    if shape is not None and tuple(shape) != value.shape:
+        raise SonnetValueError(
+            f"The variable {variable_path(*path)!r} was requested with the shape {list(shape)}, but"
+            f" its initial value has the shape {list(value.shape)}."
+        )
+
+
+def _wrong_frame(variable: Variable, frame: Frame) -> WrongFrameError:
+    if variable._frame is OUTSIDE.frame:
+        return WrongFrameError(
+            f"The variable {variable.name!r} was created outside a transformed function, and is"
+            " used inside one, whose params it is not part of. Create its module inside the"
+            " function, or transform the function with `snt.functional.transform_with_state`,"
+            " which takes modules from outside."
+        )
+    where = "outside" if frame is OUTSIDE.frame else "in another run"
+    return WrongFrameError(
+        f"The variable {variable.name!r} was created in one run of init or apply, and is used"
+        f" {where}. Take its value from params or state: `params[{variable.path[0] or ROOT!r}]"
+        f"[{variable.path[1]!r}]`."
+    )
+
+
+def _compiled(variable: Variable) -> JaxUsageError:
+    return JaxUsageError(
+        f"The variable {variable.name!r} lives outside, and is used inside jax.jit or another JAX"
+        " transform that compiles. Its present value would become a constant there, and a new value"
+        " would never be seen. Use `snt.function` in place of jax.jit, which passes variables in"
+        " and out."
+    )
