@@ -56,6 +56,11 @@ def is_staging(state: TraceState) -> bool:
     return any(type(trace).__name__ == "DynamicJaxprTrace" for trace in _lasting_traces(state))
 
 
+def is_traced(value: Any) -> bool:
+    """Whether JAX traces `value`, so that its elements are not known."""
+    return isinstance(value, _Tracer)
+
+
 def outlives_trace(value: Any, state: TraceState) -> bool:
     """Whether all arrays in `value` are still good when the running inner trace has ended."""
     tracers = [leaf for leaf in jax.tree.leaves(value) if isinstance(leaf, _Tracer)]

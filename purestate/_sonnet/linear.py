@@ -1,0 +1,180 @@
+"""`Linear` and `Bias`."""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from purestate._layers.inlined import inlined
+from purestate._sonnet.checks import as_array, check_bias_init, check_input, check_minimum_rank
+from purestate._sonnet.errors import SonnetValueError
+from purestate._sonnet.initializers import Initializer, TruncatedNormal, Zeros
+from purestate._sonnet.module import Module
+from purestate._sonnet.once import once
+from purestate._sonnet.variable import Variable
+
+
+@inlined()
+def _affine(inputs: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(inputs, w) + b
+
+
+class Linear(Module):
+    """Multiplies the last axis by a matrix and adds a bias.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps, purestate.sonnet as snt
+    >>> f = ps.transform_with_state(lambda x: snt.Linear(10)(x))
+    >>> params, _ = f.init(jax.random.key(0), jnp.ones([2, 3]))
+    >>> jax.tree.map(jnp.shape, params)
+    {'linear': {'b': (10,), 'w': (3, 10)}}
+
+    Args:
+      output_size: the size of the last axis of the output.
+      with_bias: whether there is a bias.
+      w_init: the initializer of `w`; None for a truncated normal of stddev `1 / sqrt(inputs)`.
+      b_init: the initializer of `b`; None for zeros.
+      name: the name of the module.
+
+    Attributes:
+      w: the matrix `[inputs, output_size]`, after the first call.
+      b: the bias `[output_size]`.
+      input_size: the number of inputs, after the first call.
+
+    Raises:
+      SonnetValueError: `b_init` without a bias.
+    """
+
+    w: Variable
+    b: Variable
+
+    def __init__(
+        self,
+        output_size: int,
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        check_bias_init(self, with_bias, b_init)
+        self.output_size = output_size
+        self.with_bias = with_bias
+        self.w_init = w_init
+        if with_bias:
+            self.b_init = Zeros() if b_init is None else b_init
+
+    @once
+    def _initialize(self, inputs: jax.Array) -> None:
+        check_minimum_rank(self, inputs, 2)
+        self.input_size = inputs.shape[-1]
+        if self.w_init is None:
+            self.w_init = TruncatedNormal(stddev=1 / math.sqrt(self.input_size))
+        shape = (self.input_size, self.output_size)
+        self.w = Variable.create("w", shape, inputs.dtype, self.w_init)
+        if self.with_bias:
+            self.b = Variable.create("b", shape[1:], inputs.dtype, self.b_init)
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Returns `inputs @ w + b`.
+
+        Args:
+          inputs: `[..., inputs]`, with at least two axes.
+
+        Returns:
+          `[..., output_size]`.
+
+        Raises:
+          SonnetValueError: the input has one axis, or another size or dtype than at first.
+        """
+        inputs = as_array(inputs)
+        self._initialize(inputs)
+        w = self.w.value()
+        check_input(self, inputs, w, self.input_size, -1)
+        if self.with_bias:
+            return _affine(inputs, w, self.b.value())
+        return jnp.matmul(inputs, w)
+
+
+class Bias(Module):
+    """Adds a bias.
+
+    >>> import jax, jax.numpy as jnp, purestate as ps, purestate.sonnet as snt
+    >>> f = ps.transform_with_state(lambda x: snt.Bias(bias_dims=[-1])(x))
+    >>> params, _ = f.init(None, jnp.ones([2, 5, 3]))
+    >>> jax.tree.map(jnp.shape, params)
+    {'bias': {'b': (3,)}}
+
+    Args:
+      output_size: the shape of the input without its batch axis, to be checked; None for any.
+      bias_dims: the axes along which the bias differs; None for all but the batch, `[]` for none.
+      b_init: the initializer of `b`; None for zeros.
+      name: the name of the module.
+
+    Attributes:
+      b: the bias, after the first call.
+    """
+
+    b: Variable
+
+    def __init__(
+        self,
+        output_size: Sequence[int] | None = None,
+        bias_dims: Sequence[int] | None = None,
+        b_init: Initializer | None = None,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self.output_size = output_size
+        self.bias_dims = bias_dims
+        self.b_init = Zeros() if b_init is None else b_init
+
+    @once
+    def _initialize(self, inputs: jax.Array) -> None:
+        check_minimum_rank(self, inputs, 2)
+        shape = _bias_shape(inputs.shape, self.bias_dims)
+        self.input_size = inputs.shape[1:]
+        if self.output_size is not None and self.input_size != tuple(self.output_size):
+            raise SonnetValueError(
+                f"Bias {self.module_name!r} was made for output_size={self.output_size}, but the"
+                f" input has the shape {list(inputs.shape)}, which is {list(self.input_size)}"
+                " without its batch."
+            )
+        self.b = Variable.create("b", shape, inputs.dtype, self.b_init)
+
+    def __call__(self, inputs: jax.Array, multiplier: float | jax.Array | None = None) -> jax.Array:
+        """Returns `inputs + b * multiplier`.
+
+        Args:
+          inputs: `[B, ...]`.
+          multiplier: a factor for the bias; None for 1.
+
+        Returns:
+          An array of the same shape.
+
+        Raises:
+          SonnetValueError: the shape does not fit.
+        """
+        inputs = as_array(inputs)
+        self._initialize(inputs)
+        b = self.b.value()
+        return inputs + (b if multiplier is None else b * multiplier)
+
+
+def _bias_shape(shape: tuple[int, ...], bias_dims: Sequence[int] | None) -> tuple[int, ...]:
+    if bias_dims is None:
+        return shape[1:]
+    sizes = [1] * len(shape)
+    for dim in bias_dims:
+        axis = dim % len(shape) if dim < 0 else dim
+        if axis == 0:
+            raise SonnetValueError("Bias: bias_dims must not contain axis 0, which is the batch.")
+        if axis >= len(shape):
+            raise SonnetValueError(
+                f"Bias: bias_dims={tuple(bias_dims)} has axis {dim}, but the input has"
+                f" {len(shape)} axes."
+            )
+        sizes[axis] = shape[axis]
+    while sizes and sizes[0] == 1:
+        del sizes[0]
+    return tuple(sizes)
