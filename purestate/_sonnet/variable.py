@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purestate._core.errors import JaxUsageError, ShapeMismatchError
-from purestate._core.frame import Frame, get_frame
+from purestate._core.frame import Creating, Frame, get_frame
 from purestate._core.naming import path_here
 from purestate._core.path import ROOT, variable_path
 from purestate._core.scope import Scope
@@ -79,7 +79,7 @@ class Variable:
             self._belong(frame, name, trainable)
             given = self._find()
             if given is None:
-                value = _initial(initial_value, dtype, name)
+                value = self._first_value(frame, initial_value, dtype)
                 _check_initial_shape(value, shape, self.path)
             else:
                 value = given
@@ -135,7 +135,20 @@ class Variable:
     def _find(self) -> Any:
         """Returns the value that the frame has; None if there is none."""
         module, name = self.path
-        return self._frame.collections[self._collection].values.get(module, {}).get(name)
+        frame, kind = self._frame, self._collection
+        value = frame.collections[kind].values.get(module, {}).get(name)
+        for observer in () if value is None else frame.observers:
+            # A transform that looks ahead may show one element in place of all.
+            value = observer.read(frame, kind, module, name, value)
+        return value
+
+    def _first_value(self, frame: Frame, initial_value: Any, dtype: Any) -> jax.Array:
+        """Returns the initial value. A key that it draws is one for this variable."""
+        outer, frame.creating = frame.creating, Creating(self._collection, *self.path)
+        try:
+            return _initial(initial_value, dtype, self.path[1])
+        finally:
+            frame.creating = outer
 
     def _create(self, init: Initialize) -> Any:
         _, name = self.path
