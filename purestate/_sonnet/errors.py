@@ -11,6 +11,10 @@ class SonnetTypeError(ArgumentError):
     """An argument of a type that Sonnet refuses as well."""
 
 
+class SonnetIndexError(PurestateError, IndexError):
+    """Fewer elements than Sonnet asks for."""
+
+
 class SonnetAttributeError(PurestateError, AttributeError):
     """An attribute that a module does not have yet."""
 

@@ -1,0 +1,1 @@
+"""Sonnet's recurrent cores, and running them over a sequence."""
