@@ -183,11 +183,12 @@ def get_variable(collection: str, name: str) -> Any:
     if collection != "params":
         return get_state(name, collection=collection)
     value = values[name]
+    # A transform that looks ahead shows one element of a variable that each element has its own of.
+    for observer in frame.observers:
+        value = observer.read(frame, collection, path, name, shield(value), trainable=None)
     shape = getattr(value, "shape", None)
     if shape is None:
         value = shield(value)
-        for observer in frame.observers:
-            value = observer.read(frame, collection, path, name, value, trainable=None)
         return run_getters(frame, ambient.get()[1], "params", path, name, None, None, None, value)
     return get_parameter(name, shape, value.dtype, trainable=None)
 

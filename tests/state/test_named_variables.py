@@ -197,3 +197,40 @@ def test_parameters_set_in_init_are_made():
     assert f.init(None)["params"]["~"]["w"].tolist() == [1, 1]
     with pytest.raises(ps.errors.MissingParameterError, match="'w' of '~'"):
         f.apply({}, None, mutable="params")
+
+
+MAPS = {
+    "vmap": lambda f, x, modes: ps.vmap(
+        f, in_axes=None, axis_size=3, collections=modes, split_rng=ps.running_init()
+    )(x).sum(0),
+    "scan": lambda f, x, modes: ps.scan(
+        lambda total, _: (total + f(x), None), jnp.zeros_like(x), None, length=3, collections=modes
+    )[0],
+}
+
+
+@pytest.mark.parametrize("transform", [ps.transform_with_state, ps.transform_with_collections])
+@pytest.mark.parametrize("rng_mode", ["sequence", "path"])
+@pytest.mark.parametrize("collection", ["params", "state", "cache"])
+@pytest.mark.parametrize("name", MAPS)
+def test_each_element_reads_its_own_of_a_variable_without_a_shape(
+    name, collection, rng_mode, transform
+):
+    """An initializer without arguments says no shape, so that a reader takes what is there."""
+
+    def body(x):
+        own = ps.variable(collection, "own", init=lambda: jax.random.normal(ps.next_rng_key(), [2]))
+        return x + own.value
+
+    def f(x):
+        return MAPS[name](body, x, {collection: 0})
+
+    pair = transform(f, rng_mode=rng_mode)
+    x = jnp.zeros([2])
+    given = pair.init(jax.random.key(0), x)
+    leaves = jax.tree.leaves(given)
+    assert [leaf.shape for leaf in leaves] == [(3, 2)]
+    arguments = given if transform is ps.transform_with_state else (given,)
+    out = pair.apply(*arguments, None, x)
+    out = out[0] if transform is ps.transform_with_state else out
+    assert jnp.allclose(out, leaves[0].sum(0), atol=1e-6)
