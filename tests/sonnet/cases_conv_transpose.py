@@ -26,10 +26,10 @@ PRODUCT = [
 OTHERS = [
     case("Conv1DTranspose", 2, 3),
     case("Conv1DTranspose", 2, 3, None, 2),
-    case("Conv1DTranspose", 2, 3, 10, 2),
+    case("Conv1DTranspose", 2, 3, [10], 2),
     case("Conv1DTranspose", 2, 3, output_shape=[9], stride=2),
     case("Conv1DTranspose", 2, 3, output_shape=(11,), stride=2, padding="VALID"),
-    case("Conv1DTranspose", 2, 3, output_shape=12, stride=2, padding="VALID"),
+    case("Conv1DTranspose", 2, 3, output_shape=[12], stride=2, padding="VALID"),
     case("Conv1DTranspose", 2, [4], stride=[2], with_bias=False),
     case("Conv1DTranspose", 2, 3, None, 1, 1, "SAME", True, None, None, "NWC", "up"),
     case("Conv2DTranspose", 2, (3, 2)),

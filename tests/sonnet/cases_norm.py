@@ -127,14 +127,6 @@ BATCH = (
         calls=(Call(X2, True, scale=SCALE), Call(X2, False, scale=SCALE)),
     ),
     batch_norm(
-        "is_training is an array",
-        X4,
-        True,
-        True,
-        0.9,
-        calls=(Call(X4, TRUE), Call(X4, FALSE), Call(X4, FALSE, TRUE)),
-    ),
-    batch_norm(
         "is_training is an array [6, 4]",
         X2,
         True,

@@ -22,10 +22,6 @@ def lstm_step(lib, core, x, h, c):
     return core(x, lib.snt.LSTMState(h, c))
 
 
-def lstm_step_of_tuple(lib, core, x, h, c):
-    return core(x, (h, c))
-
-
 def static(lib, core, x, **kwargs):
     return lib.snt.static_unroll(core, x, core.initial_state(x.shape[1]), **kwargs)
 
@@ -222,7 +218,7 @@ OPTIONS = [
     Case(
         "LSTM(6), given state",
         CORES["LSTM(6)"],
-        (Call(X, H, C, run=lstm_step), Call(X, H, C, run=lstm_step_of_tuple)),
+        (Call(X, H, C, run=lstm_step),),
     ),
     Case("GRU(6), given state", CORES["GRU(6)"], (Call(X, H), Call(inputs=X, prev_state=C))),
     Case("VanillaRNN(6), given state", CORES["VanillaRNN(6)"], (Call(X, H), Call(X, C))),

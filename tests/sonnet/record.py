@@ -148,6 +148,8 @@ def built(case: Case, seed: int) -> tuple[Any, Watch]:
 
 
 def leaf_outline(x: Any) -> str:
+    if isinstance(x, str):
+        return repr(x)
     if isinstance(x, tf.TensorShape):
         return f"shape{x.as_list()}"
     if not (tf.is_tensor(x) or isinstance(x, (np.ndarray, np.generic, int, float, bool))):
@@ -172,7 +174,7 @@ class CaseRecorder:
         self.case, self.writer = case, writer
         self.module, self.watch = built(case, 0)
         _, other = built(case, 1)
-        self.random = [
+        self.random: list[bool] = [
             not np.array_equal(a, b) for a, b in zip(self.watch.created, other.created, strict=True)
         ]
 
