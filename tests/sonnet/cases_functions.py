@@ -31,6 +31,9 @@ RESHAPE = [
     function(
         "merge_leading_dims all", lambda snt, lib, x: snt.merge_leading_dims(x, num_dims=4), X4
     ),
+    function(
+        "merge_leading_dims 5 of [4, 3]", lambda snt, lib, x: snt.merge_leading_dims(x, 5), X2
+    ),
     function("merge_leading_dims of None", lambda snt, lib: snt.merge_leading_dims(None, 2)),
     function(
         "merge_leading_dims of a scalar",

@@ -148,6 +148,7 @@ BATCH_APPLY = [
         lambda snt, lib: snt.BatchApply(lambda x, y=None: x if y is None else y),
         (Call(X3, None), Call(X3, y=None)),
     ),
+    Case("BatchApply of a number", lambda snt, lib: snt.BatchApply(lambda x: x), (Call(2.0),)),
     Case(
         "BatchApply of BatchNorm",
         lambda snt, lib: snt.BatchApply(snt.BatchNorm(True, True, 0.9)),
@@ -302,7 +303,7 @@ def mixed(snt, lib):
 
         @snt.mixed_precision.modes([lib.float32, lib.float16])
         def __call__(self, x):
-            return {"y": lib.matmul(x, lib.cast(lib.value(self.w), x.dtype))}
+            return {"y": lib.matmul(x, lib.identity(self.w))}
 
     return Mixed()
 
@@ -351,23 +352,35 @@ MIXED = [
 
 def layer_attributes(lib, module, x, images):
     snt = lib.snt
-    linear, conv, flat = snt.Linear(3), snt.Conv2D(2, 3), snt.Flatten()
-    mlp = snt.nets.MLP([4, 3])
-    linear(x), conv(images), flat(images), mlp(x)
+    linear, conv = snt.Linear(3), snt.Conv2D(2, 3)
+    linear(x), conv(images)
     return [
         linear.input_size,
         linear.output_size,
         linear.with_bias,
         lib.shape(linear.w),
+        lib.shape(linear.b),
         conv.input_channels,
         conv.output_channels,
         conv.kernel_shape,
         conv.stride,
         conv.rate,
-        conv.padding,
+        conv.conv_padding,
+        conv.padding_func,
         conv.data_format,
+        conv.with_bias,
         lib.shape(conv.w),
         lib.shape(conv.b),
+        snt.Embed(7, 3).vocab_size,
+        snt.Embed(100).embed_dim,
+        snt.BatchApply(linear, 3).num_dims,
+        snt.optimizers.Adam(0.5).beta2,
+        snt.optimizers.RMSProp(0.5).centered,
+        snt.initializers.VarianceScaling(2.0).mode,
+        snt.initializers.TruncatedNormal(1.0, 2.0).stddev,
+        snt.regularizers.L2(0.5).scale,
+        repr(snt.regularizers.L1(0.5)),
+        repr(snt.regularizers.OffDiagonalOrthogonal(0.5)),
     ]
 
 
