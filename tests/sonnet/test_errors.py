@@ -1,0 +1,46 @@
+"""What Sonnet refuses is refused, with the same class of error that Python has."""
+
+import builtins
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import purestate as ps
+from tests.sonnet.cases import ERRORS
+from tests.sonnet.cases_errors import BY_ACCIDENT
+from tests.sonnet.facade import KEY, lib, snt
+from tests.sonnet.store import recording
+from tests.sonnet.table import map_arrays
+
+BY_NAME = {case.name: case for case in ERRORS}
+
+
+def run(case):
+    """All in one program, with the values of arrays known."""
+    module = case.build(snt, lib)
+    for call in case.calls:
+        args, kwargs = map_arrays(jnp.asarray, (call.args, call.kwargs))
+        call(lib, module, args, kwargs)
+    return jnp.zeros(())
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("name", BY_NAME)
+def test_same_class_of_error(name):
+    expected = getattr(builtins, recording("errors").records[name]["class"])
+    if name in BY_ACCIDENT:
+        expected = (TypeError, ValueError, AttributeError)
+    with pytest.raises(expected):
+        ps.transform_with_state(lambda: run(BY_NAME[name])).init(KEY)
+
+
+def test_enough_cases():
+    assert len(BY_NAME) == len(ERRORS) == len(recording("errors").records) > 150
+
+
+def test_errors_also_while_compiling():
+    """A wrong rank is known from shapes."""
+    f = ps.transform_with_state(lambda x: snt.Linear(3)(x))
+    with pytest.raises(ValueError):
+        jax.eval_shape(f.init, KEY, jnp.ones(3))
