@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purestate._core.errors import JaxUsageError, ShapeMismatchError
-from purestate._core.frame import Creating, Frame, get_frame
+from purestate._core.frame import Creating, Frame
 from purestate._core.naming import path_here
 from purestate._core.path import ROOT, variable_path
 from purestate._core.scope import Scope
@@ -158,8 +158,7 @@ class Variable:
 
     def _at_home(self, run: Callable[..., Any], *args: Any) -> Any:
         """Runs something in the module that created the variable."""
-        with in_a_frame(self._frame):
-            frame = get_frame("A variable")
+        with in_a_frame(self._frame) as frame:
             if frame is not self._frame:
                 raise _wrong_frame(self, frame)
             if frame is OUTSIDE.frame and is_compiled_inside(frame.home.trace):
@@ -321,7 +320,7 @@ def _wrong_frame(variable: Variable, frame: Frame) -> WrongFrameError:
             " function, or transform the function with `snt.functional.transform_with_state`,"
             " which takes modules from outside."
         )
-    where = "outside" if frame is OUTSIDE.frame else "in another run"
+    where = "outside of it" if frame is OUTSIDE.frame else "in another run"
     return WrongFrameError(
         f"The variable {variable.name!r} was created in one run of init or apply, and is used"
         f" {where}. Take its value from params or state: `params[{variable.path[0] or ROOT!r}]"
