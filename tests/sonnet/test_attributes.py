@@ -42,7 +42,7 @@ def test_variables_in_order(i):
 
     recorded = seen(i, look)
     for which, actual in found.items():
-        places = [p for p in recorded.record[which] if p is not None]
+        places = [p for p in recorded.record["order"][which] if p is not None]
         expected = [recorded.variables[p] for p in places]
         assert actual == [
             (f"{v['path']}:0", tuple(v["shape"]), v["dtype"], v["trainable"]) for v in expected
