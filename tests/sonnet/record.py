@@ -224,8 +224,10 @@ class CaseRecorder:
         snt.allow_empty_variables(self.module)
         flat = self.module._flatten(predicate=lambda x: isinstance(x, tf.Variable), with_path=True)
         return {
-            "variables": [place.get(id(v)) for v in self.module.variables],
-            "trainable_variables": [place.get(id(v)) for v in self.module.trainable_variables],
+            "order": {
+                "variables": [place.get(id(v)) for v in self.module.variables],
+                "trainable_variables": [place.get(id(v)) for v in self.module.trainable_variables],
+            },
             "attributes": [["/".join(map(str, p)), place.get(id(v))] for p, v in flat],
             "submodules": [[path_of.get(id(m)), type(m).__name__] for m in self.module.submodules],
             "name": self.module.name,

@@ -29,7 +29,8 @@ class Writer:
 
     def save(self, name: str, records: Any) -> None:
         arrays = {kind: np.concatenate(parts) for kind, parts in self._parts.items()}
-        np.savez_compressed(FOLDER / f"{name}.npz", **arrays)
+        if arrays:
+            np.savez_compressed(FOLDER / f"{name}.npz", **arrays)
         lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in records.items()]
         (FOLDER / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
