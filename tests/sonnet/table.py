@@ -92,8 +92,9 @@ def seeded_value(case: str, path: str, created: np.ndarray, random: bool, traina
 
 def output_weights(case: str, call: int, index: int, shape: Any) -> np.ndarray:
     """What the outputs are multiplied with before they are summed, to have gradients of a scalar."""
-    key = ("outputs", case, call, index, tuple(shape))
-    return generator(*key).standard_normal(tuple(shape)).astype(np.float32)
+    sizes = tuple(map(int, shape))
+    some = generator("outputs", case, call, index, sizes)
+    return some.standard_normal(sizes).astype(np.float32)
 
 
 MOST = 1200
