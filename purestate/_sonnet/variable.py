@@ -15,7 +15,7 @@ from purestate._core.path import ROOT, variable_path
 from purestate._core.scope import Scope
 from purestate._core.trace_guard import is_compiled_inside
 from purestate._core.variables import get_parameter, get_state, set_state
-from purestate._sonnet.errors import SonnetValueError, WrongFrameError
+from purestate._sonnet.errors import SonnetTypeError, SonnetValueError, WrongFrameError
 from purestate._sonnet.outside import OUTSIDE, in_a_frame
 from purestate._state.named_variables import set_variable
 
@@ -25,7 +25,7 @@ Initialize = Callable[[Sequence[int], Any], Any]
 class Variable:
     """A variable of the running module; a parameter if it is trainable, else state.
 
-    It works wherever an array does: `x @ v`, `jnp.tanh(v)`, `v[0]`. `w:0` of the module `a/b` is
+    It works in place of an array: `x @ v`, `jnp.tanh(v)`, `v[0]`. It is a pytree of one array. `w:0` of the module `a/b` is
     `params["a/b"]["w"]`, or `state["a/b"]["w"]` if it is not trainable. Variables of one name in
     one module are numbered.
 
@@ -227,6 +227,11 @@ class Variable:
         return "/".join([*parts, name]) + ":0"
 
     @property
+    def T(self) -> jax.Array:  # noqa: N802 (as of arrays)
+        """The value transposed."""
+        return self.value().T
+
+    @property
     def ndim(self) -> int:
         """The number of axes."""
         return len(self.shape)
@@ -263,6 +268,50 @@ class Variable:
     def __repr__(self) -> str:
         kind = "" if self.trainable else ", not trainable"
         return f"<Variable {self.name!r} {list(self.shape)} {self.dtype.name}{kind}>"
+
+
+class HeldVariable(Variable):
+    """A variable as JAX passes it on: its place and a value, which cannot be set.
+
+    `Variable` is a pytree of one array, so that functions of JAX take it. What they unflatten is
+    this.
+    """
+
+    def __init__(self, place: tuple[tuple[str, str], bool], value: Any):
+        self.path, self.trainable = place
+        self._value = value
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return tuple(self._value.shape)
+
+    @property
+    def dtype(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._value.dtype
+
+    def value(self) -> Any:
+        return self._value
+
+    read_value = value
+
+    def assign(self, value: Any, read_value: bool = True) -> Variable:
+        raise SonnetTypeError(
+            f"This is the value of {self.name!r} that JAX passed on, so it cannot be set. Pass the"
+            " value as an array, and set the variable itself. In jax.tree.map, have variables kept"
+            " whole: is_leaf=lambda x: isinstance(x, snt.Variable)."
+        )
+
+
+def _flatten(variable: Variable) -> Any:
+    return (variable.value(),), (variable.path, variable.trainable)
+
+
+def _unflatten(place: Any, children: Any) -> HeldVariable:
+    return HeldVariable(place, *children)
+
+
+for _class in (Variable, HeldVariable):
+    jax.tree_util.register_pytree_node(_class, _flatten, _unflatten)
 
 
 def _operators() -> None:

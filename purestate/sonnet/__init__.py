@@ -30,19 +30,16 @@ from purestate._sonnet.once import once
 from purestate._sonnet.optimizers.base import Optimizer
 from purestate._sonnet.outside import set_seed
 from purestate._sonnet.recurrent.conv_lstm import Conv1DLSTM, Conv2DLSTM, Conv3DLSTM
-from purestate._sonnet.recurrent.core import RNNCore, TrainableState, UnrolledRNN
+from purestate._sonnet.recurrent.core import RNNCore, UnrolledRNN
 from purestate._sonnet.recurrent.deep_rnn import (
     DeepRNN,
     deep_rnn_with_residual_connections,
     deep_rnn_with_skip_connections,
 )
 from purestate._sonnet.recurrent.gru import GRU
-from purestate._sonnet.recurrent.lstm import (
-    LSTM,
-    LSTMState,
-    UnrolledLSTM,
-    lstm_with_recurrent_dropout,
-)
+from purestate._sonnet.recurrent.lstm import LSTM, LSTMState, UnrolledLSTM
+from purestate._sonnet.recurrent.recurrent_dropout import lstm_with_recurrent_dropout
+from purestate._sonnet.recurrent.trainable_state import TrainableState
 from purestate._sonnet.recurrent.unroll import dynamic_unroll, static_unroll
 from purestate._sonnet.recurrent.vanilla_rnn import VanillaRNN
 from purestate._sonnet.reshape import Flatten, Reshape, flatten, reshape
@@ -52,7 +49,6 @@ from purestate._sonnet.train_outside import bind, function, value_and_grad
 from purestate._sonnet.traversal import attribute_paths
 from purestate._sonnet.variable import Variable
 from purestate.sonnet import (
-    checkpoint,
     distribute,
     functional,
     initializers,
@@ -108,7 +104,6 @@ __all__ = [
     "attribute_paths",
     "bind",
     "build",
-    "checkpoint",
     "custom_variable_getter",
     "deep_rnn_with_residual_connections",
     "deep_rnn_with_skip_connections",
