@@ -11,8 +11,8 @@ from tests.sonnet_parts.tables import (
     HYPERPARAMETERS,
     INITIALIZER_CALLS,
     OPTIMIZERS,
-    PARAMETERS,
     PADDINGS,
+    PARAMETERS,
     RECORDINGS,
     REGULARIZED,
 )

@@ -30,7 +30,10 @@ class Child(Scale):
 class Nested(snt.Module):
     def __init__(self):
         super().__init__()
-        self.parts = {"b": [snt.Variable(1.0, name="x"), 5], "a": Two(snt.Variable(2.0, name="y"), "t")}
+        self.parts = {
+            "b": [snt.Variable(1.0, name="x"), 5],
+            "a": Two(snt.Variable(2.0, name="y"), "t"),
+        }
         self.plain = [1, 2]
 
 
@@ -59,12 +62,17 @@ def test_structures():
         assert nested.plain is plain
 
 
-def test_blocks_in_blocks():
-    scale = Scale(3.0)
+def test_of_nested_blocks_the_outermost_decides():
+    """As in the real Sonnet, where the inner getter finds no variable any more."""
+    scale, child = Scale(3.0), Child(3.0)
     with custom_variable_getter(double), custom_variable_getter(lambda v: v + 1):
-        assert scale(1.0) == 7.0
+        assert scale(1.0) == 6.0
     with custom_variable_getter(lambda v: v + 1), custom_variable_getter(double):
-        assert scale(1.0) == 8.0
+        assert scale(1.0) == 4.0
+    with custom_variable_getter(double, classes=[Child]), custom_variable_getter(lambda v: v + 1):
+        assert [float(scale(1.0)), float(child(1.0))] == [4.0, 6.0]
+    with custom_variable_getter(lambda v: v + 1), custom_variable_getter(double, classes=[Child]):
+        assert [float(scale(1.0)), float(child(1.0))] == [4.0, 4.0]
 
 
 def test_classes_and_instances():
@@ -83,15 +91,24 @@ def test_classes_and_instances():
     assert read() == [2.0, 2.0, 2.0]
 
 
-def test_blocks_of_a_class_and_its_base_may_end_in_any_order():
-    child = Child()
-    of_child = custom_variable_getter(double, classes=[Child])
-    of_base = custom_variable_getter(lambda v: v + 1, classes=[snt.Module])
-    of_child.__enter__()
-    of_base.__enter__()
-    assert child(1.0) == 5.0
-    of_base.__exit__(None, None, None)
-    of_child.__exit__(None, None, None)
+def test_blocks_in_two_threads_may_end_in_any_order():
+    child, started, ended = Child(), threading.Event(), threading.Event()
+    seen = []
+
+    def run():
+        with custom_variable_getter(lambda v: v + 1):
+            started.set()
+            ended.wait()
+            seen.append(float(child(1.0)))
+
+    thread = threading.Thread(target=run)
+    with custom_variable_getter(double, classes=[Child, snt.Module]):
+        thread.start()
+        started.wait()
+        assert child(1.0) == 4.0
+    ended.set()
+    thread.join()
+    assert seen == [3.0]
     assert child(1.0) == 2.0
     for cls in (Child, Scale, snt.Module):
         assert "__getattribute__" not in vars(cls)

@@ -45,7 +45,14 @@ def test_seeds_differ():
 
 @pytest.mark.parametrize(
     "noise_shape, shared",
-    [([40, 1], [1]), ([None, 1], [1]), ([1, 50], [0]), ([50], [0]), ([1, None], [0]), ([1], [0, 1])],
+    [
+        ([40, 1], [1]),
+        ([None, 1], [1]),
+        ([1, 50], [0]),
+        ([50], [0]),
+        ([1, None], [0]),
+        ([1], [0, 1]),
+    ],
 )
 def test_noise_shape(noise_shape, shared):
     y = np.asarray(transformed(0.5, noise_shape).apply({}, KEY, X))

@@ -29,7 +29,9 @@ def test_numbers_and_variables_of_sonnet(row):
 def test_in_a_transformed_function():
     f = ps.transform_with_state(lambda x: ExponentialMovingAverage(0.9)(x))
     params, state = f.init(None, jnp.float32(1.0))
-    assert {name: value.dtype.name for name, value in state["exponential_moving_average"].items()} == {
+    assert {
+        name: value.dtype.name for name, value in state["exponential_moving_average"].items()
+    } == {
         "counter": "int32",
         "hidden": "float32",
         "average": "float32",

@@ -15,7 +15,9 @@ def test_the_value_stays_and_the_gradient_is_scaled(scale):
     np.testing.assert_array_equal(y, X)
     dy = jnp.array([1.0, 10.0, 100.0])
     np.testing.assert_array_equal(pullback(dy)[0], scale * dy)
-    np.testing.assert_array_equal(jax.jvp(lambda x: scale_gradient(x, scale), (X,), (dy,))[1], scale * dy)
+    np.testing.assert_array_equal(
+        jax.jvp(lambda x: scale_gradient(x, scale), (X,), (dy,))[1], scale * dy
+    )
     np.testing.assert_array_equal(jax.jit(jax.vmap(scale_gradient, (0, None)))(X, 2.0), X)
 
 

@@ -34,7 +34,7 @@ def test_without_layers_it_is_the_identity():
 
 def test_its_modules_are_found_and_named_by_who_makes_them():
     def f(x):
-        net = Sequential((Scale(n) for n in (2.0, 3.0)), name="steps")
+        net = Sequential([Scale(2.0), Scale(3.0)], name="steps")
         y = net(x)
         assert [m.name for m in net.submodules] == ["scale", "scale"]
         assert [v.name for v in net.variables] == ["scale/w:0", "scale_1/w:0"]
@@ -46,6 +46,12 @@ def test_its_modules_are_found_and_named_by_who_makes_them():
         "_layers/0/w": called.paths[0],
         "_layers/1/w": called.paths[1],
     }
+
+
+def test_a_generator_makes_them_within():
+    net = Sequential((Scale(n) for n in (2.0, 3.0)), name="steps")
+    assert net(jnp.array(1.0)) == 6.0
+    assert {v.path[0].split("/")[0] for v in net.variables} == {net.module_name}
 
 
 def called():
