@@ -42,7 +42,7 @@ def custom_variable_getter(
 
     It applies to variables that are read as an attribute, also in a list, tuple or dict. It holds
     in the thread or task of the block. Inside it the attributes are arrays and not variables, so
-    they cannot be assigned to.
+    they cannot be assigned to. If blocks are nested, the outermost one that applies decides.
 
     >>> import jax, jax.numpy as jnp, purestate.sonnet as snt
     >>> class Scale(snt.Module):
@@ -103,7 +103,7 @@ def _install(cls: Any) -> None:
         def read(self: Any, name: str) -> Any:
             # Looked up now, and not when this is installed: the blocks of classes end in any order.
             value = own(self, name) if own else super(cls, self).__getattribute__(name)
-            return value if name.startswith("__") else _seen(self, cls, value)
+            return value if name.startswith("__") else _seen(self, value)
 
         cls.__getattribute__ = read
 
@@ -120,32 +120,27 @@ def _uninstall(cls: Any) -> None:
             del cls.__getattribute__
 
 
-def _seen(module: Any, cls: type, value: Any) -> Any:
+def _seen(module: Any, value: Any) -> Any:
     if not isinstance(value, (Variable, list, tuple, dict)):
         return value
-    getters = [
-        block.getter
-        for block in _blocks.get()
-        if cls in block.classes
-        and (block.instances is None or any(module is one for one in block.instances))
-    ]
-    return _mapped(value, getters) if getters else value
+    for block in _blocks.get():
+        among = block.instances is None or any(module is one for one in block.instances)
+        if among and isinstance(module, block.classes):
+            return _mapped(value, block.getter)
+    return value
 
 
-def _mapped(value: Any, getters: list[Getter]) -> Any:
-    """Applies getters to each variable in a structure; one without any stays the same object."""
+def _mapped(value: Any, getter: Getter) -> Any:
+    """Applies a getter to each variable in a structure; one without any stays the same object."""
     if isinstance(value, Variable):
-        seen: Any = value.value()
-        for getter in getters:  # an inner block sees what the outer one returned
-            seen = getter(seen)
-        return seen
+        return getter(value.value())
     if isinstance(value, dict):
         held = cast(dict[Any, Any], value)
-        mapped = {key: _mapped(item, getters) for key, item in held.items()}
+        mapped = {key: _mapped(item, getter) for key, item in held.items()}
         return mapped if any(mapped[key] is not held[key] for key in held) else held
     if isinstance(value, (list, tuple)):
         before = cast(list[Any], value)
-        after = [_mapped(item, getters) for item in before]
+        after = [_mapped(item, getter) for item in before]
         if all(a is b for a, b in zip(after, before, strict=True)):
             return before
         make: Any = type(before)

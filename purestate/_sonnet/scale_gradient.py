@@ -38,4 +38,5 @@ def _scaled_jvp(  # pyright: ignore[reportUnusedFunction]
     direction, _ = tangents
     if not jnp.issubdtype(t.dtype, jnp.inexact):
         return t, direction  # integers have no gradient
-    return t, direction * jnp.asarray(scale).astype(direction.dtype)
+    # And not `t`, so that second derivatives are scaled as well.
+    return _scaled(t, scale), direction * jnp.asarray(scale).astype(direction.dtype)
