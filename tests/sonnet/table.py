@@ -44,16 +44,12 @@ class Call:
 
 @dataclass(frozen=True)
 class Case:
-    """`whole` cases say things about one program, so that all calls are in one `apply`.
-
-    `tolerance` is relative to the largest expected value.
-    """
+    """A module and calls of it. `tolerance` is relative to the largest expected value."""
 
     name: str
     build: Build
     calls: tuple[Call, ...] = field(default_factory=tuple)
     tolerance: float = 1e-5
-    whole: bool = False
     seeded: bool = True
     """False if its variables keep the values that they are created with."""
 

@@ -26,7 +26,7 @@ def seen(i: str, look: Any, values: bool = False) -> Recorded:
     return recorded
 
 
-@pytest.mark.whole
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("i", WITH_MODULES)
 def test_variables_in_order(i):
     """`.variables` and `.trainable_variables`, with names, shapes and types."""
@@ -49,7 +49,7 @@ def test_variables_in_order(i):
         ]
 
 
-@pytest.mark.whole
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("i", WITH_MODULES)
 def test_submodules_and_name(i):
     found: dict[str, Any] = {}
@@ -80,7 +80,7 @@ def at(module: Any, path: str) -> Any:
     return value
 
 
-@pytest.mark.whole
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("i", WITH_MODULES)
 def test_variables_as_attributes(i):
     """`.w`, `.b`, `.moving_mean.average` and so on have the shape and type that they have there."""

@@ -37,7 +37,7 @@ def alike(values: Any, record: Any) -> None:
     assert outside.sum() < 3 + 10 * number / record["samples"]
 
 
-@pytest.mark.whole
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", LAYERS)
 def test_variables_of_layers(name):
     def f() -> jax.Array:
@@ -57,7 +57,7 @@ def drawn(make: Any, shape: Any, seed: int = 0) -> jax.Array:
     return f.apply({}, jax.random.key(seed))
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("name", INITIALIZERS)
 def test_initializers(name):
     make, shape = INITIALIZERS[name]

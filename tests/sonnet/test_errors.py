@@ -25,7 +25,7 @@ def run(case):
     return jnp.zeros(())
 
 
-@pytest.mark.whole
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", BY_NAME)
 def test_same_class_of_error(name):
     expected = getattr(builtins, recording("errors").records[name]["class"])

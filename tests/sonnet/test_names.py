@@ -31,23 +31,13 @@ def recorded_names(recorded: Recorded, trainable: bool) -> dict[Any, Any]:
 @pytest.mark.whole
 @pytest.mark.parametrize("i", IDS)
 def test_names_shapes_and_types(i):
+    """Of variables, and of what each call returns."""
     group, case = cases_by_id()[i]
     program, recorded = Program(case), Recorded(group, case)
     arrays = program.arrays()
     params, state = jax.eval_shape(lambda: program.init(KEY, arrays))
     assert described(params) == recorded_names(recorded, True)
     assert described(state) == recorded_names(recorded, False)
-
-
-@pytest.mark.whole
-@pytest.mark.parametrize("i", IDS)
-def test_outlines_of_outputs(i):
-    """The structure, shapes and types of what each call returns."""
-    group, case = cases_by_id()[i]
-    program, recorded = Program(case), Recorded(group, case)
-    params, state = recorded.trees(0)
-    arrays = program.arrays()
-    jax.eval_shape(lambda: program.apply(params, state, KEY, arrays))
     assert program.outlines == [call["outline"] for call in recorded.record["calls"]]
 
 
@@ -58,7 +48,7 @@ CONSTANT = [
 ]
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(24)
 @pytest.mark.parametrize("i", CONSTANT)
 def test_values_at_creation(i):
     """What is not random is created with the recorded value, as the bias of a forget gate with 1."""
