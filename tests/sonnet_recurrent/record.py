@@ -27,7 +27,7 @@ def gradients(name):
         )
         loss = weighted(outputs, LIB)
     variables = core.trainable_variables
-    return dict(zip((v.name for v in variables), tape.gradient(loss, variables), strict=True))
+    return zip([v.name for v in variables], tape.gradient(loss, variables), strict=True)
 
 
 def main():
@@ -36,7 +36,7 @@ def main():
         leaves = [leaf for leaf in tree.flatten(run(snt, LIB)) if leaf is not None]
         recorded |= {f"{name}/{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
     for name in GRADIENTS:
-        for i, (variable, gradient) in enumerate(gradients(name).items()):
+        for i, (variable, gradient) in enumerate(gradients(name)):
             recorded[f"gradient {name}/{i} {variable.replace('/', '.')}"] = np.asarray(gradient)
     np.savez_compressed(PATH, **recorded)
 
