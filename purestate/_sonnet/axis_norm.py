@@ -152,7 +152,7 @@ class LayerNorm(Module):
         self._initialize(inputs)
         factor, shift = given_or_own(self, scale, offset)
         check_same_rank(self, inputs)
-        mean, variance = moments(inputs, absolute(self._axis, inputs.ndim))
+        mean, variance = moments(inputs, absolute(self, self._axis, inputs.ndim))
         return normalize(inputs, mean, variance, factor, shift, self._eps)
 
 
@@ -189,9 +189,17 @@ def check_same_rank(module: Any, inputs: jax.Array) -> None:
         )
 
 
-def absolute(axis: slice | tuple[int, ...], ndim: int) -> tuple[int, ...]:
-    """Returns axes counted from the front."""
-    return tuple(range(ndim)[axis] if isinstance(axis, slice) else (a % ndim for a in axis))
+def absolute(module: Module, axis: slice | tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    """Returns axes counted from the front; raises if the input does not have them."""
+    if isinstance(axis, slice):
+        return tuple(range(ndim)[axis])
+    wrong = [a for a in axis if not -ndim <= a < ndim]
+    if wrong:
+        raise SonnetValueError(
+            f"{type(module).__name__} {module.module_name!r}: axis={wrong[0]} is not an axis of an"
+            f" input with {ndim} axes."
+        )
+    return tuple(a % ndim for a in axis)
 
 
 class InstanceNorm(LayerNorm):

@@ -30,9 +30,14 @@ def merge_leading_dims(x: Any, num_dims: int) -> Any:
 
     Returns:
       `[B1 * B2 * ..., ...]`.
+
+    Raises:
+      SonnetValueError: `num_dims` is below 1.
     """
     if not _is_array(x) or num_dims > x.ndim:
         return x
+    if num_dims < 1:
+        raise SonnetValueError(f"merge_leading_dims: num_dims must be at least 1; got {num_dims}.")
     array = jnp.asarray(value_of(x))
     return array.reshape(math.prod(array.shape[:num_dims]), *array.shape[num_dims:])
 
@@ -51,11 +56,20 @@ def split_leading_dim(x: Any, example: Any, num_dims: int) -> Any:
 
     Returns:
       `[B1, B2, ..., ...]`.
+
+    Raises:
+      SonnetValueError: the first axis has another size.
     """
     if not _is_array(x):
         return x
     array = jnp.asarray(value_of(x))
-    return array.reshape(*example.shape[:num_dims], *array.shape[1:])
+    leading: tuple[int, ...] = tuple(example.shape[:num_dims])
+    if array.shape[:1] != (math.prod(leading),):
+        raise SonnetValueError(
+            f"split_leading_dim: the first axis of an array of the shape {list(array.shape)} cannot"
+            f" be split into {list(leading)}, the first {num_dims} axes of the example."
+        )
+    return array.reshape(*leading, *array.shape[1:])
 
 
 class BatchApply(Module):

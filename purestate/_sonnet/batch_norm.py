@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from purestate._layers.errors import check_bool
+from purestate._core.trace_guard import device_axes, is_traced, is_tracked, varying_axes
 from purestate._layers.replicas import over_replicas
+from purestate._lifted.conditionals import cond
 from purestate._sonnet.axis_norm import moments, normalize, parameter_shape
 from purestate._sonnet.checks import (
     as_array,
@@ -17,6 +18,7 @@ from purestate._sonnet.checks import (
     check_scale_and_offset,
     check_scale_and_offset_init,
 )
+from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.initializers import Initializer, Ones, Zeros
 from purestate._sonnet.metrics import Metric
 from purestate._sonnet.module import Module
@@ -123,6 +125,7 @@ class BaseBatchNorm(Module):
         Args:
           inputs: `[B, ..., C]`, or as `data_format` says.
           is_training: whether to use the statistics of the batch, and to update the running ones.
+            An array that JAX traces works as well.
           test_local_stats: whether to use the statistics of the batch without training.
           scale: a factor, if `create_scale` is False.
           offset: an offset, if `create_offset` is False.
@@ -131,17 +134,41 @@ class BaseBatchNorm(Module):
           An array of the same shape.
 
         Raises:
-          SonnetValueError: there are two scales or offsets.
-          LayerError: `is_training` is an array that JAX traces.
+          SonnetValueError: there are two scales or offsets, or the input does not consist of floats.
         """
-        for option, value in (("is_training", is_training), ("test_local_stats", test_local_stats)):
-            if value.__class__ is not bool:
-                check_bool(self, option, value)
         check_scale_and_offset(self, self._create_scale, self._create_offset, scale, offset)
         inputs = as_array(inputs)
+        if not jnp.issubdtype(inputs.dtype, jnp.floating):
+            raise SonnetValueError(
+                f"{type(self).__name__} {self.module_name!r} normalizes floats; got {inputs.dtype}."
+                " Cast the input: x.astype(jnp.float32)."
+            )
         self._initialize(inputs)
         factor = self.scale.value() if scale is None else jnp.asarray(value_of(scale))
         shift = self.offset.value() if offset is None else jnp.asarray(value_of(offset))
+
+        def run(is_training: bool, test_local_stats: bool) -> jax.Array:
+            return self._in_mode(inputs, is_training, test_local_stats, factor, shift)
+
+        def test(_: object) -> jax.Array:
+            if not is_traced(test_local_stats):
+                return run(False, bool(test_local_stats))
+            return cond(
+                test_local_stats, lambda _: run(False, True), lambda _: run(False, False), 0
+            )
+
+        if is_traced(is_training):
+            return cond(is_training, lambda _: run(True, False), test, 0)
+        return run(True, False) if is_training else test(0)
+
+    def _in_mode(
+        self,
+        inputs: jax.Array,
+        is_training: bool,
+        test_local_stats: bool,
+        factor: jax.Array,
+        shift: jax.Array,
+    ) -> jax.Array:
         mean, variance = self._moments(inputs, is_training or test_local_stats)
         out = normalize(inputs, mean, variance, factor, shift, self._eps)
         if is_training:
@@ -213,7 +240,9 @@ class CrossReplicaBatchNorm(BaseBatchNorm):
     >>> import jax, jax.numpy as jnp, purestate as ps, purestate.sonnet as snt
     >>> def forward(x):
     ...     mean, variance = (snt.ExponentialMovingAverage(0.9) for _ in range(2))
-    ...     norm = snt.distribute.CrossReplicaBatchNorm(True, True, mean, variance)
+    ...     norm = snt.distribute.CrossReplicaBatchNorm(
+    ...         True, True, mean, variance, cross_replica_axis="replica"
+    ...     )
     ...     return norm(x, is_training=True)
     >>> f = ps.transform_with_state(forward)
     >>> x = jnp.arange(8.0).reshape(4, 2, 1)
@@ -232,7 +261,8 @@ class CrossReplicaBatchNorm(BaseBatchNorm):
       offset_init: the initializer of the offset.
       data_format: the position of the channels.
       name: the name of the module.
-      cross_replica_axis: the mesh axis, or axes; not in Sonnet, where the strategy knows it.
+      cross_replica_axis: the axis, or axes, to take statistics over; None for all mesh axes along
+        which the inputs differ. Not in Sonnet, where the strategy knows it.
     """
 
     def __init__(
@@ -247,7 +277,7 @@ class CrossReplicaBatchNorm(BaseBatchNorm):
         data_format: str = "channels_last",
         name: str | None = None,
         *,
-        cross_replica_axis: Any = "replica",
+        cross_replica_axis: Any = None,
     ):
         super().__init__(
             create_scale, create_offset, moving_mean, moving_variance, eps,
@@ -258,13 +288,15 @@ class CrossReplicaBatchNorm(BaseBatchNorm):
     def _moments(self, inputs: jax.Array, use_batch_stats: bool) -> tuple[jax.Array, jax.Array]:
         if not use_batch_stats:
             return super()._moments(inputs, use_batch_stats)
-        mean, squares = over_replicas(
-            lax.pmean,
-            self._cross_replica_axis,
-            self.module_name,
-            jnp.mean(inputs, self._axis, keepdims=True),
-            jnp.mean(jnp.square(inputs), self._axis, keepdims=True),
-        )
+        axes = self._cross_replica_axis
+        if axes is None:
+            differ = varying_axes(inputs)
+            # Without `check_vma` nobody knows along which axes they differ, so it takes all.
+            axes = tuple(a for a in device_axes() if a in differ or not is_tracked(a))
+        mean = jnp.mean(inputs, self._axis, keepdims=True)
+        squares = jnp.mean(jnp.square(inputs), self._axis, keepdims=True)
+        if axes != ():
+            mean, squares = over_replicas(lax.pmean, axes, self.module_name, mean, squares)
         return mean, squares - jnp.square(mean)
 
     def _stored_variance(self, inputs: jax.Array, variance: jax.Array) -> jax.Array:

@@ -131,12 +131,22 @@ class ConvND(Module):
         check_rank(self, inputs, self._num_spatial_dims + 2)
         w = self.w.value()
         check_input(self, inputs, w, self.input_channels, self._channel_index)
+        stride, rate = (
+            one_for_each(self, sizes, name)
+            for sizes, name in ((self.stride, "stride"), (self.rate, "rate"))
+        )
+        if max(stride) > 1 and max(rate) > 1:
+            kind = type(self).__name__
+            raise SonnetValueError(
+                f"{kind} {self.module_name!r}: TensorFlow has no convolution with both"
+                f" stride={self.stride} and rate={self.rate}. Use one of them, or ps.{kind}."
+            )
         out = lax.conv_general_dilated(
             inputs,
             w,
-            window_strides=one_for_each(self, self.stride, "stride"),
+            window_strides=stride,
             padding=self._spatial_padding(),
-            rhs_dilation=one_for_each(self, self.rate, "rate"),
+            rhs_dilation=rate,
             dimension_numbers=conv_dimension_numbers(
                 self._num_spatial_dims, self._channel_index == -1, transpose=False
             ),

@@ -6,9 +6,12 @@ from collections.abc import Callable, Generator, Iterable
 from contextvars import ContextVar
 from typing import Any, NamedTuple, cast
 
+import jax
+import numpy as np
+
 from purestate._core.compiled import ById, depends_on
 from purestate._sonnet.module import Module
-from purestate._sonnet.variable import Variable
+from purestate._sonnet.variable import HeldVariable, Variable
 
 Getter = Callable[[Any], Any]
 
@@ -41,8 +44,7 @@ def custom_variable_getter(
     """Has modules read `getter(value)` in place of each variable, in a `with` block.
 
     It applies to variables that are read as an attribute, also in a list, tuple or dict. It holds
-    in the thread or task of the block. Inside it the attributes are arrays and not variables, so
-    they cannot be assigned to. If blocks are nested, the outermost one that applies decides.
+    in the thread or task of the block. Inside it the attributes cannot be assigned to. If blocks are nested, the outermost one that applies decides.
 
     >>> import jax, jax.numpy as jnp, purestate.sonnet as snt
     >>> class Scale(snt.Module):
@@ -133,7 +135,10 @@ def _seen(module: Any, value: Any) -> Any:
 def _mapped(value: Any, getter: Getter) -> Any:
     """Applies a getter to each variable in a structure; one without any stays the same object."""
     if isinstance(value, Variable):
-        return getter(value.value())
+        seen = getter(value.value())
+        # Layers read it as a variable, `self.w.value()`, so an array gets the look of one.
+        held = isinstance(seen, (jax.Array, np.ndarray))
+        return HeldVariable((value.path, value.trainable), seen) if held else seen
     if isinstance(value, dict):
         held = cast(dict[Any, Any], value)
         mapped = {key: _mapped(item, getter) for key, item in held.items()}

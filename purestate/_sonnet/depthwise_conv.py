@@ -15,7 +15,7 @@ from purestate._sonnet.checks import (
     replicate,
 )
 from purestate._sonnet.conv import Sizes, add_channel_bias
-from purestate._sonnet.errors import SonnetValueError
+from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
 from purestate._sonnet.initializers import Initializer, TruncatedNormal, Zeros
 from purestate._sonnet.module import Module
 from purestate._sonnet.once import once
@@ -111,6 +111,11 @@ class DepthwiseConv2D(Module):
         check_rank(self, inputs, 4)
         w = self.w.value()
         check_input(self, inputs, w, self.input_channels, self._channel_index)
+        if not isinstance(self.padding, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise SonnetTypeError(
+                f"DepthwiseConv2D {self.module_name!r} takes 'SAME' or 'VALID' as padding, and no"
+                f" functions; got {self.padding!r}."
+            )
         if self.padding not in ("SAME", "VALID"):
             raise SonnetValueError(
                 f"DepthwiseConv2D {self.module_name!r}: padding must be 'SAME' or 'VALID'; got"

@@ -121,7 +121,8 @@ class GroupNorm(Module):
     def _axes_in_groups(self, ndim: int) -> tuple[int, ...]:
         """Returns the axes once the channels are split into (groups, channels of a group)."""
         # Negative axes count from the end of the split shape, as in Sonnet.
-        axes = absolute(self._axis, ndim) if isinstance(self._axis, slice) else self._axis
+        absolute(self, self._axis, ndim)
+        axes = range(ndim)[self._axis] if isinstance(self._axis, slice) else self._axis
         if self._channel_index == 1:
             moved = (a if a == 0 else a + 1 for a in axes)
         else:

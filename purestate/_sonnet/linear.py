@@ -119,7 +119,7 @@ class Bias(Module):
 
     def __init__(
         self,
-        output_size: Sequence[int] | None = None,
+        output_size: int | Sequence[int] | None = None,
         bias_dims: Sequence[int] | None = None,
         b_init: Initializer | None = None,
         name: str | None = None,
@@ -134,7 +134,8 @@ class Bias(Module):
         check_minimum_rank(self, inputs, 2)
         shape = _bias_shape(inputs.shape, self.bias_dims)
         self.input_size = inputs.shape[1:]
-        if self.output_size is not None and self.input_size != tuple(self.output_size):
+        wanted = (self.output_size,) if isinstance(self.output_size, int) else self.output_size
+        if wanted is not None and self.input_size != tuple(wanted):
             raise SonnetValueError(
                 f"Bias {self.module_name!r} was made for output_size={self.output_size}, but the"
                 f" input has the shape {list(inputs.shape)}, which is {list(self.input_size)}"

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from purestate._core.module import Module as CoreModule
-from purestate._sonnet.variable import Variable
+from purestate._sonnet.variable import Variable, is_variable
 
 # What purestate itself keeps on a module. The arguments may hold modules that belong elsewhere.
 _OWN = frozenset(
@@ -77,15 +77,11 @@ def _leaves(value: Any, path: AttributePath) -> Iterator[tuple[AttributePath, An
         yield path, value
         return
     try:
-        leaves = jax.tree_util.tree_leaves_with_path(value, is_leaf=_is_variable)
+        leaves = jax.tree_util.tree_leaves_with_path(value, is_leaf=is_variable)
     except (TypeError, ValueError):  # keys that cannot be sorted: no structure of variables
         return
     for keys, leaf in leaves:
         yield (*path, *(_key_name(key) for key in keys)), leaf
-
-
-def _is_variable(x: object) -> bool:
-    return isinstance(x, Variable)
 
 
 def _key_name(key: Any) -> str:

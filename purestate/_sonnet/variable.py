@@ -25,9 +25,9 @@ Initialize = Callable[[Sequence[int], Any], Any]
 class Variable:
     """A variable of the running module; a parameter if it is trainable, else state.
 
-    It works in place of an array: `x @ v`, `jnp.tanh(v)`, `v[0]`. It is a pytree of one array. `w:0` of the module `a/b` is
-    `params["a/b"]["w"]`, or `state["a/b"]["w"]` if it is not trainable. Variables of one name in
-    one module are numbered.
+    It works in place of an array: `x @ v`, `jnp.tanh(v)`, `v[0]`. It is a pytree of one array.
+    `w:0` of the module `a/b` is `params["a/b"]["w"]`, or `state["a/b"]["w"]` if it is not
+    trainable. Variables of one name in one module are numbered.
 
     >>> import jax, jax.numpy as jnp, purestate as ps, purestate.sonnet as snt
     >>> class Counter(snt.Module):
@@ -332,6 +332,11 @@ def _operators() -> None:
 
 
 _operators()
+
+
+def is_variable(x: object) -> bool:
+    """Whether `x` is a variable. As `is_leaf` it keeps variables whole."""
+    return isinstance(x, Variable)
 
 
 def value_of(x: Any) -> Any:

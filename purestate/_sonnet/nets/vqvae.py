@@ -16,6 +16,17 @@ from purestate._sonnet.moving_averages import ExponentialMovingAverage
 from purestate._sonnet.variable import Variable
 
 
+def _flat(module: Any, inputs: jax.Array) -> jax.Array:
+    size: int = module.embedding_dim
+    if inputs.size % size:
+        raise SonnetValueError(
+            f"{type(module).__name__} {module.module_name!r} has vectors of size {size}, and the"
+            f" input of the shape {list(inputs.shape)} cannot be split into such. Its last axis"
+            " should be that long."
+        )
+    return inputs.reshape(-1, size)
+
+
 def _nearest(flat: jax.Array, embeddings: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns the squared distances to all vectors, and the index of the nearest one."""
     distances = (
@@ -105,7 +116,7 @@ class VectorQuantizer(Module):
         """
         del is_training
         inputs = as_array(inputs)
-        flat = inputs.reshape(-1, self.embedding_dim)
+        flat = _flat(self, inputs)
         distances, nearest = _nearest(flat, self.embeddings.value())
         encodings = jax.nn.one_hot(nearest, self.num_embeddings, dtype=distances.dtype)
         indices = nearest.reshape(inputs.shape[:-1])
@@ -204,7 +215,7 @@ class VectorQuantizerEMA(Module):
         """
         check_bool(self, "is_training", is_training)
         inputs = as_array(inputs)
-        flat = inputs.reshape(-1, self.embedding_dim)
+        flat = _flat(self, inputs)
         distances, nearest = _nearest(flat, self.embeddings.value())
         encodings = jax.nn.one_hot(nearest, self.num_embeddings, dtype=distances.dtype)
         indices = nearest.reshape(inputs.shape[:-1])

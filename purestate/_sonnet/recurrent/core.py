@@ -1,5 +1,6 @@
 """`RNNCore` and `UnrolledRNN`, and the checks that the cores share."""
 
+import abc
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ class RNNCore(Module):
       name: the name of the module.
     """
 
+    @abc.abstractmethod
     def __call__(self, inputs: Any, prev_state: Any) -> tuple[Any, Any]:
         """Runs one step.
 
@@ -51,6 +53,7 @@ class RNNCore(Module):
         """
         raise _not_defined(self, "__call__(self, inputs, prev_state)")
 
+    @abc.abstractmethod
     def initial_state(self, batch_size: int, **kwargs: Any) -> Any:
         """Returns the state before the first step.
 
@@ -85,6 +88,7 @@ class UnrolledRNN(Module):
       name: the name of the module.
     """
 
+    @abc.abstractmethod
     def __call__(self, input_sequence: Any, initial_state: Any) -> tuple[Any, Any]:
         """Runs over a sequence.
 
@@ -100,6 +104,7 @@ class UnrolledRNN(Module):
         """
         raise _not_defined(self, "__call__(self, input_sequence, initial_state)")
 
+    @abc.abstractmethod
     def initial_state(self, batch_size: int, **kwargs: Any) -> Any:
         """Returns the state before the first step; see `RNNCore.initial_state`."""
         raise _not_defined(self, "initial_state(self, batch_size)")

@@ -92,7 +92,7 @@ class TrainableState(Module):
         """
         rows = check_batch_size(self, batch_size)
         return jax.tree.map(
-            lambda v: jnp.tile(v.value(), (rows, *(1 for _ in v.shape[1:]))), self._template
+            lambda x: jnp.tile(x, (rows, *(1 for _ in x.shape[1:]))), self._template
         )
 
 
