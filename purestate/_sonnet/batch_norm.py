@@ -134,7 +134,7 @@ class BaseBatchNorm(Module):
           An array of the same shape.
 
         Raises:
-          SonnetValueError: there are two scales or offsets, or the input does not consist of floats.
+          SonnetValueError: there are two scales or offsets, or the input is not of floats.
         """
         check_scale_and_offset(self, self._create_scale, self._create_offset, scale, offset)
         inputs = as_array(inputs)

@@ -44,7 +44,8 @@ def custom_variable_getter(
     """Has modules read `getter(value)` in place of each variable, in a `with` block.
 
     It applies to variables that are read as an attribute, also in a list, tuple or dict. It holds
-    in the thread or task of the block. Inside it the attributes cannot be assigned to. If blocks are nested, the outermost one that applies decides.
+    in the thread or task of the block. Inside it the attributes cannot be assigned to. If blocks
+    are nested, the outermost one that applies decides.
 
     >>> import jax, jax.numpy as jnp, purestate.sonnet as snt
     >>> class Scale(snt.Module):

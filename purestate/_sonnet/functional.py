@@ -57,8 +57,7 @@ class _OnlyGiven(Observer):
         if name not in self._given[collection].get(path, ()):
             raise MissingParameterError(
                 f"`apply` was not given {variable_path(path, name)!r} in its {collection}. Pass"
-                " what `init` of the same function returns. `apply` cannot create variables, so"
-                " `init` must run the same code."
+                " what `init` of the same function returns."
             )
         return value
 
@@ -125,7 +124,7 @@ def transform_with_state(f: Callable[..., Any]) -> TransformedWithState:
         def run() -> tuple[Any, Any]:
             frame = OUTSIDE.frame
             start = Snapshot(merged(take_snapshot(frame).values, given), {}, None)
-            with _observed(frame, _OnlyGiven(given)), _without_keys(frame):
+            with _observed(frame, _OnlyGiven(given)), _fixed(frame):
                 out, after, _ = Lifted(f, frame).run(start, *args, **kwargs)
             new: dict[str, Bundle] = {}
             for module, bundle in state.items():
@@ -148,13 +147,17 @@ def _observed(frame: Frame, observer: Observer) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _without_keys(frame: Frame) -> Generator[None]:
-    """Takes the keys away, since a compiled `apply` would draw the same ones each time."""
+def _fixed(frame: Frame) -> Generator[None]:
+    """Has no variable created and no key drawn: a compiled `apply` would draw the same each time."""
     keys, frame.keys = frame.keys, FrameKeys(None, frame.keys.mode)
+    for kept in frame.collections.values():
+        kept.creatable = False
     try:
         yield
     finally:
         frame.keys = keys
+        for kept in frame.collections.values():
+            kept.creatable = True
 
 
 def without_state(with_state: TransformedWithState) -> Transformed:

@@ -11,8 +11,8 @@ from purestate._core.module import Module as CoreModule
 from purestate._core.module import ModuleMetaclass, name_like, transparent
 from purestate._core.path import SNAKE_CASE
 from purestate._core.scope import Names, Scope
-from purestate._sonnet.errors import NoVariablesError, SonnetAttributeError
-from purestate._sonnet.outside import forget_with, run_outside
+from purestate._sonnet.errors import NoVariablesError, SonnetAttributeError, WrongFrameError
+from purestate._sonnet.outside import OUTSIDE, forget_with, run_outside
 from purestate._sonnet.traversal import submodules_of, variables_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -104,11 +104,29 @@ def _in_own_names(method: Callable[..., Any]) -> Callable[..., Any]:
                 " Call `super().__init__(name=name)` first thing in its `__init__`, or mark the"
                 " method with @snt.no_name_scope."
             )
-        with _names_kept(self, get_frame("A module").scope):
+        frame = get_frame("A module")
+        if self.creation_frame_id != frame.frame_id:
+            raise _from_another_run(self)
+        with _names_kept(self, frame.scope):
             return method(self, *args, **kwargs)
 
     # Sonnet has one name scope for all methods, and so no part of a path for `__init__`.
     return name_like("__call__")(run)
+
+
+def _from_another_run(module: "Module") -> WrongFrameError:
+    """The error for a module whose variables are not those of the running function."""
+    if module.creation_frame_id == OUTSIDE.frame.frame_id:
+        return WrongFrameError(
+            f"The module {module.module_name!r} was made outside a transformed function, and is"
+            " called inside one, whose params it is not part of. Make it inside the function, or"
+            " transform the function with `snt.functional.transform_with_state`, which takes"
+            " modules from outside."
+        )
+    return WrongFrameError(
+        f"The module {module.module_name!r} was made in another run of init or apply, or in another"
+        " transformed function. Its variables ended with that run: make a new one in each."
+    )
 
 
 def _constructor(init: Callable[..., Any]) -> Callable[..., Any]:

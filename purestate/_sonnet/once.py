@@ -41,8 +41,8 @@ def once(f: F) -> F:
 
     @functools.wraps(f)
     def run(*args: Any, **kwargs: Any) -> None:
-        self = args[0] if args and _is_method_of(f, run, args[0]) else None
-        if isinstance(self, Module) and self.module_name is not None:
+        self: Any = args[0] if args and _is_method_of(f, run, args[0]) else None
+        if isinstance(self, Module) and hasattr(self, "module_name"):
             # The frame's own fact, so that a trace that is undone does not count.
             built = get_frame("A method with @snt.once").ledger.built
             place = ("once", self.module_name, key)

@@ -12,11 +12,12 @@ from purestate._core.ledger import Ledger
 from purestate._core.observer import Observer
 from purestate._core.rng import with_rng
 from purestate._core.scope import Names
-from purestate._lifted.lift_frame import Lifted, names_here
+from purestate._lifted.lift_frame import Lifted, fill_keys, names_here
 from purestate._lifted.remat import jit
 from purestate._lifted.snapshot import (
     Snapshot,
     changes,
+    entries,
     keep,
     merged,
     put,
@@ -138,7 +139,7 @@ class Function:
         frame = OUTSIDE.frame
         everything = take_snapshot(frame)
         reads = _Reads(everything.values)
-        lifted = Lifted(self._fun, frame)
+        lifted = Lifted(self._fun, frame, fills=True)
         start = Snapshot(merged(everything.values, before.values), {}, before.keys)
         observers, frame.observers = frame.observers, (*frame.observers, reads)
         try:
@@ -169,6 +170,8 @@ class Function:
                 raise
             else:
                 keep(frame, changed)
+                # What it has created is passed in from now on.
+                self._used |= {place[:3] for place in entries(changed.values)}
                 return out
 
     def _given(self, frame: Frame) -> Snapshot:
@@ -178,6 +181,7 @@ class Function:
             bundle = frame.collections[collection].values.get(path, {})
             if name in bundle:
                 put(values, collection, path, name, bundle[name])
+        fill_keys(frame)  # so that JAX always sees the same number of them
         source = frame.keys.source
         return Snapshot(values, {}, None if source is None else source.internal_state)
 

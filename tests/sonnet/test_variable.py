@@ -73,7 +73,7 @@ def test_where_a_variable_is_kept():
 def test_outside_any_module_it_is_kept_at_the_root():
     f = ps.transform_with_state(lambda: snt.Variable(1.0).name)
     assert f.init(None) == ({"~": {"Variable": 1.0}}, {})
-    assert f.apply({"~": {"Variable": 1.0}}, {}, None)[0] == "Variable:0"
+    assert f.apply({"~": {"Variable": jnp.ones([])}}, {}, None)[0] == "Variable:0"
 
 
 def test_a_function_as_initial_value_is_called_in_init_only():

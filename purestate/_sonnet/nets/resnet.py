@@ -68,12 +68,12 @@ class BottleNeckBlockV1(Module):
             self._proj_batchnorm = _batch_norm(bn_config, "shortcut_batchnorm")
         narrow = channels // 4
         self._layers = [
-            [_conv(narrow, 1, 1, "conv_0"), _batch_norm(bn_config, "batchnorm_0")],
-            [_conv(narrow, 3, stride, "conv_1"), _batch_norm(bn_config, "batchnorm_1")],
-            [
+            (_conv(narrow, 1, 1, "conv_0"), _batch_norm(bn_config, "batchnorm_0")),
+            (_conv(narrow, 3, stride, "conv_1"), _batch_norm(bn_config, "batchnorm_1")),
+            (
                 _conv(channels, 1, 1, "conv_2"),
                 _batch_norm(bn_config, "batchnorm_2", scale_init=Zeros()),
-            ],
+            ),
         ]
 
     def __call__(self, inputs: jax.Array, is_training: bool) -> jax.Array:
