@@ -44,17 +44,8 @@ def static_unroll(
     """
     xs, num_steps = _time_major("static_unroll", input_sequence)
     lengths = None if sequence_length is None else as_array(sequence_length)
-    steps = jax.tree.map(jnp.unstack, xs)
-    structure = jax.tree.structure(xs)
-    per_array = structure.flatten_up_to(steps)
-    outputs, state = None, initial_state
-    collected: list[Any] = []
     with in_a_frame():
-        for t in range(num_steps):
-            inputs = jax.tree.unflatten(structure, [array[t] for array in per_array])
-            outputs, state = _step(core, t, inputs, lengths, outputs, state)
-            collected.append(outputs)
-        return jax.tree.map(lambda *parts: jnp.stack(parts), *collected), state
+        return _step_by_step(core, xs, num_steps, initial_state, lengths)
 
 
 def dynamic_unroll(
@@ -67,7 +58,8 @@ def dynamic_unroll(
 ) -> tuple[Any, Any]:
     """Runs a core over a sequence in a loop of which one step is compiled.
 
-    The first step runs before the loop: it creates the variables.
+    The first step runs before the loop: it creates the variables. Outside a transformed function,
+    and outside `jax.jit`, the loop is one in Python, as in TensorFlow.
 
     >>> import jax.numpy as jnp, purestate.sonnet as snt
     >>> core = snt.GRU(4)
@@ -100,24 +92,56 @@ def dynamic_unroll(
     xs, num_steps = _time_major("dynamic_unroll", input_sequence)
     lengths = None if sequence_length is None else as_array(sequence_length)
     with in_a_frame() as frame:
-        inputs = jax.tree.map(lambda x: x[0], xs)
-        first, state = _step(core, 0, inputs, lengths, None, initial_state)
-        first = jax.tree.map(as_array, first)
-        if num_steps == 1:
-            return jax.tree.map(lambda y: y[None], first), state
+        if _is_eager(frame):
+            return _step_by_step(core, xs, num_steps, initial_state, lengths)
+        return _loop(frame, core, xs, num_steps, initial_state, lengths)
 
-        def body(carry: Any, each: Any) -> Any:
-            outputs, state = carry
-            t, inputs = each
-            outputs, state = _step(core, t, inputs, lengths, outputs, state)
-            # Outputs are carried only where they may have to be repeated.
-            return (None if lengths is None else outputs, state), outputs
 
-        each = (jnp.arange(1, num_steps), jax.tree.map(lambda x: x[1:], xs))
-        carry = (None if lengths is None else first, jax.tree.map(as_array, state))
-        (_, state), rest = _scan(frame, body, carry, each)
-        outputs = jax.tree.map(lambda y, ys: jnp.concatenate([y[None], ys]), first, rest)
-        return outputs, state
+def _is_eager(frame: Frame) -> bool:
+    """Whether all is computed at once, outside a transformed function, as in TensorFlow.
+
+    A loop would be compiled anew at each call there, which takes longer than hundreds of steps.
+    """
+    home = frame.home
+    return frame is OUTSIDE.frame and not home.staged and not is_compiled_inside(home.trace)
+
+
+def _step_by_step(
+    core: Core, xs: Any, num_steps: int, initial_state: Any, lengths: Any
+) -> tuple[Any, Any]:
+    arrays, structure = jax.tree.flatten(xs)
+    steps = [jnp.unstack(array) for array in arrays]
+    outputs, state = None, initial_state
+    collected: list[Any] = []
+    for t in range(num_steps):
+        inputs = jax.tree.unflatten(structure, [array[t] for array in steps])
+        outputs, state = _step(core, t, inputs, lengths, outputs, state)
+        collected.append(outputs)
+    return jax.tree.map(lambda *parts: jnp.stack(parts), *collected), state
+
+
+def _loop(
+    frame: Frame, core: Core, xs: Any, num_steps: int, initial_state: Any, lengths: Any
+) -> tuple[Any, Any]:
+    """Runs the first step, which creates variables, and then a loop of the others."""
+    inputs = jax.tree.map(lambda x: x[0], xs)
+    first, state = _step(core, 0, inputs, lengths, None, initial_state)
+    first = jax.tree.map(as_array, first)
+    if num_steps == 1:
+        return jax.tree.map(lambda y: y[None], first), state
+
+    def body(carry: Any, each: Any) -> Any:
+        outputs, state = carry
+        t, inputs = each
+        outputs, state = _step(core, t, inputs, lengths, outputs, state)
+        # Outputs are carried only where they may have to be repeated.
+        return (None if lengths is None else outputs, state), outputs
+
+    each = (jnp.arange(1, num_steps), jax.tree.map(lambda x: x[1:], xs))
+    carry = (None if lengths is None else first, jax.tree.map(as_array, state))
+    (_, state), rest = _scan(frame, body, carry, each)
+    outputs = jax.tree.map(lambda y, ys: jnp.concatenate([y[None], ys]), first, rest)
+    return outputs, state
 
 
 def _scan(frame: Frame, body: Any, carry: Any, each: Any) -> Any:
