@@ -282,8 +282,8 @@ class TestOutside:
     (XS[:0], None, "at least one step"),
     ((), None, "no arrays"),
     (jnp.ones([]), None, "without axes"),
-    (XS, jnp.asarray([1, 2, 3]), r"one length for each row"),
-    (XS, jnp.asarray([[1], [2]]), r"one length for each row"),
+    (XS, jnp.asarray([1, 2, 3]), r"one length for each sequence"),
+    (XS, jnp.asarray([[1], [2]]), r"one length for each sequence"),
 ])  # fmt: skip
 def test_errors(unroll, xs, lengths, message):
     core = lambda x, state: (jax.tree.leaves(x)[0], state)

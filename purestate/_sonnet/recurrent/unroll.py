@@ -34,7 +34,7 @@ def static_unroll(
       core: `core(inputs, state) -> (outputs, state)`, a core or any function.
       input_sequence: a pytree of arrays `[T, B, ...]`.
       initial_state: the state before the first step.
-      sequence_length: how many steps each row has, `[B]`, or one number; see `dynamic_unroll`.
+      sequence_length: how many steps each sequence has, `[B]`, or one number; see `dynamic_unroll`.
 
     Returns:
       The outputs, `[T, B, ...]`, and the state after the last step.
@@ -74,8 +74,8 @@ def dynamic_unroll(
       core: `core(inputs, state) -> (outputs, state)`, a core or any function.
       input_sequence: a pytree of arrays `[T, B, ...]`.
       initial_state: the state before the first step.
-      sequence_length: how many steps each row has, `[B]`, or one number; None for all. After the
-        end of a row its outputs and its state stay as they were; outputs before any step are
+      sequence_length: how many steps each sequence has, `[B]`, or one number; None for all.
+        After its end its outputs and its state stay as they were; outputs before any step are
         zeros. What has no axis goes on. The core still sees the padding, so that it must be finite
         to be differentiated.
       parallel_iterations: accepted and ignored: XLA decides.
@@ -100,7 +100,7 @@ def dynamic_unroll(
 def _is_eager(frame: Frame) -> bool:
     """Whether all is computed at once, outside a transformed function, as in TensorFlow.
 
-    A loop would be compiled anew at each call there, which takes longer than hundreds of steps.
+    A loop would be compiled again at each call there, which takes longer than hundreds of steps.
     """
     home = frame.home
     return frame is OUTSIDE.frame and not home.staged and not is_compiled_inside(home.trace)
@@ -134,7 +134,7 @@ def _loop(
         outputs, state = carry
         t, inputs = each
         outputs, state = _step(core, t, inputs, lengths, outputs, state)
-        # Outputs are carried only where they may have to be repeated.
+        # Outputs are carried only if they may be repeated.
         return (None if lengths is None else outputs, state), outputs
 
     each = (jnp.arange(1, num_steps), jax.tree.map(lambda x: x[1:], xs))
@@ -152,7 +152,7 @@ def _scan(frame: Frame, body: Any, carry: Any, each: Any) -> Any:
         # In a plain jax.jit nothing of the lasting frame may change, not even its keys. A core
         # that has variables says so itself.
         return lax.scan(body, carry, each)
-    # The parameters of all modules outside stay where they are, in place of being carried along.
+    # The parameters of all modules outside stay out of the loop's carry.
     return scan(body, carry, each, collections={"params": "broadcast"})
 
 
@@ -180,7 +180,7 @@ def _time_major(what: str, input_sequence: Any) -> tuple[Any, int]:
 def _step(
     core: Core, t: int | jax.Array, inputs: Any, lengths: Any, prev_outputs: Any, prev_state: Any
 ) -> tuple[Any, Any]:
-    """Runs one step; where a row has ended, its outputs and state stay as they were."""
+    """Runs one step; after the end of a sequence its outputs and state stay as they were."""
     outputs, state = core(inputs, prev_state)
     if lengths is None:
         return outputs, state
@@ -189,13 +189,13 @@ def _step(
     ended = t >= lengths
 
     def keep(old: Any, new: Any) -> jax.Array:
-        return _keep_rows(ended, as_array(old), as_array(new))
+        return _keep(ended, as_array(old), as_array(new))
 
     return jax.tree.map(keep, prev_outputs, outputs), jax.tree.map(keep, prev_state, state)
 
 
-def _keep_rows(ended: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
-    """Returns `old` in the rows that have ended, and `new` elsewhere and if it has no rows."""
+def _keep(ended: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
+    """Returns `old` for the sequences that have ended, and `new` for others and without a batch."""
     if not new.ndim:
         return new
     if ended.ndim == 1 and ended.shape == new.shape[:1]:
@@ -203,6 +203,7 @@ def _keep_rows(ended: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
     elif ended.ndim and ended.shape != new.shape:
         raise SonnetValueError(
             f"sequence_length has the shape {list(ended.shape)}, but the core returned an array of"
-            f" the shape {list(new.shape)}. It needs one length for each row, [B], or one number."
+            f" the shape {list(new.shape)}. It needs one length for each"
+            " sequence, [B], or one number."
         )
     return jnp.where(ended, old, new)
