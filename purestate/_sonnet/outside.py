@@ -7,6 +7,7 @@ all modules made outside. A module drops its own when nothing refers to it any m
 import contextlib
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
@@ -24,6 +25,9 @@ class _Outside:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        # Garbage is collected at any time, also while the frame is in use. So a module that ends
+        # only leaves its path here.
+        self.ended: deque[str] = deque()
         self.frame = _lasting_frame(0)
 
 
@@ -53,13 +57,23 @@ def in_a_frame(frame: Frame | None = None) -> Generator[Frame]:
     if frames or frame not in (None, OUTSIDE.frame):
         yield frames[-1] if frames else OUTSIDE.frame
         return
-    with OUTSIDE.lock, ActiveFrame(OUTSIDE.frame):
-        yield OUTSIDE.frame
+    with _entered() as lasting:
+        yield lasting
+
+
+@contextlib.contextmanager
+def _entered() -> Generator[Frame]:
+    """Makes the lasting frame the innermost one, without the variables of modules that ended."""
+    with OUTSIDE.lock:
+        while OUTSIDE.ended:
+            _forget(OUTSIDE.frame, OUTSIDE.ended.popleft())
+        with ActiveFrame(OUTSIDE.frame):
+            yield OUTSIDE.frame
 
 
 def run_outside(f: Callable[..., R], args: Any, kwargs: Any) -> R:
     """Runs a function in the lasting frame; an error of JAX or Python names module and call."""
-    with OUTSIDE.lock, ActiveFrame(OUTSIDE.frame):
+    with _entered():
         try:
             return f(*args, **kwargs)
         except Exception as error:
@@ -69,24 +83,18 @@ def run_outside(f: Callable[..., R], args: Any, kwargs: Any) -> R:
             raise ours.with_traceback(error.__traceback__) from error.__cause__
 
 
-def is_outside() -> bool:
-    """Whether no transformed function is running here."""
-    return not ambient.get()[0]
-
 
 def forget_with(module: object, path: str) -> None:
     """Has the lasting frame drop the variables of a module once nothing refers to it."""
-    weakref.finalize(module, _forget, OUTSIDE.frame, path)
+    weakref.finalize(module, OUTSIDE.ended.append, path)
 
 
 def _forget(frame: Frame, path: str) -> None:
-    with OUTSIDE.lock:
-        for collection in frame.collections.values():
-            collection.values.pop(path, None)
-        for kind in ("variables", "names"):
-            frame.ledger.built.pop((kind, path), None)
-        for key in [key for key in frame.ledger.dtypes if key[0] == path]:
-            del frame.ledger.dtypes[key]
+    for collection in frame.collections.values():
+        collection.values.pop(path, None)
+    ledger = frame.ledger
+    ledger.built = {place: fact for place, fact in ledger.built.items() if place[1] != path}
+    ledger.dtypes = {place: dtype for place, dtype in ledger.dtypes.items() if place[0] != path}
 
 
 def set_seed(seed: Any) -> None:

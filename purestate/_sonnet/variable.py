@@ -191,26 +191,36 @@ class Variable:
 
         Raises:
           ShapeMismatchError: `value` has another shape.
+          SonnetTypeError: `value` is of floats, and the variable of integers.
           ImmutableCollectionError: a parameter of a function that `transform_with_state`
             transformed. Inside it only state changes.
         """
         del read_value
-        array = jnp.asarray(value, self.dtype)
+        self._at_home(self._set, jax.lax.stop_gradient(self._fitting(value)))
+        return self
+
+    def _fitting(self, value: Any) -> jax.Array:
+        """Returns a value in the dtype of the variable; raises if it does not fit."""
+        array = jnp.asarray(value_of(value))
         if array.shape != self.shape:
             raise ShapeMismatchError(
                 f"{self.name!r} has the shape {list(self.shape)}, but {list(array.shape)} was"
                 " assigned to it. Reshape the value, or create the variable with that shape."
             )
-        self._at_home(self._set, jax.lax.stop_gradient(array))
-        return self
+        if not jnp.can_cast(array.dtype, self.dtype, "same_kind") and array.size:
+            raise SonnetTypeError(
+                f"{self.name!r} has the dtype {self.dtype}, but {array.dtype} was assigned to it,"
+                f" which would be rounded. Cast it: value.astype(jnp.{self.dtype})."
+            )
+        return array.astype(self.dtype)
 
     def assign_add(self, delta: Any, read_value: bool = True) -> "Variable":
         """Adds to the variable; see `assign`."""
-        return self.assign(self.value() + jnp.asarray(delta, self.dtype), read_value)
+        return self.assign(self.value() + self._fitting(delta), read_value)
 
     def assign_sub(self, delta: Any, read_value: bool = True) -> "Variable":
         """Subtracts from the variable; see `assign`."""
-        return self.assign(self.value() - jnp.asarray(delta, self.dtype), read_value)
+        return self.assign(self.value() - self._fitting(delta), read_value)
 
     def _set(self, value: jax.Array) -> None:
         _, name = self.path

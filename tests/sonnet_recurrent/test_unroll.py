@@ -1,5 +1,7 @@
 """Unrolls under JAX's transforms, against a loop in Python."""
 
+import logging
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 import purestate as ps
 import purestate.sonnet as snt
+from purestate._sonnet.outside import run_outside
 
 XS = jnp.asarray(np.random.RandomState(0).standard_normal((4, 2, 3)), jnp.float32)
 
@@ -185,9 +188,10 @@ def test_a_state_that_changes_its_dtype_and_shape_in_the_first_step():
         return total, total
 
     for unroll in (snt.static_unroll, snt.dynamic_unroll):
-        outputs, last = unroll(core, XS, 0)
-        check(outputs, jnp.cumsum(XS, axis=0))
-        check(last, jnp.sum(XS, axis=0))
+        for run in (unroll, jax.jit(unroll, static_argnums=0)):
+            outputs, last = run(core, XS, 0)
+            check(outputs, jnp.cumsum(XS, axis=0))
+            check(last, jnp.sum(XS, axis=0))
 
 
 def test_gradients_of_frozen_rows_are_zero():
@@ -195,7 +199,8 @@ def test_gradients_of_frozen_rows_are_zero():
     loss = lambda xs: jnp.sum(
         snt.dynamic_unroll(core, xs, jnp.zeros([2, 3]), jnp.asarray([1, 3]))[0]
     )
-    gradient = jax.grad(loss)(XS)
+    gradient = jax.jit(jax.grad(loss))(XS)
+    check(gradient, jax.grad(loss)(XS))  # the loop in Python
     # Row 0 has one step, whose output is repeated 4 times; row 1 has three, then repeats the last.
     check(gradient[:, 0, 0], jnp.asarray([4.0, 0, 0, 0]))
     check(gradient[:, 1, 0], jnp.asarray([4.0, 3, 2, 0]))
@@ -210,6 +215,41 @@ class TestOutside:
         check(snt.dynamic_unroll(core, XS, start), first)
         assert core.hidden_to_hidden.value() is w_h  # not carried through the loop
         check(first, by_hand(core, XS, start))
+
+    def test_where_a_loop_is_traced_it_is_a_loop(self):
+        core, noisy = snt.GRU(4), Noisy()
+        start = core.initial_state(2)
+        expected = snt.dynamic_unroll(core, XS, start)
+        noisy(XS[0], start)
+        traced = []
+
+        def function(x, state):
+            traced.append(x)
+            return core(x, state)[0] + noisy(x, state)[0][:, :1], core(x, state)[1]
+
+        def run():
+            # What a transform of purestate does in the frame of modules outside.
+            unroll = lambda carry, xs: (carry, snt.dynamic_unroll(function, xs, start))
+            return ps.scan(unroll, None, jnp.stack([XS, XS]))[1]
+
+        w_h, count = core.hidden_to_hidden.value(), int(noisy.count)
+        _, last = run_outside(run, (), {})
+        check(last, jnp.stack([expected[1]] * 2))
+        assert len(traced) < 2 * len(XS)
+        assert int(noisy.count) == count + 2 * len(XS)
+        np.testing.assert_array_equal(core.hidden_to_hidden, w_h)
+
+    def test_it_compiles_nothing_again(self):
+        core = snt.GRU(4)
+        start = core.initial_state(2)
+        run = lambda: snt.dynamic_unroll(core, XS, start, jnp.asarray([2, 4]))
+        run()
+        with jax.log_compiles(), pytest.MonkeyPatch.context() as patch:
+            compiled = []
+            logger = logging.getLogger("jax._src.interpreters.pxla")
+            patch.setattr(logger, "handle", lambda record: compiled.append(record.getMessage()))
+            run()
+        assert not compiled
 
     def test_state_is_carried(self):
         core = Noisy()
@@ -242,8 +282,8 @@ class TestOutside:
     (XS[:0], None, "at least one step"),
     ((), None, "no arrays"),
     (jnp.ones([]), None, "without axes"),
-    (XS, jnp.asarray([1, 2, 3]), r"one length for each row"),
-    (XS, jnp.asarray([[1], [2]]), r"one length for each row"),
+    (XS, jnp.asarray([1, 2, 3]), r"one length for each sequence"),
+    (XS, jnp.asarray([[1], [2]]), r"one length for each sequence"),
 ])  # fmt: skip
 def test_errors(unroll, xs, lengths, message):
     core = lambda x, state: (jax.tree.leaves(x)[0], state)

@@ -120,7 +120,7 @@ class ConvNDLSTM(RNNCore):
         Raises:
           SonnetValueError: the shapes do not fit.
           SonnetTypeError: the inputs have another dtype than `dtype`.
-          SonnetAttributeError: the state is no `LSTMState`.
+          SonnetAttributeError: the state is not an `LSTMState`.
         """
         inputs = as_array(inputs)
         self._initialize(inputs)
@@ -150,7 +150,7 @@ class ConvNDLSTM(RNNCore):
           The state before the first step.
 
         Raises:
-          SonnetValueError: `batch_size` is no number.
+          SonnetValueError: `batch_size` is not a number.
         """
         shape = list(self._input_shape)
         shape[0 if self._channel_index == 1 else -1] = self._output_channels

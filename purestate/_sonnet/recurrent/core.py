@@ -113,7 +113,7 @@ class UnrolledRNN(Module):
 def _not_defined(module: Module, signature: str) -> SonnetTypeError:
     kind = type(module)
     return SonnetTypeError(
-        f"{kind.__name__} {module.module_name!r} was asked for something that its class does not"
+        f"{kind.__name__} {module.module_name!r} needs a method that its class does not"
         f" define. Write in the class: def {signature}: ..."
     )
 
@@ -128,8 +128,8 @@ def check_batch_size(module: Module, batch_size: Any) -> Any:
     number = isinstance(batch_size, (int, np.integer, jax.Array, np.ndarray))
     if not number or (isinstance(batch_size, (int, np.integer)) and batch_size < 0):
         raise SonnetValueError(
-            f"{type(module).__name__} {module.module_name!r}: batch_size is the number of rows of a"
-            f" state, at least 0; got {batch_size!r}. Take it from the inputs: x.shape[0], or"
+            f"{type(module).__name__} {module.module_name!r}: batch_size is the number of examples"
+            f" in a batch, at least 0; got {batch_size!r}. Take it from the inputs: x.shape[0], or"
             " x.shape[1] for a sequence [T, B, ...]."
         )
     return batch_size

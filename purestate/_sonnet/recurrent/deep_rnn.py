@@ -186,7 +186,7 @@ def deep_rnn_with_skip_connections(
       A core, whose state is a tuple of theirs.
 
     Raises:
-      SonnetValueError: a layer is no core.
+      SonnetValueError: a layer is not a core.
     """
     _check_cores(layers, "skip")
     return ChainRNN(layers, True, concat_final_output, name)
@@ -210,7 +210,7 @@ def deep_rnn_with_residual_connections(
       A core, whose state is a tuple of theirs.
 
     Raises:
-      SonnetValueError: a layer is no core.
+      SonnetValueError: a layer is not a core.
     """
     _check_cores(layers, "residual")
     return ChainRNN([ResidualCore(layer) for layer in layers], False, name=name)

@@ -124,7 +124,7 @@ class GRU(RNNCore):
           The state before the first step.
 
         Raises:
-          SonnetValueError: `batch_size` is no number.
+          SonnetValueError: `batch_size` is not a number.
         """
         return zeros(self, batch_size, [self._hidden_size], self._dtype)
 

@@ -59,7 +59,7 @@ def _step(
 def _unroll(
     xs: jax.Array, hidden: jax.Array, cell: jax.Array, w_i: jax.Array, w_h: jax.Array, b: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """Runs over a sequence; compiled as one also where all else is computed at once."""
+    """Runs over a sequence; compiled as one also if nothing else is compiled."""
     dtype = jnp.result_type(xs, hidden, cell, w_i, w_h, b)
 
     def step(state: tuple[jax.Array, jax.Array], from_x: jax.Array) -> Any:
@@ -188,7 +188,7 @@ class LSTM(RNNCore):
         Raises:
           SonnetValueError: the shapes do not fit.
           SonnetTypeError: the inputs have another dtype than `dtype`.
-          SonnetAttributeError: the state is no `LSTMState`.
+          SonnetAttributeError: the state is not an `LSTMState`.
         """
         inputs = as_array(inputs)
         check_rank(self, inputs, 2)
@@ -215,7 +215,7 @@ class LSTM(RNNCore):
           The state before the first step.
 
         Raises:
-          SonnetValueError: `batch_size` is no number.
+          SonnetValueError: `batch_size` is not a number.
         """
         return LSTMState(
             hidden=zeros(self, batch_size, [self._eff_hidden_size], self._dtype),
@@ -306,7 +306,7 @@ class UnrolledLSTM(UnrolledRNN):
         Raises:
           SonnetValueError: the shapes do not fit, or there are no steps.
           SonnetTypeError: the inputs have another dtype than `dtype`.
-          SonnetAttributeError: the state is no `LSTMState`.
+          SonnetAttributeError: the state is not an `LSTMState`.
         """
         xs = as_array(input_sequence)
         check_rank(self, xs, 3)
@@ -337,7 +337,7 @@ class UnrolledLSTM(UnrolledRNN):
           The state before the first step.
 
         Raises:
-          SonnetValueError: `batch_size` is no number.
+          SonnetValueError: `batch_size` is not a number.
         """
         return LSTMState(
             hidden=zeros(self, batch_size, [self._hidden_size], self._dtype),

@@ -78,8 +78,8 @@ def lstm_with_recurrent_dropout(
 ) -> tuple[RNNCore, LSTM]:
     """Makes an LSTM for training, which drops values of `hidden`, and the same LSTM without that.
 
-    Gal and Ghahramani 2016, arXiv:1512.05287. `initial_state` of the first one draws what is
-    dropped, for each row, and all steps have it in common; `cell` stays as it is. The seed goes
+    Gal and Ghahramani 2016, arXiv:1512.05287. `initial_state` of the first one draws the values to
+    drop, for each example, and all steps have them in common; `cell` stays as it is. The seed goes
     into the random key of the running function, so that each key still gives other values.
 
     >>> import jax, jax.numpy as jnp, purestate as ps, purestate.sonnet as snt

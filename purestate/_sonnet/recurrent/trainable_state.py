@@ -14,7 +14,7 @@ from purestate._sonnet.variable import Variable
 
 
 class TrainableState(Module):
-    """An initial state that is learned, the same for each row of the batch.
+    """An initial state that is learned, the same for each example of the batch.
 
     >>> import jax, jax.numpy as jnp, purestate as ps, purestate.sonnet as snt
     >>> def f(xs):
@@ -54,8 +54,10 @@ class TrainableState(Module):
                 f"TrainableState {self.module_name!r}: {name!r} is None, and only arrays can be"
                 " learned. Leave it out of initial_values, and add it to the state at each call."
             )
-        row = as_array(value)[None]
-        return Variable.create(name, row.shape, row.dtype, lambda shape, dtype: row, trainable)
+        first = as_array(value)[None]
+        return Variable.create(
+            name, first.shape, first.dtype, lambda shape, dtype: first, trainable
+        )
 
     @classmethod
     def for_core(
@@ -88,11 +90,11 @@ class TrainableState(Module):
           A state of arrays `[B, ...]`.
 
         Raises:
-          SonnetValueError: `batch_size` is no number.
+          SonnetValueError: `batch_size` is not a number.
         """
-        rows = check_batch_size(self, batch_size)
+        size = check_batch_size(self, batch_size)
         return jax.tree.map(
-            lambda x: jnp.tile(x, (rows, *(1 for _ in x.shape[1:]))), self._template
+            lambda x: jnp.tile(x, (size, *(1 for _ in x.shape[1:]))), self._template
         )
 
 
@@ -117,5 +119,5 @@ def _leaves_of(mask: Any, values: Any) -> list[Any]:
     raise kind(
         f"TrainableState: the mask, {kind_of(mask)}, needs the structure of the state,"
         f" {structure}, but has {of_mask}. Write jax.tree.map(lambda x: True, state), and change"
-        " what is not to be trained."
+        " the parts to leave as they are to False."
     )

@@ -34,7 +34,7 @@ def static_unroll(
       core: `core(inputs, state) -> (outputs, state)`, a core or any function.
       input_sequence: a pytree of arrays `[T, B, ...]`.
       initial_state: the state before the first step.
-      sequence_length: how many steps each row has, `[B]`, or one number; see `dynamic_unroll`.
+      sequence_length: how many steps each sequence has, `[B]`, or one number; see `dynamic_unroll`.
 
     Returns:
       The outputs, `[T, B, ...]`, and the state after the last step.
@@ -44,17 +44,8 @@ def static_unroll(
     """
     xs, num_steps = _time_major("static_unroll", input_sequence)
     lengths = None if sequence_length is None else as_array(sequence_length)
-    steps = jax.tree.map(jnp.unstack, xs)
-    structure = jax.tree.structure(xs)
-    per_array = structure.flatten_up_to(steps)
-    outputs, state = None, initial_state
-    collected: list[Any] = []
     with in_a_frame():
-        for t in range(num_steps):
-            inputs = jax.tree.unflatten(structure, [array[t] for array in per_array])
-            outputs, state = _step(core, t, inputs, lengths, outputs, state)
-            collected.append(outputs)
-        return jax.tree.map(lambda *parts: jnp.stack(parts), *collected), state
+        return _step_by_step(core, xs, num_steps, initial_state, lengths)
 
 
 def dynamic_unroll(
@@ -67,7 +58,8 @@ def dynamic_unroll(
 ) -> tuple[Any, Any]:
     """Runs a core over a sequence in a loop of which one step is compiled.
 
-    The first step runs before the loop: it creates the variables.
+    The first step runs before the loop: it creates the variables. Outside a transformed function,
+    and outside `jax.jit`, the loop is one in Python, as in TensorFlow.
 
     >>> import jax.numpy as jnp, purestate.sonnet as snt
     >>> core = snt.GRU(4)
@@ -82,8 +74,8 @@ def dynamic_unroll(
       core: `core(inputs, state) -> (outputs, state)`, a core or any function.
       input_sequence: a pytree of arrays `[T, B, ...]`.
       initial_state: the state before the first step.
-      sequence_length: how many steps each row has, `[B]`, or one number; None for all. After the
-        end of a row its outputs and its state stay as they were; outputs before any step are
+      sequence_length: how many steps each sequence has, `[B]`, or one number; None for all.
+        After its end its outputs and its state stay as they were; outputs before any step are
         zeros. What has no axis goes on. The core still sees the padding, so that it must be finite
         to be differentiated.
       parallel_iterations: accepted and ignored: XLA decides.
@@ -100,24 +92,56 @@ def dynamic_unroll(
     xs, num_steps = _time_major("dynamic_unroll", input_sequence)
     lengths = None if sequence_length is None else as_array(sequence_length)
     with in_a_frame() as frame:
-        inputs = jax.tree.map(lambda x: x[0], xs)
-        first, state = _step(core, 0, inputs, lengths, None, initial_state)
-        first = jax.tree.map(as_array, first)
-        if num_steps == 1:
-            return jax.tree.map(lambda y: y[None], first), state
+        if _is_eager(frame):
+            return _step_by_step(core, xs, num_steps, initial_state, lengths)
+        return _loop(frame, core, xs, num_steps, initial_state, lengths)
 
-        def body(carry: Any, each: Any) -> Any:
-            outputs, state = carry
-            t, inputs = each
-            outputs, state = _step(core, t, inputs, lengths, outputs, state)
-            # Outputs are carried only where they may have to be repeated.
-            return (None if lengths is None else outputs, state), outputs
 
-        each = (jnp.arange(1, num_steps), jax.tree.map(lambda x: x[1:], xs))
-        carry = (None if lengths is None else first, jax.tree.map(as_array, state))
-        (_, state), rest = _scan(frame, body, carry, each)
-        outputs = jax.tree.map(lambda y, ys: jnp.concatenate([y[None], ys]), first, rest)
-        return outputs, state
+def _is_eager(frame: Frame) -> bool:
+    """Whether all is computed at once, outside a transformed function, as in TensorFlow.
+
+    A loop would be compiled again at each call there, which takes longer than hundreds of steps.
+    """
+    home = frame.home
+    return frame is OUTSIDE.frame and not home.staged and not is_compiled_inside(home.trace)
+
+
+def _step_by_step(
+    core: Core, xs: Any, num_steps: int, initial_state: Any, lengths: Any
+) -> tuple[Any, Any]:
+    arrays, structure = jax.tree.flatten(xs)
+    steps = [jnp.unstack(array) for array in arrays]
+    outputs, state = None, initial_state
+    collected: list[Any] = []
+    for t in range(num_steps):
+        inputs = jax.tree.unflatten(structure, [array[t] for array in steps])
+        outputs, state = _step(core, t, inputs, lengths, outputs, state)
+        collected.append(outputs)
+    return jax.tree.map(lambda *parts: jnp.stack(parts), *collected), state
+
+
+def _loop(
+    frame: Frame, core: Core, xs: Any, num_steps: int, initial_state: Any, lengths: Any
+) -> tuple[Any, Any]:
+    """Runs the first step, which creates variables, and then a loop of the others."""
+    inputs = jax.tree.map(lambda x: x[0], xs)
+    first, state = _step(core, 0, inputs, lengths, None, initial_state)
+    first = jax.tree.map(as_array, first)
+    if num_steps == 1:
+        return jax.tree.map(lambda y: y[None], first), state
+
+    def body(carry: Any, each: Any) -> Any:
+        outputs, state = carry
+        t, inputs = each
+        outputs, state = _step(core, t, inputs, lengths, outputs, state)
+        # Outputs are carried only if they may be repeated.
+        return (None if lengths is None else outputs, state), outputs
+
+    each = (jnp.arange(1, num_steps), jax.tree.map(lambda x: x[1:], xs))
+    carry = (None if lengths is None else first, jax.tree.map(as_array, state))
+    (_, state), rest = _scan(frame, body, carry, each)
+    outputs = jax.tree.map(lambda y, ys: jnp.concatenate([y[None], ys]), first, rest)
+    return outputs, state
 
 
 def _scan(frame: Frame, body: Any, carry: Any, each: Any) -> Any:
@@ -128,7 +152,7 @@ def _scan(frame: Frame, body: Any, carry: Any, each: Any) -> Any:
         # In a plain jax.jit nothing of the lasting frame may change, not even its keys. A core
         # that has variables says so itself.
         return lax.scan(body, carry, each)
-    # The parameters of all modules outside stay where they are, in place of being carried along.
+    # The parameters of all modules outside stay out of the loop's carry.
     return scan(body, carry, each, collections={"params": "broadcast"})
 
 
@@ -156,7 +180,7 @@ def _time_major(what: str, input_sequence: Any) -> tuple[Any, int]:
 def _step(
     core: Core, t: int | jax.Array, inputs: Any, lengths: Any, prev_outputs: Any, prev_state: Any
 ) -> tuple[Any, Any]:
-    """Runs one step; where a row has ended, its outputs and state stay as they were."""
+    """Runs one step; after the end of a sequence its outputs and state stay as they were."""
     outputs, state = core(inputs, prev_state)
     if lengths is None:
         return outputs, state
@@ -165,13 +189,13 @@ def _step(
     ended = t >= lengths
 
     def keep(old: Any, new: Any) -> jax.Array:
-        return _keep_rows(ended, as_array(old), as_array(new))
+        return _keep(ended, as_array(old), as_array(new))
 
     return jax.tree.map(keep, prev_outputs, outputs), jax.tree.map(keep, prev_state, state)
 
 
-def _keep_rows(ended: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
-    """Returns `old` in the rows that have ended, and `new` elsewhere and if it has no rows."""
+def _keep(ended: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
+    """Returns `old` for the sequences that have ended, and `new` for others and without a batch."""
     if not new.ndim:
         return new
     if ended.ndim == 1 and ended.shape == new.shape[:1]:
@@ -179,6 +203,7 @@ def _keep_rows(ended: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
     elif ended.ndim and ended.shape != new.shape:
         raise SonnetValueError(
             f"sequence_length has the shape {list(ended.shape)}, but the core returned an array of"
-            f" the shape {list(new.shape)}. It needs one length for each row, [B], or one number."
+            f" the shape {list(new.shape)}. It needs one length for each"
+            " sequence, [B], or one number."
         )
     return jnp.where(ended, old, new)
