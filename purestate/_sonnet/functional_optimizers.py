@@ -80,7 +80,7 @@ rmsprop = optimizer(RMSProp)
 
 
 def _step(make: Callable[[], Optimizer], updates: Any, params: Any) -> Any:
-    """Applies an optimizer to params, as variables that this function alone knows."""
+    """Applies an optimizer to params, as variables of no frame."""
     paths, structure = jax.tree_util.tree_flatten_with_path(params)
     held = [_Held(_name_of(path), value) for path, value in paths]
     flat, given = jax.tree.flatten(updates, is_leaf=lambda leaf: leaf is None)
