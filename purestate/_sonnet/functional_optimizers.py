@@ -1,6 +1,7 @@
 """Sonnet's functional optimizers: an optimizer that assigns, as two pure functions."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -54,7 +55,6 @@ def optimizer(cls: Callable[..., Optimizer]) -> Callable[..., TransformedOptimiz
       `apply` work on params of any structure, also under `jax.jit`.
     """
 
-    @functools.wraps(cls.__init__, assigned=("__doc__",))
     def make(*args: Any, **kwargs: Any) -> TransformedOptimizer:
         pair = transform_with_state(
             functools.partial(_step, functools.partial(cls, *args, **kwargs))
@@ -70,6 +70,8 @@ def optimizer(cls: Callable[..., Optimizer]) -> Callable[..., TransformedOptimiz
         return TransformedOptimizer(init, apply)
 
     make.__name__ = make.__qualname__ = cls.__name__.lower()
+    make.__doc__ = cls.__doc__
+    make.__signature__ = inspect.signature(cls)  # pyright: ignore[reportFunctionMemberAccess]
     return make
 
 

@@ -344,7 +344,11 @@ def _uniform(
 
 
 def _sizes(shape: Shape) -> tuple[int, ...]:
-    return (int(shape),) if isinstance(shape, int) else tuple(int(size) for size in shape)
+    return (
+        (int(shape),)
+        if isinstance(shape, (int, np.integer))
+        else tuple(int(size) for size in shape)
+    )
 
 
 def _matrix_sizes(init: Initializer, shape: Shape) -> tuple[int, ...]:
