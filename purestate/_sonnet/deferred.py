@@ -29,7 +29,7 @@ class Deferred(Module):
     Args:
       constructor: makes the module; called at most once, without arguments.
       call_methods: the methods that make the module when they are called.
-      name: the name of this module, which is no part of the path of the one that it makes.
+      name: the name of this module, which does not appear in the path of the one that it makes.
 
     Attributes:
       target: the module; reading it makes it.

@@ -34,8 +34,8 @@ class Dropout(Module):
       name: the name of the module.
 
     Raises:
-      SonnetValueError: `rate` is outside its range, the input is no float, or `noise_shape` does
-        not broadcast to its shape.
+      SonnetValueError: `rate` is outside its range, the input is not of floats, or `noise_shape`
+        does not broadcast to its shape.
       MissingRNGError: it is training, and `apply` was given no key.
     """
 
@@ -77,7 +77,7 @@ class Dropout(Module):
         try:
             if not 0 <= rate < 1:
                 raise SonnetValueError(
-                    f"{self.module_name!r}: rate has to be at least 0 and less than 1, got {rate}."
+                    f"{self.module_name!r}: rate must be at least 0 and less than 1, got {rate}."
                 )
             if rate == 0:
                 return array
@@ -104,7 +104,7 @@ class Dropout(Module):
             for given, size in zip(reversed(noise), reversed(x.shape), strict=False)
         ):
             raise SonnetValueError(
-                f"{self.module_name!r}: noise_shape has to broadcast to the shape of the input,"
+                f"{self.module_name!r}: noise_shape must broadcast to the shape of the input,"
                 f" {list(x.shape)}, got {list(noise)}."
             )
         return tuple(int(size) for size in noise if size is not None)

@@ -1,6 +1,7 @@
 """Sonnet's functional optimizers: an optimizer that assigns, as two pure functions."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -54,7 +55,6 @@ def optimizer(cls: Callable[..., Optimizer]) -> Callable[..., TransformedOptimiz
       `apply` work on params of any structure, also under `jax.jit`.
     """
 
-    @functools.wraps(cls.__init__, assigned=("__doc__",))
     def make(*args: Any, **kwargs: Any) -> TransformedOptimizer:
         pair = transform_with_state(
             functools.partial(_step, functools.partial(cls, *args, **kwargs))
@@ -70,6 +70,8 @@ def optimizer(cls: Callable[..., Optimizer]) -> Callable[..., TransformedOptimiz
         return TransformedOptimizer(init, apply)
 
     make.__name__ = make.__qualname__ = cls.__name__.lower()
+    make.__doc__ = cls.__doc__
+    make.__signature__ = inspect.signature(cls)  # pyright: ignore[reportFunctionMemberAccess]
     return make
 
 
@@ -80,7 +82,7 @@ rmsprop = optimizer(RMSProp)
 
 
 def _step(make: Callable[[], Optimizer], updates: Any, params: Any) -> Any:
-    """Applies an optimizer to params, as variables that this function alone knows."""
+    """Applies an optimizer to params, as variables of no frame."""
     paths, structure = jax.tree_util.tree_flatten_with_path(params)
     held = [_Held(_name_of(path), value) for path, value in paths]
     flat, given = jax.tree.flatten(updates, is_leaf=lambda leaf: leaf is None)

@@ -117,7 +117,7 @@ class RandomUniform(Initializer):
 
     Raises:
       SonnetTypeError: a bound is a float while integers are requested.
-      SonnetValueError: the dtype is none of float16, bfloat16, float32, float64, int32 and int64.
+      SonnetValueError: the dtype is not among float16, bfloat16, float32, float64, int32 and int64.
     """
 
     def __init__(self, minval: Number = 0, maxval: Number = 1, seed: int | None = None):
@@ -150,7 +150,7 @@ class RandomNormal(Initializer):
       seed: an int; see `Initializer`.
 
     Raises:
-      SonnetValueError: the dtype is no real floating point type.
+      SonnetValueError: the dtype is not a real floating point type.
     """
 
     def __init__(self, mean: Number = 0.0, stddev: Number = 1.0, seed: int | None = None):
@@ -180,7 +180,7 @@ class TruncatedNormal(Initializer):
       seed: an int; see `Initializer`.
 
     Raises:
-      SonnetValueError: the dtype is no real floating point type.
+      SonnetValueError: the dtype is not a real floating point type.
     """
 
     def __init__(self, mean: Number = 0.0, stddev: Number = 1.0, seed: int | None = None):
@@ -202,7 +202,7 @@ class Identity(Initializer):
     [[2.0, 0.0], [0.0, 2.0]]
 
     Args:
-      gain: the factor. For integers it has to be an int.
+      gain: the factor. For integers an int.
 
     Raises:
       SonnetTypeError: `gain` is a float while integers are requested.
@@ -220,9 +220,9 @@ class Identity(Initializer):
 
 
 class Orthogonal(Initializer):
-    """Draws a matrix with orthonormal rows or columns, times a gain.
+    """Draws a matrix with orthonormal columns, or the transpose of one, times a gain.
 
-    All axes but the last are taken together as rows. Saxe et al. 2014, arXiv:1312.6120.
+    All axes but the last are taken together as one. Saxe et al. 2014, arXiv:1312.6120.
 
     >>> import jax.numpy as jnp, purestate.sonnet as snt
     >>> q = snt.initializers.Orthogonal()([3, 3], jnp.float32)
@@ -234,8 +234,8 @@ class Orthogonal(Initializer):
       seed: an int; see `Initializer`.
 
     Raises:
-      SonnetValueError: the shape has less than two axes, or the dtype is no real floating point
-        type.
+      SonnetValueError: the shape has less than two axes, or the dtype is not a real floating
+        point type.
     """
 
     def __init__(self, gain: Number = 1.0, seed: int | None = None):
@@ -273,7 +273,8 @@ class VarianceScaling(Initializer):
       seed: an int; see `Initializer`.
 
     Raises:
-      SonnetValueError: an argument is none of these, or the dtype is no real floating point type.
+      SonnetValueError: an argument has another value, or the dtype is not a real floating
+        point type.
     """
 
     def __init__(
@@ -284,15 +285,15 @@ class VarianceScaling(Initializer):
         seed: int | None = None,
     ):
         if scale <= 0.0:
-            raise SonnetValueError(f"VarianceScaling: scale has to be positive, got {scale}.")
+            raise SonnetValueError(f"VarianceScaling: scale must be positive, got {scale}.")
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise SonnetValueError(
-                f"VarianceScaling: mode has to be 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}."
+                f"VarianceScaling: mode must be 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}."
             )
         distribution = distribution.lower()
         if distribution not in ("truncated_normal", "normal", "uniform"):
             raise SonnetValueError(
-                "VarianceScaling: distribution has to be 'truncated_normal', 'normal' or"
+                "VarianceScaling: distribution must be 'truncated_normal', 'normal' or"
                 f" 'uniform', got {distribution!r}."
             )
         self.scale = scale
@@ -343,7 +344,11 @@ def _uniform(
 
 
 def _sizes(shape: Shape) -> tuple[int, ...]:
-    return (int(shape),) if isinstance(shape, int) else tuple(int(size) for size in shape)
+    return (
+        (int(shape),)
+        if isinstance(shape, (int, np.integer))
+        else tuple(int(size) for size in shape)
+    )
 
 
 def _matrix_sizes(init: Initializer, shape: Shape) -> tuple[int, ...]:

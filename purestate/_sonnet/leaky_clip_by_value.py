@@ -16,7 +16,7 @@ def leaky_clip_by_value(
     clip_value_max: ArrayLike | Variable,
     name: str | None = None,
 ) -> jax.Array:
-    """Clips values. The gradient stops only where a step along it would lead further out.
+    """Clips values. The gradient stops only if a step along it would lead further out.
 
     It assumes gradient descent: a positive gradient makes a value smaller. For ascent, negate the
     gradient first.
@@ -30,7 +30,7 @@ def leaky_clip_by_value(
     Args:
       t: an array of any shape.
       clip_value_min: the lower bound, a number or an array that broadcasts to the shape of `t`.
-      clip_value_max: the upper bound. Where it is below the lower bound, the lower bound counts.
+      clip_value_max: the upper bound. If it is below the lower bound, the lower bound counts.
       name: accepted and ignored.
 
     Returns:
@@ -47,7 +47,7 @@ def leaky_clip_by_value(
     for bound in bounds:
         if jnp.broadcast_shapes(array.shape, bound.shape) != array.shape:
             raise SonnetValueError(
-                "leaky_clip_by_value: a bound has to broadcast to the shape of `t`,"
+                "leaky_clip_by_value: a bound must broadcast to the shape of `t`,"
                 f" {list(array.shape)}, got one of the shape {list(bound.shape)}."
             )
     return _clip(array, *bounds)

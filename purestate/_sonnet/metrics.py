@@ -75,7 +75,7 @@ class Sum(Metric):
       name: the name of the module.
 
     Attributes:
-      sum: the variable `sum`; None before the first value.
+      sum: the variable `sum`; None before the first update.
 
     Raises:
       SonnetValueError: `value` is read before the first update.
@@ -118,7 +118,7 @@ class Mean(Metric):
       name: the name of the module.
 
     Attributes:
-      sum: the variable `sum`; None before the first value.
+      sum: the variable `sum`; None before the first update.
       count: the variable `count`, an int32 (an int64 in Sonnet).
 
     Raises:
@@ -170,18 +170,18 @@ def existing(
     variable: Variable | None,
     error: type[PurestateError] = SonnetAttributeError,
 ) -> Variable:
-    """Returns the variable of a metric; raises before the first value, whose shape it takes."""
+    """Returns the variable of a metric; raises before the first update, which creates it."""
     if variable is None:
         kind = type(metric).__name__
         raise error(
-            f"{metric.module_name!r} has no value yet: a {kind} takes the shape and dtype of the"
-            f" first value. Call it on one first, or `initialize(value)`."
+            f"{metric.module_name!r} has no value yet: a {kind} takes its shape and dtype from the"
+            f" first update. Call it, or call `initialize(value)`."
         )
     return variable
 
 
 def checked_value(metric: Module, variable: Variable, value: Any) -> jax.Array:
-    """Returns a value as an array; raises if it does not fit what is accumulated."""
+    """Returns a value as an array; raises if it does not fit those before."""
     array = jnp.asarray(value_of(value))
     if array.shape != variable.shape:
         raise ShapeMismatchError(
@@ -190,7 +190,7 @@ def checked_value(metric: Module, variable: Variable, value: Any) -> jax.Array:
         )
     if jnp.issubdtype(array.dtype, jnp.inexact) and not jnp.issubdtype(variable.dtype, jnp.inexact):
         raise SonnetTypeError(
-            f"{metric.module_name!r} accumulates {variable.dtype.name}, as the first value was, and"
+            f"{metric.module_name!r} accumulates {variable.dtype.name}, as at its first update, and"
             f" got {array.dtype.name}. Begin with a float."
         )
     return array

@@ -25,12 +25,12 @@ class ExponentialMovingAverage(Metric):
       name: the name of the module.
 
     Attributes:
-      average: the variable `average`; None before the first value. (`hidden` and `counter` are the
+      average: the variable `average`; None before the first update. (`hidden` and `counter` are the
         other two: the average with its bias, and the number of steps, an int32.)
 
     Raises:
       SonnetAttributeError: `value` or `reset` is used before the first update.
-      SonnetTypeError: a value is no float.
+      SonnetTypeError: a value is an integer.
       ShapeMismatchError: a value has another shape than the first one.
     """
 
@@ -49,14 +49,14 @@ class ExponentialMovingAverage(Metric):
         """Creates the variables for values such as this one."""
         if not jnp.issubdtype(jnp.asarray(value_of(value)).dtype, jnp.inexact):
             raise SonnetTypeError(
-                f"{self.module_name!r} averages floats, and got"
+                f"{self.module_name!r} takes floats, and got"
                 f" {jnp.asarray(value_of(value)).dtype.name}. Give it value.astype(jnp.float32)."
             )
         self._hidden = zeros_like(value, "hidden")
         self.average = zeros_like(value, "average")
 
     def update(self, value: ArrayLike) -> None:
-        """Averages a value in."""
+        """Updates the average with a value."""
         self.initialize(value)
         hidden, average = existing(self, self._hidden), existing(self, self.average)
         array = checked_value(self, hidden, value)

@@ -1,6 +1,7 @@
 """Sonnet's padding of convolutions: `[before, after]` from the size of a kernel with its gaps."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from purestate._layers import padding as layers_padding
 from purestate._sonnet.errors import SonnetTypeError
@@ -114,7 +115,7 @@ def create(
       `[before, after]` for each of the `n + 2` axes.
 
     Raises:
-      SonnetTypeError: `padding` is no function and no sequence of functions.
+      SonnetTypeError: `padding` is neither a function nor a sequence of functions.
       TypeError: a sequence has neither one part nor `n`.
     """
     functions = [padding] if callable(padding) else padding
@@ -123,10 +124,8 @@ def create(
             f"snt.pad.create takes a function such as snt.pad.same, or one for each of the {n}"
             f" spatial axes, got {padding!r}. 'SAME' and 'VALID' go to the convolution itself."
         )
-    spatial = [
-        list(pair)
-        for pair in layers_padding.create_from_padfn(functions, kernel, rate, n)  # pyright: ignore[reportArgumentType]
-    ]
+    chosen: Any = functions  # those of Sonnet return lists, and those of purestate tuples
+    spatial = [list(pair) for pair in layers_padding.create_from_padfn(chosen, kernel, rate, n)]
     if channel_index == 1:
         return [[0, 0], [0, 0], *spatial]
     return [[0, 0], *spatial, [0, 0]]

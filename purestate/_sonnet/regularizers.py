@@ -79,7 +79,7 @@ class L2(Regularizer):
 class OffDiagonalOrthogonal(Regularizer):
     """The sum of squares of `w.T @ w` off its diagonal, times a scale.
 
-    All axes of `w` but the last are taken together as rows. Brock et al. 2018, arXiv:1809.11096.
+    All axes of `w` but the last are taken together as one. Brock et al. 2018, arXiv:1809.11096.
 
     >>> import jax.numpy as jnp, purestate.sonnet as snt
     >>> orthogonal = snt.regularizers.OffDiagonalOrthogonal(0.5)
@@ -137,5 +137,5 @@ def _checked(scale: Any) -> Any:
     except jax.errors.ConcretizationTypeError:
         return scale  # a traced scale cannot be looked at
     if negative:
-        raise SonnetValueError(f"The scale of a regularizer has to be at least 0, got {scale}.")
+        raise SonnetValueError(f"The scale of a regularizer must be at least 0, got {scale}.")
     return scale

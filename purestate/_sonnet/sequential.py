@@ -32,7 +32,7 @@ class Sequential(Module):
           **kwargs: keyword arguments of the first layer.
 
         Returns:
-          The output of the last layer; `inputs` if there is none.
+          The output of the last layer; `inputs` without layers.
         """
         outputs = inputs
         for number, layer in enumerate(self._layers):

@@ -163,3 +163,23 @@ def test_no_output_is_compiled():
         jax.jit = jit
     assert len(texts) == 1
     assert " dot(" not in texts[0]
+
+
+def test_within_a_transform_of_purestate():
+    def f(x):
+        net = Net()
+        build(lambda x: ps.scan(lambda carry, y: (carry, net(y[None])["y"]), 0, x), list(x.shape))
+        return net(x, False)["y"]
+
+    x = jnp.ones([5, 3])
+    params, state = ps.transform_with_state(f).init(jax.random.key(0), x)
+    assert params["net"]["w"].shape == (3, 4)
+    assert int(state["net"]["steps"]) == 0
+
+
+def test_in_a_plain_jit_a_module_outside_gets_no_variables():
+    net = Net()
+    with pytest.raises(ps.errors.JaxUsageError):
+        jax.jit(lambda: build(net, [5, 3])["n"].shape)()
+    net(jnp.ones([2, 3]))
+    assert int(net.steps) == 1

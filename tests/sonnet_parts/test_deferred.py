@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import pytest
 
 import purestate as ps
@@ -107,3 +108,20 @@ def test_attributes_are_those_of_the_module_once_it_is_made():
 def test_variables_before_the_call():
     with pytest.raises(NoVariablesError):
         Deferred(lambda: Scale(2.0)).variables  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "lift",
+    [
+        ps.remat,
+        lambda f: lambda x: ps.cond(True, f, f, x),
+        lambda f: lambda x: ps.scan(lambda carry, y: (carry, f(y)), 0, x)[1],
+        lambda f: ps.vmap(f, split_rng=False),
+    ],
+    ids=["remat", "cond", "scan", "vmap"],
+)
+def test_it_may_be_made_while_jax_traces(lift):
+    f = ps.transform_with_state(lambda x: lift(Deferred(lambda: Scale(2.0)))(x))
+    params, state = f.init(None, jnp.ones([2]))
+    assert jax.tree.map(float, params) == {"scale": {"w": 2.0}}
+    assert f.apply(params, state, None, jnp.ones([2]))[0].tolist() == [2.0, 2.0]

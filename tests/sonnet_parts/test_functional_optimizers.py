@@ -1,3 +1,5 @@
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,7 +91,8 @@ def test_a_class_of_your_own():
     params, state = opt.apply(opt.init(PARAMS), PARAMS, PARAMS)
     np.testing.assert_array_equal(params["net"]["w"], PARAMS["net"]["w"] / 2)
     assert int(state["halving"]["calls"]) == 1
-    assert functional_optimizers.optimizer(Halving).__name__ == "halving"
+    make = functional_optimizers.optimizer(Halving)
+    assert (make.__name__, str(inspect.signature(make))) == ("halving", "(factor, name=None)")
 
 
 def test_errors():

@@ -53,12 +53,10 @@ def test_its_variables_have_the_names_and_values_of_sonnet(row):
     expected = recorded("optimizers")[row]["slots"]
     kept = {v.name.split("/", 1)[1]: v.numpy() for v in opt.variables}
     # Variables of one name are numbered here: `w_1` if another test left a `w`.
-    names = {
-        p.name.removesuffix(":0"): key for p, (key, _) in zip(parameters, PARAMETERS, strict=True)
-    }
+    plain = {p.name: f"{key}:0" for p, (key, _) in zip(parameters, PARAMETERS, strict=True)}
     for mine, theirs in zip(kept, expected, strict=True):
-        head, _, last = mine.removesuffix(":0").rpartition("/")
-        assert f"{opt.name}/{head}/{names[last]}:0".replace("//", "/") == theirs if head else True
+        *slot, last = mine.split("/")
+        assert "/".join([opt.name, *slot, plain.get(last, last)]) == theirs
         np.testing.assert_allclose(kept[mine], expected[theirs], rtol=2e-6, atol=1e-9)
     assert not any(v.trainable for v in opt.variables)
 
@@ -66,18 +64,15 @@ def test_its_variables_have_the_names_and_values_of_sonnet(row):
 @ROWS
 def test_update_of_optax_agrees_with_apply(row):
     opt, parameters = make(row), variables()
-    params = {key: jnp.array(value) for key, value in PARAMETERS}
-    state = jax.jit(opt.init)(params)
+    params = [jnp.array(value) for _, value in PARAMETERS]
+    state = opt.init(params)
     update = jax.jit(opt.update)
     for gradients in GRADIENTS:
-        grads = [
-            jnp.zeros_like(p) if g is None else jnp.array(g)
-            for g, p in zip(gradients, params.values(), strict=True)
-        ]
+        grads = [jnp.zeros([2]) if g is None else jnp.array(g) for g in gradients]
         opt.apply(grads, parameters)
-        updates, state = update(dict(zip(params, grads, strict=True)), state, params)
+        updates, state = update(grads, state, params)
         params = optax.apply_updates(params, updates)
-        for value, parameter in zip(params.values(), parameters, strict=True):
+        for value, parameter in zip(params, parameters, strict=True):
             np.testing.assert_allclose(value, parameter.numpy(), rtol=3e-6, atol=3e-6)
 
 
@@ -195,12 +190,12 @@ def test_it_trains_a_module_outside():
 
     line, x = Line(), jnp.linspace(-1.0, 1.0, 9)
     line(x)
-    opt = optimizers.Adam(0.1)
-    for _ in range(200):
+    opt = optimizers.Adam(0.3)
+    for _ in range(60):
         error = line(x) - (3.0 * x - 1.0)
         opt.apply([2 * jnp.mean(error), 2 * jnp.mean(error * x)], line.trainable_variables)
-    np.testing.assert_allclose([float(line.w), float(line.b)], [3.0, -1.0], atol=1e-2)
-    assert int(opt.step) == 200
+    np.testing.assert_allclose([float(line.w), float(line.b)], [3.0, -1.0], atol=0.2)
+    assert int(opt.step) == 60
 
 
 def test_attributes_and_names():
