@@ -83,7 +83,6 @@ def run_outside(f: Callable[..., R], args: Any, kwargs: Any) -> R:
             raise ours.with_traceback(error.__traceback__) from error.__cause__
 
 
-
 def forget_with(module: object, path: str) -> None:
     """Has the lasting frame drop the variables of a module once nothing refers to it."""
     weakref.finalize(module, OUTSIDE.ended.append, path)

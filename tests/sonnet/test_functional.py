@@ -23,7 +23,9 @@ def test_params_are_those_of_the_modules(wrap):
     np.testing.assert_allclose(wrap(f.apply)(params, X), net(X), atol=1e-6)
     double = jax.tree.map(lambda p: 2 * p, params)
     assert not np.allclose(wrap(f.apply)(double, X), net(X))
-    np.testing.assert_array_equal(net.variables[0], params["/".join(net.variables[0].path[:1])]["b"])
+    np.testing.assert_array_equal(
+        net.variables[0], params["/".join(net.variables[0].path[:1])]["b"]
+    )
 
 
 def test_apply_leaves_the_modules_alone():

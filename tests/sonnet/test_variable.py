@@ -103,7 +103,11 @@ def test_assign(where):
         return v.value()
 
     delta = jnp.array([0.5, 0.5])
-    out = f(delta) if where == "outside" else ps.transform_with_state(f).apply({}, None, None, delta)[0]
+    out = (
+        f(delta)
+        if where == "outside"
+        else ps.transform_with_state(f).apply({}, None, None, delta)[0]
+    )
     np.testing.assert_array_equal(out, [2.5, 3.5])
 
 
