@@ -24,7 +24,7 @@ from tests.sonnet.cases import ERRORS, GROUPS
 from tests.sonnet.record_api import api
 from tests.sonnet.record_distributions import distributions
 from tests.sonnet.record_optimizers import record_optimizers
-from tests.sonnet.store import Writer
+from tests.sonnet.store import FIELDS, Writer
 from tests.sonnet.table import (
     Case,
     digest,
@@ -194,17 +194,16 @@ class CaseRecorder:
         for (path, variable), created, random in zip(
             self.watch.variables, self.watch.created, self.random, strict=True
         ):
-            records.append(
-                {
-                    "path": path,
-                    "sonnet": variable.name,
-                    "shape": variable.shape.as_list(),
-                    "dtype": type_name(variable.dtype),
-                    "trainable": variable.trainable,
-                    "random": random,
-                    "created": None if random else self.put(created),
-                }
-            )
+            row = {
+                "path": path,
+                "sonnet": None if variable.name == f"{path}:0" else variable.name,
+                "shape": variable.shape.as_list(),
+                "dtype": type_name(variable.dtype),
+                "trainable": variable.trainable,
+                "random": random,
+                "created": None if random else self.put(created),
+            }
+            records.append([row[name] for name in FIELDS])
         return records
 
     def seed(self) -> None:
