@@ -18,6 +18,7 @@ os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0" if "errors" in sys.argv[1:] else "1"
 import numpy as np
 import sonnet as snt
 import tensorflow as tf
+from sonnet.src import recurrent
 from tensorflow.python.framework import ops
 
 from tests.sonnet.cases import ERRORS, GROUPS
@@ -36,6 +37,10 @@ from tests.sonnet.table import (
     seeded_value,
     type_name,
 )
+
+# On a CPU Sonnet has a kernel for this, whose gradients are wrong: those of `w_i` differ by 2.42 from
+# the ones of `static_unroll` over `LSTM`, where the largest is 2.46. The outputs are equal.
+recurrent._unrolled_lstm = recurrent._fallback_unrolled_lstm
 
 lib = SimpleNamespace(
     snt=snt,
