@@ -167,20 +167,6 @@ def counter(snt, lib):
     return Counter()
 
 
-def trainable_assigned(snt, lib):
-    class Assigned(snt.Module):
-        def __init__(self):
-            super().__init__()
-            self.w = lib.Variable(values(5), name="w")
-
-        def __call__(self, x):
-            y = x * self.w
-            self.w.assign(2.0 * lib.value(self.w))
-            return y, x * self.w
-
-    return Assigned()
-
-
 def no_name_scope(snt, lib):
     class Plain(snt.Module):
         def __init__(self):
@@ -369,7 +355,6 @@ CASES = (
         counter,
         (Call(X), Call(X), Call(values(5), method="take"), Call(method="reset"), Call(X)),
     ),
-    Case("trainable variable assigned", trainable_assigned, (Call(X), Call(X))),
     Case("no_name_scope", no_name_scope, (Call(X), Call(X, method="outside"))),
     Case("modules from outside", in_another_scope, (Call(X),)),
     Case("tied weights", tied, (Call(X),)),

@@ -12,7 +12,7 @@ import numpy as np
 import purestate as ps
 import purestate.sonnet as snt
 from tests.sonnet.cases import all_cases
-from tests.sonnet.store import recording
+from tests.sonnet.store import FIELDS, recording
 from tests.sonnet.table import (
     Case,
     is_float,
@@ -100,7 +100,8 @@ class Recorded:
     def __init__(self, group: str, case: Case):
         self.case, self._file = case, recording(group)
         self.record = self._file.records[case.name]
-        self.variables: list[Any] = self.record["variables"]
+        rows = self.record["variables"]
+        self.variables: list[Any] = [dict(zip(FIELDS, row, strict=True)) for row in rows]
 
     def array(self, place: Any) -> np.ndarray:
         return self._file.get(place)

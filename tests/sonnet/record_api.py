@@ -29,10 +29,23 @@ def default_of(value: Any) -> str:
     return repr(value)
 
 
+def bare(f: Any) -> Any:
+    """The function that was decorated, also where a decorator of Sonnet does not say so."""
+    while True:
+        code = getattr(f, "__code__", None)
+        cells = dict(zip(code.co_freevars, f.__closure__ or (), strict=True)) if code else {}
+        if hasattr(f, "__wrapped__"):
+            f = f.__wrapped__
+        elif "f" in cells and code.co_filename.endswith(("sonnet/src/utils.py", "src/once.py")):
+            f = cells["f"].cell_contents
+        else:
+            return f
+
+
 def parameters(f: Any) -> list[list[str]] | None:
     """Name, kind and default of each."""
     try:
-        found = inspect.signature(f).parameters.values()
+        found = inspect.signature(bare(f)).parameters.values()
     except (TypeError, ValueError):
         return None
     return [[p.name, p.kind.name, default_of(p.default)] for p in found]

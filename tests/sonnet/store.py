@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+FIELDS = ("path", "sonnet", "shape", "dtype", "trainable", "random", "created")
+"""What is recorded of a variable; `sonnet` is its name there, if equal names are why it is not `path`."""
+
 FOLDER = Path(__file__).parent / "recordings"
 
 
@@ -31,7 +34,8 @@ class Writer:
         arrays = {kind: np.concatenate(parts) for kind, parts in self._parts.items()}
         if arrays:
             np.savez_compressed(FOLDER / f"{name}.npz", **arrays)
-        lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in records.items()]
+        dump = lambda value: json.dumps(value, separators=(",", ":"))
+        lines = [f"{dump(key)}: {dump(value)}" for key, value in records.items()]
         (FOLDER / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 

@@ -33,6 +33,7 @@ def test_variables_in_order(i):
     found: dict[str, Any] = {}
 
     def look(module: Any) -> None:
+        snt.allow_empty_variables(module)
         for which in ("variables", "trainable_variables"):
             found[which] = [
                 (v.name, tuple(v.shape), type_name(v.dtype), bool(v.trainable))
@@ -103,19 +104,27 @@ def test_variables_as_attributes(i):
 
 @pytest.mark.parametrize("i", ["linear: Linear", "recurrent: LSTM(6), steps", "nets: MLP"])
 def test_values_of_handles(i):
-    """`.value()` and `.assign(...)` of handles in `.variables`."""
+    """`.value()` of the handles in `.variables`."""
     found: dict[str, Any] = {}
 
     def look(module: Any) -> None:
-        for variable in module.variables:
-            found[variable.name] = np.asarray(variable.value())
-            variable.assign(2.0 * variable.value())
-            np.testing.assert_allclose(variable.value(), 2.0 * found[variable.name])
+        found.update({v.name: np.asarray(v.value()) for v in module.variables})
 
     recorded = seen(i, look, values=True)
     for number, variable in enumerate(recorded.variables):
         expected = recorded.value(variable, 0, number)
         np.testing.assert_allclose(found[f"{variable['path']}:0"], expected)
+
+
+def test_assigned_handles():
+    def look(module: Any) -> None:
+        for variable in module.moving_mean.variables:
+            variable.assign(variable.value() + 1)
+            before = np.asarray(variable.value())
+            variable.assign_add(variable.value())
+            np.testing.assert_allclose(variable.value(), 2 * before)
+
+    seen("norm: BatchNorm [6, 4]", look, values=True)
 
 
 def test_equal_modules_are_not_one_submodule():
