@@ -198,7 +198,8 @@ def test_submodules_and_variables_in_the_order_of_tf_module():
     assert every == ["net/steps:0", "net/z:0", "net/b/b:0", "net/b/w:0", "net/a/b:0", "net/a/w:0"]
     assert trainable == [name for name in every if "steps" not in name]
     assert modules == ["b", "a"]
-    assert paths["layers/a/w"] == ("net/a", "w") and paths["z"] == ("net", "z")
+    assert paths["layers/a/w"] == ("net/a", "w")
+    assert paths["z"] == ("net", "z")
 
 
 @pytest.mark.parametrize("what", ["variables", "trainable_variables"])
@@ -232,4 +233,5 @@ def test_hooks_see_sonnets_methods():
             return InInit()(x)
 
     ps.transform_with_state(f).init(KEY, X)
-    assert ("in_init/linear", "__call__") in seen and ("in_init", "__call__") in seen
+    assert ("in_init/linear", "__call__") in seen
+    assert ("in_init", "__call__") in seen

@@ -40,7 +40,8 @@ def test_a_module_keeps_its_variables():
 
 def test_modules_of_one_name_have_variables_of_their_own():
     a, b = snt.Linear(2), snt.Linear(2)
-    assert a.module_name != b.module_name and a.name == b.name == "linear"
+    assert a.module_name != b.module_name
+    assert a.name == b.name == "linear"
     a(X), b(X)
     assert not np.array_equal(a.w.numpy(), b.w.numpy())
 

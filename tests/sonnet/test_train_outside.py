@@ -68,7 +68,8 @@ def test_an_auxiliary_result():
         return jnp.sum(out), {"out": out}
 
     (_, aux), grads = snt.value_and_grad(with_outputs, net.trainable_variables, has_aux=True)(X)
-    assert aux["out"].shape == (4, 1) and len(grads) == len(net.trainable_variables)
+    assert aux["out"].shape == (4, 1)
+    assert len(grads) == len(net.trainable_variables)
 
 
 def test_it_works_in_a_transformed_function():

@@ -15,7 +15,20 @@ KEY = jax.random.key(0)
 A = np.linspace(0.5, 2.0, 9).reshape(3, 3).astype(np.float32)
 B = np.arange(1.0, 10.0, dtype=np.float32).reshape(3, 3)
 
-BINARY = "add sub mul truediv floordiv mod pow matmul lt le gt ge".split()
+BINARY = [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "matmul",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+]
 
 
 @pytest.mark.parametrize("name", BINARY)
@@ -41,7 +54,8 @@ def test_functions_of_jax_and_numpy_take_it():
     np.testing.assert_array_equal(a[1], A[1])
     assert (a.shape, a.ndim, a.size, len(a), a.dtype) == ((3, 3), 2, 9, 3, jnp.float32)
     assert float(-snt.Variable(2.0)) == -2.0
-    assert int(snt.Variable(3)) == 3 and bool(snt.Variable(True))
+    assert int(snt.Variable(3)) == 3
+    assert bool(snt.Variable(True))
     assert [0, 1, 2][snt.Variable(2)] == 2
 
 
@@ -146,7 +160,8 @@ def test_a_parameter_is_set_where_parameters_may_change():
     pair = ps.transform_with_collections(f)
     variables = pair.init(None)
     out, updated = pair.apply(variables, None, mutable=["params"])
-    assert float(out) == 2.0 and updated["params"]["~"]["w"] == 2.0
+    assert float(out) == 2.0
+    assert updated["params"]["~"]["w"] == 2.0
 
 
 def test_a_variable_is_good_for_one_run():
@@ -163,4 +178,5 @@ def test_a_variable_is_good_for_one_run():
 def test_repr():
     assert repr(snt.Sequential([]).name_scope) != ""
     text = repr(snt.Variable(np.zeros([2, 3]), trainable=False, name="zeros"))
-    assert text.startswith("<Variable 'zeros") and "[2, 3] float32, not trainable>" in text
+    assert text.startswith("<Variable 'zeros")
+    assert "[2, 3] float32, not trainable>" in text
