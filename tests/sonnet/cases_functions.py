@@ -201,17 +201,6 @@ REGULARIZERS = [
         lambda snt, lib, x: (snt.regularizers.L1(1.0)([x]), snt.regularizers.L2(1.0)([x])),
         values(2, 3, 4),
     ),
-    function(
-        "repr of regularizers",
-        lambda snt, lib: [
-            len(repr(r))
-            for r in (
-                snt.regularizers.L1(0.5),
-                snt.regularizers.L2(0.5),
-                snt.regularizers.OffDiagonalOrthogonal(0.5),
-            )
-        ],
-    ),
 ]
 
 CASES = (*RESHAPE, *GRADIENTS, *PADS, *INITIALIZERS, *REGULARIZERS)

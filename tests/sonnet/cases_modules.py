@@ -186,7 +186,6 @@ def layer_attributes(lib, module, x, images):
         snt.initializers.TruncatedNormal(1.0, 2.0).stddev,
         snt.regularizers.L2(0.5).scale,
         repr(snt.regularizers.L1(0.5)),
-        repr(snt.regularizers.OffDiagonalOrthogonal(0.5)),
     ]
 
 

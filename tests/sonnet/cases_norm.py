@@ -19,9 +19,9 @@ def steps(x, *more):
     )
 
 
-def batch_norm(what, x, *args, calls=None, **kwargs):
+def batch_norm(what, x, *args, calls=None, tolerance=1e-5, **kwargs):
     build = lambda snt, lib: snt.BatchNorm(*args, **kwargs)
-    return Case(f"BatchNorm {what}", build, calls or steps(x))
+    return Case(f"BatchNorm {what}", build, calls or steps(x), tolerance)
 
 
 def base_batch_norm(snt, lib):
@@ -135,7 +135,15 @@ BATCH = (
         calls=(Call(X2, TRUE), Call(X2, FALSE), Call(X2, FALSE, TRUE)),
     ),
     batch_norm("two batch sizes", X2, True, True, 0.9, calls=(Call(X2, True), Call(X2[:3], True))),
-    batch_norm("batch of 1", X2, True, True, 0.9, calls=(Call(X2[:1], True), Call(X2, False))),
+    batch_norm(
+        "batch of 1",
+        X2,
+        True,
+        True,
+        0.9,  # Of a variance of 0, gradients are what rounds, times 1 / sqrt(eps).
+        tolerance=1e-4,
+        calls=(Call(X2[:1], True), Call(X2, False)),
+    ),
     Case(
         "BatchNorm initializers",
         lambda snt, lib: snt.BatchNorm(
@@ -288,10 +296,16 @@ METRICS = [
     }.items()
 ]
 
+
+def tolerance_of(name):
+    """Pairs of nearly equal elements have a variance near 0."""
+    return 1e-4 if name == "GroupNorm(2, -1)" else 1e-5
+
+
 CASES = (
     *BATCH,
     *(
-        Case(name, lambda snt, lib, build=build: build(snt), (Call(x),))
+        Case(name, lambda snt, lib, build=build: build(snt), (Call(x),), tolerance_of(name))
         for name, (x, build) in OTHER_NORMS.items()
     ),
     *GIVEN,

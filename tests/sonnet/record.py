@@ -40,7 +40,7 @@ from tests.sonnet.table import (
 
 # On a CPU Sonnet has a kernel for this, whose gradients are wrong: those of `w_i` differ by 2.42 from
 # the ones of `static_unroll` over `LSTM`, where the largest is 2.46. The outputs are equal.
-recurrent._unrolled_lstm = recurrent._fallback_unrolled_lstm
+recurrent._specialized_unrolled_lstm = recurrent._fallback_unrolled_lstm
 
 lib = SimpleNamespace(
     snt=snt,
@@ -234,6 +234,7 @@ class CaseRecorder:
             },
             "attributes": [["/".join(map(str, p)), place.get(id(v))] for p, v in flat],
             "submodules": [[path_of.get(id(m)), type(m).__name__] for m in self.module.submodules],
+            "path": path_of[id(self.module)],
             "name": self.module.name,
             "name_scope": self.module.name_scope.name,
         }
