@@ -135,7 +135,7 @@ def _seen(module: Any, value: Any) -> Any:
 
 def _mapped(value: Any, getter: Getter) -> Any:
     """Applies a getter to each variable in a structure; one without any stays the same object."""
-    if isinstance(value, Variable):
+    if isinstance(value, Variable) and not isinstance(value, HeldVariable):
         seen = getter(value.value())
         # Layers read it as a variable, `self.w.value()`, so an array gets the look of one.
         held = isinstance(seen, (jax.Array, np.ndarray))

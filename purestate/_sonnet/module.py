@@ -151,6 +151,8 @@ def _outside_too(method: Callable[..., Any]) -> Callable[..., Any]:
             return method(self, *args, **kwargs)
         return run_outside(method, (self, *args), kwargs)
 
+    # In Sonnet only the class itself cannot be made: a subclass need not define each method.
+    vars(run).pop("__isabstractmethod__", None)
     return run
 
 
@@ -196,10 +198,11 @@ class SonnetMetaclass(ModuleMetaclass):
     if not TYPE_CHECKING:
 
         def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-            if ambient.get()[0]:
-                return super().__call__(*args, **kwargs)
-            module = run_outside(super().__call__, args, kwargs)
-            forget_with(module, module.module_name)
+            make = super().__call__
+            frames = ambient.get()[0]
+            module = make(*args, **kwargs) if frames else run_outside(make, args, kwargs)
+            if module.creation_frame_id == OUTSIDE.frame.frame_id:
+                forget_with(module, module.module_name)
             return module
 
 

@@ -89,11 +89,15 @@ def forget_with(module: object, path: str) -> None:
 
 
 def _forget(frame: Frame, path: str) -> None:
-    for collection in frame.collections.values():
-        collection.values.pop(path, None)
     ledger = frame.ledger
-    ledger.built = {place: fact for place, fact in ledger.built.items() if place[1] != path}
-    ledger.dtypes = {place: dtype for place, dtype in ledger.dtypes.items() if place[0] != path}
+    paths = {path, *ledger.built.get(("below", path), ())}
+    for collection in frame.collections.values():
+        for own in paths:
+            collection.values.pop(own, None)
+    ledger.built = {place: fact for place, fact in ledger.built.items() if place[1] not in paths}
+    ledger.dtypes = {
+        place: dtype for place, dtype in ledger.dtypes.items() if place[0] not in paths
+    }
 
 
 def set_seed(seed: Any) -> None:

@@ -86,7 +86,7 @@ class Variable:
             self.shape: tuple[int, ...] = tuple(value.shape)
             self.dtype: Any = value.dtype
             self._init: Initialize = lambda shape, dtype: _initial(initial_value, dtype, name)
-            self._create(lambda shape, dtype: value)
+            self._at_home(self._create, lambda shape, dtype: value)
 
     @classmethod
     def create(
@@ -110,7 +110,7 @@ class Variable:
             variable.shape = tuple(int(size) for size in shape)
             variable.dtype = jnp.dtype(dtype)
             variable._init = lambda shape, dtype: jnp.asarray(init(shape, dtype), dtype)
-            variable._create(variable._init)
+            variable._at_home(variable._create, variable._init)
         return variable
 
     def _belong(self, frame: Frame, name: str, trainable: bool) -> None:
@@ -119,6 +119,11 @@ class Variable:
         self._scope: Scope = frame.scope
         module = path_here(frame, frame.scope)
         built = frame.ledger.built
+        if "/" in name:  # as in TensorFlow, "a/w" is the variable "w" below "a"
+            below, _, name = name.rpartition("/")
+            owner, module = module, f"{module}/{below}"
+            self._scope = Scope(frame.scope.module, module, "__call__", frame.scope)
+            built["below", owner] = (*built.get(("below", owner), ()), module)
         taken: tuple[str, ...] = built.get(("variables", module), ())
         free, number = name, 0
         while free in taken:

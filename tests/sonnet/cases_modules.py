@@ -86,7 +86,7 @@ BUILD = [
     Case(
         "build BatchNorm",
         lambda snt, lib: snt.BatchNorm(True, True),
-        (Call([6, 4], is_training=True, run=built), Call(values(6, 4), True)),
+        (Call([6, 4], is_training=True, run=built), Call(values(6, 4), False)),
     ),
     Case(
         "build of an array",

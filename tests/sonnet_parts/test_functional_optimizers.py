@@ -36,13 +36,9 @@ def test_the_numbers_are_those_of_sonnet(row, compiled):
 def test_the_state():
     opt = functional_optimizers.adam(0.1)
     state = opt.init(PARAMS)
-    shapes = {"t": ()} | {
-        f"{slot}/net/{k}": jnp.shape(v)
-        for slot in "mv"
-        for k, v in PARAMETERS
-        for v in [jnp.array(v)]
-    }
-    assert jax.tree.map(jnp.shape, state) == {"adam": shapes}
+    shapes = {k: jnp.shape(jnp.array(v)) for k, v in PARAMETERS}
+    expected = {"adam": {"t": ()}, "adam/m/net": shapes, "adam/v/net": shapes}
+    assert jax.tree.map(jnp.shape, state) == expected
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(state))
     _, state = opt.apply(state, PARAMS, PARAMS)
     assert int(state["adam"]["t"]) == 1
@@ -53,8 +49,8 @@ def test_none_skips_a_parameter():
     state = opt.init(PARAMS)
     params, new = opt.apply(state, updates([jnp.ones([2, 3]), None]), PARAMS)
     np.testing.assert_array_equal(params["net"]["b"], PARAMS["net"]["b"])
-    assert not np.any(new["momentum"]["accumulated_momentum/net/b"])
-    assert np.all(new["momentum"]["accumulated_momentum/net/w"] == 1.0)
+    assert not np.any(new["momentum/accumulated_momentum/net"]["b"])
+    assert np.all(new["momentum/accumulated_momentum/net"]["w"] == 1.0)
 
 
 def test_params_of_any_structure():

@@ -174,7 +174,7 @@ class TestTrainableState:
 
     def test_names(self):
         state = snt.TrainableState(self.VALUES)
-        assert [v.path[1] for v in state.variables] == ["a/0/hidden", "a/0/cell", "a/1", "b"]
+        assert [v.path[1] for v in state.variables] == ["hidden", "cell", "1", "b"]
         out = state(4)
         assert isinstance(out["a"][0], snt.LSTMState)
         assert [leaf.shape for leaf in jax.tree.leaves(out)] == [(4, 3), (4, 1), (4,), (4, 2)]
@@ -187,9 +187,12 @@ class TestTrainableState:
             )(2)
         )
         params, state = f.init(None)
-        assert jax.tree.map(jnp.shape, params) == {"start": {"0/hidden": (1, 2)}}
-        assert jax.tree.map(jnp.shape, state) == {"start": {"0/cell": (1, 2), "1": (1, 1)}}
-        params = {"start": {"0/hidden": jnp.asarray([[1.0, 2.0]])}}
+        assert jax.tree.map(jnp.shape, params) == {"start/0": {"hidden": (1, 2)}}
+        assert jax.tree.map(jnp.shape, state) == {
+            "start": {"1": (1, 1)},
+            "start/0": {"cell": (1, 2)},
+        }
+        params = {"start/0": {"hidden": jnp.asarray([[1.0, 2.0]])}}
         (out, _), _ = f.apply(params, state, None)
         np.testing.assert_array_equal(out.hidden, [[1, 2], [1, 2]])
 

@@ -10,7 +10,7 @@ from purestate._sonnet.checks import as_array
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
 from purestate._sonnet.module import Module
 from purestate._sonnet.recurrent.core import RNNCore, check_batch_size
-from purestate._sonnet.variable import Variable
+from purestate._sonnet.variable import Variable, is_variable
 
 
 class TrainableState(Module):
@@ -94,7 +94,9 @@ class TrainableState(Module):
         """
         size = check_batch_size(self, batch_size)
         return jax.tree.map(
-            lambda x: jnp.tile(x, (size, *(1 for _ in x.shape[1:]))), self._template
+            lambda v: jnp.tile(v.value(), (size, *(1 for _ in v.shape[1:]))),
+            self._template,
+            is_leaf=is_variable,
         )
 
 
