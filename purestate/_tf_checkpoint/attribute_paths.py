@@ -8,10 +8,10 @@ _PARTS = re.compile(r"(?:[^/\\]|\\.)+", re.DOTALL)
 
 
 def attribute_path(key: str) -> str:
-    """Returns the path of a key; a key that is no variable's is a path of its own.
+    r"""Returns the path of a key; a key that is no variable's is a path of its own.
 
-    >>> attribute_path("model/heads/a.Sb/w/.ATTRIBUTES/VARIABLE_VALUE")
-    'model/heads/a\\\\/b/w'
+    >>> print(attribute_path("model/heads/a.Sb/w/.ATTRIBUTES/VARIABLE_VALUE"))
+    model/heads/a\/b/w
     """
     if not key.endswith(_VALUE):
         return key

@@ -81,6 +81,16 @@ class Bundle:
             )
         return data
 
+    def raw_checked(self, key: str) -> bytes:
+        """Returns the bytes of a whole tensor, with their checksum checked."""
+        entry = self.entries[key]
+        data = self.raw(entry)
+        if entry.dtype == STRING:
+            self._tensor(key, entry)
+        elif masked_crc32c(data) != entry.crc:
+            raise self._damaged(key, "its checksum does not fit its bytes")
+        return data
+
     def _tensor(self, key: str, entry: Entry) -> np.ndarray:
         data = self.raw(entry)
         if entry.dtype == STRING:

@@ -36,12 +36,18 @@ _NUMPY: dict[int, np.dtype] = {
     }.items()
 }
 
+_NUMBERS = {dtype: number for number, dtype in reversed(_NUMPY.items())}  # not the quantized ones
 _OTHERS = {20: "resource", 21: "variant", 29: "int4", 30: "uint4", 31: "int2", 32: "uint2"}
 
 
 def numpy_dtype(number: int) -> np.dtype | None:
     """Returns the dtype of NumPy, or None for texts and what NumPy has no dtype for."""
     return _NUMPY.get(number)
+
+
+def dtype_number(dtype: np.dtype) -> int | None:
+    """Returns the number of a dtype of NumPy, or None if TensorFlow does not have it."""
+    return _NUMBERS.get(dtype)
 
 
 def dtype_name(number: int) -> str:

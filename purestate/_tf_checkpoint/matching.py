@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
+import numpy as np
+
 from purestate._checkpoint.errors import CheckpointError, CheckpointMismatchError
 from purestate._checkpoint.fitting import LoadReport
 from purestate._core.errors import kind_of
@@ -40,14 +42,24 @@ def match(
     root: str,
     targets: Targets,
     attributes: Attributes | None,
+    *,
+    only_given: bool = False,
 ) -> dict[int, Target]:
     """Returns the variable of the model for each variable below the root.
+
+    Args:
+      bundle: the checkpoint.
+      graph: its objects.
+      root: the name of the model.
+      targets: the variables of the model.
+      attributes: what the user says about them.
+      only_given: whether the checkpoint may have more variables.
 
     Raises:
       CheckpointMismatchError: they are not the same variables; the message has all problems.
       CheckpointError: there is no such root, or the order of equal modules is not known.
     """
-    matcher = _Matcher(bundle, graph, root, targets)
+    matcher = _Matcher(bundle, graph, root, targets, only_given)
     if attributes is not None:
         only = matcher.by_attributes(attributes)
         if only.report:
@@ -77,24 +89,23 @@ def _problems(report: LoadReport) -> list[object]:
 
 
 class _Matcher:
-    def __init__(self, bundle: Bundle, graph: ObjectGraph, root: str, targets: Targets):
+    def __init__(
+        self, bundle: Bundle, graph: ObjectGraph, root: str, targets: Targets, only_given: bool
+    ):
         self._bundle = bundle
+        self._only_given = only_given
         self._graph = graph
         self._root_name = root
         self._root = graph.root(root)
         self._targets = targets
         # Texts are left out, since a model in JAX has none.
         self._paths = {
-            at: path
-            for path, at in graph.variables(self._root)
-            if self._outline(at)[1].kind != "O"
+            at: path for path, at in graph.variables(self._root) if self._outline(at)[1].kind != "O"
         }
 
     def by_names(self, deduces: bool) -> Match:
         """Matches by the names that the graph implies; see `ObjectTree` for `deduces`."""
-        named = name_variables(
-            self._graph, self._root, lambda at: self._outline(at)[0], deduces
-        )
+        named = name_variables(self._graph, self._root, lambda at: self._outline(at)[0], deduces)
         places = {at: place for at, place in named.places.items() if at in self._paths}
         found = {at: self._targets.plainly(*place) for at, place in places.items()}
         shown = {at: "/".join(part for part in place if part) for at, place in places.items()}
@@ -121,7 +132,7 @@ class _Matcher:
                 missing.append(f"{place[0]}/{place[1]} ({path} is not in the file)")
             elif at not in found:  # else another name of one variable
                 found[at] = targets
-        return self._judged(found, {at: path for at, path in self._paths.items()}, missing, [])
+        return self._judged(found, dict(self._paths), missing, [])
 
     def _judged(
         self,
@@ -151,13 +162,14 @@ class _Matcher:
         missing = missing + [
             each.shown
             for each in self._targets.all
-            if (each.is_param, each.module, each.name) not in taken
-            and each.shown not in explained
+            if (each.is_param, each.module, each.name) not in taken and each.shown not in explained
         ]
+        if self._only_given:
+            unexpected = []
         report = LoadReport(tuple(missing), tuple(unexpected), tuple(mismatched))
         return Match(matched, report, unordered)
 
-    def _outline(self, at: int) -> tuple[tuple[int, ...], object]:
+    def _outline(self, at: int) -> tuple[tuple[int, ...], np.dtype]:
         key = self._graph.nodes[at].key
         assert key is not None
         return self._bundle.shape_and_dtype(key)
@@ -184,6 +196,25 @@ class _Matcher:
             f" variables, and does not say which was made first: {shown}"
             f"{' and others' if len(pairs) > 4 else ''}. {_HOW}"
         )
+
+
+def check_attributes(targets: Targets, attributes: Attributes) -> list[tuple[str, Target]]:
+    """Returns the variable of the model at each path; raises unless each one is there once."""
+    found: list[tuple[str, Target]] = []
+    problems: list[str] = []
+    for path, place in attributes.items():
+        there = targets.exactly(*_place(path, place)) or targets.plainly(*place)
+        if len(there) != 1:
+            problems.append(f"{path!r} is {place}, which the model does not have once")
+        found += [(path, target) for target in there]
+    named = {id(target) for _, target in found}
+    rest = [target.shown for target in targets.all if id(target) not in named]
+    problems += [f"{name!r} of the model has no path" for name in rest]
+    if problems:
+        raise CheckpointMismatchError(
+            "`attributes` and the model do not have the same variables:\n  " + "\n  ".join(problems)
+        )
+    return found
 
 
 def _place(path: str, place: object) -> Place:

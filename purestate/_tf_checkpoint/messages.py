@@ -107,5 +107,6 @@ def _read_slice(message: bytes) -> tuple[tuple[int, int], ...]:
     for number, value in read_fields(message):
         if number == 1:
             parts = dict(read_fields(bytes_of(value)))
-            extents.append((number_of(parts.get(1, 0)), number_of(parts.get(2, -1))))
+            length = number_of(parts[2]) if 2 in parts else -1
+            extents.append((number_of(parts.get(1, 0)), length))
     return tuple(extents)

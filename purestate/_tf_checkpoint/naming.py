@@ -68,9 +68,7 @@ def name_variables(
     return Named(places, unordered)
 
 
-def _unordered(
-    tree: ObjectTree, group: list[tuple[int, str, object]]
-) -> Iterator[tuple[str, str]]:
+def _unordered(tree: ObjectTree, group: list[tuple[int, str, object]]) -> Iterator[tuple[str, str]]:
     """Yields the pairs of a group whose order matters, as they look the same, and is not known."""
     alike: dict[object, list[tuple[int, str]]] = {}
     for at, path, looks in group:

@@ -55,7 +55,7 @@ class ObjectGraph:
         """Returns the object that `tf.train.Checkpoint(name=...)` got; "" is the Checkpoint."""
         at = self.find(0, name)
         if at is None:
-            roots = [child for child in self.nodes[0].children]
+            roots = list(self.nodes[0].children)
             raise CheckpointError(
                 f"The checkpoint {self.prefix!r} has no object {name!r}."
                 f"{near(name, roots)} The objects passed to tf.train.Checkpoint were"
@@ -96,7 +96,7 @@ def read_graph(bundle: Bundle) -> ObjectGraph:
         )
     message: bytes = bundle.read(GRAPH_KEY).item()
     try:
-        nodes = [_read_node(bytes_of(value)) for number, value in read_fields(message) if number == 1]
+        nodes = [_read_node(bytes_of(each)) for kind, each in read_fields(message) if kind == 1]
         for node in nodes:
             linked = [*node.children.values(), *(at for slot in node.slots for at in slot[::2])]
             if any(not 0 <= at < len(nodes) for at in linked):
@@ -130,28 +130,24 @@ def _read_node(message: bytes) -> Node:
     return node
 
 
-def graph_of(attributes: dict[str, str]) -> tuple[bytes, dict[str, str]]:
-    """Makes the graph of variables at paths of attributes.
+def add_variable(graph: ObjectGraph, path: str, full_name: str) -> str:
+    """Adds a variable at a path of attributes, and the objects on the way; returns its key."""
+    at = 0
+    names = split_path(path)
+    for name in names:
+        children = graph.nodes[at].children
+        if name not in children:
+            graph.nodes.append(Node())
+            children[name] = len(graph.nodes) - 1
+        at = children[name]
+    key = graph.nodes[at].key = variable_key(names)
+    graph.nodes[at].full_name = full_name
+    return key
 
-    Args:
-      attributes: `{path: full name}` of all variables.
 
-    Returns:
-      The message, and `{path: key}`.
-    """
-    nodes = [Node()]
-    keys: dict[str, str] = {}
-    for path, full_name in attributes.items():
-        at = 0
-        names = split_path(path)
-        for name in names:
-            if name not in nodes[at].children:
-                nodes.append(Node())
-                nodes[at].children[name] = len(nodes) - 1
-            at = nodes[at].children[name]
-        keys[path] = nodes[at].key = variable_key(names)
-        nodes[at].full_name = full_name
-    return b"".join(field(1, _write_node(node)) for node in nodes), keys
+def write_graph(graph: ObjectGraph) -> bytes:
+    """Returns the message of a graph, which must have no slot variables."""
+    return b"".join(field(1, _write_node(node)) for node in graph.nodes)
 
 
 def _write_node(node: Node) -> bytes:

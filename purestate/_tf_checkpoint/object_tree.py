@@ -86,7 +86,8 @@ class ObjectTree:
             else:
                 scope = _common(below) if deduces else None
             self.scopes[at] = scope
-            passes_on = below if self.nodes[at].is_list else {scope} if below or at in own else set()
+            has_variables = bool(below) or at in own
+            passes_on = below if self.nodes[at].is_list else {scope} if has_variables else set()
             submodules.setdefault(self._parents[at], set()).update(passes_on)
 
 

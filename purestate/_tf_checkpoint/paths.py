@@ -6,7 +6,11 @@ import re
 from pathlib import Path
 
 from purestate._checkpoint.atomic import reason
-from purestate._checkpoint.errors import CheckpointError, CheckpointFileError, CheckpointNotFoundError
+from purestate._checkpoint.errors import (
+    CheckpointError,
+    CheckpointFileError,
+    CheckpointNotFoundError,
+)
 from purestate._core.errors import kind_of
 
 _STATE_FILE = "checkpoint"
@@ -20,8 +24,7 @@ def find_prefix(path: str | os.PathLike[str]) -> str:
         text = os.fsdecode(path)
     except TypeError:
         raise CheckpointError(
-            "`prefix` must be a path, such as 'checkpoints/ckpt-1', but is"
-            f" {kind_of(path)}."
+            f"`prefix` must be a path, such as 'checkpoints/ckpt-1', but is {kind_of(path)}."
         ) from None
     if os.path.isfile(text + ".index"):
         return text

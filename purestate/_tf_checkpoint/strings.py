@@ -5,7 +5,7 @@ import struct
 import numpy as np
 
 from purestate._tf_checkpoint.crc32c import crc32c, mask
-from purestate._tf_checkpoint.wire import DamagedError, read_varint
+from purestate._tf_checkpoint.wire import DamagedError, read_varint, write_varint
 
 _LARGEST_SHORT = 0xFFFFFFFF
 
@@ -20,9 +20,7 @@ def read_strings(data: bytes, shape: tuple[int, ...], count: int) -> tuple[np.nd
     for _ in range(count):
         length, at = read_varint(data, at)
         lengths.append(length)
-    summed = b"".join(
-        struct.pack("<I" if length <= _LARGEST_SHORT else "<Q", length) for length in lengths
-    )
+    summed = _fixed(lengths)
     stored = data[at : at + 4]
     if struct.pack("<I", mask(crc32c(summed))) != stored:
         raise DamagedError("the checksum of the lengths of its texts does not fit them")
@@ -35,3 +33,19 @@ def read_strings(data: bytes, shape: tuple[int, ...], count: int) -> tuple[np.nd
         texts[number] = data[at : at + length]
         at += length
     return texts.reshape(shape), mask(crc32c(summed + stored + data[begin:]))
+
+
+def write_strings(texts: list[bytes]) -> tuple[bytes, int]:
+    """Returns the bytes of a tensor of texts, and their masked checksum."""
+    lengths = [len(text) for text in texts]
+    summed = _fixed(lengths)
+    stored = struct.pack("<I", mask(crc32c(summed)))
+    joined = b"".join(texts)
+    data = b"".join(map(write_varint, lengths)) + stored + joined
+    return data, mask(crc32c(summed + stored + joined))
+
+
+def _fixed(lengths: list[int]) -> bytes:
+    return b"".join(
+        struct.pack("<I" if length <= _LARGEST_SHORT else "<Q", length) for length in lengths
+    )

@@ -1,0 +1,1 @@
+"""Sonnet 2 in JAX."""
