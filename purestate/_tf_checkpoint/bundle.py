@@ -1,6 +1,7 @@
 """A checkpoint on disk: the entries of its index, and the bytes of its tensors."""
 
 import dataclasses
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -124,7 +125,7 @@ class Bundle:
         )
 
 
-def open_bundle(path: str) -> Bundle:
+def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     """Reads the index of a checkpoint; see `find_prefix` for what the path may be."""
     prefix = find_prefix(path)
     index = prefix + ".index"

@@ -17,7 +17,7 @@ def load(prefix: str | os.PathLike[str], *, strings: bool = False) -> dict[str, 
     >>> params = {"linear": {"w": np.ones([2, 3], np.float32)}}
     >>> checkpoint.save(prefix, params, {}, attributes={"w": ("linear", "w")})
     >>> {path: array.shape for path, array in checkpoint.load(prefix).items()}
-    {'model/w': (2, 3)}
+    {'model/w': (2, 3), 'save_counter': ()}
 
     Args:
       prefix: what `tf.train.Checkpoint.save` or `write` returned, such as `"checkpoints/ckpt-1"`;

@@ -10,7 +10,7 @@ from purestate._checkpoint.fitting import LoadReport
 from purestate._core.errors import kind_of
 from purestate._tf_checkpoint.bundle import Bundle
 from purestate._tf_checkpoint.naming import Place, name_variables
-from purestate._tf_checkpoint.object_graph import ObjectGraph
+from purestate._tf_checkpoint.object_graph import COUNTER, ObjectGraph
 from purestate._tf_checkpoint.targets import Target, Targets
 
 Attributes = Mapping[str, Place]
@@ -100,7 +100,9 @@ class _Matcher:
         self._targets = targets
         # Texts are left out, since a model in JAX has none.
         self._paths = {
-            at: path for path, at in graph.variables(self._root) if self._outline(at)[1].kind != "O"
+            at: path
+            for path, at in graph.variables(self._root)
+            if self._outline(at)[1].kind != "O" and not (root == "" and path == COUNTER)
         }
 
     def by_names(self, deduces: bool) -> Match:
@@ -113,7 +115,7 @@ class _Matcher:
 
     def by_attributes(self, attributes: Attributes) -> Match:
         """Matches by the attributes of the user."""
-        if not isinstance(attributes, Mapping):
+        if not isinstance(attributes, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise CheckpointError(
                 "`attributes` must be a dict {path of attributes: (module path, name)}, but is"
                 f" {kind_of(attributes)}."

@@ -17,6 +17,9 @@ from purestate._tf_checkpoint.wire import (
 )
 
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+COUNTER = "save_counter"
+"""What `tf.train.Checkpoint` calls the number of times that it was saved."""
+
 _VALUE = "VARIABLE_VALUE"
 
 
@@ -98,7 +101,7 @@ def read_graph(bundle: Bundle) -> ObjectGraph:
     try:
         nodes = [_read_node(bytes_of(each)) for kind, each in read_fields(message) if kind == 1]
         for node in nodes:
-            linked = [*node.children.values(), *(at for slot in node.slots for at in slot[::2])]
+            linked = [*node.children.values(), *(a for v, _, s in node.slots for a in (v, s))]
             if any(not 0 <= at < len(nodes) for at in linked):
                 raise DamagedError("an object has an attribute that does not exist")
             if node.key is not None and node.key not in bundle.entries:

@@ -76,25 +76,25 @@ class ObjectTree:
             if self.nodes[at].key is not None:
                 scope = scope_and_name(self.nodes[at].full_name)[0]
                 own.setdefault(self.holder(at), []).append(scope)
-        submodules: dict[int, set[Scope | None]] = {}
+        around: dict[
+            int, list[set[Scope]]
+        ] = {}  # scopes that an object may have, by each submodule
         for at in reversed(self.order):
-            below = submodules.get(at, set())
-            if self.nodes[at].key is not None or self.nodes[at].is_list:
-                scope = None
-            elif at in own:  # a variable that is also another module's has a longer scope
-                scope = min(own[at], key=len)
-            else:
-                scope = _common(below) if deduces else None
+            node, options = self.nodes[at], around.get(at, [])
+            scope = None
+            if node.key is None and not node.is_list:
+                if at in own:  # a variable that is also another module's has a longer scope
+                    scope = min(own[at], key=len)
+                    options = [{scope[:-1]}]
+                elif deduces and options:
+                    scope = _outermost(set.intersection(*options))
+                    options = [{scope[:-1], scope}] if scope else []
             self.scopes[at] = scope
-            has_variables = bool(below) or at in own
-            passes_on = below if self.nodes[at].is_list else {scope} if has_variables else set()
-            submodules.setdefault(self._parents[at], set()).update(passes_on)
+            around.setdefault(self._parents[at], []).extend(options)
 
 
-def _common(submodules: set[Scope | None]) -> Scope | None:
-    """Returns the scope in which all submodules were made, if there is one."""
-    parents = {None if scope is None else scope[:-1] for scope in submodules}
-    return (parents.pop() or None) if len(parents) == 1 else None
+def _outermost(scopes: set[Scope]) -> Scope | None:
+    return min(scopes, key=len, default=()) or None
 
 
 def scope_and_name(full_name: str) -> tuple[Scope, str]:

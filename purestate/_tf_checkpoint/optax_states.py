@@ -179,6 +179,8 @@ def from_optax(opt_state: Any) -> dict[str, Any]:
                     " one. Pass the state of one of its parts."
                 )
             value = getattr(state, name)
+            if slot == "step":
+                value = np.asarray(value, np.int64)  # as in Sonnet; JAX may have no int64
             slots[slot] = value if sign > 0 else jax.tree.map(jnp.negative, value)
         return state
 
@@ -251,9 +253,12 @@ def _filled(value: Any, slot: Any, name: str, sign: int) -> Any:
                 continue
             there = slot.get(module, {}).get(variable)
             target = Target(False, module, variable, leaf)
-            problem = ("nothing", "") if there is None else target.problem(there.shape, there.dtype)
-            if problem:
-                problems.append(f"{target.shown}: {problem[0]} in the checkpoint")
+            if there is None:
+                problems.append(f"{target.shown}: nothing in the checkpoint")
+            elif problem := target.problem(there.shape, there.dtype):
+                problems.append(
+                    f"{target.shown}: {problem[0]} in the checkpoint, {problem[1]} here"
+                )
             else:
                 values[module][variable] = target.fitted(there if sign > 0 else -there)
     if problems:

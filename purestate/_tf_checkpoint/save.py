@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from itertools import starmap
 from typing import Any
 
+import jax
 import numpy as np
 
 from purestate._checkpoint.errors import CheckpointError
@@ -15,6 +16,7 @@ from purestate._tf_checkpoint.dtypes import STRING, dtype_number, numpy_dtype
 from purestate._tf_checkpoint.matching import Attributes, check_attributes, match
 from purestate._tf_checkpoint.messages import Entry
 from purestate._tf_checkpoint.object_graph import (
+    COUNTER,
     GRAPH_KEY,
     Node,
     ObjectGraph,
@@ -63,7 +65,8 @@ def save(
         matched.
       root: what the model is called in `tf.train.Checkpoint(model=net)`.
       attributes: `{path of attributes: (module path, name)}`; see `restore`. Without `like`, it
-        says what the objects of the model are.
+        says what the objects of the model are. The dtypes in the file are then those of the arrays,
+        but a single int32 of JAX is written as int64, which Sonnet's counters are.
       opt_state: new slots of the optimizer: a state of optax, or what `read_slots` or `from_optax`
         returned. Without it, they are those of `like`.
       optimizer: what the optimizer is called in `tf.train.Checkpoint(optimizer=opt)`.
@@ -166,12 +169,16 @@ def _all_new(
             for i, target in enumerate(order)
         ]
     new += planned.targets(slots)
+    counter = Target(False, "", COUNTER, np.zeros([], np.int64))  # TensorFlow misses it otherwise
+    new.append((add_variable(graph, COUNTER, COUNTER), counter))
     data, crc = write_strings([write_graph(graph)])
     return [(GRAPH_KEY, Entry(STRING, (), crc=crc), data), *starmap(_new_tensor, new)]
 
 
 def _new_tensor(key: str, target: Target) -> Tensor:
     value = np.asarray(target.leaf)
+    if isinstance(target.leaf, jax.Array) and value.shape == () and value.dtype == np.int32:
+        value = value.astype(np.int64)  # all counters of Sonnet are, and JAX may have no int64
     number = dtype_number(value.dtype)
     if number is None:
         raise CheckpointError(
