@@ -13,7 +13,7 @@ import numpy as np
 _POLYNOMIAL = 0x82F63B78
 _MASK = 0xA282EAD8
 _WIDEST = 14  # columns of a row, as a power of two; a row of 64 KB stays in the processor's cache
-_SMALL = 64  # bytes up to which a loop in Python is faster
+_SMALL = 256  # bytes up to which a loop in Python is faster
 
 
 def masked_crc32c(data: Any) -> int:

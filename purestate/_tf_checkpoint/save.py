@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 from purestate._checkpoint.errors import CheckpointError
-from purestate._core.errors import kind_of
 from purestate._tf_checkpoint.bundle import Bundle, open_bundle
 from purestate._tf_checkpoint.crc32c import masked_crc32c
 from purestate._tf_checkpoint.dtypes import STRING, dtype_number, numpy_dtype
@@ -83,7 +82,7 @@ def save(
         new = _new_values(old, targets, root, attributes, opt_state, optimizer)
         write_bundle(target_prefix, _replaced(old, new))
         return
-    if attributes is None:
+    if not attributes:
         raise CheckpointError(
             "save needs `like` or `attributes` to know the objects of the model: the prefix of a"
             " checkpoint that TensorFlow wrote of it, or the attributes of each variable, such as"
@@ -120,12 +119,7 @@ def _new_values(
 
 
 def _as_stored(target: Target, dtype: np.dtype) -> np.ndarray:
-    try:
-        return np.asarray(target.leaf).astype(dtype)
-    except (TypeError, ValueError):
-        raise CheckpointError(
-            f"The value of {target.shown!r} is {kind_of(target.leaf)}, and save needs an array."
-        ) from None
+    return target.array().astype(dtype)
 
 
 def _replaced(old: Bundle, new: dict[str, np.ndarray]) -> Iterator[Tensor]:
@@ -172,11 +166,12 @@ def _all_new(
     counter = Target(False, "", COUNTER, np.zeros([], np.int64))  # TensorFlow misses it otherwise
     new.append((add_variable(graph, COUNTER, COUNTER), counter))
     data, crc = write_strings([write_graph(graph)])
-    return [(GRAPH_KEY, Entry(STRING, (), crc=crc), data), *starmap(_new_tensor, new)]
+    tensors = [(GRAPH_KEY, Entry(STRING, (), crc=crc), data), *starmap(_new_tensor, new)]
+    return sorted(tensors, key=lambda tensor: tensor[0].encode())  # as TensorFlow does
 
 
 def _new_tensor(key: str, target: Target) -> Tensor:
-    value = np.asarray(target.leaf)
+    value = target.array()
     if isinstance(target.leaf, jax.Array) and value.shape == () and value.dtype == np.int32:
         value = value.astype(np.int64)  # all counters of Sonnet are, and JAX may have no int64
     number = dtype_number(value.dtype)

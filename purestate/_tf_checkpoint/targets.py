@@ -44,6 +44,15 @@ class Target:
             return None
         return format_array(there), format_array(self.leaf)
 
+    def array(self) -> np.ndarray:
+        """Returns the value; raises if there is only a shape."""
+        value = np.asarray(self.leaf)
+        if value.dtype == object:
+            raise CheckpointError(
+                f"The value of {self.shown!r} is {kind_of(self.leaf)}, and save needs an array."
+            )
+        return value
+
     def fitted(self, array: np.ndarray) -> Any:
         """Returns an array of the checkpoint as the model has it."""
         narrow = array.astype(self.leaf.dtype)
