@@ -101,8 +101,13 @@ def find_slots(
     finder = _Finder(bundle, graph, graph.root(root), found, where)
     for name, at in node.children.items():
         child = graph.nodes[at]
-        if child.is_list:
-            lists[name] = finder.pairs(name, [*child.children.values()])
+        ats = (
+            [child.children[each] for each in sorted(child.children, key=int)]
+            if child.is_list
+            else []
+        )
+        if ats and all(graph.nodes[each].key is not None for each in ats):
+            lists[name] = finder.pairs(name, ats)
         elif child.key is not None and math.prod(bundle.entries[child.key].shape) == 1:
             numbers[name] = child.key
     if not lists:
@@ -127,22 +132,18 @@ class _Finder:
         self._variables = [(at, found[at]) for at in order]
 
     def pairs(self, slot: str, ats: list[int]) -> list[tuple[Target, str]]:
-        keys = [self._nodes[at].key for at in ats]
-        if any(key is None for key in keys):
-            raise CheckpointError(
-                f"The list {slot!r} of {self._where} has something else than variables."
-            )
         variables = self._variables
         if len(ats) != len(variables) or not all(
             self._belongs(slot_at, at) for slot_at, (at, _) in zip(ats, variables, strict=True)
         ):
-            variables = [self._only_one(slot, at) for at in ats]
-            if len({at for at, _ in variables}) != len(self._variables):
+            if len(ats) != len(variables):
                 raise self._unfit(slot, len(ats))
+            variables = [self._only_one(slot, at) for at in ats]
+            if len({at for at, _ in variables}) != len(ats):
+                raise self._unfit(slot, None)
         return [
-            (target, key)
-            for (_, target), key in zip(variables, keys, strict=True)
-            if key is not None
+            (target, self._nodes[at].key or "")
+            for (_, target), at in zip(variables, ats, strict=True)
         ]
 
     def _belongs(self, slot_at: int, at: int) -> bool:

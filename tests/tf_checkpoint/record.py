@@ -121,7 +121,7 @@ def randomize(net):
             v.assign(tf.cast(r.normal(size=v.shape).round(2), v.dtype))
 
 
-def record(name, make, inputs, optimizer=None, shard=None, **more):
+def record(name, make, inputs, optimizer=None, shard=None, step=1, **more):
     with Log() as log:
         net = make()
         call = getattr(net, "unrolled", net)
@@ -137,8 +137,8 @@ def record(name, make, inputs, optimizer=None, shard=None, **more):
                 loss = tf.reduce_sum(tf.square(call(*inputs)))
             return tape.gradient(loss, net.trainable_variables)
 
-        for _ in range(2):
-            optimizer.apply(gradients(), net.trainable_variables)
+        for _ in range(2):  # with step -1 the variables are in another order
+            optimizer.apply(gradients()[::step], net.trainable_variables[::step])
     for f in FOLDER.glob(f"{name}.*"):
         f.unlink()
     options = tf.train.CheckpointOptions()
@@ -156,7 +156,7 @@ def record(name, make, inputs, optimizer=None, shard=None, **more):
         g = gradients()
         for each, v in zip(g, net.trainable_variables, strict=True):
             out[":".join(("gradient", *places[id(v)][1:]))] = each.numpy()
-        optimizer.apply(g, net.trainable_variables)
+        optimizer.apply(g[::step], net.trainable_variables[::step])
         for v in net.trainable_variables:
             out[":".join(("next", *places[id(v)][1:]))] = v.numpy()
     np.savez_compressed(FOLDER / f"{name}.npz", **out)
@@ -309,6 +309,10 @@ def main():
     record("mlp_adam", lambda: snt.nets.MLP([4, 2]), (x,), adam)
     record("two_linears", TwoLinears, (x,), snt.optimizers.Momentum(0.1, 0.9))
     record("dueling", Dueling, (x,), snt.optimizers.RMSProp(0.1, momentum=0.9, centered=True))
+    momentum = lambda: snt.optimizers.Momentum(0.1, 0.9)
+    record("mlp_reversed", lambda: snt.nets.MLP([4, 2]), (x,), momentum(), step=-1)
+    record("twins_reversed", TwoLinears, (x,), momentum(), step=-1)
+    record("before_a_step", lambda: snt.Linear(2), (x,), optimizer=None, other=momentum())
     record("rmsprop", lambda: snt.Linear(2), (x,), snt.optimizers.RMSProp(0.1, momentum=0.9))
     sequential = lambda: snt.Sequential([snt.Linear(3), tf.nn.relu, snt.Linear(3), snt.Linear(3)])
     record("sequential", sequential, (x,))
@@ -332,6 +336,10 @@ def main():
         shape_and_slices=["4 3 0,1:-", "4 3 1,3:-", ""],
         tensors=[whole[:1], whole[1:], whole[0]],
     )
+    net, adam = snt.nets.MLP([4, 2]), tf.compat.v1.train.AdamOptimizer(0.1)
+    net(x)
+    adam.apply_gradients([(tf.ones_like(v), v) for v in net.trainable_variables[::-1]])
+    tf.train.Checkpoint(model=net, optimizer=adam).write(str(FOLDER / "slot_variables"))
     big = snt.Linear(2)
     big(x)
     saved = tf.train.Checkpoint(model=big)

@@ -40,7 +40,7 @@ def test_checksums_by_definition():
 
 
 def test_checksums_of_many_rows():
-    data = np.random.default_rng(0).bytes(5 * (1 << 16) + 3)
+    data = np.random.default_rng(0).bytes((1 << 16) + 1003)
     assert crc32c(data) == by_definition(data)
     assert crc32c(np.frombuffer(data, np.uint8)) == crc32c(data)
 

@@ -46,7 +46,7 @@ def test_quoted_names(tmp_path: Path):
 
 
 def test_nothing_there(tmp_path: Path):
-    with pytest.raises(CheckpointNotFoundError, match=r"There are 'dtypes', 'dueling'"):
+    with pytest.raises(CheckpointNotFoundError, match=r"There are 'before_a_step', 'dtypes'"):
         find_prefix(FOLDER / "other")
     with pytest.raises(CheckpointNotFoundError, match="has no checkpoint"):
         find_prefix(tmp_path)
