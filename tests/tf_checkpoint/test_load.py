@@ -1,5 +1,6 @@
 """`load` against what TensorFlow had in memory when it wrote the files."""
 
+from itertools import product
 from pathlib import Path
 
 import ml_dtypes
@@ -74,18 +75,24 @@ def test_every_flipped_byte_is_an_error_or_changes_nothing(
     harmless = total = 0
     for path in sorted(tmp_path.glob("*.*")):
         data = path.read_bytes()
-        for at in range(len(data)):
-            for flip in flips:
-                path.write_bytes(data[:at] + bytes([data[at] ^ flip]) + data[at + 1 :])
-                total += 1
-                try:
-                    assert same(checkpoint.load(damaged, strings=True), whole), (path.name, at)
-                    harmless += 1
-                except CheckpointFileError:
-                    pass
-        path.write_bytes(data)
+        for at, flip in product(range(len(data)), flips):
+            write_at(path, at, data[at] ^ flip)
+            total += 1
+            try:
+                assert same(checkpoint.load(damaged, strings=True), whole), (path.name, at)
+                harmless += 1
+            except CheckpointFileError:
+                pass
+            write_at(path, at, data[at])
     assert total > 250
     assert harmless < 0.2 * total  # the padding of the footer
+
+
+def write_at(path: Path, at: int, byte: int) -> None:
+    """Writes one byte: much faster than the whole file."""
+    with path.open("r+b", buffering=0) as file:
+        file.seek(at)
+        file.write(bytes([byte]))
 
 
 def _copy_nested(name: str, folder: Path) -> str:
