@@ -8,7 +8,7 @@ _PARTS = re.compile(r"(?:[^/\\]|\\.)+", re.DOTALL)
 
 
 def attribute_path(key: str) -> str:
-    r"""Returns the path of a key; a key that is no variable's is a path of its own.
+    r"""Returns the path of a key; the key of anything but a variable is its own path.
 
     >>> print(attribute_path("model/heads/a.Sb/w/.ATTRIBUTES/VARIABLE_VALUE"))
     model/heads/a\/b/w

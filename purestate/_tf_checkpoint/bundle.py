@@ -15,7 +15,7 @@ from purestate._tf_checkpoint.messages import Entry, read_entry, read_header
 from purestate._tf_checkpoint.paths import data_file, find_prefix, read_file
 from purestate._tf_checkpoint.strings import read_strings
 from purestate._tf_checkpoint.table import read_table
-from purestate._tf_checkpoint.wire import DamagedError
+from purestate._tf_checkpoint.wire import Damage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Bundle:
     Attributes:
       prefix: its path without the endings of its files.
       shards: the number of its data files.
-      entries: where each tensor is, by key.
+      entries: the place of each tensor, by key.
       parts: the same for the parts of tensors that are stored in parts.
     """
 
@@ -97,7 +97,7 @@ class Bundle:
         if entry.dtype == STRING:
             try:
                 texts, crc = read_strings(data, entry.shape, entry.elements)
-            except DamagedError as error:
+            except Damage as error:
                 raise self._damaged(key, str(error)) from None
             if crc != entry.crc:
                 raise self._damaged(key, "its checksum does not fit its bytes")
@@ -132,7 +132,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     try:
         table = read_table(read_file(index))
         if b"" not in table:
-            raise DamagedError("it has no header")
+            raise Damage("it has no header")
         shards = read_header(table.pop(b""))
         parts: dict[bytes, Entry] = {}
         entries: dict[str, Entry] = {}
@@ -141,7 +141,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
                 parts[key] = entry
             else:
                 entries[key.decode()] = entry
-    except (DamagedError, UnicodeDecodeError) as error:
+    except (Damage, UnicodeDecodeError) as error:
         why = "a name is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise CheckpointFileError(
             f"The index {index!r} of a checkpoint is damaged, or no index: {why}."
@@ -153,5 +153,5 @@ def _read_entries(table: dict[bytes, bytes], shards: int) -> Iterator[tuple[byte
     for key, message in table.items():
         entry = read_entry(message)
         if entry.shard >= shards:
-            raise DamagedError(f"a tensor is in data file {entry.shard} of {shards}")
+            raise Damage(f"a tensor is in data file {entry.shard} of {shards}")
         yield key, entry

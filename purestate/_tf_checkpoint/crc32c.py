@@ -1,7 +1,7 @@
 """CRC-32C, the checksum of TensorFlow's files, in NumPy.
 
 A checksum that starts from zero is linear: that of `a ^ b` is that of `a` xor that of `b`. So we
-may cut data into rows, and keep one partial checksum for each column. A row costs a handful of
+may cut data into lines, and keep one partial checksum for each column. A line costs a handful of
 NumPy operations, whatever its width.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 _POLYNOMIAL = 0x82F63B78
 _MASK = 0xA282EAD8
-_WIDEST = 14  # columns of a row, as a power of two; a row of 64 KB stays in the processor's cache
+_WIDEST = 14  # columns, as a power of two; a line of 64 KB stays in the processor's cache
 _SMALL = 256  # bytes up to which a loop in Python is faster
 
 
@@ -47,22 +47,22 @@ def _of_few(data: bytes, crc: int) -> int:
 def _of_many(raw: np.ndarray) -> int:
     level = min(_WIDEST, (raw.size // 4).bit_length() - 1)
     width = 4 << level
-    # Zeros in front change nothing, so the first row may be short. Not so the start value, which is
+    # Zeros in front change nothing, so the first line may be short. Not so the start value, which is
     # part of the first four bytes.
     short = (raw.size - 4) % width + 4
     first = np.zeros(-(-short // width) * width, np.uint8)
     first[first.size - short :] = raw[:short]
     start = first[first.size - short :][:4]
     start ^= 0xFF
-    rows = first.view("<u4").reshape(-1, width // 4)
+    lines = first.view("<u4").reshape(-1, width // 4)
     low, high = _shift_tables(level)
-    columns = rows[0].astype(np.uint32)
-    for row in rows[1:]:
-        columns = low[columns & 0xFFFF] ^ high[columns >> 16] ^ row
+    columns = lines[0].astype(np.uint32)
+    for line in lines[1:]:
+        columns = low[columns & 0xFFFF] ^ high[columns >> 16] ^ line
     rest = raw[short:]
     for begin in range(0, rest.size, width):
-        row = rest[begin : begin + width].view("<u4")
-        columns = low[columns & 0xFFFF] ^ high[columns >> 16] ^ row
+        line = rest[begin : begin + width].view("<u4")
+        columns = low[columns & 0xFFFF] ^ high[columns >> 16] ^ line
     for below in reversed(range(level)):
         half = columns.size // 2
         columns = _shifted(columns[:half], below) ^ columns[half:]

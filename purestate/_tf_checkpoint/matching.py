@@ -57,7 +57,7 @@ def match(
 
     Raises:
       CheckpointMismatchError: they are not the same variables; the message has all problems.
-      CheckpointError: there is no such root, or the order of equal modules is not known.
+      CheckpointError: there is no such root, or the order of equal modules is unknown.
     """
     matcher = _Matcher(bundle, graph, root, targets, only_given)
     if attributes is not None:
@@ -70,7 +70,7 @@ def match(
     if not fitting:
         best = min(both, key=lambda each: len(_problems(each.report)))
         raise matcher.error(
-            best.report, f"The names in the file are told from its object graph. {_HOW}"
+            best.report, f"The names in the file come from its object graph. {_HOW}"
         )
     if len(fitting) == 2 and fitting[0].found != fitting[1].found:
         shown = [
@@ -143,7 +143,7 @@ class _Matcher:
         missing: list[str],
         unordered: list[tuple[str, str]],
     ) -> Match:
-        """Compares shapes and dtypes, and finds out what is left on both sides."""
+        """Compares shapes and dtypes, and finds the rest of both sides."""
         matched: dict[int, Target] = {}
         unexpected: list[str] = []
         mismatched: list[tuple[str, str, str]] = []

@@ -1,10 +1,10 @@
-"""The messages of an index file: its header, and where a tensor is."""
+"""The messages of an index file: its header, and the places of tensors."""
 
 import dataclasses
 import math
 
 from purestate._tf_checkpoint.wire import (
-    DamagedError,
+    Damage,
     bytes_of,
     field,
     fixed32,
@@ -18,7 +18,7 @@ _VERSION = 1  # of the format, in what we write
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """Where a tensor is, and what it is.
+    """Place, dtype and shape of a tensor.
 
     Attributes:
       dtype: the number of its dtype.
@@ -28,7 +28,7 @@ class Entry:
       size: the number of its bytes.
       crc: the masked checksum of its bytes.
       slices: for a tensor that is stored in parts, `(start, length)` of each axis of each part,
-        where length -1 is the whole axis. Its bytes are then in the entries of the parts.
+        and -1 as the length of a whole axis. Its bytes are then in the entries of the parts.
     """
 
     dtype: int
@@ -51,11 +51,9 @@ def read_header(message: bytes) -> int:
         if number == 1:
             shards = number_of(value)
         elif number == 2 and value == _BIG_ENDIAN:
-            raise DamagedError(
-                "its arrays are big-endian, and purestate reads only little-endian ones"
-            )
+            raise Damage("its arrays are big-endian, and purestate reads only little-endian ones")
     if shards < 1:
-        raise DamagedError(f"its header says that there are {shards} data files")
+        raise Damage(f"its header says that there are {shards} data files")
     return shards
 
 
@@ -76,7 +74,7 @@ def read_entry(message: bytes) -> Entry:
             numbers[number] = number_of(value)
     dtype, shard, offset, size, crc = numbers.values()
     if min(shard, offset, size, *shape, 0) < 0:
-        raise DamagedError("a size or position of a tensor is negative")
+        raise Damage("a size or position of a tensor is negative")
     return Entry(dtype, shape, shard, offset, size, crc, tuple(slices))
 
 

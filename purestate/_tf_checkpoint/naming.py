@@ -1,4 +1,4 @@
-"""What purestate calls the variables of a checkpoint, told from names and from the object graph.
+"""What purestate calls the variables of a checkpoint, found from names and from the object graph.
 
 A full name of TensorFlow, such as `mlp/linear_0/w`, has the name scopes in which the variable was
 made. Several objects may have one scope. purestate numbers them in the order in which they were
@@ -82,7 +82,7 @@ def _unordered(tree: ObjectTree, group: list[tuple[int, str, object]]) -> Iterat
 def _contents(
     places: dict[int, Place], shape: Callable[[int], tuple[int, ...]]
 ) -> dict[str, list[object]]:
-    """Returns what is below each path: relative names and shapes."""
+    """Returns relative names and shapes of the variables below each path."""
     found: dict[str, list[object]] = {}
     for at, (path, name) in places.items():
         parts = path.split("/")

@@ -8,7 +8,7 @@ from purestate._editing.paths import near
 from purestate._tf_checkpoint.attribute_paths import join_path, split_path, variable_key
 from purestate._tf_checkpoint.bundle import Bundle
 from purestate._tf_checkpoint.wire import (
-    DamagedError,
+    Damage,
     bytes_of,
     field,
     number_of,
@@ -103,12 +103,12 @@ def read_graph(bundle: Bundle) -> ObjectGraph:
         for node in nodes:
             linked = [*node.children.values(), *(a for v, _, s in node.slots for a in (v, s))]
             if any(not 0 <= at < len(nodes) for at in linked):
-                raise DamagedError("an object has an attribute that does not exist")
+                raise Damage("an object has an attribute that does not exist")
             if node.key is not None and node.key not in bundle.entries:
-                raise DamagedError(f"the variable {node.key!r} is not in the index")
+                raise Damage(f"the variable {node.key!r} is not in the index")
         if not nodes:
-            raise DamagedError("it has no objects")
-    except DamagedError as error:
+            raise Damage("it has no objects")
+    except Damage as error:
         raise CheckpointFileError(
             f"The object graph of the checkpoint {bundle.prefix!r} is damaged: {error}."
         ) from None

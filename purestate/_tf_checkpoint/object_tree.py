@@ -1,4 +1,4 @@
-"""The objects below one object, each at the first place where it is found."""
+"""The objects below one object, each at the first place that has it."""
 
 from purestate._tf_checkpoint.object_graph import ObjectGraph
 
@@ -17,7 +17,7 @@ class ObjectTree:
 
     Attributes:
       order: the numbers of the objects: each before its attributes, and these in their order.
-      scopes: the scope of each module, None for what is no module.
+      scopes: the scope of each module, None for other objects.
     """
 
     def __init__(self, graph: ObjectGraph, root: int, deduces: bool):

@@ -68,7 +68,7 @@ def read_slots(
       RMSProp.
 
     Raises:
-      CheckpointError: there is no such optimizer, it has no slots, or they are not in the order of
+      CheckpointError: the optimizer does not exist, it has no slots, or they are not in the order of
         `net.trainable_variables`.
       CheckpointMismatchError: the checkpoint lacks some of the params.
       CheckpointFileError: the file is damaged, or cannot be read.

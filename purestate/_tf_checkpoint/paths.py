@@ -38,7 +38,7 @@ def find_prefix(path: str | os.PathLike[str]) -> str:
         if _DATA.search(text):
             return _DATA.sub("", text)
     raise CheckpointNotFoundError(
-        f"There is no checkpoint {text!r}: its index {text + '.index'!r} does not exist."
+        f"The checkpoint {text!r} does not exist: it would have an index {text + '.index'!r}."
         f"{_there_are(Path(text).parent)}"
     )
 

@@ -30,11 +30,11 @@ def restore(
     >>> checkpoint.restore(prefix, zeros, {})[0]["linear_1"]["w"]
     Array([2., 2.], dtype=float32)
 
-    Without `attributes`, the names of the variables in purestate are told from the object graph of
-    the checkpoint. The names in Sonnet are no help alone: two Linears of one module both have the
-    variable `linear/w`. Equal modules are taken to be made in the order of the list that holds
+    Without `attributes`, the names of the variables in purestate come from the object graph of the
+    checkpoint. The names in Sonnet are not enough: two Linears of one module both have the variable
+    `linear/w`. Equal modules are taken to be made in the order of the list that holds
     them, or of the attributes of the module that made them. If neither says it, this is an error.
-    A list that was made in another order than that of its items cannot be told.
+    If the items of a list were made in another order, only `attributes` is right.
 
     Args:
       prefix: what `tf.train.Checkpoint.save` or `write` returned; or a folder, for its latest
@@ -45,16 +45,16 @@ def restore(
       root: what the model was called in `tf.train.Checkpoint(model=net)`. `"model/torso"` is an
         attribute of it, and `""` is all there is.
       attributes: `{path of attributes: (module path, name)}`, such as
-        `{"_layers/0/w": ("linear", "w")}`, for all variables. If given, it alone decides.
+        `{"_layers/0/w": ("linear", "w")}`, for all variables. If given, nothing else counts.
 
     Returns:
-      Params and state with the values of the checkpoint. Their arrays are of JAX, or of NumPy where
+      Params and state with the values of the checkpoint. Their arrays are of JAX, or of NumPy if
       those given are. An int64 of TensorFlow becomes an int32 if JAX has no int64.
 
     Raises:
       CheckpointMismatchError: model and checkpoint differ in a variable, a shape or a dtype. The
-        message has all problems. What is not below the root does not count.
-      CheckpointError: there is no such root, or equal modules may have to be swapped.
+        message has all problems. Variables outside the root do not count.
+      CheckpointError: the root does not exist, or the order of equal modules is unknown.
       CheckpointFileError: the file is damaged, or cannot be read.
       CheckpointNotFoundError: the file does not exist.
     """

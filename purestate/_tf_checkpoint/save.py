@@ -54,13 +54,13 @@ def save(
     array([1., 1., 1.])
 
     Args:
-      prefix: where to write: the files are `PREFIX.index` and `PREFIX.data-00000-of-00001`. Use a
-        new prefix each time. If this is stopped while it replaces a checkpoint, what is left may be
+      prefix: the files will be `PREFIX.index` and `PREFIX.data-00000-of-00001`. Use a new prefix
+        each time. If this is stopped while it replaces a checkpoint, the files that are left may be
         an error to read.
       params: `{module path: {name: array}}`.
       state: the same.
-      like: a checkpoint of the same model. What is not in params and state is taken from it, such
-        as the objects of the model and the slots of an optimizer. See `restore` for how they are
+      like: a checkpoint of the same model. All but params and state is taken from it, such as
+        the objects of the model and the slots of an optimizer. See `restore` for how they are
         matched.
       root: what the model is called in `tf.train.Checkpoint(model=net)`.
       attributes: `{path of attributes: (module path, name)}`; see `restore`. Without `like`, it

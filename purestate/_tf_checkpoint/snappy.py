@@ -1,6 +1,6 @@
 """Undoes Snappy, the compression that blocks of a table may have."""
 
-from purestate._tf_checkpoint.wire import DamagedError, read_varint
+from purestate._tf_checkpoint.wire import Damage, read_varint
 
 
 def decompress(data: bytes) -> bytes:
@@ -20,18 +20,18 @@ def decompress(data: bytes) -> bytes:
         if tag & 3 == 0:
             length, at = _literal_length(data, tag, at)
             if at + length > len(data):
-                raise DamagedError("a compressed block is cut off")
+                raise Damage("a compressed block is cut off")
             out += data[at : at + length]
             at += length
         else:
             length, offset, at = _copy(data, tag, at)
             if not 0 < offset <= len(out):
-                raise DamagedError("a compressed block copies bytes from before its start")
+                raise Damage("a compressed block copies bytes from before its start")
             _append_copy(out, offset, length)
         if len(out) > size:
             break
     if len(out) != size:
-        raise DamagedError(f"a compressed block has {len(out)} bytes in place of {size}")
+        raise Damage(f"a compressed block has {len(out)} bytes in place of {size}")
     return bytes(out)
 
 

@@ -5,7 +5,7 @@ import struct
 import numpy as np
 
 from purestate._tf_checkpoint.crc32c import crc32c, mask
-from purestate._tf_checkpoint.wire import DamagedError, read_varint, write_varint
+from purestate._tf_checkpoint.wire import Damage, read_varint, write_varint
 
 _LARGEST_SHORT = 0xFFFFFFFF
 
@@ -23,11 +23,11 @@ def read_strings(data: bytes, shape: tuple[int, ...], count: int) -> tuple[np.nd
     summed = _fixed(lengths)
     stored = data[at : at + 4]
     if struct.pack("<I", mask(crc32c(summed))) != stored:
-        raise DamagedError("the checksum of the lengths of its texts does not fit them")
+        raise Damage("the checksum of the lengths of its texts does not fit them")
     at += 4
     texts = np.empty(count, object)
     if sum(lengths) != len(data) - at:
-        raise DamagedError("its texts are longer or shorter than their lengths say")
+        raise Damage("its texts are longer or shorter than their lengths say")
     begin = at
     for number, length in enumerate(lengths):
         texts[number] = data[at : at + length]

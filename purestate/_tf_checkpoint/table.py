@@ -1,6 +1,6 @@
 """Sorted tables of keys and values: the format of LevelDB, which index files have.
 
-A table is blocks, then a block that says where they are, and a footer that says where that one is.
+A table is blocks, then a block with their places, and a footer with the place of that one.
 A key in a block has only the part that differs from the key before it. Each block has a checksum.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from purestate._tf_checkpoint.crc32c import masked_crc32c
 from purestate._tf_checkpoint.snappy import decompress
-from purestate._tf_checkpoint.wire import DamagedError, read_varint, write_varint
+from purestate._tf_checkpoint.wire import Damage, read_varint, write_varint
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
@@ -22,10 +22,10 @@ _RESTART_EVERY = 16
 def read_table(data: bytes) -> dict[bytes, bytes]:
     """Returns keys and values in order, with all checksums checked."""
     if len(data) < _FOOTER:
-        raise DamagedError(f"it has {len(data)} bytes, and so no footer")
+        raise Damage(f"it has {len(data)} bytes, and so no footer")
     footer = data[-_FOOTER:]
     if struct.unpack("<Q", footer[-8:])[0] != _MAGIC:
-        raise DamagedError("its last bytes are not those of an index of TensorFlow")
+        raise Damage("its last bytes are not those of an index of TensorFlow")
     at = _read_handle(footer, 0)[1]
     _read_block(data, _read_handle(footer, 0)[0])  # says nothing, but has a checksum too
     entries: dict[bytes, bytes] = {}
@@ -33,7 +33,7 @@ def read_table(data: bytes) -> dict[bytes, bytes]:
     for _, handle in _entries(_read_block(data, _read_handle(footer, at)[0])):
         for key, value in _entries(_read_block(data, _read_handle(handle, 0)[0])):
             if last is not None and key <= last:
-                raise DamagedError("its keys are out of order")
+                raise Damage("its keys are out of order")
             entries[key] = value
             last = key
     return entries
@@ -49,31 +49,31 @@ def _read_block(data: bytes, handle: tuple[int, int]) -> bytes:
     offset, size = handle
     end = offset + size
     if end + _TRAILER > len(data) - _FOOTER:
-        raise DamagedError("a block is beyond its end")
+        raise Damage("a block is beyond its end")
     (stored,) = struct.unpack("<I", data[end + 1 : end + _TRAILER])
     if masked_crc32c(data[offset : end + 1]) != stored:
-        raise DamagedError("the checksum of a block does not fit its bytes")
+        raise Damage("the checksum of a block does not fit its bytes")
     if data[end] == _UNCOMPRESSED:
         return data[offset:end]
     if data[end] == _SNAPPY:
         return decompress(data[offset:end])
-    raise DamagedError(f"a block has the unknown compression {data[end]}")
+    raise Damage(f"a block has the unknown compression {data[end]}")
 
 
 def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     if len(block) < 4:
-        raise DamagedError("a block has no end")
+        raise Damage("a block has no end")
     (restarts,) = struct.unpack("<I", block[-4:])
     end = len(block) - 4 * (restarts + 1)
     if end < 0:
-        raise DamagedError("a block has no end")
+        raise Damage("a block has no end")
     at, key = 0, b""
     while at < end:
         shared, at = read_varint(block, at)
         new, at = read_varint(block, at)
         size, at = read_varint(block, at)
         if shared > len(key) or at + new + size > end:
-            raise DamagedError("an entry is beyond the end of its block")
+            raise Damage("an entry is beyond the end of its block")
         key = key[:shared] + block[at : at + new]
         at += new
         yield key, block[at : at + size]
@@ -99,7 +99,7 @@ def write_table(entries: dict[bytes, bytes]) -> bytes:
 
 
 def _append_block(out: bytearray, block: bytes) -> bytes:
-    """Appends a block and its trailer; returns where it is."""
+    """Appends a block and its trailer; returns its place."""
     handle = write_varint(len(out)) + write_varint(len(block))
     whole = block + bytes([_UNCOMPRESSED])
     out += whole + struct.pack("<I", masked_crc32c(whole))

@@ -3,14 +3,12 @@
 import struct
 from collections.abc import Iterator
 
-from purestate._checkpoint.errors import CheckpointFileError
-
 Value = int | bytes
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
-class DamagedError(CheckpointFileError):
-    """Bytes that are not what the format asks for; who knows the file says so in its own error."""
+class Damage(Exception):  # noqa: N818 (users never see it)
+    """Bytes that do not follow the format; the code that knows the file raises the user's error."""
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
@@ -18,13 +16,13 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
     number = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
-            raise DamagedError("a number is cut off")
+            raise Damage("a number is cut off")
         byte = data[at]
         at += 1
         number |= (byte & 0x7F) << shift
         if byte < 0x80:
             return number & 0xFFFFFFFFFFFFFFFF, at
-    raise DamagedError("a number has more than ten bytes")
+    raise Damage("a number has more than ten bytes")
 
 
 def write_varint(number: int) -> bytes:
@@ -52,9 +50,9 @@ def read_fields(message: bytes) -> Iterator[tuple[int, Value]]:
         elif kind in (_FIXED32, _FIXED64):
             size = 4 if kind == _FIXED32 else 8
         else:
-            raise DamagedError(f"a message has a field of unknown kind {kind}")
+            raise Damage(f"a message has a field of unknown kind {kind}")
         if at + size > len(message):
-            raise DamagedError("a message is cut off")
+            raise Damage("a message is cut off")
         part = message[at : at + size]
         at += size
         yield number, part if kind == _BYTES else int.from_bytes(part, "little")
@@ -63,14 +61,14 @@ def read_fields(message: bytes) -> Iterator[tuple[int, Value]]:
 def number_of(value: Value) -> int:
     """Returns a field that must be a number, with its sign."""
     if not isinstance(value, int):
-        raise DamagedError("a message has text in place of a number")
+        raise Damage("a message has text in place of a number")
     return value - (1 << 64) if value >> 63 else value
 
 
 def bytes_of(value: Value) -> bytes:
     """Returns a field that must be text or a message."""
     if not isinstance(value, bytes):
-        raise DamagedError("a message has a number in place of text")
+        raise Damage("a message has a number in place of text")
     return value
 
 
@@ -78,7 +76,7 @@ def text_of(value: Value) -> str:
     try:
         return bytes_of(value).decode()
     except UnicodeDecodeError:
-        raise DamagedError("a message has text that is not UTF-8") from None
+        raise Damage("a message has text that is not UTF-8") from None
 
 
 def field(number: int, value: Value) -> bytes:

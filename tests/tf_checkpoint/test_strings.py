@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from purestate._checkpoint.errors import CheckpointFileError
 from purestate._tf_checkpoint.load import load
 from purestate._tf_checkpoint.strings import read_strings, write_strings
+from purestate._tf_checkpoint.wire import Damage
 from tests.tf_checkpoint.fixtures import prefix
 
 
@@ -27,8 +27,8 @@ def test_round_trip(texts: list[bytes]):
 @pytest.mark.parametrize("change", [b"", b"x"])
 def test_damage(change: bytes):
     data, _ = write_strings([b"abc", b"de"])
-    with pytest.raises(CheckpointFileError):
+    with pytest.raises(Damage):
         read_strings(data[:-1] if not change else data + change, (2,), 2)
-    with pytest.raises(CheckpointFileError):
+    with pytest.raises(Damage):
         read_strings(bytes([data[0] + 1]) + data[1:], (2,), 2)
     assert np.shape(read_strings(data, (2, 1), 2)[0]) == (2, 1)

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from purestate._checkpoint.errors import CheckpointFileError
 from purestate._tf_checkpoint.crc32c import masked_crc32c
 from purestate._tf_checkpoint.table import read_table, write_table
-from purestate._tf_checkpoint.wire import write_varint
+from purestate._tf_checkpoint.wire import Damage, write_varint
 from tests.tf_checkpoint.fixtures import FOLDER
 
 INDEXES = sorted(FOLDER.rglob("*.index"))
@@ -58,7 +57,7 @@ def test_blocks_compressed_by_snappy():
     stream = bytes([len(block), (len(block) - 1) << 2]) + block
     assert read_table(with_compressed_block(stream, 1)) == {b"a": b"bb"}
     assert read_table(with_compressed_block(block, 0)) == {b"a": b"bb"}
-    with pytest.raises(CheckpointFileError, match="unknown compression 2"):
+    with pytest.raises(Damage, match="unknown compression 2"):
         read_table(with_compressed_block(block, 2))
 
 
@@ -73,11 +72,11 @@ def test_blocks_compressed_by_snappy():
     ],
 )
 def test_damaged_blocks_with_the_right_checksum(block: bytes):
-    with pytest.raises(CheckpointFileError):
+    with pytest.raises(Damage):
         read_table(with_compressed_block(block, 0))
 
 
 @given(st.binary(max_size=200))
 def test_other_files(data: bytes):
-    with pytest.raises(CheckpointFileError):
+    with pytest.raises(Damage):
         read_table(data)

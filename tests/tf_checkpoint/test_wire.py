@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from purestate._checkpoint.errors import CheckpointFileError
 from purestate._tf_checkpoint import wire
+from purestate._tf_checkpoint.wire import Damage
 
 
 def test_documented_messages():
@@ -29,7 +29,7 @@ def test_numbers(number: int):
     ["08", "0896", "1207", "1203aa", "0b", "0d0102", "08" + "ff" * 11],
 )
 def test_damaged_messages(message: str):
-    with pytest.raises(CheckpointFileError):
+    with pytest.raises(Damage):
         list(wire.read_fields(bytes.fromhex(message)))
 
 
@@ -37,15 +37,15 @@ def test_damaged_messages(message: str):
 def test_any_bytes_are_fields_or_an_error(data: bytes):
     try:
         fields = list(wire.read_fields(data))
-    except CheckpointFileError:
+    except Damage:
         return
     assert sum(len(wire.write_varint(number << 3)) for number, _ in fields) <= len(data)
 
 
 def test_wrong_kinds():
-    with pytest.raises(CheckpointFileError):
+    with pytest.raises(Damage):
         wire.number_of(b"text")
-    with pytest.raises(CheckpointFileError):
+    with pytest.raises(Damage):
         wire.bytes_of(3)
-    with pytest.raises(CheckpointFileError):
+    with pytest.raises(Damage):
         wire.text_of(b"\xff")
