@@ -47,7 +47,7 @@ def _of_few(data: bytes, crc: int) -> int:
 def _of_many(raw: np.ndarray) -> int:
     level = min(_WIDEST, (raw.size // 4).bit_length() - 1)
     width = 4 << level
-    # Zeros in front change nothing, so the first line may be short. Not so the start value, which is
+    # Zeros in front change nothing, so the first line may be short. But the start value does: it is
     # part of the first four bytes.
     short = (raw.size - 4) % width + 4
     first = np.zeros(-(-short // width) * width, np.uint8)

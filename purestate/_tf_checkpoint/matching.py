@@ -28,7 +28,7 @@ class Match:
     Attributes:
       found: by the number of the variable in the object graph.
       report: what has no counterpart, or another shape or dtype.
-      unordered: pairs of modules or variables that may have to be swapped.
+      unordered: pairs of modules or variables that may be in the wrong order.
     """
 
     found: dict[int, Target]
@@ -57,7 +57,7 @@ def match(
 
     Raises:
       CheckpointMismatchError: they are not the same variables; the message has all problems.
-      CheckpointError: there is no such root, or the order of equal modules is unknown.
+      CheckpointError: the root does not exist, or the order of equal modules is unknown.
     """
     matcher = _Matcher(bundle, graph, root, targets, only_given)
     if attributes is not None:

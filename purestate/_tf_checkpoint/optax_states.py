@@ -68,8 +68,8 @@ def read_slots(
       RMSProp.
 
     Raises:
-      CheckpointError: the optimizer does not exist, it has no slots, or they are not in the order of
-        `net.trainable_variables`.
+      CheckpointError: the optimizer does not exist, it has no slots, or they are in another order
+        than `net.trainable_variables`.
       CheckpointMismatchError: the checkpoint lacks some of the params.
       CheckpointFileError: the file is damaged, or cannot be read.
     """

@@ -27,12 +27,12 @@ class Slots:
     """The slots of an optimizer in a checkpoint.
 
     Attributes:
-      where: "`optimizer` of the checkpoint ..." for messages.
+      title: "`optimizer` of the checkpoint ..." for messages.
       lists: for each kind of slot, the variables and the keys of their slots.
       numbers: the keys of single values, such as `step`.
     """
 
-    where: str
+    title: str
     lists: dict[str, list[tuple[Target, str]]]
     numbers: dict[str, str]
 
@@ -58,7 +58,7 @@ class Slots:
                 yield from self._of_list(slot, value)
             else:
                 known = ", ".join(map(repr, [*self.numbers, *self.lists])) or "nothing"
-                raise CheckpointError(f"{self.where} has no {slot!r}: it has {known}.")
+                raise CheckpointError(f"{self.title} has no {slot!r}: it has {known}.")
 
     def _of_list(self, slot: str, bundles: Any) -> Iterator[tuple[str, Target]]:
         leaves = {(module, name): leaf for module, name, leaf in traverse(bundles)}
@@ -72,7 +72,7 @@ class Slots:
                 problems.append(f"{'/'.join(place)!r} has the shape {np.shape(leaves[place])}")
         if problems:
             raise CheckpointMismatchError(
-                f"The slots {slot!r} of {self.where} and of `opt_state` differ:\n  "
+                f"The slots {slot!r} of {self.title} and of `opt_state` differ:\n  "
                 + "\n  ".join(problems)
             )
         for place, (key, _) in keys.items():
@@ -91,14 +91,14 @@ def find_slots(
       optimizer: the name of the optimizer.
       found: the variables of the model, by their numbers in the graph.
     """
-    where = f"{optimizer!r} of the checkpoint {bundle.prefix!r}"
+    title = f"{optimizer!r} of the checkpoint {bundle.prefix!r}"
     node = graph.nodes[graph.root(optimizer)]
     lists: dict[str, list[tuple[Target, str]]] = {}
     for variable, slot, at in node.slots:
         if variable in found and (key := graph.nodes[at].key) is not None:
             lists.setdefault(slot, []).append((found[variable], key))
     numbers: dict[str, str] = {}
-    finder = _Finder(bundle, graph, graph.root(root), found, where)
+    finder = _Finder(bundle, graph, graph.root(root), found, title)
     for name, at in node.children.items():
         child = graph.nodes[at]
         ats = (
@@ -112,22 +112,22 @@ def find_slots(
             numbers[name] = child.key
     if not lists:
         raise CheckpointError(
-            f"{where} has no slots: it was saved before its first step, or keeps none. It has"
+            f"{title} has no slots: it was saved before its first step, or keeps none. It has"
             f" {', '.join(map(repr, node.children)) or 'no attributes'}."
         )
-    return Slots(where, lists, numbers)
+    return Slots(title, lists, numbers)
 
 
 class _Finder:
     """Finds the variables of a list of slots."""
 
     def __init__(
-        self, bundle: Bundle, graph: ObjectGraph, root: int, found: dict[int, Target], where: str
+        self, bundle: Bundle, graph: ObjectGraph, root: int, found: dict[int, Target], title: str
     ):
         self._bundle = bundle
         self._nodes = graph.nodes
         self._found = found
-        self._where = where
+        self._title = title
         order = [at for at in flattened(graph, root) if at in found and found[at].is_param]
         self._variables = [(at, found[at]) for at in order]
 
@@ -165,7 +165,7 @@ class _Finder:
     def _unfit(self, slot: str, count: int | None) -> CheckpointError:
         shown = ", ".join(format_array(target.leaf) for _, target in self._variables[:8])
         return CheckpointError(
-            f"The slots {slot!r} of {self._where} are"
+            f"The slots {slot!r} of {self._title} are"
             f" {'in another order than' if count is None else f'{count}, and not one for each of'}"
             f" the {len(self._variables)} params in the order of `net.trainable_variables` ({shown}"
             "), and their names do not say which is which. `load` reads them as they are:"
