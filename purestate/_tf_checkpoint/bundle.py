@@ -70,8 +70,8 @@ class Bundle:
                 data = file.read(entry.size)
         except FileNotFoundError:
             raise CheckpointNotFoundError(
-                f"The data file {path!r} is missing, one of {self.shards} of the checkpoint. Copy"
-                " all files whose names begin as the index does."
+                f"The data file {path!r} is missing. Copy all"
+                " files whose names begin as the index does."
             ) from None
         except OSError as error:
             raise CheckpointFileError(f"{path!r} cannot be read: {reason(error)}.") from error

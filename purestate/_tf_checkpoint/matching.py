@@ -63,7 +63,11 @@ def match(
     if attributes is not None:
         only = matcher.by_attributes(attributes)
         if only.report:
-            raise matcher.error(only.report, "")
+            raise matcher.error(
+                only.report,
+                "Correct `attributes`: its paths are those that `load` shows, and each variable of"
+                " the model has one.",
+            )
         return only.found
     both = [matcher.by_names(deduces) for deduces in (True, False)]
     fitting = [each for each in both if not each.report]
@@ -187,7 +191,7 @@ class _Matcher:
         ]
         return CheckpointMismatchError(
             f"{self._root_name!r} of the checkpoint {self._bundle.prefix!r} and the model do not"
-            " have the same variables:\n" + "\n".join(lines) + (f"\n{hint}" if hint else ""),
+            " have the same variables:\n" + "\n".join(lines) + f"\n{hint}",
             report,
         )
 
@@ -214,7 +218,9 @@ def check_attributes(targets: Targets, attributes: Attributes) -> list[tuple[str
     problems += [f"{name!r} of the model has no path" for name in rest]
     if problems:
         raise CheckpointMismatchError(
-            "`attributes` and the model do not have the same variables:\n  " + "\n  ".join(problems)
+            "`attributes` and the model do not have the same variables:\n  "
+            + "\n  ".join(problems)
+            + "\nGive each variable of the model one path."
         )
     return found
 

@@ -265,12 +265,14 @@ def _filled(value: Any, slot: Any, name: str, sign: int) -> Any:
         raise CheckpointMismatchError(
             f"The slots {name!r} of the checkpoint do not fit `opt_state`:\n  "
             + "\n  ".join(problems)
+            + "\nPass what `init` of the optax optimizer returns for the params of this model."
         )
     return type(value)(values) if not isinstance(value, dict) else values
 
 
 def _no_state(opt_state: Any) -> CheckpointError:
-    kinds = sorted({type(state).__name__ for state in _states(opt_state)})
+    parts = opt_state if type(opt_state) in (tuple, list) else [opt_state]
+    kinds = sorted({type(part).__name__ for part in parts})
     return CheckpointError(
         f"`opt_state` has none of the states {', '.join(_FIELDS)} of optax, but"
         f" {', '.join(kinds) or 'nothing'}. Pass what `init` of optax.adam, optax.sgd with"

@@ -74,6 +74,7 @@ class Slots:
             raise CheckpointMismatchError(
                 f"The slots {slot!r} of {self.title} and of `opt_state` differ:\n  "
                 + "\n  ".join(problems)
+                + "\nPass the slots of all params of this model."
             )
         for place, (key, _) in keys.items():
             yield key, Target(False, *place, leaves[place])
