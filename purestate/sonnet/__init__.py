@@ -49,6 +49,7 @@ from purestate._sonnet.train_outside import bind, function, value_and_grad
 from purestate._sonnet.traversal import attribute_paths
 from purestate._sonnet.variable import Variable
 from purestate.sonnet import (
+    checkpoint,
     distribute,
     functional,
     initializers,
@@ -104,6 +105,7 @@ __all__ = [
     "attribute_paths",
     "bind",
     "build",
+    "checkpoint",
     "custom_variable_getter",
     "deep_rnn_with_residual_connections",
     "deep_rnn_with_skip_connections",

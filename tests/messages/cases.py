@@ -12,6 +12,7 @@ from tests.messages import (
     cases_layers,
     cases_lifted,
     cases_rest,
+    cases_tensorflow,
 )
 
 CASES: dict[str, Callable[[], Any]] = {
@@ -25,6 +26,7 @@ CASES: dict[str, Callable[[], Any]] = {
         cases_checkpoint,
         cases_export,
         cases_convert,
+        cases_tensorflow,
     )
     for name, case in room.CASES.items()
 }

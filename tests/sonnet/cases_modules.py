@@ -58,11 +58,6 @@ GETTERS = [
         (Call(X), Call(X, run=stop_instance)),
     ),
     Case("custom_variable_getter of a class", both_layers, (Call(X), Call(X, run=stop_class))),
-    Case(
-        "custom_variable_getter in a net",
-        lambda snt, lib: snt.nets.MLP([4, 3]),
-        (Call(X), Call(X, run=doubled)),
-    ),
 ]
 
 

@@ -184,3 +184,21 @@ def test_the_same_getter_traces_once():
         with custom_variable_getter(double):
             np.testing.assert_allclose(apply(params, state, None, 1.0)[0], 4.0)
     assert len(traces) == 1
+
+
+@pytest.mark.parametrize("compile_", [False, True])
+def test_a_net_sees_each_variable_once(compile_):
+    """As in the real Sonnet, where the outputs were those of doubled weights, difference 0."""
+
+    def doubled(x):
+        net = snt.nets.MLP([4, 2])
+        with custom_variable_getter(double):
+            return net(x)
+
+    x = jnp.linspace(-1.0, 1.0, 6).reshape(2, 3)
+    plain = ps.transform_with_state(lambda x: snt.nets.MLP([4, 2])(x))
+    pair = ps.transform_with_state(doubled)
+    params, state = plain.init(jax.random.key(0), x)
+    apply = jax.jit(pair.apply) if compile_ else pair.apply
+    expected = plain.apply(jax.tree.map(double, params), state, None, x)[0]
+    np.testing.assert_allclose(apply(params, state, None, x)[0], expected, rtol=1e-6)
