@@ -50,7 +50,9 @@ def once(f: F) -> F:
                 _check_none(f, f(*args, **kwargs))
                 get_frame("A method with @snt.once").ledger.built[place] = True
         elif self is not None:
-            done: set[str] = self.__dict__.setdefault("_sonnet_once", set())
+            if not hasattr(self, "_sonnet_once"):
+                self._sonnet_once = set[str]()
+            done = self._sonnet_once
             if key not in done:
                 _check_none(f, f(*args, **kwargs))
                 done.add(key)
