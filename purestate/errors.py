@@ -3,14 +3,17 @@
     PurestateError
     ├── FrameError (ValueError): used outside a transformed function, or a misused frame
     ├── ArgumentError (TypeError): an argument of `init` or `apply` is in the wrong place
+    │   └── SonnetTypeError: an argument of a type that Sonnet refuses as well
     ├── CallError (the builtin error): JAX or Python failed on a value passed to purestate
     ├── CheckError (ValueError): all problems that `ps.check` found
     ├── ConfigError (ValueError): a setting with an invalid value
     ├── ModuleError (ValueError): a module was constructed in the wrong way
-    │   └── ModuleNameError: a name that is not an identifier, or is taken
+    │   ├── ModuleNameError: a name that is not an identifier, or is taken
+    │   └── NoVariablesError: the variables of a module before it created any
     ├── VariableError (ValueError): a variable cannot be made, read or written as requested
     │   ├── MissingParameterError: the params passed to `apply` lack a parameter
     │   ├── MissingStateError: a state that does not exist, without a way to make it
+    │   │   └── WrongFrameError: a module or variable of another run
     │   ├── MissingInitializerError: a variable needs an initializer to be made, and got none
     │   ├── ShapeMismatchError: an array has another shape than requested
     │   ├── DtypeMismatchError: one name with two kinds of dtype
@@ -50,6 +53,9 @@
     │   └── CheckpointMismatchError: a file and the model do not have the same variables
     ├── ExportError (ValueError): a function cannot be exported, or gets other inputs than exported
     ├── ConversionError (ValueError): weights of another library that do not fit the model
+    ├── SonnetValueError (ValueError): a value that Sonnet refuses as well
+    ├── SonnetIndexError (IndexError): fewer elements than a module of Sonnet needs
+    ├── SonnetAttributeError (AttributeError): a module does not have the attribute yet
     ├── TableError (ValueError): a column or filter that does not exist
     ├── MissingPackageError (ImportError): a package that only this function needs
     └── FlaxNotInstalledError (ImportError): `ps.experimental.flax` needs flax
@@ -124,6 +130,14 @@ from purestate._layers.errors import LayerError, LoraWarning, TracedBoolError
 from purestate._layers.initializers import InitializerError
 from purestate._layers.recurrent.core import RecurrentError
 from purestate._precision.errors import PolicyError
+from purestate._sonnet.errors import (
+    NoVariablesError,
+    SonnetAttributeError,
+    SonnetIndexError,
+    SonnetTypeError,
+    SonnetValueError,
+    WrongFrameError,
+)
 from purestate._views.errors import ViewAttributeError, ViewError, ViewTypeError
 
 # An error of flax too, so it is imported on first use.
@@ -171,6 +185,7 @@ __all__ = [
     "ModuleError",
     "ModuleNameError",
     "NewVariableError",
+    "NoVariablesError",
     "NonEmptyStateError",
     "PartError",
     "PathError",
@@ -181,6 +196,10 @@ __all__ = [
     "RecurrentError",
     "ShapeMismatchError",
     "SharedKeyWarning",
+    "SonnetAttributeError",
+    "SonnetIndexError",
+    "SonnetTypeError",
+    "SonnetValueError",
     "TableError",
     "TracedBoolError",
     "UnverifiedWarning",
@@ -189,4 +208,5 @@ __all__ = [
     "ViewAttributeError",
     "ViewError",
     "ViewTypeError",
+    "WrongFrameError",
 ]

@@ -104,7 +104,7 @@ class BatchApply(Module):
           What the module returns, with the leading axes of the first array split again.
 
         Raises:
-          SonnetValueError: there is no input.
+          SonnetValueError: it was called without an input.
         """
         leaves = jax.tree.leaves((args, kwargs), is_leaf=lambda x: x is None)
         if not leaves:

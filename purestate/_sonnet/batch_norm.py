@@ -34,7 +34,7 @@ class BaseBatchNorm(Module):
 
     For `[N, H, W, C]` Sonnet uses TensorFlow's fused operation. It normalizes with the variance of
     the batch, and stores `N H W / (N H W - 1)` of it; other inputs store the variance itself. Both
-    are as in Sonnet here. The gradient does not flow through what is stored.
+    are as in Sonnet here. The gradient does not flow through the running statistics.
 
     Args:
       create_scale: whether the factor for each channel is a parameter; if not, it is state.
@@ -224,7 +224,7 @@ class BatchNorm(BaseBatchNorm):
         data_format: str = "channels_last",
         name: str | None = None,
     ):
-        # Named first, since the averages get their paths below this one.
+        # Named first, since the paths of the two below begin with this one.
         Module.__init__(self, name=name)
         self.moving_mean = ExponentialMovingAverage(decay_rate, name="moving_mean")
         self.moving_variance = ExponentialMovingAverage(decay_rate, name="moving_variance")

@@ -207,7 +207,7 @@ class SonnetMetaclass(ModuleMetaclass):
 
 
 class NameScope:
-    """The name scope of a module, for a `with` block: what is made inside belongs to the module.
+    """The name scope of a module, for a `with` block, in which modules and variables are its own.
 
     Attributes:
       name: the path of the module with a slash at its end.

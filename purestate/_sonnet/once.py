@@ -50,9 +50,9 @@ def once(f: F) -> F:
                 _check_none(f, f(*args, **kwargs))
                 get_frame("A method with @snt.once").ledger.built[place] = True
         elif self is not None:
-            if not hasattr(self, "_sonnet_once"):
-                self._sonnet_once = set[str]()
-            done = self._sonnet_once
+            owner: Any = self
+            done: set[str] = getattr(owner, "_sonnet_once", set())
+            owner._sonnet_once = done
             if key not in done:
                 _check_none(f, f(*args, **kwargs))
                 done.add(key)

@@ -45,7 +45,7 @@ OUTSIDE = _Outside()
 
 @contextlib.contextmanager
 def in_a_frame(frame: Frame | None = None) -> Generator[Frame]:
-    """Uses the frame that is running; if there is none, that of modules made outside.
+    """Uses the frame that is running, or else that of modules made outside.
 
     Args:
       frame: the frame that is meant; if it is not the lasting one, nothing is entered for it.

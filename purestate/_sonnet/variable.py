@@ -8,15 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purestate._core.errors import JaxUsageError, ShapeMismatchError
+from purestate._core.errors import ShapeMismatchError
 from purestate._core.frame import Creating, Frame
 from purestate._core.naming import path_here
-from purestate._core.path import ROOT, variable_path
+from purestate._core.path import variable_path
 from purestate._core.scope import Scope
 from purestate._core.trace_guard import is_compiled_inside
 from purestate._core.variables import get_parameter, get_state, set_state
-from purestate._sonnet.errors import SonnetTypeError, SonnetValueError, WrongFrameError
+from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
 from purestate._sonnet.outside import OUTSIDE, in_a_frame
+from purestate._sonnet.variable_errors import used_in_compiled, wrong_frame
 from purestate._state.named_variables import set_variable
 
 Initialize = Callable[[Sequence[int], Any], Any]
@@ -59,7 +60,7 @@ class Variable:
       path: `(module path, name)`, its place in params or state.
 
     Raises:
-      SonnetValueError: there is no initial value, or it has another shape than `shape`.
+      SonnetValueError: the initial value is missing, or has another shape than `shape`.
       MissingParameterError: `apply` was given no such parameter.
     """
 
@@ -138,7 +139,7 @@ class Variable:
         return "params" if self.trainable else "state"
 
     def _find(self) -> Any:
-        """Returns the value that the frame has; None if there is none."""
+        """Returns the value that the frame has, or None."""
         module, name = self.path
         frame, kind = self._frame, self._collection
         value = frame.collections[kind].values.get(module, {}).get(name)
@@ -165,9 +166,9 @@ class Variable:
         """Runs something in the module that created the variable."""
         with in_a_frame(self._frame) as frame:
             if frame is not self._frame:
-                raise _wrong_frame(self, frame)
+                raise wrong_frame(self._frame, self.path, self.name, frame)
             if frame is OUTSIDE.frame and is_compiled_inside(frame.home.trace):
-                raise _compiled(self)
+                raise used_in_compiled(self.name)
             outer, frame.scope = frame.scope, self._scope
             try:
                 return run(*args)
@@ -185,7 +186,7 @@ class Variable:
         return np.asarray(self.value())
 
     def assign(self, value: Any, read_value: bool = True) -> "Variable":
-        """Sets the variable. The gradient does not flow through what is stored, as in TensorFlow.
+        """Sets the variable. As in TensorFlow, the gradient does not flow through the stored value.
 
         Args:
           value: an array of the same shape; it is cast to the dtype of the variable.
@@ -379,28 +380,3 @@ def _check_initial_shape(
             f"The variable {variable_path(*path)!r} was requested with the shape {list(shape)}, but"
             f" its initial value has the shape {list(value.shape)}."
         )
-
-
-def _wrong_frame(variable: Variable, frame: Frame) -> WrongFrameError:
-    if variable._frame is OUTSIDE.frame:
-        return WrongFrameError(
-            f"The variable {variable.name!r} was created outside a transformed function, and is"
-            " used inside one, whose params it is not part of. Create its module inside the"
-            " function, or transform the function with `snt.functional.transform_with_state`,"
-            " which takes modules from outside."
-        )
-    where = "outside of it" if frame is OUTSIDE.frame else "in another run"
-    return WrongFrameError(
-        f"The variable {variable.name!r} was created in one run of init or apply, and is used"
-        f" {where}. Take its value from params or state: `params[{variable.path[0] or ROOT!r}]"
-        f"[{variable.path[1]!r}]`."
-    )
-
-
-def _compiled(variable: Variable) -> JaxUsageError:
-    return JaxUsageError(
-        f"The variable {variable.name!r} lives outside, and is used inside jax.jit or another JAX"
-        " transform that compiles. Its present value would become a constant there, and a new value"
-        " would never be seen. Use `snt.function` in place of jax.jit, which passes variables in"
-        " and out."
-    )

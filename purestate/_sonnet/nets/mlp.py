@@ -112,7 +112,7 @@ class MLP(Module):
         sizes = [getattr(layer, "input_size", None) for layer in reversed(self._layers)]
         if None in sizes:
             raise SonnetValueError(
-                f"MLP {self.module_name!r} has to be called before `reverse`, since the size of its"
+                f"MLP {self.module_name!r} must be called before `reverse`, since the size of its"
                 " input is not known."
             )
         return MLP(

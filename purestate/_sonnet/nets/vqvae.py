@@ -139,7 +139,7 @@ class VectorQuantizer(Module):
 
 
 class VectorQuantizerEMA(Module):
-    """A `VectorQuantizer` whose vectors are moving averages of the inputs, and so state.
+    """A `VectorQuantizer` whose vectors are state: moving averages of its inputs.
 
     Van den Oord et al. 2017, arXiv:1711.00937, appendix A.1. The gradient does not flow through
     the stored vectors, as in TensorFlow.
@@ -157,7 +157,7 @@ class VectorQuantizerEMA(Module):
       embedding_dim: the size of a vector.
       num_embeddings: the number of vectors.
       commitment_cost: the weight of the loss.
-      decay: how much of the old averages an update keeps, from 0 to 1.
+      decay: how much of the old vectors an update keeps, from 0 to 1.
       epsilon: added to the sizes of the clusters.
       dtype: the dtype of the vectors.
       name: the name of the module.

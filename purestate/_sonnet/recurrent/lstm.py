@@ -147,7 +147,7 @@ class LSTM(RNNCore):
         super().__init__(name)
         if projection_size is None and projection_init is not None:
             raise SonnetValueError(
-                f"LSTM {self.module_name!r}: projection_init is given, but there is no projection."
+                f"LSTM {self.module_name!r}: projection_init is given without projection_size."
                 " Leave it out, or set projection_size."
             )
         self._hidden_size = hidden_size

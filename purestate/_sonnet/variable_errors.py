@@ -1,0 +1,34 @@
+"""The errors about variables in the wrong place."""
+
+from purestate._core.errors import JaxUsageError
+from purestate._core.frame import Frame
+from purestate._core.path import ROOT
+from purestate._sonnet.errors import WrongFrameError
+from purestate._sonnet.outside import OUTSIDE
+
+
+def wrong_frame(home: Frame, path: tuple[str, str], name: str, frame: Frame) -> WrongFrameError:
+    """The error for a variable of one run that is used in another."""
+    if home is OUTSIDE.frame:
+        return WrongFrameError(
+            f"The variable {name!r} was created outside a transformed function, and is"
+            " used inside one, whose params it is not part of. Create its module inside the"
+            " function, or transform the function with `snt.functional.transform_with_state`,"
+            " which takes modules from outside."
+        )
+    where = "outside of it" if frame is OUTSIDE.frame else "in another run"
+    return WrongFrameError(
+        f"The variable {name!r} was created in one run of init or apply, and is used"
+        f" {where}. Take its value from params or state: `params[{path[0] or ROOT!r}]"
+        f"[{path[1]!r}]`."
+    )
+
+
+def used_in_compiled(name: str) -> JaxUsageError:
+    """The error for a variable from outside in a compiled function."""
+    return JaxUsageError(
+        f"The variable {name!r} lives outside, and is used inside jax.jit or another JAX"
+        " transform that compiles. Its present value would become a constant there, and a new value"
+        " would never be seen. Use `snt.function` in place of jax.jit, which passes variables in"
+        " and out."
+    )
