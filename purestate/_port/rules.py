@@ -1,0 +1,449 @@
+"""How calls are rewritten for which a template alone does not do."""
+
+import libcst as cst
+
+from purestate._port.row import Code, Left, Rule
+from purestate._port.signatures import UNKNOWN, Bound, literal_of
+
+ARG_DTYPE = "The result is int64 in TensorFlow, and int32 in JAX."
+NO_X64 = "JAX has no float64 without `jax_enable_x64`."
+AT_RUN_TIME = "is known only at run time"
+
+
+def repeated(call: Bound, name: str) -> Left:
+    """Says that an argument would have to stand twice."""
+    return Left(
+        f"the code in JAX needs its argument `{name}` twice",
+        "Give that argument a name in a line before.",
+    )
+
+
+def given(call: Bound, name: str) -> str:
+    """Returns `", name={name}"` if an argument was given."""
+    return f", {name}={{{name}}}" if call.has(name) else ""
+
+
+def divide_no_nan(call: Bound) -> str | Left:
+    if not call.is_simple("y"):
+        return repeated(call, "y")
+    return "jnp.where({y} == 0, 0, {x} / jnp.where({y} == 0, 1, {y}))"
+
+
+def unsorted_segment_mean(call: Bound) -> str | Left:
+    if not (call.is_simple("segment_ids") and call.is_simple("num_segments")):
+        return repeated(call, "segment_ids")
+    if not call.is_simple("data"):
+        return repeated(call, "data")
+    ids = "{segment_ids}, num_segments={num_segments}"
+    return (
+        f"jax.ops.segment_sum({{data}}, {ids})"
+        f" / jnp.maximum(jax.ops.segment_sum(jnp.ones_like({{data}}), {ids}), 1)"
+    )
+
+
+def arg_of(ours: str) -> Rule:
+    def rule(call: Bound) -> str | Code | Left:
+        axis = "{axis}" if call.has("axis") else "0"
+        template = f"jnp.{ours}({{input}}, axis={axis})"
+        if "output_type" not in call.places:
+            return Code(template, ARG_DTYPE)
+        if call.names.get("output_type") == "tf.int32":
+            return Code(template)
+        if call.names.get("output_type") == "tf.int64":
+            return Code(template, ARG_DTYPE)
+        return f"{template}.astype({{output_type}})"
+
+    return rule
+
+
+def cumulative(ours: str) -> Rule:
+    def rule(call: Bound) -> str | Left:
+        axis = "{axis}" if "axis" in call.places else "0"
+        if call.literal("reverse") is UNKNOWN:
+            return Left("whether it is reversed is known only at run time")
+        if not call.literal("reverse"):
+            return f"jnp.{ours}({{x}}, axis={axis})"
+        return f"jnp.flip(jnp.{ours}(jnp.flip({{x}}, {axis}), {axis}), {axis})"
+
+    return rule
+
+
+def top_k(call: Bound) -> str:
+    k = "{k}" if "k" in call.places else "1"
+    return f"jax.lax.top_k({{input}}, {k})"
+
+
+def clip_by_norm(call: Bound) -> str | Left:
+    if call.has("axes"):
+        return Left("it clips along axes", "Write it with `jnp.linalg.norm(x, axis=axes)`.")
+    if not (call.is_simple("t") and call.is_simple("clip_norm")):
+        return repeated(call, "t")
+    norm = "jnp.sqrt(jnp.sum(jnp.square({t})))"
+    return f"{{t}} * ({{clip_norm}} / jnp.maximum({norm}, {{clip_norm}}))"
+
+
+def clip_by_global_norm(call: Bound) -> str | Left:
+    if call.has("use_norm"):
+        return Left(
+            "the norm is given",
+            "Write `jax.tree.map(lambda x: x * (clip_norm / jnp.maximum(norm, clip_norm)), grads)`.",
+        )
+    if not call.is_simple("t_list"):
+        return repeated(call, "t_list")
+    clipped = "optax.clip_by_global_norm({clip_norm}).update({t_list}, optax.EmptyState())[0]"
+    return f"({clipped}, optax.global_norm({{t_list}}))"
+
+
+def matmul(call: Bound) -> str | Left:
+    sides: list[str] = []
+    for side in "ab":
+        flags = [call.literal(f"{flag}_{side}") for flag in ("transpose", "adjoint")]
+        if UNKNOWN in flags:
+            return Left(f"whether `{side}` is transposed is known only at run time")
+        if flags[1]:
+            sides.append(f"jnp.conj(jnp.swapaxes({{{side}}}, -1, -2))")
+        else:
+            sides.append(f"jnp.swapaxes({{{side}}}, -1, -2)" if flags[0] else f"{{{side}}}")
+    return f"jnp.matmul({sides[0]}, {sides[1]})"
+
+
+
+def matvec(call: Bound) -> str | Left:
+    flag = call.literal("transpose_a")
+    if flag is UNKNOWN:
+        return Left("whether `a` is transposed is known only at run time")
+    left = "...ji" if flag else "...ij"
+    return f"jnp.einsum('{left},...j->...i', {{a}}, {{b}})"
+
+
+
+def norm(call: Bound) -> str | Left:
+    options = given(call, "axis") + given(call, "keepdims")
+    order = call.literal("ord")
+    is_vector = isinstance(call.literal("axis"), int) and call.has("axis")
+    if order in ("euclidean", "fro") or (order == 2 and not call.has("axis")):
+        return f"jnp.linalg.norm({{tensor}}{options})"
+    if is_vector:
+        return f"jnp.linalg.norm({{tensor}}, {{ord}}{options})"
+    return Left(
+        f"this norm of more than one axis {AT_RUN_TIME}" if order is UNKNOWN else
+        "TensorFlow flattens the array for this norm, and `jnp.linalg.norm` takes that of a matrix",
+        "Write `jnp.linalg.norm(x.ravel(), ord)`, or give one axis.",
+    )  # fmt: skip
+
+
+
+def l2_normalize(call: Bound) -> str | Left:
+    if not call.is_simple("x"):
+        return repeated(call, "x")
+    axis = ", axis={axis}, keepdims=True" if call.has("axis") else ""
+    epsilon = "{epsilon}" if "epsilon" in call.places else "1e-12"
+    return f"{{x}} * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square({{x}}){axis}), {epsilon}))"
+
+
+def band_part(call: Bound) -> str | Left:
+    band = call.literal("num_lower"), call.literal("num_upper")
+    if band == (-1, 0):
+        return "jnp.tril({input})"
+    if band == (0, -1):
+        return "jnp.triu({input})"
+    if UNKNOWN not in band and min(band) >= 0:
+        return f"jnp.triu(jnp.tril({{input}}, {band[1]}), {-band[0]})"
+    return Left(
+        "this band has no function in JAX", "Write it with `jnp.tril(x, k)` and `jnp.triu(x, -k)`."
+    )
+
+
+
+def constant(call: Bound) -> str | Left:
+    if isinstance(call.literal("value"), str | bytes):
+        return Left("JAX has no arrays of strings", "Keep it a string of Python.")
+    if not call.has("shape"):
+        return "jnp.asarray({value}, {dtype})" if "dtype" in call.places else "jnp.asarray({value})"
+    if isinstance(call.literal("value"), int | float):
+        return f"jnp.full({{shape}}, {{value}}{given(call, 'dtype')})"
+    return f"jnp.reshape(jnp.asarray({{value}}{given(call, 'dtype')}), {{shape}})"
+
+
+def convert_to_tensor(call: Bound) -> str | Left:
+    if isinstance(call.literal("value"), str | bytes):
+        return Left("JAX has no arrays of strings", "Keep it a string of Python.")
+    return "jnp.asarray({value}, {dtype})" if call.has("dtype") else "jnp.asarray({value})"
+
+
+def arange(call: Bound) -> str:
+    if "limit" in call.places:
+        step = ", {delta}" if "delta" in call.places else ""
+        return f"jnp.arange({{start}}, {{limit}}{step}{given(call, 'dtype')})"
+    if "delta" in call.places:
+        return f"jnp.arange(0, {{start}}, {{delta}}{given(call, 'dtype')})"
+    return f"jnp.arange({{start}}{given(call, 'dtype')})"
+
+
+def one_hot(call: Bound) -> str:
+    axis = given(call, "axis")
+    if not (call.has("on_value") or call.has("off_value")):
+        return f"jax.nn.one_hot({{indices}}, {{depth}}{axis}{given(call, 'dtype')})"
+    on = "{on_value}" if call.has("on_value") else "1"
+    off = "{off_value}" if call.has("off_value") else "0"
+    if "dtype" not in call.places and not _is_float(call, "on_value", "off_value"):
+        dtype = ", jnp.float32" if not call.has("on_value") else ""
+    else:
+        dtype = ", {dtype}" if "dtype" in call.places else ""
+    where = f"jnp.where(jax.nn.one_hot({{indices}}, {{depth}}{axis}, dtype=bool), {on}, {off})"
+    return f"jnp.asarray({where}{dtype})" if dtype else where
+
+
+def _is_float(call: Bound, *names: str) -> bool:
+    return any(isinstance(call.literal(name), float) for name in names)
+
+
+def sequence_mask(call: Bound) -> str | Left:
+    if not call.has("maxlen"):
+        return Left(
+            "the length of the mask depends on values", "Give `maxlen`, the padded length."
+        )
+    mask = "jnp.arange({maxlen}) < jnp.expand_dims({lengths}, -1)"
+    return f"jnp.asarray({mask}, {{dtype}})" if "dtype" in call.places else mask
+
+
+def shape(call: Bound) -> str:
+    if call.context:
+        return "{input}.shape"
+    return "np.array({input}.shape, np.int32)"
+
+
+def concat(call: Bound) -> str:
+    values = call.value("values")
+    if isinstance(values, cst.List | cst.Tuple) and call.literal("axis") in (0, -1):
+        parts = [element.value for element in values.elements]
+        if any(map(_is_shape, parts)) and all(map(_is_shape_or_list, parts)):
+            return "{values:joined}"
+    return "jnp.concatenate({values}, axis={axis})"
+
+
+
+def _is_shape_or_list(node: cst.BaseExpression) -> bool:
+    return _is_shape(node) or isinstance(node, cst.List | cst.Tuple)
+
+
+def _is_shape(node: cst.BaseExpression) -> bool:
+    """Whether code is part of `tf.shape(x)`, which becomes a tuple."""
+    if isinstance(node, cst.Subscript):
+        index = node.slice[0].slice
+        if not isinstance(index, cst.Slice):
+            return False
+        node = node.value
+    if not isinstance(node, cst.Call) or not isinstance(node.func, cst.Attribute):
+        return isinstance(node, cst.Attribute) and node.attr.value == "shape"
+    return node.func.attr.value == "shape"
+
+
+def split(call: Bound) -> str | Left:
+    sizes = call.literal("num_or_size_splits")
+    axis = given(call, "axis")
+    if isinstance(sizes, int):
+        return f"jnp.split({{value}}, {sizes}{axis})"
+    if isinstance(sizes, list | tuple) and -1 not in sizes[:-1]:
+        ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
+        return f"jnp.split({{value}}, {ends}{axis})"
+    node = call.value("num_or_size_splits")
+    if isinstance(node, cst.List | cst.Tuple) and len(node.elements) == 2:
+        if literal_of(node.elements[0].value) is UNKNOWN:
+            first = cst.Module([]).code_for_node(node.elements[0].value)
+            return f"jnp.split({{value}}, [{first}]{axis})"
+    return Left(
+        "`num_or_size_splits` may be a number of parts or their sizes",
+        "Write `jnp.split(x, number, axis)`, or `jnp.split(x, np.cumsum(sizes)[:-1], axis)`.",
+    )
+
+
+
+def pad(call: Bound) -> str | Left:
+    mode = call.literal("mode")
+    if not isinstance(mode, str):
+        return Left("its mode is known only at run time", "Write `jnp.pad(x, paddings, mode=...)`.")
+    if mode.upper() != "CONSTANT":
+        return f"jnp.pad({{tensor}}, {{paddings}}, mode='{mode.lower()}')"
+    return f"jnp.pad({{tensor}}, {{paddings}}{given(call, 'constant_values')})"
+
+
+
+def sort(ours: str) -> Rule:
+    def rule(call: Bound) -> str | Left:
+        direction = call.literal("direction")
+        if not isinstance(direction, str):
+            return Left("its direction is known only at run time")
+        descending = ", descending=True" if direction == "DESCENDING" else ""
+        return f"jnp.{ours}({{values}}{given(call, 'axis')}{descending})"
+
+    return rule
+
+
+def where(call: Bound) -> str | Code:
+    if call.has("x"):
+        return "jnp.where({condition}, {x}, {y})"
+    return Code(
+        "jnp.argwhere({condition})",
+        "The shape of the result depends on values, so `jax.jit` cannot compile it.",
+    )
+
+
+def gather(call: Bound) -> str | Left:
+    batch_dims = call.literal("batch_dims")
+    axis = call.literal("axis")
+    if batch_dims == 0:
+        return f"jnp.take({{params}}, {{indices}}, axis={'{axis}' if call.has('axis') else '0'})"
+    if not isinstance(batch_dims, int) or batch_dims < 0 or axis is UNKNOWN:
+        return Left(
+            f"its axis or `batch_dims` {AT_RUN_TIME}",
+            "Write `jax.vmap(lambda x, i: jnp.take(x, i, axis=...))(x, indices)`, once for each"
+            " dimension of the batch.",
+        )
+    inner = 0 if axis is None else axis - batch_dims if axis >= 0 else axis
+    vmaps = "jax.vmap(" * batch_dims
+    return f"{vmaps}lambda x, i: jnp.take(x, i, axis={inner}){')' * batch_dims}({{params}}, {{indices}})"
+
+
+
+def slice_(call: Bound) -> str | Left:
+    begin, size = call.literal("begin"), call.literal("size")
+    if not (isinstance(begin, list | tuple) and isinstance(size, list | tuple)):
+        return Left(
+            "its bounds are known only at run time",
+            "Write `x[begin:end]`, or `jax.lax.dynamic_slice(x, begin, size)`, whose sizes are"
+            " numbers.",
+        )
+    bounds = [
+        f"{b or ''}:{b + s if s != -1 else ''}" for b, s in zip(begin, size, strict=True)
+    ]
+    return f"{{input_}}[{', '.join(bounds)}]"
+
+
+
+def scatter_nd(call: Bound) -> str | Left:
+    if not call.is_simple("updates"):
+        return repeated(call, "updates")
+    zeros = "jnp.zeros({shape}, {updates}.dtype)"
+    return f"{zeros}.at[tuple(jnp.moveaxis({{indices}}, -1, 0))].add({{updates}})"
+
+
+def gelu(call: Bound) -> str:
+    approximate = "{approximate}" if "approximate" in call.places else "False"
+    return f"jax.nn.gelu({{features}}, approximate={approximate})"
+
+
+def leaky_relu(call: Bound) -> str:
+    alpha = "{alpha}" if "alpha" in call.places else "0.2"
+    return f"jax.nn.leaky_relu({{features}}, negative_slope={alpha})"
+
+
+def moments(call: Bound) -> str | Left:
+    if not (call.is_simple("x") and call.literal("axes") is not UNKNOWN):
+        return repeated(call, "x")
+    options = f", axis={{axes}}{given(call, 'keepdims')}"
+    return f"(jnp.mean({{x}}{options}), jnp.var({{x}}{options}))"
+
+
+def bias_add(call: Bound) -> str | Left:
+    layout = call.literal("data_format")
+    if layout is None or (isinstance(layout, str) and not layout.startswith("NC")):
+        return "{value} + {bias}"
+    return Left("its channels are first", "Write `value + bias[:, None, None]`.")
+
+
+
+def _spatial(value: object) -> tuple[int, int] | None:
+    """Returns the two spatial numbers of strides or sizes as TensorFlow takes them."""
+    if isinstance(value, int):
+        return value, value
+    if isinstance(value, list | tuple) and all(isinstance(v, int) for v in value):
+        if len(value) == 4 and value[0] == value[3] == 1:
+            return value[1], value[2]
+        if len(value) in (1, 2):
+            return value[0], value[-1]
+    return None
+
+
+def conv2d(call: Bound) -> str | Left:
+    dilations = call.literal("dilations")
+    strides = _spatial(call.literal("strides"))
+    rate = (1, 1) if dilations is None else _spatial(dilations)
+    if strides is None or rate is None or not isinstance(call.literal("padding"), str):
+        return Left(
+            f"its strides, dilations or padding {AT_RUN_TIME}",
+            "Write `jax.lax.conv_general_dilated(x, w, strides, padding,"
+            " dimension_numbers=('NHWC', 'HWIO', 'NHWC'))`.",
+        )
+    dilated = f", rhs_dilation={rate}" if rate != (1, 1) else ""
+    return (
+        f"jax.lax.conv_general_dilated({{input}}, {{filters}}, window_strides={strides},"
+        f" padding={{padding}}{dilated}, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))"
+    )
+
+
+
+def pool(kind: str) -> Rule:
+    def rule(call: Bound) -> str | Left:
+        size, strides = _spatial(call.literal("ksize")), _spatial(call.literal("strides"))
+        if size is None or strides is None:
+            return Left(
+                f"its sizes {AT_RUN_TIME}", f"Write `ps.{kind}_pool(x, size, strides, padding)`."
+            )
+        return (
+            f"ps.{kind}_pool({{input}}, window_shape={(*size, 1)}, strides={(*strides, 1)},"
+            " padding={padding})"
+        )
+
+    return rule
+
+
+def cond(call: Bound) -> str | Code | Left:
+    if not (call.has("true_fn") and call.has("false_fn")):
+        return Left("one of its functions is missing")
+    home = "ps" if call.in_module else "jax.lax"
+    return Code(
+        f"{home}.cond({{pred}}, {{true_fn}}, {{false_fn}})",
+        "JAX traces both functions, and both must return the same shapes and dtypes.",
+    )
+
+
+def while_loop(call: Bound) -> str | Left:
+    loop_vars = call.value("loop_vars")
+    if not (isinstance(loop_vars, cst.List | cst.Tuple) and len(loop_vars.elements) > 1):
+        return Left(
+            "how many variables the loop has is known only at run time",
+            "Write `jax.lax.while_loop(cond, body, carry)`, whose functions take one argument.",
+        )
+    home = "ps" if call.in_module else "jax.lax"
+    return (
+        f"{home}.while_loop(lambda c: {{cond}}(*c), lambda c: tuple({{body}}(*c)),"
+        " tuple({loop_vars}))"
+    )
+
+
+def scan(call: Bound) -> str | Left:
+    if not call.has("initializer") or call.literal("reverse") is UNKNOWN:
+        return Left(
+            "it has no `initializer`, or its direction is known only at run time",
+            "Write `jax.lax.scan(f, initial, xs)`, whose `f` returns the carry and the output.",
+        )
+    home = "ps" if call.in_module else "jax.lax"
+    reverse = ", reverse=True" if call.literal("reverse") else ""
+    step = "lambda carry, x: 2 * ({fn}(carry, x),)"
+    return f"{home}.scan({step}, {{initializer}}, {{elems}}{reverse})[1]"
+
+
+
+def map_fn(call: Bound) -> str:
+    home = "ps" if call.in_module else "jax.lax"
+    return f"{home}.map({{fn}}, {{elems}})"
+
+
+def vectorized_map(call: Bound) -> str | Left:
+    if call.in_module:
+        return Left(
+            "whether each element gets its own random keys is your choice here",
+            "Write `ps.vmap(fn, split_rng=...)(elems)`.",
+        )
+    return "jax.vmap({fn})({elems})"
