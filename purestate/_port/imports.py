@@ -1,6 +1,6 @@
 """Import statements: those of Sonnet are renamed, those of TensorFlow go when nothing uses them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import libcst as cst
 from libcst.metadata import (
@@ -114,13 +114,13 @@ def bindings(wrapper: MetadataWrapper, name: str) -> list[str]:
     return found
 
 
-def unused_imports(wrapper: MetadataWrapper, packages: Sequence[str]) -> set[cst.CSTNode]:
-    """Returns the parts of import statements of some packages that nothing uses."""
+def _unused_imports(wrapper: MetadataWrapper, dead: Callable[[str], bool]) -> set[cst.CSTNode]:
+    """Returns the parts of import statements that go, as nothing uses them."""
     unused: set[cst.CSTNode] = set()
     for scope in set(wrapper.resolve(ScopeProvider).values()):
         for assignment in _imports_of(scope):
-            name = assignment.get_module_name_for_import()
-            if name.partition(".")[0] in packages and not list(assignment.references):
+            names = assignment.get_qualified_names_for(assignment.name)
+            if not list(assignment.references) and any(dead(n.name) for n in names):
                 unused.add(assignment.as_name)
     return unused
 
@@ -131,31 +131,60 @@ def _imports_of(scope: Scope | None) -> list[ImportAssignment]:
     return [a for a in scope.assignments if isinstance(a, ImportAssignment) and a.scope is scope]
 
 
-class DropImports(cst.CSTTransformer):
-    """Removes imports that nothing uses."""
+class _Exchange(cst.CSTTransformer):
+    """Takes out imports that nothing uses, and puts the first of the new ones in their place."""
 
-    def __init__(self, unused: set[cst.CSTNode]):
+    def __init__(self, unused: set[cst.CSTNode], new: Sequence[str]):
         super().__init__()
+        self.new = list(new)
         self._unused = unused
+        self._depth = 0
+        self._lines: Sequence[cst.EmptyLine] = ()
 
-    def leave_Import(
-        self, original_node: cst.Import, updated_node: cst.Import
-    ) -> cst.Import | cst.RemovalSentinel:
-        return self._without(original_node, updated_node)
+    def visit_IndentedBlock(self, node: cst.IndentedBlock) -> None:
+        self._depth += 1
 
-    def leave_ImportFrom(
-        self, original_node: cst.ImportFrom, updated_node: cst.ImportFrom
-    ) -> cst.ImportFrom | cst.RemovalSentinel:
-        return self._without(original_node, updated_node)
+    def leave_IndentedBlock(
+        self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock
+    ) -> cst.IndentedBlock:
+        self._depth -= 1
+        if updated_node.body:
+            return updated_node
+        return updated_node.with_changes(body=[cst.parse_statement("pass")])
 
-    def _without(self, original: cst.Import | cst.ImportFrom, updated: cst.Import | cst.ImportFrom):
+    def leave_SimpleStatementLine(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement] | cst.RemovalSentinel:
+        body = [
+            made
+            for old, now in zip(original_node.body, updated_node.body, strict=True)
+            if (made := self._without(old, now)) is not None
+        ]
+        leading = (*self._lines, *updated_node.leading_lines)
+        self._lines = ()
+        if body:
+            return updated_node.with_changes(body=body, leading_lines=leading)
+        if self.new and not self._depth:
+            made = [cst.parse_statement(statement) for statement in self.new]
+            self.new = []
+            made[0] = made[0].with_changes(leading_lines=leading)
+            return cst.FlattenSentinel(made)
+        self._lines = [line for line in leading if line.comment or self._lines]
+        return cst.RemoveFromParent()
+
+    def _without(
+        self, original: cst.BaseSmallStatement, updated: cst.BaseSmallStatement
+    ) -> cst.BaseSmallStatement | None:
+        """Returns an import without the names that nothing uses, or None if no name is left."""
+        if not isinstance(original, cst.Import | cst.ImportFrom):
+            return updated
         if isinstance(original.names, cst.ImportStar):
             return updated
         names = [alias for alias in original.names if not self._is_unused(alias)]
         if len(names) == len(original.names):
             return updated
         if not names:
-            return cst.RemoveFromParent()
+            return None
         names[-1] = names[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
         return updated.with_changes(names=names)
 
@@ -164,6 +193,20 @@ class DropImports(cst.CSTTransformer):
             return alias.asname.name in self._unused
         return alias.name in self._unused or _root(alias.name) in self._unused
 
+    def _take_lines(self, node: cst.BaseCompoundStatement) -> cst.BaseCompoundStatement:
+        lines, self._lines = self._lines, ()
+        return node.with_changes(leading_lines=(*lines, *node.leading_lines)) if lines else node
+
+    def leave_ClassDef(
+        self, original_node: cst.ClassDef, updated_node: cst.ClassDef
+    ) -> cst.BaseStatement:
+        return self._take_lines(updated_node)
+
+    def leave_FunctionDef(
+        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
+    ) -> cst.BaseStatement:
+        return self._take_lines(updated_node)
+
 
 def _root(node: cst.BaseExpression) -> cst.BaseExpression:
     while isinstance(node, cst.Attribute):
@@ -171,7 +214,24 @@ def _root(node: cst.BaseExpression) -> cst.BaseExpression:
     return node
 
 
-def missing_imports(wrapper: MetadataWrapper, roots: set[str]) -> list[str]:
+def with_imports(
+    module: cst.Module,
+    roots: set[str],
+    dead: Callable[[str], bool] = lambda name: name.partition(".")[0] == "tensorflow",
+) -> cst.Module:
+    """Returns a program with imports for new names, and without imports that are of no use.
+
+    Args:
+      module: the program.
+      roots: the names that new code uses.
+      dead: says of the full name of an import if it goes once nothing uses it.
+    """
+    wrapper = MetadataWrapper(module)
+    exchange = _Exchange(_unused_imports(wrapper, dead), _missing_imports(wrapper, roots))
+    return _add_imports(wrapper.module.visit(exchange), exchange.new)
+
+
+def _missing_imports(wrapper: MetadataWrapper, roots: set[str]) -> list[str]:
     """Returns the statements for names that new code uses and the program does not import."""
     there = {
         a.name
@@ -182,14 +242,13 @@ def missing_imports(wrapper: MetadataWrapper, roots: set[str]) -> list[str]:
     return [STATEMENTS[root][0] for root in STATEMENTS if root in roots and root not in there]
 
 
-def add_imports(module: cst.Module, statements: Sequence[str]) -> cst.Module:
+def _add_imports(module: cst.Module, statements: Sequence[str]) -> cst.Module:
     """Adds import statements after the last one at the top of a program."""
     if not statements:
         return module
     new = [cst.parse_statement(statement) for statement in statements]
-    body = list(module.body)
-    place = _end_of_imports(body)
-    return module.with_changes(body=[*body[:place], *new, *body[place:]])
+    place = _end_of_imports(module.body)
+    return module.with_changes(body=[*module.body[:place], *new, *module.body[place:]])
 
 
 def _is_import(node: cst.CSTNode) -> bool:

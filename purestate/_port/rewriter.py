@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import libcst as cst
 from libcst.metadata import (
@@ -20,6 +21,22 @@ from purestate._port.table import advice_on, find_row
 from purestate._port.templates import comments_in, fill, roots_in
 
 
+class Facts(NamedTuple):
+    """What to know of a program before it is rewritten.
+
+    Attributes:
+      has_pipelines: whether it uses `tf.data`.
+      pipelines: the functions that run in input pipelines.
+      module_classes: the classes that are modules.
+      uses_sonnet: whether it imports Sonnet.
+    """
+
+    has_pipelines: bool
+    pipelines: set[str]
+    module_classes: set[str]
+    uses_sonnet: bool
+
+
 class TensorFlowRewriter(cst.CSTTransformer):
     """Rewrites what the table knows, and reports the rest.
 
@@ -35,13 +52,13 @@ class TensorFlowRewriter(cst.CSTTransformer):
         ParentNodeProvider,
     )
 
-    def __init__(self, pipelines: set[str], module_classes: set[str]):
+    def __init__(self, facts: Facts, tapes: Mapping[int, Left]):
         super().__init__()
+        self.facts = facts
+        self._tapes = tapes
         self.findings: list[Finding] = []
         self.roots: set[str] = set()
         self.rewritten: Counter[str] = Counter()
-        self._pipelines = pipelines
-        self._module_classes = module_classes
         self._calls: dict[cst.CSTNode, Emission] = {}
         self._mentions: dict[cst.CSTNode, tuple[str, str]] = {}
         self._untouched: set[int] = set()
@@ -96,10 +113,10 @@ class TensorFlowRewriter(cst.CSTTransformer):
         return False
 
     def visit_ClassDef(self, node: cst.ClassDef) -> None:
-        self._classes.append(is_module_class(node, self.name_of, self._module_classes))
+        self._classes.append(is_module_class(node, self.name_of, self.facts.module_classes))
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
-        if node.name.value in self._pipelines:
+        if node.name.value in self.facts.pipelines:
             left = Left(
                 "the function runs inside an input pipeline of TensorFlow",
                 "Keep it; the pipeline stays in TensorFlow.",
@@ -119,20 +136,17 @@ class TensorFlowRewriter(cst.CSTTransformer):
 
     def _decide_function(self, node: cst.Decorator) -> None:
         if self._classes:
-            how = (
-                "Drop it, and put `jax.jit` around `apply`."
-                if self.in_module
-                else "Write `functools.partial(jax.jit, static_argnums=0)`, or a plain function."
+            self.leave_it(
+                node,
+                Left(
+                    "a compiled method would take its object for an array",
+                    "Drop it, and compile the function that calls the method.",
+                ),
             )
-            self.leave_it(node, Left("`jax.jit` cannot compile a method with its object", how))
             return
-        self._mentions[node] = ("tf.function", "jax.jit")
-        self.remark(
-            node,
-            "tf.function",
-            "`jax.jit` does not turn `if` and `while` on arrays into control flow: it raises an"
-            " error there. Shapes are fixed for each compilation.",
-        )
+        home = "snt.function" if self.facts.uses_sonnet else "jax.jit"
+        self._mentions[node] = ("tf.function", home)
+        self.remark(node, "tf.function", _COMPILED.format(home=home))
 
     def visit_Call(self, node: cst.Call) -> bool:
         name = self.name_of(node.func)
@@ -148,7 +162,7 @@ class TensorFlowRewriter(cst.CSTTransformer):
             base_name = self.name_of(base.func) or ""
             self.leave_it(node, advice_on(base_name))
             return False
-        if self._pipelines and methods.is_pipeline_step(node):
+        if self.facts.has_pipelines and methods.is_pipeline_step(node):
             self.leave_it(node, advice_on("tf.data"))
             return False
         emission = methods.decide(self, node)
@@ -164,6 +178,9 @@ class TensorFlowRewriter(cst.CSTTransformer):
 
     def _decide_call(self, node: cst.Call, name: str) -> bool:
         row = find_row(name)
+        if name == "tf.GradientTape":
+            self.leave_it(node, self._tapes.get(self.line_of(node), advice_on(name)))
+            return False
         if row is None or not row.emit:
             self.leave_it(node, advice_on(name), code_of(node))
             return False
@@ -266,6 +283,11 @@ class TensorFlowRewriter(cst.CSTTransformer):
         self.remark(original_node, emission.name, emission.remark)
         return made
 
+
+_COMPILED = (
+    "`{home}` does not turn `if` and `while` on arrays into control flow: it raises an error there."
+    " It compiles once for each shape, and prints only while it compiles."
+)
 
 _TAKE_SHAPES: Mapping[str, None] = dict.fromkeys(
     f"tf.{name}"

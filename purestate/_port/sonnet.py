@@ -1,5 +1,6 @@
 """One pass over a program for Sonnet and TensorFlow."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,25 +10,28 @@ from libcst.metadata import MetadataWrapper
 from purestate._port.findings import Finding
 from purestate._port.imports import (
     STATEMENTS,
-    DropImports,
     SonnetImports,
-    add_imports,
     bindings,
-    missing_imports,
-    unused_imports,
+    with_imports,
 )
 from purestate._port.methods import PipelineFinder
 from purestate._port.resolve import short
-from purestate._port.rewriter import TensorFlowRewriter
+from purestate._port.rewriter import Facts, TensorFlowRewriter
+from purestate._port.sonnet_names import ModuleClasses
+from purestate._port.tape import UNCONNECTED, TapeRewriter
 
 _SAME = {"jnp": ("jax.numpy",), "np": ("numpy", "jax.numpy"), "snt": ("snt",)}
 
 
 def port_sonnet_once(text: str) -> tuple[str, Sequence[Finding], Counter[str]]:
     """Rewrites what can be rewritten in one pass; returns the text, the findings and the counts."""
-    module = cst.parse_module(text)
-    wrapper = MetadataWrapper(module, unsafe_skip_copy=True)
-    rewriter = TensorFlowRewriter(*_facts_of(module, text))
+    tapes = TapeRewriter()
+    module = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True).visit(tapes)
+    if tapes.lines:
+        remarks = [Finding(n, "tf.GradientTape", UNCONNECTED, kind="remark") for n in tapes.lines]
+        return with_imports(module, tapes.roots).code, remarks, tapes.rewritten
+    wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
+    rewriter = TensorFlowRewriter(_facts_of(wrapper, text), tapes.reasons)
     module = wrapper.visit(rewriter)
     imports = SonnetImports()
     module = MetadataWrapper(module, unsafe_skip_copy=False).visit(imports)
@@ -35,19 +39,18 @@ def port_sonnet_once(text: str) -> tuple[str, Sequence[Finding], Counter[str]]:
     wrapper = MetadataWrapper(module)
     if taken := _taken(wrapper, rewriter.roots):
         return text, [taken], Counter()
-    unused = unused_imports(wrapper, ("tensorflow",))
-    missing = missing_imports(wrapper, rewriter.roots)
-    module = wrapper.module.visit(DropImports(unused))
-    module = add_imports(module, missing)
+    module = with_imports(module, rewriter.roots)
     return module.code, findings, rewriter.rewritten + Counter(imports.rewritten)
 
 
-def _facts_of(module: cst.Module, text: str) -> tuple[set[str], set[str]]:
-    """Returns the functions that run in input pipelines, and the classes of modules."""
-    pipelines = PipelineFinder()
-    if ".data." in text:
-        module.visit(pipelines)
-    return pipelines.names, set()
+def _facts_of(wrapper: MetadataWrapper, text: str) -> Facts:
+    """Returns what has to be known of a program before it is rewritten."""
+    pipelines, classes = PipelineFinder(), ModuleClasses()
+    if has_pipelines := ".data." in text:
+        wrapper.module.visit(pipelines)
+    wrapper.visit(classes)
+    uses_sonnet = re.search(r"^\s*(import|from)\s+(purestate\.)?sonnet\b", text, re.MULTILINE)
+    return Facts(has_pipelines, pipelines.names, classes.names, uses_sonnet is not None)
 
 
 def _taken(wrapper: MetadataWrapper, roots: set[str]) -> Finding | None:

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 import libcst as cst
+from libcst.metadata import QualifiedNameProvider
 
+from purestate._port.resolve import imported_name
 from purestate._port.row import Left
 
 PUBLIC = frozenset(
@@ -17,7 +19,7 @@ PUBLIC = frozenset(
     " lstm_with_recurrent_dropout merge_leading_dims mixed_precision nets no_name_scope once"
     " optimizers pad regularizers reshape scale_gradient split_leading_dim static_unroll"
     # Ours beyond Sonnet's.
-    " Variable bind checkpoint".split()
+    " Variable attribute_paths bind checkpoint function set_seed value_and_grad".split()
 )
 
 SUBMODULES = frozenset(
@@ -68,6 +70,20 @@ def advice_on_sonnet(name: str) -> Left | None:
             "it is private, or not in Sonnet 2", "Write the public name below `purestate.sonnet`."
         )
     return None
+
+
+class ModuleClasses(cst.CSTVisitor):
+    """Finds the classes of a program that are modules."""
+
+    METADATA_DEPENDENCIES = (QualifiedNameProvider,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def visit_ClassDef(self, node: cst.ClassDef) -> None:
+        if is_module_class(node, lambda base: imported_name(self, base), self.names):
+            self.names.add(node.name.value)
 
 
 def is_module_class(
