@@ -18,8 +18,27 @@ from purestate._port.templates import fill, is_atom, parenthesized, places_in
 JOINED = "{values:joined}"
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What to know of a program before it is rewritten.
+
+    Attributes:
+      has_pipelines: whether it uses `tf.data`.
+      pipelines: the functions that run in input pipelines.
+      module_classes: the classes that are modules.
+      uses_sonnet: whether it imports Sonnet.
+    """
+
+    has_pipelines: bool = False
+    pipelines: frozenset[str] = frozenset()
+    module_classes: frozenset[str] = frozenset()
+    uses_sonnet: bool = False
+
+
 class Resolver(Protocol):
     """What knows the names of a program, and if code is inside a module."""
+
+    facts: Facts
 
     @property
     def in_module(self) -> bool:
@@ -56,7 +75,15 @@ def decide(resolver: Resolver, node: cst.Call, row: Row, context: str = "") -> E
         str(i): name for i, arg in enumerate(node.args) if (name := resolver.name_of(arg.value))
     }
     try:
-        bound = bind(node, signature, row.old_names, names, resolver.in_module, context)
+        bound = bind(
+            node,
+            signature,
+            row.old_names,
+            names,
+            resolver.in_module,
+            context,
+            resolver.facts.uses_sonnet,
+        )
     except BindError as error:
         return Left(str(error), _instead_of(row))
     code = row.emit if isinstance(row.emit, str) else row.emit(bound)

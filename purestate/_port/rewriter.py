@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import libcst as cst
 from libcst.metadata import (
@@ -12,29 +11,13 @@ from libcst.metadata import (
 )
 
 from purestate._port import methods, variables
-from purestate._port.calls import Emission, decide, finish
+from purestate._port.calls import Emission, Facts, decide, finish
 from purestate._port.findings import Finding
 from purestate._port.resolve import base_of_chain, code_of, imported_name
 from purestate._port.row import Left
 from purestate._port.sonnet_names import advice_on_sonnet, is_module_class
 from purestate._port.table import advice_on, find_row
 from purestate._port.templates import comments_in, fill, roots_in
-
-
-class Facts(NamedTuple):
-    """What to know of a program before it is rewritten.
-
-    Attributes:
-      has_pipelines: whether it uses `tf.data`.
-      pipelines: the functions that run in input pipelines.
-      module_classes: the classes that are modules.
-      uses_sonnet: whether it imports Sonnet.
-    """
-
-    has_pipelines: bool
-    pipelines: set[str]
-    module_classes: set[str]
-    uses_sonnet: bool
 
 
 class TensorFlowRewriter(cst.CSTTransformer):

@@ -86,3 +86,12 @@ def dropout(call: Bound) -> Code | Left:
     return Code(f"ps.dropout({KEY}, {{rate}}, {{x}})", SEEDS)
 
 
+
+
+def set_seed(call: Bound) -> str | Left:
+    if call.uses_sonnet:
+        return "snt.set_seed({seed})"
+    return Left(
+        "it seeds TensorFlow's hidden generator",
+        "Write `key = jax.random.key(seed)`, and pass keys on.",
+    )

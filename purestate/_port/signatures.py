@@ -77,6 +77,7 @@ class Bound:
       names: what each expression is called in full if it is a name of TensorFlow ("tf.int32").
       signature: what they were bound against.
       in_module: whether the call is inside a class of modules.
+      uses_sonnet: whether the program imports Sonnet.
       context: what is around the call: "subscript", "shape" (an argument that is a shape), or "".
     """
 
@@ -87,6 +88,7 @@ class Bound:
     signature: Signature
     in_module: bool = False
     context: str = ""
+    uses_sonnet: bool = False
 
     def has(self, name: str) -> bool:
         """Whether an argument was given, and is not its default."""
@@ -137,6 +139,7 @@ def bind(
     names: dict[str, str],
     in_module: bool = False,
     context: str = "",
+    uses_sonnet: bool = False,
 ) -> Bound:
     """Binds the arguments of a call as Python would; raises `BindError` if they do not fit."""
     places: dict[str, int] = {}
@@ -163,7 +166,7 @@ def bind(
     if missing:
         raise BindError(f"its argument `{missing[0]}` is missing")
     resolved = {name: names[str(i)] for name, i in places.items() if str(i) in names}
-    return Bound(call, places, tuple(rest), resolved, signature, in_module, context)
+    return Bound(call, places, tuple(rest), resolved, signature, in_module, context, uses_sonnet)
 
 
 def _positional(signature: Signature) -> Sequence[Param]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import libcst as cst
 from libcst.metadata import MetadataWrapper
 
+from purestate._port.calls import Facts
 from purestate._port.findings import Finding
 from purestate._port.imports import (
     STATEMENTS,
@@ -16,7 +17,7 @@ from purestate._port.imports import (
 )
 from purestate._port.methods import PipelineFinder
 from purestate._port.resolve import short
-from purestate._port.rewriter import Facts, TensorFlowRewriter
+from purestate._port.rewriter import TensorFlowRewriter
 from purestate._port.sonnet_names import ModuleClasses
 from purestate._port.tape import UNCONNECTED, TapeRewriter
 
@@ -50,7 +51,7 @@ def _facts_of(wrapper: MetadataWrapper, text: str) -> Facts:
         wrapper.module.visit(pipelines)
     wrapper.visit(classes)
     uses_sonnet = re.search(r"^\s*(import|from)\s+(purestate\.)?sonnet\b", text, re.MULTILINE)
-    return Facts(has_pipelines, pipelines.names, classes.names, uses_sonnet is not None)
+    return Facts(has_pipelines, frozenset(pipelines.names), frozenset(classes.names), uses_sonnet is not None)
 
 
 def _taken(wrapper: MetadataWrapper, roots: set[str]) -> Finding | None:

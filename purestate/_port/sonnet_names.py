@@ -1,6 +1,6 @@
 """Sonnet's names: which there are, and which its private files hold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import libcst as cst
 from libcst.metadata import QualifiedNameProvider
@@ -87,7 +87,7 @@ class ModuleClasses(cst.CSTVisitor):
 
 
 def is_module_class(
-    node: cst.ClassDef, name_of: Callable[[cst.CSTNode], str | None], known: set[str]
+    node: cst.ClassDef, name_of: Callable[[cst.CSTNode], str | None], known: Collection[str]
 ) -> bool:
     """Whether a class derives from modules of Sonnet or TensorFlow, or from such a class."""
     for base in node.bases:

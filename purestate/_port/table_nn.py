@@ -4,8 +4,6 @@ from purestate._port import rules, rules_random
 from purestate._port.row import row
 
 POOLING = "input:t, ksize, strides, padding, data_format='NHWC', name=None"
-LABELS = "The loss is that of `optax`, whose first argument is the logits."
-GRADIENTS_OF_LABELS = LABELS
 
 ROWS = (
     # Activations
@@ -78,6 +76,7 @@ ROWS = (
     row("random.categorical", "logits:t, num_samples, dtype=None, seed=None, name=None",
         rules_random.categorical, drops="seed num_samples"),
     row("random.shuffle", "value:t, seed=None, name=None", rules_random.shuffle, drops="seed"),
+    row("random.set_seed", "seed", rules_random.set_seed),
     # Initializers
     row("zeros_initializer", "", "snt.initializers.Zeros()", also="initializers.zeros"),
     row("ones_initializer", "", "snt.initializers.Ones()", also="initializers.ones"),

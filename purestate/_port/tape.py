@@ -169,6 +169,9 @@ def _use_of(tape: str, after: Sequence[cst.BaseStatement]) -> _Use:
     """Finds the one statement that uses a tape."""
     if not tape:
         raise _CannotRewriteError("the tape has no name")
+    again = m.With(items=[m.WithItem(asname=m.AsName(m.Name(tape)))])
+    end = next((i for i, node in enumerate(after) if m.matches(node, again)), len(after))
+    after = after[:end]
     uses = [i for i, node in enumerate(after) if m.findall(node, m.Name(tape))]
     calls = [call for i in uses for call in m.findall(after[i], _is_method_of(tape, "gradient"))]
     if len(uses) != 1 or len(calls) != 1:

@@ -33,7 +33,7 @@ VARIABLE = row(
 
 def decide(rewriter: Any, node: cst.Call, calls: dict[cst.CSTNode, Emission]) -> bool:
     """Decides about `tf.Variable(...)`; returns whether to go on to its arguments."""
-    if not rewriter.in_module:
+    if not (rewriter.in_module or rewriter.facts.uses_sonnet):
         rewriter.leave_it(node, advice_on("tf.Variable"))
         return False
     decision = decide_call(rewriter, node, VARIABLE)
