@@ -126,7 +126,11 @@ def finish(emission: Emission, updated: cst.Call, parent: cst.CSTNode | None) ->
     if emission.receiver:
         assert isinstance(updated.func, cst.Attribute)
         values[emission.receiver] = updated.func.value
-    rest = [updated.args[index] for index in emission.rest]
+    holds = emission.signature.rest_holds
+    rest = [
+        updated.args[i].with_changes(value=_as_held(updated.args[i].value, holds))
+        for i in emission.rest
+    ]
     made = fill(emission.template, values, updated, {emission.rest_name: rest})
     return made if is_atom(made) or _stands_free(parent) else parenthesized(made)
 

@@ -1,7 +1,9 @@
 """One pass over a program for Haiku: its imports, private and moved names, and names JAX lost."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import libcst as cst
 from libcst.metadata import (
@@ -16,7 +18,7 @@ from purestate._port.findings import Finding
 from purestate._port.haiku_imports import HaikuImports
 from purestate._port.haiku_names import MOVED, PUBLIC_BY_PRIVATE
 from purestate._port.haiku_remarks import HaikuRemarks
-from purestate._port.imports import with_imports
+from purestate._port.imports import dotted, with_imports
 from purestate._port.jax_names import GONE, HAIKU_GONE, ROWS_BY_NAME
 from purestate._port.resolve import code_of, imported_name
 from purestate._port.row import Left
@@ -66,13 +68,23 @@ class HaikuRewriter(cst.CSTTransformer):
         self._calls: dict[cst.CSTNode, Emission] = {}
         self._mentions: dict[cst.CSTNode, tuple[str, str]] = {}
         self._kept: set[int] = set()
+        self._aliases: dict[str, str] = {}
 
     def name_of(self, node: cst.CSTNode) -> str | None:
         """Returns "haiku.Linear" or "jax.tree_map" for a name of these packages, else None."""
-        name = imported_name(self, node)
-        return name if name and name.partition(".")[0] in ("haiku", "jax") else None
+        name = imported_name(self, node) or ""
+        if name.startswith("purestate._src"):  # once the import is rewritten
+            name = name.replace("purestate", "haiku", 1)
+        return name if name.partition(".")[0] in ("haiku", "jax") else None
 
     def visit_Import(self, node: cst.Import) -> bool:
+        for alias in node.names:
+            name = dotted(alias.name)
+            asname = alias.asname.name if alias.asname else None
+            if name in ("haiku", "jax.numpy") and isinstance(asname, cst.Name):
+                self._aliases[name] = asname.value
+            elif name == "haiku":
+                self._aliases[name] = name
         return False
 
     def visit_ImportFrom(self, node: cst.ImportFrom) -> bool:
@@ -89,7 +101,8 @@ class HaikuRewriter(cst.CSTTransformer):
         if isinstance(decision, Left):
             self._leave(node, decision)
         else:
-            self._calls[node] = decision
+            template = self._with_aliases(decision.template)
+            self._calls[node] = replace(decision, template=template)
         self._kept.add(id(node.func))
 
     def _check_transform(self, node: cst.Call, name: str) -> None:
@@ -117,9 +130,9 @@ class HaikuRewriter(cst.CSTTransformer):
         if (public := PUBLIC_BY_PRIVATE.get(name) or MOVED.get(name)) is not None:
             if isinstance(node, cst.Name):  # its import is rewritten
                 return False
-            self._mentions[node] = (name, self._written(public, node))
+            self._mentions[node] = (name, self._written(public))
         elif (row := ROWS_BY_NAME.get(name)) is not None and row.mention:
-            self._mentions[node] = (name, row.mention)
+            self._mentions[node] = (name, self._with_aliases(row.mention))
         elif left := GONE.get(name) or HAIKU_GONE.get(name):
             self._leave(node, left)
         elif name.startswith("haiku._src"):
@@ -130,19 +143,19 @@ class HaikuRewriter(cst.CSTTransformer):
             return True
         return False
 
-    def _written(self, name: str, node: cst.Attribute | cst.Name) -> str:
+    def _written(self, name: str) -> str:
         """Returns a name of Haiku as this program begins it: `hk.LSTM`."""
         if not name.startswith("haiku."):
             return name
-        root: cst.BaseExpression = node
-        tail = 0
-        while isinstance(root, cst.Attribute):
-            root, tail = root.value, tail + 1
-        base = imported_name(self, root)
-        if isinstance(root, cst.Name) and base == "haiku":
-            return f"{root.value}.{name.removeprefix('haiku.')}"
-        self.roots.add("hk")
-        return f"hk.{name.removeprefix('haiku.')}"
+        alias = self._aliases.get("haiku")
+        if alias is None:
+            self.roots.add("hk")
+        return f"{alias or 'hk'}.{name.removeprefix('haiku.')}"
+
+    def _with_aliases(self, template: str) -> str:
+        """Returns code that calls jax.numpy what this program does."""
+        alias = self._aliases.get("jax.numpy", "jnp")
+        return re.sub(r"\bjnp\.", f"{alias}.", template)
 
     def _leave(self, node: cst.CSTNode, left: Left) -> None:
         line = self.get_metadata(PositionProvider, node).start.line

@@ -20,6 +20,7 @@ from purestate._port.sonnet_names import PUBLIC, SUBMODULES, public_home
 STATEMENTS: Mapping[str, tuple[str, str]] = {
     "functools": ("import functools", "functools"),
     "math": ("import math", "math"),
+    "hk": ("import haiku as hk", "haiku"),
     "jax": ("import jax", "jax"),
     "jnp": ("import jax.numpy as jnp", "jax.numpy"),
     "np": ("import numpy as np", "numpy"),

@@ -37,7 +37,7 @@ _UPDATES = {"update": "set", "add": "add", "mul": "multiply", "min": "min", "max
 ROWS: tuple[Row, ...] = (
     *(row(name, mention=ours) for name, ours in _RENAMED.items()),
     row("jax.numpy.msort", "a", "jnp.sort({a}, axis=0)"),
-    row("jax.lax.tie_in", "x, y", "{y}"),
+    row("jax.lax.tie_in", "x, y", "{y}", drops="x"),
     *(
         row(f"jax.ops.index_{name}", "x, idx, y", f"{{x}}.at[{{idx}}].{method}({{y}})")
         for name, method in _UPDATES.items()

@@ -13,7 +13,7 @@ _METHODS = {
     "num_elements": "math.prod({x})",
 }
 
-LEFT_METHODS = {
+_LEFT = {
     "set_shape": Left("shapes are known in JAX", "Drop it."),
     "scatter_nd_update": Left("it changes a variable in place", "Write `v.assign(v.at[i].set(x))`."),
     "experimental_ref": Left("it makes a variable a key", "Use its name, or `id(x)`."),
@@ -31,6 +31,14 @@ def decide(resolver: Resolver, node: cst.Call) -> Emission | None:
     if template is None or resolver.name_of(func) is not None:
         return None
     return Emission(f".{func.attr.value}()", template, {}, receiver="x")
+
+
+def left_on(resolver: Resolver, node: cst.Call) -> Left | None:
+    """Says why a call of a method is not rewritten, or returns None."""
+    func = node.func
+    if not isinstance(func, cst.Attribute) or resolver.name_of(func) is not None:
+        return None
+    return _LEFT.get(func.attr.value)
 
 
 def is_pipeline_step(node: cst.Call) -> bool:
@@ -58,3 +66,12 @@ class PipelineFinder(cst.CSTVisitor):
         if isinstance(func.value, cst.Name) and func.value.value in ("hk", "ps", "jax"):
             return
         self.names |= {arg.value.value for arg in node.args if isinstance(arg.value, cst.Name)}
+
+
+def is_rank(node: cst.Attribute) -> bool:
+    """Whether code is `x.shape.rank` or `x.shape.ndims`."""
+    return (
+        node.attr.value in ("rank", "ndims")
+        and isinstance(node.value, cst.Attribute)
+        and node.value.attr.value == "shape"
+    )

@@ -148,6 +148,9 @@ class TensorFlowRewriter(cst.CSTTransformer):
         if self.facts.has_pipelines and methods.is_pipeline_step(node):
             self.leave_it(node, advice_on("tf.data"))
             return False
+        if left := methods.left_on(self, node):
+            self.leave_it(node, left)
+            return True
         emission = methods.decide(self, node)
         if emission is not None:
             self._calls[node] = emission
@@ -175,16 +178,21 @@ class TensorFlowRewriter(cst.CSTTransformer):
         self.leave_untouched(node.func)
         return True
 
-    def _context_of(self, node: cst.Call) -> str:
+    def _context_of(self, node: cst.CSTNode) -> str:
+        """Says if a shape is wanted as a tuple: for one of its sizes, or as the shape of an array."""
         parent = self.parent(node)
         if isinstance(parent, cst.Subscript) and parent.value is node:
-            return "subscript"
-        if isinstance(parent, cst.Arg):
-            call = self.parent(parent)
-            name = self.name_of(call.func) if isinstance(call, cst.Call) else None
-            if name in _TAKE_SHAPES:
-                return "shape"
-        return ""
+            is_one = isinstance(parent.slice[0].slice, cst.Index)
+            return "subscript" if is_one else self._context_of(parent)
+        if isinstance(parent, cst.Element):
+            around = self.parent(parent)
+            arg = self.parent(around) if around is not None else None
+            return "shape" if self._is_argument(arg, {"tf.concat": None}) else ""
+        return "shape" if self._is_argument(parent, _TAKE_SHAPES) else ""
+
+    def _is_argument(self, node: cst.CSTNode | None, functions: Mapping[str, None]) -> bool:
+        call = self.parent(node) if isinstance(node, cst.Arg) else None
+        return isinstance(call, cst.Call) and self.name_of(call.func) in functions
 
     def visit_Attribute(self, node: cst.Attribute) -> bool:
         return self._decide_mention(node)
@@ -238,7 +246,19 @@ class TensorFlowRewriter(cst.CSTTransformer):
     def leave_Attribute(
         self, original_node: cst.Attribute, updated_node: cst.Attribute
     ) -> cst.BaseExpression:
+        if methods.is_rank(original_node) and isinstance(updated_node.value, cst.Attribute):
+            self.count(f".shape.{original_node.attr.value}", "")
+            return updated_node.with_changes(value=updated_node.value.value, attr=cst.Name("ndim"))
+        if self._is_part_of_top_k(original_node):
+            number = str(("values", "indices").index(original_node.attr.value))
+            return fill(f"{{x}}[{number}]", {"x": updated_node.value})
         return self._mentioned(original_node, updated_node)
+
+    def _is_part_of_top_k(self, node: cst.Attribute) -> bool:
+        """Whether code is `tf.math.top_k(x).values`."""
+        call = self._calls.get(node.value)
+        is_top_k = call is not None and call.name == "tf.math.top_k"
+        return is_top_k and node.attr.value in ("values", "indices")
 
     def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
         return self._mentioned(original_node, updated_node)

@@ -47,9 +47,10 @@ def arg_of(ours: str) -> Rule:
         template = f"jnp.{ours}({{input}}, axis={axis})"
         if "output_type" not in call.places:
             return Code(template, ARG_DTYPE)
-        if call.names.get("output_type") == "tf.int32":
+        output_type = call.names.get("output_type", "")
+        if output_type.endswith(".int32"):
             return Code(template)
-        if call.names.get("output_type") == "tf.int64":
+        if output_type.endswith(".int64"):
             return Code(template, ARG_DTYPE)
         return f"{template}.astype({{output_type}})"
 
@@ -91,7 +92,7 @@ def clip_by_global_norm(call: Bound) -> str | Left:
     if not call.is_simple("t_list"):
         return repeated(call, "t_list")
     clipped = "optax.clip_by_global_norm({clip_norm}).update({t_list}, optax.EmptyState())[0]"
-    return f"({clipped}, optax.global_norm({{t_list}}))"
+    return f"({clipped}, optax.tree.norm({{t_list}}))"
 
 
 def matmul(call: Bound) -> str | Left:
@@ -118,9 +119,11 @@ def matvec(call: Bound) -> str | Left:
 
 
 def norm(call: Bound) -> str | Left:
-    options = given(call, "axis") + given(call, "keepdims")
+    axes = call.literal("axis")
+    axis = f", axis={tuple(axes)}" if isinstance(axes, list) else given(call, "axis")
+    options = axis + given(call, "keepdims")
     order = call.literal("ord")
-    is_vector = isinstance(call.literal("axis"), int) and call.has("axis")
+    is_vector = isinstance(axes, int)
     if order in ("euclidean", "fro") or (order == 2 and not call.has("axis")):
         return f"jnp.linalg.norm({{tensor}}{options})"
     if is_vector:

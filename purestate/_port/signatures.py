@@ -1,6 +1,7 @@
 """The signature of a function in a table, and the arguments of a call bound to it."""
 
 import ast
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,10 +26,15 @@ class Param:
 
 @dataclass(frozen=True)
 class Signature:
-    """The parameters of a function; `rest` is the name of its `*args`, if it has any."""
+    """The parameters of a function; `rest` is the name of its `*args`, if it has any.
+
+    Attributes:
+      rest_holds: what each of these holds.
+    """
 
     params: tuple[Param, ...]
     rest: str | None = None
+    rest_holds: str = ""
 
     def __getitem__(self, name: str) -> Param:
         return next(param for param in self.params if param.name == name)
@@ -38,16 +44,16 @@ class Signature:
 def parse_signature(text: str) -> Signature:
     """Reads `"x:t, axis:axes=None, *rest, name=None"`."""
     params: list[Param] = []
-    rest = None
+    rest, rest_holds = None, ""
     for part in _split_at_commas(text):
         head, equals, default = part.partition("=")
         name, _, holds = head.strip().partition(":")
         if name.startswith("*"):
-            rest = name[1:]
+            rest, rest_holds = name[1:], holds
         else:
             value = ast.literal_eval(default.strip()) if equals else MISSING
             params.append(Param(name, holds.strip(), value))
-    return Signature(tuple(params), rest)
+    return Signature(tuple(params), rest, rest_holds)
 
 
 def _split_at_commas(text: str) -> list[str]:
@@ -127,8 +133,10 @@ def is_simple(node: cst.BaseExpression) -> bool:
         return is_simple(node.value)
     if isinstance(node, cst.UnaryOperation):
         return is_simple(node.expression)
+    if isinstance(node, cst.List | cst.Tuple):
+        return all(is_simple(element.value) for element in node.elements)
     if isinstance(node, cst.Subscript):
-        return is_simple(node.value) and literal_of(node) is not None
+        return is_simple(node.value) and not re.search(r"[^\w\s:,.\[\]-]", _code(node))
     return isinstance(node, cst.Name | cst.Integer | cst.Float)
 
 

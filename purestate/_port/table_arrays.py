@@ -31,12 +31,12 @@ ROWS = (
         "jnp.eye({num_rows}, {num_columns}, dtype={dtype})", also="linalg.eye"),
     row("range", "start, limit=None, delta=1, dtype=None, name='range'", rules.arange),
     row("linspace", "start, stop, num, name=None, axis=0",
-        "jnp.linspace({start}, {stop}, {num}, axis={axis})", also="math.linspace linalg.linspace"),
+        "jnp.linspace({start}, {stop}, {num}, axis={axis})"),
     row("one_hot", "indices:t, depth, on_value=None, off_value=None, axis=None, dtype=None,"
         " name=None", rules.one_hot),
     row("sequence_mask", "lengths:t, maxlen=None, dtype='bool', name=None", rules.sequence_mask),
     # Shaping
-    row("shape", "input, out_type='int32', name=None", rules.shape, drops="out_type"),
+    row("shape", "input:t, out_type='int32', name=None", rules.shape, drops="out_type"),
     row("size", "input:t, out_type='int32', name=None", "jnp.size({input})", drops="out_type"),
     row("rank", "input:t, name=None", "jnp.ndim({input})", "jnp.ndim"),
     row("reshape", "tensor:t, shape, name=None", "jnp.reshape({tensor}, {shape})", "jnp.reshape"),
@@ -62,7 +62,7 @@ ROWS = (
     row("reverse", "tensor:t, axis, name=None", "jnp.flip({tensor}, axis={axis})"),
     row("roll", "input:t, shift, axis, name=None", "jnp.roll({input}, {shift}, axis={axis})",
         "jnp.roll"),
-    row("meshgrid", "*args, indexing='xy'", "jnp.meshgrid({args}, indexing={indexing})"),
+    row("meshgrid", "*args:t, indexing='xy'", "jnp.meshgrid({args}, indexing={indexing})"),
     row("sort", "values:t, axis=-1, direction='ASCENDING', name=None", rules.sort("sort"), drops="direction"),
     row("argsort", "values:t, axis=-1, direction='ASCENDING', stable=False, name=None",
         rules.sort("argsort"), drops="stable direction"),
@@ -79,9 +79,10 @@ ROWS = (
     row("slice", "input_:t, begin, size, name=None", rules.slice_, drops="begin size"),
     row("tensor_scatter_nd_update", "tensor:t, indices:t, updates:t, name=None",
         "{tensor}.at[tuple(jnp.moveaxis({indices}, -1, 0))].set({updates})"),
-    row("tensor_scatter_nd_add", "tensor:t, indices:t, updates:t, name=None",
+    row("tensor_scatter_nd_add", "tensor:t, indices:t, updates:t, bad_indices_policy='',"
+        " name=None",
         "{tensor}.at[tuple(jnp.moveaxis({indices}, -1, 0))].add({updates})"),
-    row("scatter_nd", "indices:t, updates:t, shape, name=None", rules.scatter_nd),
+    row("scatter_nd", "indices:t, updates:t, shape, bad_indices_policy='', name=None", rules.scatter_nd),
     # Trees
     row("nest.map_structure", "func, *structure", "jax.tree.map({func}, {structure})",
         "jax.tree.map", remark="None is a leaf for `tf.nest`, and no leaf for `jax.tree`."),

@@ -48,7 +48,7 @@ def _tensor_shape(call: Bound) -> str | Code | Left:
 
 ROWS = (
     *_dtypes(),
-    row("Tensor", mention="jax.Array", also="experimental.Tensor"),
+    row("Tensor", mention="jax.Array"),
     row("DType", mention="jnp.dtype", also="dtypes.DType"),
     row("newaxis", mention="jnp.newaxis"),
     row("TensorShape", "dims", _tensor_shape, mention="tuple"),
