@@ -1,5 +1,6 @@
 """Decides how a call is rewritten, and builds the new code once its arguments are new too."""
 
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -102,7 +103,7 @@ def decide(resolver: Resolver, node: cst.Call, row: Row, context: str = "") -> E
 
 def _instead_of(row: Row) -> str:
     if isinstance(row.emit, str):
-        return f"The other arguments go into `{row.emit}`."
+        return f"Write `{re.sub(r'[{}]', '', row.emit)}`."
     return ""
 
 
@@ -131,7 +132,7 @@ def finish(emission: Emission, updated: cst.Call, parent: cst.CSTNode | None) ->
         updated.args[i].with_changes(value=_as_held(updated.args[i].value, holds))
         for i in emission.rest
     ]
-    made = fill(emission.template, values, updated, {emission.rest_name: rest})
+    made = fill(emission.template, values, updated, {emission.rest_name: rest}, emission.places)
     return made if is_atom(made) or _stands_free(parent) else parenthesized(made)
 
 

@@ -139,6 +139,7 @@ class TensorFlowRewriter(cst.CSTTransformer):
             return self._decide_call(node, name)
         if name and (left := advice_on_sonnet(name)):
             self.leave_it(node, left, name)
+            self.leave_untouched(node.func)
             return True
         base = base_of_chain(node.func)
         if base is not None and self._stays(base):

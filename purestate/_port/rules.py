@@ -6,7 +6,7 @@ from purestate._port.row import Code, Left, Rule
 from purestate._port.signatures import UNKNOWN, Bound, literal_of
 
 ARG_DTYPE = "The result is int64 in TensorFlow, and int32 in JAX."
-NO_X64 = "JAX has no float64 without `jax_enable_x64`."
+FLOAT64 = "An array of float64 of numpy stays float64 in TensorFlow, and is float32 in JAX."
 AT_RUN_TIME = "is known only at run time"
 
 
@@ -158,20 +158,26 @@ def band_part(call: Bound) -> str | Left:
 
 
 
-def constant(call: Bound) -> str | Left:
+def _numpy_floats(call: Bound) -> str:
+    return FLOAT64 if call.literal("value") is UNKNOWN and not call.has("dtype") else ""
+
+
+def constant(call: Bound) -> Code | Left:
     if isinstance(call.literal("value"), str | bytes):
         return Left("JAX has no arrays of strings", "Keep it a string of Python.")
     if not call.has("shape"):
-        return "jnp.asarray({value}, {dtype})" if "dtype" in call.places else "jnp.asarray({value})"
-    if isinstance(call.literal("value"), int | float):
-        return f"jnp.full({{shape}}, {{value}}{given(call, 'dtype')})"
-    return f"jnp.reshape(jnp.asarray({{value}}{given(call, 'dtype')}), {{shape}})"
+        template = "jnp.asarray({value}, {dtype})"
+    elif isinstance(call.literal("value"), int | float):
+        template = f"jnp.full({{shape}}, {{value}}{given(call, 'dtype')})"
+    else:
+        template = f"jnp.reshape(jnp.asarray({{value}}{given(call, 'dtype')}), {{shape}})"
+    return Code(template, _numpy_floats(call))
 
 
-def convert_to_tensor(call: Bound) -> str | Left:
+def convert_to_tensor(call: Bound) -> Code | Left:
     if isinstance(call.literal("value"), str | bytes):
         return Left("JAX has no arrays of strings", "Keep it a string of Python.")
-    return "jnp.asarray({value}, {dtype})" if call.has("dtype") else "jnp.asarray({value})"
+    return Code("jnp.asarray({value}, {dtype})", _numpy_floats(call))
 
 
 def arange(call: Bound) -> str:

@@ -7,16 +7,13 @@ OUT_OF_RANGE = (
     "An index out of range is an error in TensorFlow on a CPU, and NaN or the smallest integer in"
     " JAX; a negative one counts from the end."
 )
-PADDED_FLOATS = "An array of float64 of numpy stays float64 in TensorFlow, and is float32 in JAX."
 NOT_JITTABLE = "The shape of the result depends on values, so `jax.jit` cannot compile it."
 
 ROWS = (
     # Making
-    row("constant", "value, dtype=None, shape=None, name='Const'", rules.constant,
-        remark=PADDED_FLOATS),
+    row("constant", "value, dtype=None, shape=None, name='Const'", rules.constant),
     row("convert_to_tensor", "value, dtype=None, dtype_hint=None, name=None",
-        rules.convert_to_tensor, "jnp.asarray", old="preferred_dtype=dtype_hint",
-        remark=PADDED_FLOATS),
+        rules.convert_to_tensor, "jnp.asarray", old="preferred_dtype=dtype_hint"),
     row("cast", "x, dtype, name=None", "jnp.asarray({x}, {dtype})"),
     row("identity", "input, name=None", "jnp.asarray({input})", "jnp.asarray"),
     row("zeros", "shape, dtype='float32', name=None", "jnp.zeros({shape}, {dtype})", "jnp.zeros",

@@ -30,11 +30,11 @@ ROWS = (
         "jax.nn.log_softmax({logits}, axis={axis})", "jax.nn.log_softmax", also="math.log_softmax"),
     # Losses
     row("nn.softmax_cross_entropy_with_logits", "labels:t, logits:t, axis=-1, name=None",
-        "optax.softmax_cross_entropy({logits}, {labels}, axis={axis})"),
+        "optax.softmax_cross_entropy(logits={logits}, labels={labels}, axis={axis})"),
     row("nn.sparse_softmax_cross_entropy_with_logits", "labels:t, logits:t, name=None",
-        "optax.softmax_cross_entropy_with_integer_labels({logits}, {labels})"),
+        "optax.softmax_cross_entropy_with_integer_labels(logits={logits}, labels={labels})"),
     row("nn.sigmoid_cross_entropy_with_logits", "labels:t, logits:t, name=None",
-        "optax.sigmoid_binary_cross_entropy({logits}, {labels})"),
+        "optax.sigmoid_binary_cross_entropy(logits={logits}, labels={labels})"),
     row("nn.l2_loss", "t:t, name=None", "0.5 * jnp.sum(jnp.square({t}))"),
     # Layers
     row("nn.moments", "x:t, axes, shift=None, keepdims=False, name=None", rules.moments,

@@ -56,18 +56,18 @@ class TapeRewriter(cst.CSTTransformer):
         self.rewritten: Counter[str] = Counter()
         self.lines: list[int] = []
         self.roots: set[str] = set()
-        self._code: list[str] = []
+        self._around: list[cst.CSTNode] = []
 
     def visit_Module(self, node: cst.Module) -> None:
-        self._code.append(node.code)
+        self._around.append(node)
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
-        self._code.append(cst.Module([]).code_for_node(node))
+        self._around.append(node)
 
     def leave_FunctionDef(
         self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
     ) -> cst.FunctionDef:
-        self._code.pop()
+        self._around.pop()
         return updated_node
 
     def leave_Module(self, original_node: cst.Module, updated_node: cst.Module) -> cst.Module:
@@ -93,7 +93,7 @@ class TapeRewriter(cst.CSTTransformer):
                 continue
             line = self.get_metadata(PositionProvider, node).start.line
             try:
-                body[index:] = self._rewritten(now, tape, body[index + 1 :])
+                body[index:] = self._rewritten(node, now, tape, body[index + 1 :])
             except _CannotRewriteError as error:
                 self.reasons[line] = Left(str(error), _HOW)
             else:
@@ -114,7 +114,11 @@ class TapeRewriter(cst.CSTTransformer):
         return name.name.value if name and isinstance(name.name, cst.Name) else ""
 
     def _rewritten(
-        self, node: cst.With, tape: str, after: list[cst.BaseStatement]
+        self,
+        original: cst.CSTNode,
+        node: cst.With,
+        tape: str,
+        after: list[cst.BaseStatement],
     ) -> list[cst.BaseStatement]:
         call = node.items[0].item
         if isinstance(call, cst.Call) and call.args:
@@ -125,7 +129,7 @@ class TapeRewriter(cst.CSTTransformer):
         flow = flow_of(_code(statements))
         between = flow_of(_code(after[: use.index]))
         _check(flow, between, loss)
-        kept = self._kept(flow, node, loss)
+        kept = self._kept(flow, original, loss)
         function = self._free_name("loss_fn")
         if watched and not set(_names_in(sources)) <= set(watched):
             raise _CannotRewriteError("it watches other arrays than it differentiates by")
@@ -142,17 +146,17 @@ class TapeRewriter(cst.CSTTransformer):
             rest.insert(0, _with_name(after[use.index], use.call))
         return [*made, *rest]
 
-    def _kept(self, flow: Flow, node: cst.With, loss: str) -> list[str]:
+    def _kept(self, flow: Flow, node: cst.CSTNode, loss: str) -> list[str]:
         """Returns the names that the block binds and that code outside of it reads."""
-        outside = self._code[-1].replace(_code(list(node.body.body)), "")
-        block = _code([node])
-        outside = self._code[-1].replace(block, "") if block in self._code[-1] else outside
-        read = flow_of(outside).read
+        outside = self._around[-1].deep_replace(node, cst.parse_statement("pass"))
+        assert isinstance(outside, cst.CSTNode)
+        read = flow_of(_code([outside])).read
         return [name for name in dict.fromkeys(flow.bound) if name in read and name != loss]
 
     def _free_name(self, wanted: str) -> str:
         name, number = wanted, 2
-        while name in self._code[-1]:
+        code = _code([self._around[-1]])
+        while name in code:
             name, number = f"{wanted}_{number}", number + 1
         return name
 
@@ -277,6 +281,8 @@ def _gradient_statement(
 ) -> cst.BaseStatement:
     """Returns `loss, grads = snt.value_and_grad(loss_fn, variables)()`."""
     target = _code([use.target]) if use.target is not None else "grads"
+    if isinstance(use.target, cst.Tuple) and not use.target.lpar:
+        target = f"({target})"
     aux = ", has_aux=True" if kept else ""
     value = f"({_returned(loss, kept)})" if kept else loss
     if taken:

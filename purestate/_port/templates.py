@@ -39,6 +39,9 @@ class _Fill(cst.CSTTransformer):
     def visit_Arg(self, node: cst.Arg) -> None:
         self._free.add(id(node.value))
 
+    def visit_Lambda(self, node: cst.Lambda) -> None:
+        self._free.add(id(node.body))
+
     def visit_Element(self, node: cst.Element) -> None:
         self._free.add(id(node.value))
 
@@ -98,6 +101,7 @@ def fill(
     values: Mapping[str, cst.BaseExpression],
     call: cst.Call | None = None,
     rest: Mapping[str, Sequence[cst.Arg]] | None = None,
+    places: Mapping[str, int] | None = None,
 ) -> cst.BaseExpression:
     """Returns the code of a template; a plain call keeps the layout of the `call` that it replaces."""
     made = _parsed(template).visit(_Fill(values, rest or {}))
@@ -105,7 +109,7 @@ def fill(
     if call is None:
         return made
     if isinstance(made, cst.Call) and made.args and _is_plain(template):
-        made = _laid_out(made, call)
+        made = _laid_out(_in_old_order(made, template, values, places or {}), call)
     return made.with_changes(lpar=(*call.lpar, *made.lpar), rpar=(*made.rpar, *call.rpar))
 
 
@@ -113,6 +117,23 @@ def _is_plain(template: str) -> bool:
     """Whether a template is a call of a name, so that its arguments stand as the old ones did."""
     parsed = _parsed(template)
     return isinstance(parsed, cst.Call) and isinstance(parsed.func, cst.Attribute | cst.Name)
+
+
+def _in_old_order(
+    made: cst.Call,
+    template: str,
+    values: Mapping[str, cst.BaseExpression],
+    places: Mapping[str, int],
+) -> cst.Call:
+    """Returns a call whose arguments stand as the old ones did, if all of them have names."""
+    parsed = _parsed(template)
+    assert isinstance(parsed, cst.Call)
+    names = [_place_of(arg.value) for arg in parsed.args]
+    order = [places.get(name, -1) for name in names if name in values and name is not None]
+    if len(order) != len(made.args) or not all(arg.keyword for arg in made.args):
+        return made
+    args = [arg for _, arg in sorted(zip(order, made.args, strict=True), key=lambda x: x[0])]
+    return made.with_changes(args=args)
 
 
 def _laid_out(made: cst.Call, call: cst.Call) -> cst.Call:
