@@ -4,6 +4,7 @@
 """
 
 import json
+import types
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,28 @@ def record() -> dict[str, list[dict[str, Any]]]:
     return recorded
 
 
+def run_program(text: str) -> list[float]:
+    """Runs a program, and returns what its `main` returns."""
+    module = types.ModuleType("program")
+    exec(compile(text, "program", "exec"), module.__dict__)
+    return [float(number) for number in module.main()]
+
+
+def record_programs() -> dict[str, list[float]]:
+    """Runs the programs for Sonnet that have a `main`."""
+    programs = sorted((PATH.parent / "programs").glob("sonnet_*.in.txt"))
+    # dm-sonnet 2.0.2 has no `sonnet.v2`, which published programs import.
+    texts = {path.name.removesuffix(".in.txt"): path.read_text().replace("sonnet.v2", "sonnet") for path in programs}
+    return {name: run_program(text) for name, text in texts.items() if "def main(" in text}
+
+
+def write(path: Path, recorded: dict[str, Any]) -> None:
+    """Writes one line for each entry."""
+    lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in recorded.items()]
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    print(len(lines), "entries in", path.name)
+
+
 if __name__ == "__main__":
-    lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in record().items()]
-    PATH.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    print(len(lines), "snippets recorded")
+    write(PATH, record())
+    write(PATH.with_name("recorded_programs.json"), record_programs())
