@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         require_libcst()
         files = _files_of(options.source)
-        ported = [_port(path, options.library) for path in files]
+        ported = [_port(path, options) for path in files]
         _write(ported, options)
     except (PurestateError, OSError, ValueError) as error:
         print(f"purestate.port: {error}", file=sys.stderr)  # noqa: T201
@@ -87,17 +87,22 @@ def _files_of(source: Path) -> list[Path]:
     )  # fmt: skip
 
 
-def _port(path: Path, library: str | None) -> Ported:
+def _port(path: Path, options: argparse.Namespace) -> Ported:
     with path.open(encoding="utf-8", newline="") as file:
         text = file.read()
     is_notebook = path.suffix == ".ipynb"
-    library = library or detect(program_of(text) if is_notebook else text)
+    library = options.library or detect(program_of(text) if is_notebook else text)
+    is_written = options.write or options.output is not None
+
+    def line(f: Finding) -> int:
+        return f.new_line if is_written else f.line
+
     if library is None:
-        return Ported(path, text, PortResult(text), lambda f: str(f.line))
+        return Ported(path, text, PortResult(text), lambda f: str(line(f)))
     if is_notebook:
-        result, cells = port_notebook(text, library)
-        return Ported(path, text, result, lambda f: place_in_notebook(f, cells))
-    return Ported(path, text, port_source(text, library), lambda f: str(f.line))
+        result, cells = port_notebook(text, library, is_written)
+        return Ported(path, text, result, lambda f: place_in_notebook(line(f), cells))
+    return Ported(path, text, port_source(text, library), lambda f: str(line(f)))
 
 
 def _write(ported: Sequence[Ported], options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from purestate._port.entry import port_source
-from purestate._port.findings import Finding, PortResult
+from purestate._port.findings import PortResult
 
 _CELL = "_purestate_cell_"
 _MAGIC = "pass  # purestate magic: "
@@ -34,23 +34,31 @@ def _mask(lines: list[str]) -> list[str]:
     """Makes statements of magics such as `%matplotlib inline`, `!pip install` and `f?`."""
     masked: list[str] = []
     goes_on = False
+    indent = ""
     for line in lines:
         is_magic = goes_on or re.match(r"\s*[%!?]", line) or re.fullmatch(r"\s*[\w.]+\?+", line)
         if is_magic:
-            code = line.lstrip()
-            masked.append(f"{line[: len(line) - len(code)]}{_MAGIC}{code}")
+            indent = indent if goes_on else line[: len(line) - len(line.lstrip())]
+            masked.append(f"{indent}{_MAGIC}{line}")
         else:
             masked.append(line)
         goes_on = bool(is_magic) and line.endswith("\\")
     return masked
 
 
-def port_notebook(text: str, source: str) -> tuple[PortResult, dict[int, int]]:
+def port_notebook(
+    text: str, source: str, of_result: bool = False
+) -> tuple[PortResult, dict[int, int]]:
     """Ports the code of a notebook.
 
+    Args:
+      text: the file.
+      source: "haiku" or "sonnet".
+      of_result: whether to return the cells of the new program, and not of the old one.
+
     Returns:
-      The result, whose lines count from the top of their cell, and for each line of the program that
-      it was ported as, the number of its cell.
+      The result, whose lines are those of all cells as one program, and the number of the cell that
+      each line is in.
     """
     program = program_of(text)
     result = port_source(program, source)
@@ -61,9 +69,8 @@ def port_notebook(text: str, source: str) -> tuple[PortResult, dict[int, int]]:
             is_text = isinstance(cell["source"], str)
             cell["source"] = new[number] if is_text else new[number].splitlines(keepends=True)
     made = text if result.text == program else _dump(notebook, text)
-    return PortResult(
-        made, result.remaining, result.remarks, result.rewritten
-    ), _cells_by_line(program)
+    cells = _cells_by_line(result.text if of_result else program)
+    return PortResult(made, result.remaining, result.remarks, result.rewritten), cells
 
 
 def _split(program: str) -> dict[int, str]:
@@ -73,7 +80,8 @@ def _split(program: str) -> dict[int, str]:
         if match := re.fullmatch(rf"{_CELL}\((\d+)\)", line):
             current = cells[int(match[1])] = []
         else:
-            current.append(line.replace(_MAGIC, "", 1))
+            masked = re.fullmatch(rf"\s*{re.escape(_MAGIC)}(.*)", line)
+            current.append(masked[1] if masked else line)
     if current and not current[-1]:
         current.pop()
     return {number: "\n".join(lines) for number, lines in cells.items()}
@@ -89,11 +97,11 @@ def _cells_by_line(program: str) -> dict[int, int]:
     return found
 
 
-def place_in_notebook(finding: Finding, cells: dict[int, int]) -> str:
-    """Returns "cell 3, line 2" for the line of a finding; cells are counted from 1."""
-    cell = cells.get(finding.line, 0)
-    first = min((line for line, number in cells.items() if number == cell), default=0)
-    return f"cell {cell + 1}, line {finding.line - first}"
+def place_in_notebook(line: int, cells: dict[int, int]) -> str:
+    """Returns "cell 3, line 2" for a line of all cells as one program; cells count from 1."""
+    cell = cells.get(line, 0)
+    first = min((number for number, of in cells.items() if of == cell), default=0)
+    return f"cell {cell + 1}, line {line - first}"
 
 
 def _dump(notebook: dict[str, Any], old: str) -> str:

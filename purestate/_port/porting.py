@@ -34,7 +34,7 @@ def port_text(text: str, source: str) -> PortResult:
     try:
         cst.parse_module(text)
     except cst.ParserSyntaxError as error:
-        finding = Finding(error.raw_line, "", f"it is not Python: {error.message}", new_line=0)
+        finding = Finding(error.raw_line, "", f"it is not Python: {error.message}", new_line=error.raw_line)
         return PortResult(text, (finding,))
     now, rewritten, remarks = text, Counter[str](), list[Finding]()
     left: Sequence[Finding] = ()

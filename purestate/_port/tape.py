@@ -139,7 +139,7 @@ class TapeRewriter(cst.CSTTransformer):
             _function(function, taken, node, statements, _returned(loss, kept)),
             *([] if watched else [_build(function)]),
             *after[: use.index],
-            _gradient_statement(function, taken, sources, loss, kept, use),
+            _gradient_statement(function, taken, sources, loss, kept, use, after[use.index]),
         ]
         rest = list(after[use.index + 1 :])
         if use.target is None:
@@ -210,6 +210,7 @@ def _without_watch(
         raise _CannotRewriteError("its block stands on one line")
     watched: list[str] = []
     statements: list[cst.BaseStatement] = []
+    lines: list[cst.EmptyLine] = []
     for statement in body.body:
         if m.matches(
             statement, m.SimpleStatementLine(body=[m.Expr(_is_method_of(tape, "watch"))])
@@ -217,11 +218,29 @@ def _without_watch(
             call = m.findall(statement, _is_method_of(tape, "watch"))[0]
             assert isinstance(call, cst.Call)
             watched += _names_in(call.args[0].value)
+            lines += _lines_of(statement)
         elif m.findall(statement, m.Name(tape)):
             raise _CannotRewriteError("the tape is used inside its block")
         else:
-            statements.append(statement)
+            statements.append(_after_lines(statement, lines))
+            lines = []
     return watched, statements
+
+
+def _lines_of(statement: cst.BaseStatement) -> list[cst.EmptyLine]:
+    """Returns the comments of a statement that goes, as lines of their own."""
+    if not isinstance(statement, cst.SimpleStatementLine):
+        return []
+    behind = statement.trailing_whitespace.comment
+    return [*statement.leading_lines, *([cst.EmptyLine(comment=behind)] if behind else [])]
+
+
+def _after_lines(
+    statement: cst.BaseStatement, lines: Sequence[cst.EmptyLine]
+) -> cst.BaseStatement:
+    if not lines or not hasattr(statement, "leading_lines"):
+        return statement
+    return statement.with_changes(leading_lines=[*lines, *getattr(statement, "leading_lines")])  # noqa: B009
 
 
 def _names_in(node: cst.BaseExpression) -> list[str]:
@@ -278,6 +297,7 @@ def _gradient_statement(
     loss: str,
     kept: Sequence[str],
     use: _Use,
+    old: cst.BaseStatement,
 ) -> cst.BaseStatement:
     """Returns `loss, grads = snt.value_and_grad(loss_fn, variables)()`."""
     target = _code([use.target]) if use.target is not None else "grads"
@@ -288,11 +308,14 @@ def _gradient_statement(
     if taken:
         numbers = ", argnums=" + str(tuple(range(len(taken.split(", ")))))
         argnums = numbers if isinstance(sources, cst.List | cst.Tuple) else ""
-        return _statement(
-            f"{value}, {target} = jax.value_and_grad({function}{argnums}{aux})({taken})"
-        )
-    return _statement(
-        f"{value}, {target} = snt.value_and_grad({function}, {_code([sources])}{aux})()"
+        computed = f"jax.value_and_grad({function}{argnums}{aux})({taken})"
+    else:
+        computed = f"snt.value_and_grad({function}, {_code([sources])}{aux})()"
+    made = _statement(f"{value}, {target} = {computed}")
+    if use.target is None or not isinstance(old, cst.SimpleStatementLine):
+        return made
+    return made.with_changes(
+        leading_lines=old.leading_lines, trailing_whitespace=old.trailing_whitespace
     )
 
 

@@ -20,7 +20,7 @@ def port_program(text: str) -> PortResult:
 def port_a_notebook(text: str) -> tuple[PortResult, str]:
     """Ports a notebook of the folder, and returns the report too."""
     result, cells = port_notebook(text, detect(program_of(text)) or "haiku")
-    lines = lines_of_report("notebook", result, lambda f: place_in_notebook(f, cells))
+    lines = lines_of_report("notebook", result, lambda f: place_in_notebook(f.line, cells))
     return result, "\n".join([*lines, ""])
 
 
