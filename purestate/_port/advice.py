@@ -57,9 +57,7 @@ ADVICE: dict[str, Left] = {
     "Assert": _CHECKS,
     "assert_equal": _CHECKS,
     "ensure_shape": Left("it states a shape", "Write `assert x.shape == (...)`."),
-    "print": Left(
-        "it prints in the order of the program", "Write `jax.debug.print('{x}', x=x)`."
-    ),
+    "print": Left("it prints in the order of the program", "Write `jax.debug.print('{x}', x=x)`."),
     "config": _DEVICES,
     "device": _DEVICES,
     "distribute": _DEVICES,
@@ -105,9 +103,7 @@ ADVICE: dict[str, Left] = {
     ),
     "py_function": Left("it calls Python", "Write `jax.pure_callback`."),
     "numpy_function": Left("it calls Python", "Write `jax.pure_callback`."),
-    "unique": Left(
-        "the shape of its result depends on values", "Write `jnp.unique(x, size=...)`."
-    ),
+    "unique": Left("the shape of its result depends on values", "Write `jnp.unique(x, size=...)`."),
     "switch_case": Left(
         "an index out of range takes the last branch in TensorFlow, and the nearest in JAX",
         "Write `jax.lax.switch(index, functions)`.",

@@ -17,6 +17,7 @@ from purestate._port.signatures import (
 from purestate._port.templates import fill, is_atom, parenthesized, places_in
 
 JOINED = "{values:joined}"
+NO_PARAMS = Signature(())
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Emission:
     places: dict[str, int]
     rest: tuple[int, ...] = ()
     rest_name: str = ""
-    signature: Signature = Signature(())
+    signature: Signature = NO_PARAMS
     remark: str = ""
     receiver: str = ""
 

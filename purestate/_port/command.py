@@ -127,9 +127,7 @@ def _print_report(ported: Sequence[Ported], options: argparse.Namespace) -> None
     if options.diff or not (options.write or options.output):
         for file in ported:
             sys.stdout.write(diff_of(file.path.as_posix(), file.old, file.result.text))
-    lines = [
-        line for f in ported for line in lines_of_report(f.path.as_posix(), f.result, f.place)
-    ]
+    lines = [line for f in ported for line in lines_of_report(f.path.as_posix(), f.result, f.place)]
     changed = sum(file.result.text != file.old for file in ported)
     rewritten = sum(sum(file.result.rewritten.values()) for file in ported)
     left = sum(len(file.result.remaining) for file in ported)

@@ -1,18 +1,20 @@
 """`port_source`: what programs call. libcst is imported here, at the first use."""
 
+import importlib
+
 from purestate._core.errors import ArgumentError, MissingPackageError
 from purestate._port.detect import SOURCES
 from purestate._port.findings import PortResult
 
 
 def port_source(text: str, source: str = "haiku") -> PortResult:
-    """Rewrites a program of Haiku, or of Sonnet and TensorFlow, for purestate.
+    r"""Rewrites a program of Haiku, or of Sonnet and TensorFlow, for purestate.
 
-    What the tool does not know stays as it is, and is listed in `remaining`. Formatting and comments
-    stay too. Porting the result again changes nothing.
+    What the tool does not know stays as it is, and is listed in `remaining`. Formatting and
+    comments stay too. Porting the result again changes nothing.
 
     >>> from purestate.port import port_source
-    >>> result = port_source("import haiku as hk\\nhalves = jax.tree_map(f, params)\\n")
+    >>> result = port_source("import haiku as hk\nhalves = jax.tree_map(f, params)\n")
     >>> print(result.text, end="")
     import purestate as hk
     halves = jax.tree.map(f, params)
@@ -43,7 +45,7 @@ def port_source(text: str, source: str = "haiku") -> PortResult:
 def require_libcst() -> None:
     """Raises an error that says how to install libcst, if it is missing."""
     try:
-        import libcst as _libcst  # noqa: F401
+        importlib.import_module("libcst")
     except ImportError:
         raise MissingPackageError(
             "`purestate.port` reads programs with the package libcst, which is not installed:"

@@ -20,7 +20,7 @@ from purestate._port.haiku_names import MOVED, PUBLIC_BY_PRIVATE
 from purestate._port.haiku_remarks import HaikuRemarks
 from purestate._port.imports import dotted, with_imports
 from purestate._port.jax_names import GONE, HAIKU_GONE, ROWS_BY_NAME
-from purestate._port.resolve import code_of, imported_name
+from purestate._port.resolve import code_of, imported_name, line_of
 from purestate._port.row import Left
 from purestate._port.templates import comments_in, fill, roots_in
 
@@ -158,7 +158,7 @@ class HaikuRewriter(cst.CSTTransformer):
         return re.sub(r"\bjnp\.", f"{alias}.", template)
 
     def _leave(self, node: cst.CSTNode, left: Left) -> None:
-        line = self.get_metadata(PositionProvider, node).start.line
+        line = line_of(self, node)
         self.findings.append(Finding(line, code_of(node), left.reason, left.instead))
 
     def leave_Attribute(
@@ -183,7 +183,8 @@ class HaikuRewriter(cst.CSTTransformer):
         emission = self._calls.get(original_node)
         if emission is None:
             return updated_node
-        made = finish(emission, updated_node, self.get_metadata(ParentNodeProvider, original_node))
+        parent = self.get_metadata(ParentNodeProvider, original_node, None)
+        made = finish(emission, updated_node, parent if isinstance(parent, cst.CSTNode) else None)
         if comments_in(made) != comments_in(updated_node):
             self._leave(original_node, Left("a comment inside would be lost", "Move the comment."))
             return updated_node

@@ -9,7 +9,7 @@ from purestate._port.findings import Finding
 from purestate._port.haiku_names import MOVED, PUBLIC_BY_PRIVATE
 from purestate._port.imports import dotted, name_node
 from purestate._port.jax_names import GONE
-from purestate._port.resolve import code_of, imported_name
+from purestate._port.resolve import code_of, imported_name, line_of
 
 _PRIVATE_FILE = "the file is private in dm-haiku, and purestate has no such file"
 _WRITE_PUBLIC = "Import public names of `purestate`."
@@ -102,7 +102,7 @@ class HaikuImports(cst.CSTTransformer):
         return updated_node.with_changes(value="purestate")
 
     def _leave(self, node: cst.CSTNode, reason: str, instead: str) -> None:
-        line = self.get_metadata(PositionProvider, node).start.line
+        line = line_of(self, node)
         self.findings.append(Finding(line, code_of(node), reason, instead))
 
 

@@ -72,14 +72,39 @@ PUBLIC_BY_PRIVATE: dict[str, str] = {
 
 MOVED: dict[str, str] = {
     f"haiku.experimental.{name}": f"haiku.{name}"
-    for name in (
-        "DO_NOT_STORE GetterContext LayerStackTransparencyMapping LiftWithStateUpdater"
-        " MethodContext current_name custom_creator custom_getter force_name get_current_state"
-        " get_initial_state get_params intercept_methods layer_stack lift lift_with_state"
-        " maybe_get_rng_sequence_state name_like name_scope replace_rng_sequence_state to_dot"
-        " transparent_lift transparent_lift_with_state remat switch cond vmap scan fori_loop"
-        " while_loop running_init"
-    ).split()
+    for name in [
+        "DO_NOT_STORE",
+        "GetterContext",
+        "LayerStackTransparencyMapping",
+        "LiftWithStateUpdater",
+        "MethodContext",
+        "current_name",
+        "custom_creator",
+        "custom_getter",
+        "force_name",
+        "get_current_state",
+        "get_initial_state",
+        "get_params",
+        "intercept_methods",
+        "layer_stack",
+        "lift",
+        "lift_with_state",
+        "maybe_get_rng_sequence_state",
+        "name_like",
+        "name_scope",
+        "replace_rng_sequence_state",
+        "to_dot",
+        "transparent_lift",
+        "transparent_lift_with_state",
+        "remat",
+        "switch",
+        "cond",
+        "vmap",
+        "scan",
+        "fori_loop",
+        "while_loop",
+        "running_init",
+    ]
 } | {
     "haiku.experimental.ParamContext": "haiku.GetterContext",
     "haiku.experimental.set_policy": "haiku.mixed_precision.set_policy",

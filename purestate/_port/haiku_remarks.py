@@ -7,7 +7,7 @@ import libcst.matchers as m
 from libcst.metadata import PositionProvider, QualifiedNameProvider
 
 from purestate._port.findings import Finding
-from purestate._port.resolve import imported_name
+from purestate._port.resolve import imported_name, line_of
 
 _PLAIN = {
     "jax.lax.scan": "scan",
@@ -93,7 +93,9 @@ class HaikuRemarks(cst.CSTVisitor):
             self._remark(node, name, _NAMES)
         elif name == "haiku.GroupNorm" and _has(node, "axis", _is_negative):
             self._remark(node, name, _NEGATIVE_AXIS)
-        elif name == "haiku.BatchNorm" and self._has_shards and not _has(node, "cross_replica_axis"):
+        elif (
+            name == "haiku.BatchNorm" and self._has_shards and not _has(node, "cross_replica_axis")
+        ):
             self._remark(node, name, _ONE_SHARD)
         elif name.startswith("haiku.mixed_precision.set_policy") and self._has_threads:
             self._remark(node, name, _OTHER_THREADS)
@@ -103,7 +105,7 @@ class HaikuRemarks(cst.CSTVisitor):
             self._remark(node, ".apply", _EMPTY_STATE)
 
     def _remark(self, node: cst.CSTNode, name: str, text: str) -> None:
-        line = self.get_metadata(PositionProvider, node).start.line
+        line = line_of(self, node)
         shown = name.replace("haiku.", "hk.", 1) if name.startswith("haiku.") else name
         self.findings.append(Finding(line, shown, text, kind="remark"))
 
@@ -111,7 +113,9 @@ class HaikuRemarks(cst.CSTVisitor):
 def _has(
     node: cst.Call, keyword: str, test: Callable[[cst.BaseExpression], bool] = lambda value: True
 ) -> bool:
-    return any(arg.keyword and arg.keyword.value == keyword and test(arg.value) for arg in node.args)
+    return any(
+        arg.keyword and arg.keyword.value == keyword and test(arg.value) for arg in node.args
+    )
 
 
 def _is_negative(value: cst.BaseExpression) -> bool:

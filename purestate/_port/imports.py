@@ -13,7 +13,7 @@ from libcst.metadata import (
 )
 
 from purestate._port.findings import Finding
-from purestate._port.resolve import code_of, short
+from purestate._port.resolve import code_of, line_of, short
 from purestate._port.sonnet_names import PUBLIC, SUBMODULES, public_home
 
 # Name that new code uses -> the statement that makes it, and the module behind it.
@@ -74,7 +74,7 @@ class SonnetImports(cst.CSTTransformer):
         public = home if home == "snt" or home[4:] in SUBMODULES else public_home(home)
         names = _names_of(updated_node)
         if public is None or not self._all_public(public, names):
-            line = self.get_metadata(PositionProvider, original_node).start.line
+            line = line_of(self, original_node)
             self.findings.append(
                 Finding(
                     line,

@@ -2,7 +2,7 @@
 
 from purestate._port.row import Left, Row, row
 
-_TREE = "map leaves flatten unflatten structure all reduce transpose".split()
+_TREE = ["map", "leaves", "flatten", "unflatten", "structure", "all", "reduce", "transpose"]
 _RENAMED = {
     **{f"jax.tree_{name}": f"jax.tree.{name}" for name in _TREE},
     "jax.tree_multimap": "jax.tree.map",
@@ -50,9 +50,7 @@ GONE: dict[str, Left] = {
     "jax.experimental.optimizers": Left(
         "JAX has no such module", "Write `optax`, or import `jax.example_libraries.optimizers`."
     ),
-    "jax.experimental.stax": Left(
-        "JAX has no such module", "Import `jax.example_libraries.stax`."
-    ),
+    "jax.experimental.stax": Left("JAX has no such module", "Import `jax.example_libraries.stax`."),
     "jax.experimental.host_callback": Left(
         "JAX has no such module", "Write `jax.debug.callback`, or `jax.experimental.io_callback`."
     ),

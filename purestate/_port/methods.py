@@ -15,7 +15,9 @@ _METHODS = {
 
 _LEFT = {
     "set_shape": Left("shapes are known in JAX", "Drop it."),
-    "scatter_nd_update": Left("it changes a variable in place", "Write `v.assign(v.at[i].set(x))`."),
+    "scatter_nd_update": Left(
+        "it changes a variable in place", "Write `v.assign(v.at[i].set(x))`."
+    ),
     "experimental_ref": Left("it makes a variable a key", "Use its name, or `id(x)`."),
 }
 

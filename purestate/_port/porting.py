@@ -1,4 +1,4 @@
-"""Ports the text of a program: rewrites it until nothing changes, and maps what is left to lines."""
+"""Ports the text of a program: rewrites it until nothing changes, and tells lines."""
 
 import difflib
 from collections import Counter
@@ -34,7 +34,9 @@ def port_text(text: str, source: str) -> PortResult:
     try:
         cst.parse_module(text)
     except cst.ParserSyntaxError as error:
-        finding = Finding(error.raw_line, "", f"it is not Python: {error.message}", new_line=error.raw_line)
+        finding = Finding(
+            error.raw_line, "", f"it is not Python: {error.message}", new_line=error.raw_line
+        )
         return PortResult(text, (finding,))
     now, rewritten, remarks = text, Counter[str](), list[Finding]()
     left: Sequence[Finding] = ()
@@ -62,7 +64,7 @@ def line_map(old: str, new: str) -> Callable[[int], int]:
     """Returns what maps a line of one text to the line of another that it came from."""
     if old == new:
         return lambda line: line
-    matcher = difflib.SequenceMatcher(None, old.splitlines(), new.splitlines(), autojunk=False)
+    matcher = difflib.SequenceMatcher(None, old.splitlines(), new.splitlines())
     blocks = matcher.get_opcodes()
 
     def find(line: int) -> int:

@@ -3,7 +3,13 @@
 import re
 
 import libcst as cst
-from libcst.metadata import QualifiedName, QualifiedNameProvider, QualifiedNameSource
+from libcst.metadata import (
+    CodeRange,
+    PositionProvider,
+    QualifiedName,
+    QualifiedNameProvider,
+    QualifiedNameSource,
+)
 
 _HOMES = (
     (r"tensorflow(\.compat\.v2)?(?=\.|$)", "tf"),
@@ -35,6 +41,13 @@ def imported_name(visitor: cst.CSTTransformer | cst.CSTVisitor, node: cst.CSTNod
     return None
 
 
+def line_of(visitor: cst.CSTTransformer | cst.CSTVisitor, node: cst.CSTNode) -> int:
+    """Returns the line that a node begins at."""
+    place = visitor.get_metadata(PositionProvider, node)
+    assert isinstance(place, CodeRange)
+    return place.start.line
+
+
 def base_of_chain(node: cst.BaseExpression) -> cst.Call | None:
     """Returns the call that `call(...).a(...).b` begins with."""
     first = None
@@ -52,5 +65,3 @@ def code_of(node: cst.CSTNode, longest: int = 60) -> str:
     """Returns the code of a node on one line, cut if it is long."""
     code = " ".join(cst.Module([]).code_for_node(node).split())
     return code if len(code) <= longest else f"{code[: longest - 4]} ..."
-
-

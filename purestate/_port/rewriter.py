@@ -13,7 +13,7 @@ from libcst.metadata import (
 from purestate._port import methods, variables
 from purestate._port.calls import Emission, Facts, decide, finish
 from purestate._port.findings import Finding
-from purestate._port.resolve import base_of_chain, code_of, imported_name
+from purestate._port.resolve import base_of_chain, code_of, imported_name, line_of
 from purestate._port.row import Left
 from purestate._port.sonnet_names import advice_on_sonnet, is_module_class
 from purestate._port.table import advice_on, find_row
@@ -65,7 +65,7 @@ class TensorFlowRewriter(cst.CSTTransformer):
 
     def line_of(self, node: cst.CSTNode) -> int:
         """Returns the line that a node begins at."""
-        return self.get_metadata(PositionProvider, node).start.line
+        return line_of(self, node)
 
     def leave_it(self, node: cst.CSTNode, left: Left, code: str = "") -> None:
         """Reports something that stays as it is."""
@@ -180,7 +180,7 @@ class TensorFlowRewriter(cst.CSTTransformer):
         return True
 
     def _context_of(self, node: cst.CSTNode) -> str:
-        """Says if a shape is wanted as a tuple: for one of its sizes, or as the shape of an array."""
+        """Says if a shape is to be a tuple: for one of its sizes, or the shape of an array."""
         parent = self.parent(node)
         if isinstance(parent, cst.Subscript) and parent.value is node:
             is_one = isinstance(parent.slice[0].slice, cst.Index)

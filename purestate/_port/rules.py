@@ -87,7 +87,7 @@ def clip_by_global_norm(call: Bound) -> str | Left:
     if call.has("use_norm"):
         return Left(
             "the norm is given",
-            "Write `jax.tree.map(lambda x: x * (clip_norm / jnp.maximum(norm, clip_norm)), grads)`.",
+            "Write `jax.tree.map(lambda x: x * clip_norm / jnp.maximum(norm, clip_norm), grads)`.",
         )
     if not call.is_simple("t_list"):
         return repeated(call, "t_list")
@@ -108,14 +108,12 @@ def matmul(call: Bound) -> str | Left:
     return f"jnp.matmul({sides[0]}, {sides[1]})"
 
 
-
 def matvec(call: Bound) -> str | Left:
     flag = call.literal("transpose_a")
     if flag is UNKNOWN:
         return Left("whether `a` is transposed is known only at run time")
     left = "...ji" if flag else "...ij"
     return f"jnp.einsum('{left},...j->...i', {{a}}, {{b}})"
-
 
 
 def norm(call: Bound) -> str | Left:
@@ -133,7 +131,6 @@ def norm(call: Bound) -> str | Left:
         "TensorFlow flattens the array for this norm, and `jnp.linalg.norm` takes that of a matrix",
         "Write `jnp.linalg.norm(x.ravel(), ord)`, or give one axis.",
     )  # fmt: skip
-
 
 
 def l2_normalize(call: Bound) -> str | Left:
@@ -155,7 +152,6 @@ def band_part(call: Bound) -> str | Left:
     return Left(
         "this band has no function in JAX", "Write it with `jnp.tril(x, k)` and `jnp.triu(x, -k)`."
     )
-
 
 
 def _numpy_floats(call: Bound) -> str:
@@ -209,9 +205,7 @@ def _is_float(call: Bound, *names: str) -> bool:
 
 def sequence_mask(call: Bound) -> str | Left:
     if not call.has("maxlen"):
-        return Left(
-            "the length of the mask depends on values", "Give `maxlen`, the padded length."
-        )
+        return Left("the length of the mask depends on values", "Give `maxlen`, the padded length.")
     mask = "jnp.arange({maxlen}) < jnp.expand_dims({lengths}, -1)"
     return f"jnp.asarray({mask}, {{dtype}})" if "dtype" in call.places else mask
 
@@ -229,7 +223,6 @@ def concat(call: Bound) -> str:
         if any(map(_is_shape, parts)) and all(map(_is_shape_or_list, parts)):
             return "{values:joined}"
     return "jnp.concatenate({values}, axis={axis})"
-
 
 
 def _is_shape_or_list(node: cst.BaseExpression) -> bool:
@@ -257,15 +250,14 @@ def split(call: Bound) -> str | Left:
         ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
         return f"jnp.split({{value}}, {ends}{axis})"
     node = call.value("num_or_size_splits")
-    if isinstance(node, cst.List | cst.Tuple) and len(node.elements) == 2:
-        if literal_of(node.elements[0].value) is UNKNOWN:
-            first = cst.Module([]).code_for_node(node.elements[0].value)
-            return f"jnp.split({{value}}, [{first}]{axis})"
+    is_pair = isinstance(node, cst.List | cst.Tuple) and len(node.elements) == 2
+    if is_pair and literal_of(node.elements[0].value) is UNKNOWN:
+        first = cst.Module([]).code_for_node(node.elements[0].value)
+        return f"jnp.split({{value}}, [{first}]{axis})"
     return Left(
         "`num_or_size_splits` may be a number of parts or their sizes",
         "Write `jnp.split(x, number, axis)`, or `jnp.split(x, np.cumsum(sizes)[:-1], axis)`.",
     )
-
 
 
 def pad(call: Bound) -> str | Left:
@@ -275,7 +267,6 @@ def pad(call: Bound) -> str | Left:
     if mode.upper() != "CONSTANT":
         return f"jnp.pad({{tensor}}, {{paddings}}, mode='{mode.lower()}')"
     return f"jnp.pad({{tensor}}, {{paddings}}{given(call, 'constant_values')})"
-
 
 
 def sort(ours: str) -> Rule:
@@ -311,8 +302,8 @@ def gather(call: Bound) -> str | Left:
         )
     inner = 0 if axis is None else axis - batch_dims if axis >= 0 else axis
     vmaps = "jax.vmap(" * batch_dims
-    return f"{vmaps}lambda x, i: jnp.take(x, i, axis={inner}){')' * batch_dims}({{params}}, {{indices}})"
-
+    one = f"{vmaps}lambda x, i: jnp.take(x, i, axis={inner}){')' * batch_dims}"
+    return f"{one}({{params}}, {{indices}})"
 
 
 def slice_(call: Bound) -> str | Left:
@@ -323,11 +314,8 @@ def slice_(call: Bound) -> str | Left:
             "Write `x[begin:end]`, or `jax.lax.dynamic_slice(x, begin, size)`, whose sizes are"
             " numbers.",
         )
-    bounds = [
-        f"{b or ''}:{b + s if s != -1 else ''}" for b, s in zip(begin, size, strict=True)
-    ]
+    bounds = [f"{b or ''}:{b + s if s != -1 else ''}" for b, s in zip(begin, size, strict=True)]
     return f"{{input_}}[{', '.join(bounds)}]"
-
 
 
 def scatter_nd(call: Bound) -> str | Left:
@@ -335,124 +323,3 @@ def scatter_nd(call: Bound) -> str | Left:
         return repeated(call, "updates")
     zeros = "jnp.zeros({shape}, {updates}.dtype)"
     return f"{zeros}.at[tuple(jnp.moveaxis({{indices}}, -1, 0))].add({{updates}})"
-
-
-def gelu(call: Bound) -> str:
-    approximate = "{approximate}" if "approximate" in call.places else "False"
-    return f"jax.nn.gelu({{features}}, approximate={approximate})"
-
-
-def leaky_relu(call: Bound) -> str:
-    alpha = "{alpha}" if "alpha" in call.places else "0.2"
-    return f"jax.nn.leaky_relu({{features}}, negative_slope={alpha})"
-
-
-def moments(call: Bound) -> str | Left:
-    if not (call.is_simple("x") and call.literal("axes") is not UNKNOWN):
-        return repeated(call, "x")
-    options = f", axis={{axes}}{given(call, 'keepdims')}"
-    return f"(jnp.mean({{x}}{options}), jnp.var({{x}}{options}))"
-
-
-def bias_add(call: Bound) -> str | Left:
-    layout = call.literal("data_format")
-    if layout is None or (isinstance(layout, str) and not layout.startswith("NC")):
-        return "{value} + {bias}"
-    return Left("its channels are first", "Write `value + bias[:, None, None]`.")
-
-
-
-def _spatial(value: object) -> tuple[int, int] | None:
-    """Returns the two spatial numbers of strides or sizes as TensorFlow takes them."""
-    if isinstance(value, int):
-        return value, value
-    if isinstance(value, list | tuple) and all(isinstance(v, int) for v in value):
-        if len(value) == 4 and value[0] == value[3] == 1:
-            return value[1], value[2]
-        if len(value) in (1, 2):
-            return value[0], value[-1]
-    return None
-
-
-def conv2d(call: Bound) -> str | Left:
-    dilations = call.literal("dilations")
-    strides = _spatial(call.literal("strides"))
-    rate = (1, 1) if dilations is None else _spatial(dilations)
-    if strides is None or rate is None or not isinstance(call.literal("padding"), str):
-        return Left(
-            f"its strides, dilations or padding {AT_RUN_TIME}",
-            "Write `jax.lax.conv_general_dilated(x, w, strides, padding,"
-            " dimension_numbers=('NHWC', 'HWIO', 'NHWC'))`.",
-        )
-    dilated = f", rhs_dilation={rate}" if rate != (1, 1) else ""
-    return (
-        f"jax.lax.conv_general_dilated({{input}}, {{filters}}, window_strides={strides},"
-        f" padding={{padding}}{dilated}, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))"
-    )
-
-
-
-def pool(kind: str) -> Rule:
-    def rule(call: Bound) -> str | Left:
-        size, strides = _spatial(call.literal("ksize")), _spatial(call.literal("strides"))
-        if size is None or strides is None:
-            return Left(
-                f"its sizes {AT_RUN_TIME}", f"Write `ps.{kind}_pool(x, size, strides, padding)`."
-            )
-        return (
-            f"ps.{kind}_pool({{input}}, window_shape={(*size, 1)}, strides={(*strides, 1)},"
-            " padding={padding})"
-        )
-
-    return rule
-
-
-def cond(call: Bound) -> str | Code | Left:
-    if not (call.has("true_fn") and call.has("false_fn")):
-        return Left("one of its functions is missing")
-    home = "ps" if call.in_module else "jax.lax"
-    return Code(
-        f"{home}.cond({{pred}}, {{true_fn}}, {{false_fn}})",
-        "JAX traces both functions, and both must return the same shapes and dtypes.",
-    )
-
-
-def while_loop(call: Bound) -> str | Left:
-    loop_vars = call.value("loop_vars")
-    if not (isinstance(loop_vars, cst.List | cst.Tuple) and len(loop_vars.elements) > 1):
-        return Left(
-            "how many variables the loop has is known only at run time",
-            "Write `jax.lax.while_loop(cond, body, carry)`, whose functions take one argument.",
-        )
-    home = "ps" if call.in_module else "jax.lax"
-    return (
-        f"{home}.while_loop(lambda c: {{cond}}(*c), lambda c: tuple({{body}}(*c)),"
-        " tuple({loop_vars}))"
-    )
-
-
-def scan(call: Bound) -> str | Left:
-    if not call.has("initializer") or call.literal("reverse") is UNKNOWN:
-        return Left(
-            "it has no `initializer`, or its direction is known only at run time",
-            "Write `jax.lax.scan(f, initial, xs)`, whose `f` returns the carry and the output.",
-        )
-    home = "ps" if call.in_module else "jax.lax"
-    reverse = ", reverse=True" if call.literal("reverse") else ""
-    step = "lambda carry, x: 2 * ({fn}(carry, x),)"
-    return f"{home}.scan({step}, {{initializer}}, {{elems}}{reverse})[1]"
-
-
-
-def map_fn(call: Bound) -> str:
-    home = "ps" if call.in_module else "jax.lax"
-    return f"{home}.map({{fn}}, {{elems}})"
-
-
-def vectorized_map(call: Bound) -> str | Left:
-    if call.in_module:
-        return Left(
-            "whether each element gets its own random keys is your choice here",
-            "Write `ps.vmap(fn, split_rng=...)(elems)`.",
-        )
-    return "jax.vmap({fn})({elems})"

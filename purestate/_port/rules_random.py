@@ -86,8 +86,6 @@ def dropout(call: Bound) -> Code | Left:
     return Code(f"ps.dropout({KEY}, {{rate}}, {{x}})", SEEDS)
 
 
-
-
 def set_seed(call: Bound) -> str | Left:
     if call.uses_sonnet:
         return "snt.set_seed({seed})"

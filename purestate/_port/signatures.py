@@ -17,7 +17,7 @@ MISSING = object()
 
 @dataclass(frozen=True)
 class Param:
-    """A parameter: its name, what it holds ("t": a tensor, "ts": a list of them, "axes"), its default."""
+    """A parameter: its name, its default, and if it holds a tensor ("t") or several ("ts")."""
 
     name: str
     holds: str
@@ -42,7 +42,7 @@ class Signature:
 
 @cache
 def parse_signature(text: str) -> Signature:
-    """Reads `"x:t, axis:axes=None, *rest, name=None"`."""
+    """Reads `"x:t, axis=None, *rest, name=None"`."""
     params: list[Param] = []
     rest, rest_holds = None, ""
     for part in _split_at_commas(text):

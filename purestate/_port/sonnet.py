@@ -27,10 +27,13 @@ _SAME = {"jnp": ("jax.numpy",), "np": ("numpy", "jax.numpy"), "snt": ("snt",)}
 def port_sonnet_once(text: str) -> tuple[str, Sequence[Finding], Counter[str]]:
     """Rewrites what can be rewritten in one pass; returns the text, the findings and the counts."""
     tapes = TapeRewriter()
-    module = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True).visit(tapes)
-    if tapes.lines:
-        remarks = [Finding(n, "tf.GradientTape", UNCONNECTED, kind="remark") for n in tapes.lines]
-        return with_imports(module, tapes.roots).code, remarks, tapes.rewritten
+    if "GradientTape" in text:
+        module = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True).visit(tapes)
+        if tapes.lines:
+            remarks = [
+                Finding(line, "tf.GradientTape", UNCONNECTED, kind="remark") for line in tapes.lines
+            ]
+            return with_imports(module, tapes.roots).code, remarks, tapes.rewritten
     wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
     rewriter = TensorFlowRewriter(_facts_of(wrapper, text), tapes.reasons)
     module = wrapper.visit(rewriter)
@@ -51,7 +54,9 @@ def _facts_of(wrapper: MetadataWrapper, text: str) -> Facts:
         wrapper.module.visit(pipelines)
     wrapper.visit(classes)
     uses_sonnet = re.search(r"^\s*(import|from)\s+(purestate\.)?sonnet\b", text, re.MULTILINE)
-    return Facts(has_pipelines, frozenset(pipelines.names), frozenset(classes.names), uses_sonnet is not None)
+    return Facts(
+        has_pipelines, frozenset(pipelines.names), frozenset(classes.names), uses_sonnet is not None
+    )
 
 
 def _taken(wrapper: MetadataWrapper, roots: set[str]) -> Finding | None:

@@ -8,7 +8,7 @@ from libcst.metadata import QualifiedNameProvider
 from purestate._port.resolve import imported_name
 from purestate._port.row import Left
 
-PUBLIC = frozenset(
+_NAMES = (
     "BaseBatchNorm BatchApply BatchNorm Bias Conv1D Conv1DLSTM Conv1DTranspose Conv2D Conv2DLSTM"
     " Conv2DTranspose Conv3D Conv3DLSTM Conv3DTranspose DeepRNN Deferred DepthwiseConv2D Dropout"
     " Embed ExponentialMovingAverage Flatten GRU GroupNorm InstanceNorm LSTM LSTMState LayerNorm"
@@ -19,11 +19,21 @@ PUBLIC = frozenset(
     " lstm_with_recurrent_dropout merge_leading_dims mixed_precision nets no_name_scope once"
     " optimizers pad regularizers reshape scale_gradient split_leading_dim static_unroll"
     # Ours beyond Sonnet's.
-    " Variable attribute_paths bind checkpoint function set_seed value_and_grad".split()
+    " Variable attribute_paths bind checkpoint function set_seed value_and_grad"
 )
+PUBLIC = frozenset(_NAMES.split())
 
 SUBMODULES = frozenset(
-    "distribute functional initializers mixed_precision nets optimizers pad regularizers".split()
+    [
+        "distribute",
+        "functional",
+        "initializers",
+        "mixed_precision",
+        "nets",
+        "optimizers",
+        "pad",
+        "regularizers",
+    ]
 )
 
 # Private file -> the public module that its names are in, if not Sonnet itself.

@@ -1,6 +1,6 @@
 """TensorFlow's neural networks, random numbers and control flow."""
 
-from purestate._port import rules, rules_random
+from purestate._port import rules_nn, rules_random
 from purestate._port.row import row
 
 POOLING = "input:t, ksize, strides, padding, data_format='NHWC', name=None"
@@ -11,9 +11,9 @@ ROWS = (
     row("nn.relu6", "features:t, name=None", "jax.nn.relu6({features})", "jax.nn.relu6"),
     row("nn.elu", "features:t, name=None", "jax.nn.elu({features})", "jax.nn.elu"),
     row("nn.selu", "features:t, name=None", "jax.nn.selu({features})", "jax.nn.selu"),
-    row("nn.gelu", "features:t, approximate=False, name=None", rules.gelu,
+    row("nn.gelu", "features:t, approximate=False, name=None", rules_nn.gelu,
         "functools.partial(jax.nn.gelu, approximate=False)"),
-    row("nn.leaky_relu", "features:t, alpha=0.2, name=None", rules.leaky_relu,
+    row("nn.leaky_relu", "features:t, alpha=0.2, name=None", rules_nn.leaky_relu,
         "functools.partial(jax.nn.leaky_relu, negative_slope=0.2)"),
     row("nn.silu", "features:t, beta=1.0", "jax.nn.silu({features})", "jax.nn.silu",
         also="nn.swish"),
@@ -37,34 +37,37 @@ ROWS = (
         "optax.sigmoid_binary_cross_entropy(logits={logits}, labels={labels})"),
     row("nn.l2_loss", "t:t, name=None", "0.5 * jnp.sum(jnp.square({t}))"),
     # Layers
-    row("nn.moments", "x:t, axes, shift=None, keepdims=False, name=None", rules.moments,
+    row("nn.moments", "x:t, axes, shift=None, keepdims=False, name=None", rules_nn.moments,
         drops="shift", old="keep_dims=keepdims"),
-    row("nn.bias_add", "value:t, bias:t, data_format=None, name=None", rules.bias_add,
+    row("nn.bias_add", "value:t, bias:t, data_format=None, name=None", rules_nn.bias_add,
         drops="data_format"),
     row("nn.dropout", "x:t, rate, noise_shape=None, seed=None, name=None", rules_random.dropout,
         drops="seed"),
     row("nn.conv2d", "input:t, filters:t, strides, padding, data_format='NHWC', dilations=None,"
-        " name=None", rules.conv2d, drops="strides dilations"),
-    row("nn.max_pool2d", POOLING, rules.pool("max"), drops="ksize strides"),
-    row("nn.avg_pool2d", POOLING, rules.pool("avg"), drops="ksize strides"),
+        " name=None", rules_nn.conv2d, drops="strides dilations"),
+    row("nn.max_pool2d", POOLING, rules_nn.pool("max"), drops="ksize strides"),
+    row("nn.avg_pool2d", POOLING, rules_nn.pool("avg"), drops="ksize strides"),
     # Gradients, compilation, control flow
     row("stop_gradient", "input:t, name=None", "jax.lax.stop_gradient({input})",
         "jax.lax.stop_gradient"),
-    row("function", "func", "jax.jit({func})"),
+    row("function", "func, input_signature=None, autograph=True, jit_compile=None,"
+        " reduce_retracing=False, experimental_relax_shapes=None", rules_nn.function,
+        drops="input_signature autograph jit_compile reduce_retracing experimental_relax_shapes"),
     row("name_scope", "name", "jax.named_scope({name})",
         remark="`jax.named_scope` does not change the names of variables that are made inside."),
-    row("cond", "pred, true_fn=None, false_fn=None, name=None", rules.cond),
+    row("cond", "pred, true_fn=None, false_fn=None, name=None", rules_nn.cond),
     row("while_loop", "cond, body, loop_vars, shape_invariants=None, parallel_iterations=10,"
         " back_prop=True, swap_memory=False, maximum_iterations=None, name=None",
-        rules.while_loop, drops="parallel_iterations swap_memory shape_invariants"),
+        rules_nn.while_loop, drops="parallel_iterations swap_memory shape_invariants"),
     row("scan", "fn, elems, initializer=None, parallel_iterations=10, back_prop=True,"
-        " swap_memory=False, infer_shape=True, reverse=False, name=None", rules.scan,
+        " swap_memory=False, infer_shape=True, reverse=False, name=None", rules_nn.scan,
         drops="parallel_iterations swap_memory infer_shape reverse"),
     row("map_fn", "fn, elems, dtype=None, parallel_iterations=None, back_prop=True,"
         " swap_memory=False, infer_shape=True, name=None, fn_output_signature=None",
-        rules.map_fn, drops="parallel_iterations swap_memory infer_shape dtype fn_output_signature"),
+        rules_nn.map_fn,
+        drops="parallel_iterations swap_memory infer_shape dtype fn_output_signature"),
     row("vectorized_map", "fn, elems, fallback_to_while_loop=True, warn=True",
-        rules.vectorized_map, drops="fallback_to_while_loop warn"),
+        rules_nn.vectorized_map, drops="fallback_to_while_loop warn"),
     # Random numbers
     row("random.uniform", "shape, minval=0, maxval=None, dtype='float32', seed=None, name=None",
         rules_random.uniform, drops="seed"),

@@ -52,8 +52,6 @@ ROWS = (
     row("DType", mention="jnp.dtype", also="dtypes.DType"),
     row("newaxis", mention="jnp.newaxis"),
     row("TensorShape", "dims", _tensor_shape, mention="tuple"),
-    row(
-        "TensorSpec", "shape, dtype='float32', name=None", _spec, mention="jax.ShapeDtypeStruct"
-    ),
+    row("TensorSpec", "shape, dtype='float32', name=None", _spec, mention="jax.ShapeDtypeStruct"),
     row("dtypes.as_dtype", "type_value", "jnp.dtype({type_value})", "jnp.dtype", also="as_dtype"),
 )

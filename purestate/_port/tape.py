@@ -9,7 +9,7 @@ import libcst.matchers as m
 from libcst.metadata import PositionProvider, QualifiedNameProvider
 
 from purestate._port.flow import Flow, flow_of
-from purestate._port.resolve import imported_name
+from purestate._port.resolve import imported_name, line_of
 from purestate._port.row import Left
 
 UNCONNECTED = (
@@ -91,7 +91,7 @@ class TapeRewriter(cst.CSTTransformer):
             tape = self._tape_of(node)
             if tape is None or not isinstance(now, cst.With):
                 continue
-            line = self.get_metadata(PositionProvider, node).start.line
+            line = line_of(self, node)
             try:
                 body[index:] = self._rewritten(node, now, tape, body[index + 1 :])
             except _CannotRewriteError as error:
@@ -202,9 +202,7 @@ def _arguments_of(call: cst.Call) -> tuple[str, cst.BaseExpression]:
     return loss.value, sources
 
 
-def _without_watch(
-    tape: str, body: cst.BaseSuite
-) -> tuple[list[str], Sequence[cst.BaseStatement]]:
+def _without_watch(tape: str, body: cst.BaseSuite) -> tuple[list[str], Sequence[cst.BaseStatement]]:
     """Returns the names that `tape.watch` is called on, and the other statements."""
     if not isinstance(body, cst.IndentedBlock):
         raise _CannotRewriteError("its block stands on one line")
@@ -212,9 +210,7 @@ def _without_watch(
     statements: list[cst.BaseStatement] = []
     lines: list[cst.EmptyLine] = []
     for statement in body.body:
-        if m.matches(
-            statement, m.SimpleStatementLine(body=[m.Expr(_is_method_of(tape, "watch"))])
-        ):
+        if m.matches(statement, m.SimpleStatementLine(body=[m.Expr(_is_method_of(tape, "watch"))])):
             call = m.findall(statement, _is_method_of(tape, "watch"))[0]
             assert isinstance(call, cst.Call)
             watched += _names_in(call.args[0].value)
@@ -235,9 +231,7 @@ def _lines_of(statement: cst.BaseStatement) -> list[cst.EmptyLine]:
     return [*statement.leading_lines, *([cst.EmptyLine(comment=behind)] if behind else [])]
 
 
-def _after_lines(
-    statement: cst.BaseStatement, lines: Sequence[cst.EmptyLine]
-) -> cst.BaseStatement:
+def _after_lines(statement: cst.BaseStatement, lines: Sequence[cst.EmptyLine]) -> cst.BaseStatement:
     if not lines or not hasattr(statement, "leading_lines"):
         return statement
     return statement.with_changes(leading_lines=[*lines, *getattr(statement, "leading_lines")])  # noqa: B009

@@ -103,7 +103,7 @@ def fill(
     rest: Mapping[str, Sequence[cst.Arg]] | None = None,
     places: Mapping[str, int] | None = None,
 ) -> cst.BaseExpression:
-    """Returns the code of a template; a plain call keeps the layout of the `call` that it replaces."""
+    """Returns the code of a template; a plain call is laid out as the `call` that it replaces."""
     made = _parsed(template).visit(_Fill(values, rest or {}))
     assert isinstance(made, cst.BaseExpression)
     if call is None:
@@ -148,9 +148,7 @@ def _laid_out(made: cst.Call, call: cst.Call) -> cst.Call:
         comma = model.comma
         if not is_last and not isinstance(comma, cst.Comma):
             comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
-        args.append(
-            arg.with_changes(comma=comma, whitespace_after_arg=model.whitespace_after_arg)
-        )
+        args.append(arg.with_changes(comma=comma, whitespace_after_arg=model.whitespace_after_arg))
     return made.with_changes(
         args=args,
         whitespace_after_func=call.whitespace_after_func,

@@ -4,7 +4,8 @@ from typing import Any
 
 import libcst as cst
 
-from purestate._port.calls import Emission, decide as decide_call
+from purestate._port.calls import Emission
+from purestate._port.calls import decide as decide_call
 from purestate._port.row import Code, Left, row
 from purestate._port.signatures import UNKNOWN, Bound
 from purestate._port.table import advice_on

@@ -1,6 +1,6 @@
 """Records what TensorFlow makes of each snippet. Needs TensorFlow:
 
-    .venv-neighbours/bin/python -m tests.port.record
+.venv-neighbours/bin/python -m tests.port.record
 """
 
 import json
@@ -65,7 +65,10 @@ def record_programs() -> dict[str, list[float]]:
     """Runs the programs for Sonnet that have a `main`."""
     programs = sorted((PATH.parent / "programs").glob("sonnet_*.in.txt"))
     # dm-sonnet 2.0.2 has no `sonnet.v2`, which published programs import.
-    texts = {path.name.removesuffix(".in.txt"): path.read_text().replace("sonnet.v2", "sonnet") for path in programs}
+    texts = {
+        path.name.removesuffix(".in.txt"): path.read_text().replace("sonnet.v2", "sonnet")
+        for path in programs
+    }
     return {name: run_program(text) for name, text in texts.items() if "def main(" in text}
 
 

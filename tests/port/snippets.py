@@ -335,7 +335,5 @@ SNIPPETS: dict[str, list[str]] = {
     ".numpy()": ["x.numpy()", "x.shape.as_list()", "x.get_shape().as_list()", "t.shape[1:].num_elements()", "tf.zeros([t.shape.rank])", "t.shape.ndims"],
 }  # fmt: skip
 
-CASES = [
-    (name, snippet) for name, snippets in SNIPPETS.items() for snippet in snippets
-]
+CASES = [(name, snippet) for name, snippets in SNIPPETS.items() for snippet in snippets]
 """The rows and their snippets, one by one."""
