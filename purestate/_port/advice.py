@@ -3,13 +3,13 @@
 from purestate._port.row import Left
 
 _CHECKS = Left(
-    "it checks values, and under `jax.jit` there are none yet",
+    "it checks values, and `jax.jit` does not have them yet",
     "Write `assert` about shapes, `chex.assert_...`, or `jax.experimental.checkify`.",
 )
 _KERAS = Left("it is Keras, which this tool does not port", "Write it with `snt` or `jax.numpy`.")
 _OPTIMIZERS = Left("it is an optimizer of Keras", "Write `snt.optimizers` or `optax`.")
 _FILES = Left("it reads and writes files", "Keep it, or use `pathlib`.")
-_STRINGS = Left("JAX has no arrays of strings", "Keep it in your input pipeline.")
+_STRINGS = Left("an array of JAX cannot hold strings", "Keep it in your input pipeline.")
 _DEVICES = Left(
     "it says which devices to use", "Write `jax.devices()`, `jax.sharding` and `jax.shard_map`."
 )

@@ -71,7 +71,7 @@ class Emission:
 
 
 def decide(resolver: Resolver, node: cst.Call, row: Row, context: str = "") -> Emission | Left:
-    """Returns how a call of a row is rewritten, or why it is not."""
+    """Returns how such a call is rewritten, or why it is not."""
     signature = parse_signature(row.signature)
     names = {
         str(i): name for i, arg in enumerate(node.args) if (name := resolver.name_of(arg.value))

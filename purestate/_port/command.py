@@ -17,7 +17,7 @@ _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 
 
 class Ported(NamedTuple):
-    """A file that was read: its text, what came of it, and how its places are told."""
+    """A file that was read: its text, what came of it, and how to say a place in it."""
 
     path: Path
     old: str

@@ -26,7 +26,7 @@ def port_source(text: str, source: str = "haiku") -> PortResult:
       source: "haiku" or "sonnet".
 
     Returns:
-      A `PortResult`: the new text, what is left to do and remarks, each with its line.
+      A `PortResult`: the new text, the rest for you and remarks, each with its line.
 
     Raises:
       MissingPackageError: libcst is not installed.

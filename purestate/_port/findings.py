@@ -1,4 +1,4 @@
-"""What the porting tool says about a program: what is left, and what to know about the rest."""
+"""What the porting tool says about a program: the rest for you, and remarks."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -41,7 +41,7 @@ class PortResult:
 
     Attributes:
       text: the new program.
-      remaining: what is left for you to write, in order of lines.
+      remaining: the rest, which you have to write, in order of lines.
       remarks: what to know about the lines that were rewritten.
       rewritten: how often each name was rewritten, such as `{"tf.reduce_mean": 3}`.
     """

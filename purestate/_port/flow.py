@@ -72,7 +72,10 @@ class _Walk(ast.NodeVisitor):
         self.generic_visit(node)
         self._depth -= 1
 
-    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_comprehension_scope  # noqa: N815
+    visit_ListComp = visit_comprehension_scope  # noqa: N815
+    visit_SetComp = visit_comprehension_scope  # noqa: N815
+    visit_DictComp = visit_comprehension_scope  # noqa: N815
+    visit_GeneratorExp = visit_comprehension_scope  # noqa: N815
     visit_Lambda = visit_comprehension_scope  # noqa: N815
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:

@@ -50,7 +50,7 @@ class HaikuRewriter(cst.CSTTransformer):
     """Rewrites names; imports come later.
 
     Attributes:
-      findings: what is left.
+      findings: the rest, which stays.
       roots: the names that new code begins with.
       rewritten: how often each name was rewritten.
     """
@@ -109,7 +109,7 @@ class HaikuRewriter(cst.CSTTransformer):
         for arg in node.args:
             if arg.keyword and arg.keyword.value == "apply_rng" and code_of(arg.value) != "True":
                 left = Left(
-                    "`apply_rng` is no option any more",
+                    "the option `apply_rng` does not exist any more",
                     "Write `hk.without_apply_rng(hk.transform(f))`.",
                 )
                 self._leave(node, left)

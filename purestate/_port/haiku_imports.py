@@ -16,7 +16,7 @@ _WRITE_PUBLIC = "Import public names of `purestate`."
 
 
 class HaikuImports(cst.CSTTransformer):
-    """Renames the package in imports, and where it is used by its own name.
+    """Renames the package in imports and in uses by its own name.
 
     Attributes:
       findings: imports that are left.

@@ -1,4 +1,4 @@
-"""Tells where a program does what dm-haiku let through, and purestate refuses or does otherwise."""
+"""Remarks on code that dm-haiku let through, and purestate refuses or runs otherwise."""
 
 from collections.abc import Callable
 

@@ -12,7 +12,7 @@ from purestate._port.haiku import port_haiku_once
 from purestate._port.sonnet import port_sonnet_once
 
 MOST_PASSES = 10
-"""One rewrites, one finds what is left; more are needed only for nested tapes."""
+"""One rewrites, one finds the rest; more are needed only for nested tapes."""
 
 
 class Pass(NamedTuple):

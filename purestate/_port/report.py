@@ -1,4 +1,4 @@
-"""What the command line prints: differences, and what is left."""
+"""What the command line prints: differences, and the rest for you."""
 
 import difflib
 from collections import defaultdict

@@ -24,7 +24,7 @@ class TensorFlowRewriter(cst.CSTTransformer):
     """Rewrites what the table knows, and reports the rest.
 
     Attributes:
-      findings: what is left and what to know, with lines of the program that was given.
+      findings: the rest and remarks, with lines of the program that was given.
       roots: the names that new code begins with, so that they can be imported.
       rewritten: how often each name was rewritten.
     """

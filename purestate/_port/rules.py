@@ -1,4 +1,4 @@
-"""How calls are rewritten for which a template alone does not do."""
+"""How calls are rewritten that need more than a template."""
 
 import libcst as cst
 
@@ -7,6 +7,7 @@ from purestate._port.signatures import UNKNOWN, Bound, literal_of
 
 ARG_DTYPE = "The result is int64 in TensorFlow, and int32 in JAX."
 FLOAT64 = "An array of float64 of numpy stays float64 in TensorFlow, and is float32 in JAX."
+_CHOOSE = "jnp.where"
 AT_RUN_TIME = "is known only at run time"
 
 
@@ -26,7 +27,7 @@ def given(call: Bound, name: str) -> str:
 def divide_no_nan(call: Bound) -> str | Left:
     if not call.is_simple("y"):
         return repeated(call, "y")
-    return "jnp.where({y} == 0, 0, {x} / jnp.where({y} == 0, 1, {y}))"
+    return f"{_CHOOSE}({{y}} == 0, 0, {{x}} / {_CHOOSE}({{y}} == 0, 1, {{y}}))"
 
 
 def unsorted_segment_mean(call: Bound) -> str | Left:
@@ -160,7 +161,7 @@ def _numpy_floats(call: Bound) -> str:
 
 def constant(call: Bound) -> Code | Left:
     if isinstance(call.literal("value"), str | bytes):
-        return Left("JAX has no arrays of strings", "Keep it a string of Python.")
+        return Left("an array of JAX cannot hold strings", "Keep it a string of Python.")
     if not call.has("shape"):
         template = "jnp.asarray({value}, {dtype})"
     elif isinstance(call.literal("value"), int | float):
@@ -172,7 +173,7 @@ def constant(call: Bound) -> Code | Left:
 
 def convert_to_tensor(call: Bound) -> Code | Left:
     if isinstance(call.literal("value"), str | bytes):
-        return Left("JAX has no arrays of strings", "Keep it a string of Python.")
+        return Left("an array of JAX cannot hold strings", "Keep it a string of Python.")
     return Code("jnp.asarray({value}, {dtype})", _numpy_floats(call))
 
 
@@ -195,7 +196,7 @@ def one_hot(call: Bound) -> str:
         dtype = ", jnp.float32" if not call.has("on_value") else ""
     else:
         dtype = ", {dtype}" if "dtype" in call.places else ""
-    where = f"jnp.where(jax.nn.one_hot({{indices}}, {{depth}}{axis}, dtype=bool), {on}, {off})"
+    where = f"{_CHOOSE}(jax.nn.one_hot({{indices}}, {{depth}}{axis}, dtype=bool), {on}, {off})"
     return f"jnp.asarray({where}{dtype})" if dtype else where
 
 
@@ -250,9 +251,9 @@ def split(call: Bound) -> str | Left:
         ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
         return f"jnp.split({{value}}, {ends}{axis})"
     node = call.value("num_or_size_splits")
-    is_pair = isinstance(node, cst.List | cst.Tuple) and len(node.elements) == 2
-    if is_pair and literal_of(node.elements[0].value) is UNKNOWN:
-        first = cst.Module([]).code_for_node(node.elements[0].value)
+    elements = node.elements if isinstance(node, cst.List | cst.Tuple) else ()
+    if len(elements) == 2 and literal_of(elements[0].value) is UNKNOWN:
+        first = cst.Module([]).code_for_node(elements[0].value)
         return f"jnp.split({{value}}, [{first}]{axis})"
     return Left(
         "`num_or_size_splits` may be a number of parts or their sizes",
@@ -282,7 +283,7 @@ def sort(ours: str) -> Rule:
 
 def where(call: Bound) -> str | Code:
     if call.has("x"):
-        return "jnp.where({condition}, {x}, {y})"
+        return f"{_CHOOSE}({{condition}}, {{x}}, {{y}})"
     return Code(
         "jnp.argwhere({condition})",
         "The shape of the result depends on values, so `jax.jit` cannot compile it.",

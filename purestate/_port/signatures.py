@@ -84,7 +84,7 @@ class Bound:
       signature: what they were bound against.
       in_module: whether the call is inside a class of modules.
       uses_sonnet: whether the program imports Sonnet.
-      context: what is around the call: "subscript", "shape" (an argument that is a shape), or "".
+      context: the place of the call: "subscript", "shape" (an argument that is a shape), or "".
     """
 
     call: cst.Call

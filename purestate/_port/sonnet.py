@@ -48,7 +48,7 @@ def port_sonnet_once(text: str) -> tuple[str, Sequence[Finding], Counter[str]]:
 
 
 def _facts_of(wrapper: MetadataWrapper, text: str) -> Facts:
-    """Returns what has to be known of a program before it is rewritten."""
+    """Returns the facts about a program before it is rewritten."""
     pipelines, classes = PipelineFinder(), ModuleClasses()
     if has_pipelines := ".data." in text:
         wrapper.module.visit(pipelines)

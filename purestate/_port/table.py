@@ -16,12 +16,12 @@ ROWS: tuple[Row, ...] = (
 
 @cache
 def rows_by_name() -> dict[str, Row]:
-    """Returns each row of the table by each of its names."""
+    """Returns the table by each name."""
     return {name: row for row in ROWS for name in row.names}
 
 
 def find_row(name: str) -> Row | None:
-    """Returns the row of a name such as "tf.reduce_mean", or None."""
+    """Returns the entry of a name such as "tf.reduce_mean", or None."""
     return rows_by_name().get(name.removeprefix("tf."))
 
 

@@ -16,7 +16,7 @@ COUNTS = "The result is int64 in TensorFlow, and int32 in JAX."
 
 
 def _same(names: dict[str, str], signature: str) -> list[Row]:
-    """Rows of functions of arrays that take them by position in both libraries."""
+    """Functions of arrays that take them by position in both libraries."""
     places = [part.partition(":")[0].strip() for part in signature.split(",")]
     args = ", ".join(f"{{{place}}}" for place in places)
     rows: list[Row] = []

@@ -232,9 +232,8 @@ def _lines_of(statement: cst.BaseStatement) -> list[cst.EmptyLine]:
 
 
 def _after_lines(statement: cst.BaseStatement, lines: Sequence[cst.EmptyLine]) -> cst.BaseStatement:
-    if not lines or not hasattr(statement, "leading_lines"):
-        return statement
-    return statement.with_changes(leading_lines=[*lines, *getattr(statement, "leading_lines")])  # noqa: B009
+    old = getattr(statement, "leading_lines", None)
+    return statement if old is None else statement.with_changes(leading_lines=[*lines, *old])
 
 
 def _names_in(node: cst.BaseExpression) -> list[str]:
@@ -275,7 +274,7 @@ def _function(
 
 
 def _build(function: str) -> cst.BaseStatement:
-    return _statement(f"snt.build({function})  # creates the variables, if there are none yet")
+    return _statement(f"snt.build({function})  # creates the variables, if they do not exist")
 
 
 def _statement(code: str) -> cst.BaseStatement:

@@ -11,6 +11,7 @@ from tests.messages import (
     cases_export,
     cases_layers,
     cases_lifted,
+    cases_port,
     cases_rest,
 )
 
@@ -25,6 +26,7 @@ CASES: dict[str, Callable[[], Any]] = {
         cases_checkpoint,
         cases_export,
         cases_convert,
+        cases_port,
     )
     for name, case in room.CASES.items()
 }

@@ -60,7 +60,7 @@ def test_comments_stay(name):
     def comments(text):
         return sorted(part.partition("# ")[2] for part in text.splitlines() if "# " in part)
 
-    added = "creates the variables, if there are none yet"
+    added = "creates the variables, if they do not exist"
     old = comments((FOLDER / f"{name}.in.txt").read_text())
     assert [c for c in comments(RESULTS[name].text) if c != added] == old
 
