@@ -31,8 +31,14 @@ class Finding:
         return replace(self, line=line, new_line=new_line)
 
     def __str__(self) -> str:
-        text = f"{self.line}: `{self.code}`: {self.reason}"
-        return f"{text} {self.instead}" if self.instead else text
+        return f"line {self.line}: {self.told()}"
+
+    def told(self) -> str:
+        """Returns the finding without its line, as one or two sentences."""
+        if self.kind == "remark":
+            return f"remark: `{self.code}`: {self.reason}"
+        code = f"`{self.code}` is left: " if self.code else ""
+        return f"{code}{self.reason.rstrip('.')}. {self.instead}".strip()
 
 
 @dataclass(frozen=True)

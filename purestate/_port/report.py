@@ -19,7 +19,7 @@ def lines_of_report(
     name: str, result: PortResult, place: Callable[[Finding], str]
 ) -> Sequence[str]:
     """Returns a line for all that is left, and one for each remark with all its lines."""
-    left = [f"{name}:{place(f)}: {_told(f)}" for f in result.remaining]
+    left = [f"{name}:{place(f)}: {f.told()}" for f in result.remaining]
     remarks: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for f in result.remarks:
         remarks[f.code, f.reason].append(place(f))
@@ -28,12 +28,6 @@ def lines_of_report(
         for (code, reason), places in remarks.items()
     ]
     return [*left, *told]
-
-
-def _told(finding: Finding) -> str:
-    code = f"`{finding.code}` is left: " if finding.code else ""
-    reason = finding.reason.rstrip(".")
-    return f"{code}{reason}. {finding.instead}".strip()
 
 
 def summary(files: int, changed: int, rewritten: int, left: int) -> str:
