@@ -11,6 +11,7 @@ from tests.messages import (
     cases_export,
     cases_layers,
     cases_lifted,
+    cases_port,
     cases_rest,
     cases_tensorflow,
 )
@@ -26,6 +27,7 @@ CASES: dict[str, Callable[[], Any]] = {
         cases_checkpoint,
         cases_export,
         cases_convert,
+        cases_port,
         cases_tensorflow,
     )
     for name, case in room.CASES.items()
