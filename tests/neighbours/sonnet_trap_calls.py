@@ -23,7 +23,7 @@ ONES = np.ones([2, 3], F32)
 IMAGE = np.ones([1, 4, 4, 2], F32)
 
 
-ERRORS = "What works in one and not in the other"
+ERRORS = "What each accepts"
 
 
 def call(
