@@ -237,7 +237,7 @@ class Variable:
 
     @property
     def name(self) -> str:
-        """The full name as in TensorFlow, such as `"mlp/linear_0/w:0"`."""
+        """The path of the module and the name, as TensorFlow writes them."""
         module, name = self.path
         parts = [part for part in module.split("/") if not part.startswith("~")]
         return "/".join([*parts, name]) + ":0"
