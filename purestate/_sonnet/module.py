@@ -196,9 +196,13 @@ class SonnetMetaclass(ModuleMetaclass):
     if not TYPE_CHECKING:
 
         def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-            if ambient.get()[0]:
-                return super().__call__(*args, **kwargs)
-            module = run_outside(super().__call__, args, kwargs)
+            frames = ambient.get()[0]
+            if frames:
+                module = super().__call__(*args, **kwargs)
+                if frames[-1] is not OUTSIDE.frame:
+                    return module
+            else:
+                module = run_outside(super().__call__, args, kwargs)
             forget_with(module, module.module_name)
             return module
 
