@@ -16,8 +16,11 @@ from purestate._core.failures import as_call_error
 from purestate._core.frame import ActiveFrame, Frame, FrameKeys, ambient
 from purestate._core.keys import keys_for
 from purestate._core.layout import ByCollection
+from purestate._core.path import outer_path
 
 R = TypeVar("R")
+Place = tuple[str, str | None]
+"""The path of a module and the name of a variable; None for the whole module."""
 
 
 class _Outside:
@@ -27,7 +30,10 @@ class _Outside:
         self.lock = threading.RLock()
         # Garbage is collected at any time, also while the frame is in use. So a module that ends
         # only leaves its path here.
-        self.ended: deque[str] = deque()
+        self.ended: deque[Place] = deque()
+        # What has a place now. If JAX traces a function twice, a second module may take the path of
+        # a first one, which then ends.
+        self.alive: weakref.WeakValueDictionary[Place, Any] = weakref.WeakValueDictionary()
         self.frame = _lasting_frame(0)
 
 
@@ -65,8 +71,8 @@ def in_a_frame(frame: Frame | None = None) -> Generator[Frame]:
 def _entered() -> Generator[Frame]:
     """Makes the lasting frame the innermost one, without the variables of modules that ended."""
     with OUTSIDE.lock:
-        while OUTSIDE.ended:
-            _forget(OUTSIDE.frame, OUTSIDE.ended.popleft())
+        if OUTSIDE.ended:
+            _forget_ended(OUTSIDE.frame)
         with ActiveFrame(OUTSIDE.frame):
             yield OUTSIDE.frame
 
@@ -83,21 +89,53 @@ def run_outside(f: Callable[..., R], args: Any, kwargs: Any) -> R:
             raise ours.with_traceback(error.__traceback__) from error.__cause__
 
 
-def forget_with(module: object, path: str) -> None:
-    """Has the lasting frame drop the variables of a module once nothing refers to it."""
-    weakref.finalize(module, OUTSIDE.ended.append, path)
+def forget_with(owner: object, path: str, name: str | None = None) -> None:
+    """Has the lasting frame drop variables once nothing refers to their owner.
+
+    Args:
+      owner: a module, or a variable of no module.
+      path: the path of the module.
+      name: the name of the variable; None for all of the module.
+    """
+    OUTSIDE.alive[path, name] = owner
+    weakref.finalize(owner, OUTSIDE.ended.append, (path, name)).atexit = False
 
 
-def _forget(frame: Frame, path: str) -> None:
-    ledger = frame.ledger
-    paths = {path, *ledger.built.get(("below", path), ())}
+def _forget_ended(frame: Frame) -> None:
+    """Drops values and facts of all modules and variables that ended since the last use."""
+    modules: set[str] = set()
+    while OUTSIDE.ended:
+        path, name = OUTSIDE.ended.popleft()
+        if (path, name) in OUTSIDE.alive:
+            continue
+        if name is None:
+            modules.add(path)
+        else:
+            _forget_variable(frame, path, name)
+    if modules:
+        _forget_modules(frame, modules)
+
+
+def _forget_variable(frame: Frame, path: str, name: str) -> None:
     for collection in frame.collections.values():
-        for own in paths:
-            collection.values.pop(own, None)
-    ledger.built = {place: fact for place, fact in ledger.built.items() if place[1] not in paths}
-    ledger.dtypes = {
-        place: dtype for place, dtype in ledger.dtypes.items() if place[0] not in paths
-    }
+        collection.values.get(path, {}).pop(name, None)
+    ledger, place = frame.ledger, ("variables", path)
+    ledger.dtypes.pop((path, name), None)
+    taken: dict[str, int] = ledger.built.get(place, {})
+    ledger.built[place] = {key: number for key, number in taken.items() if key != name}
+
+
+def _forget_modules(frame: Frame, paths: set[str]) -> None:
+    ledger = frame.ledger
+    paths |= {below for path in paths for below in ledger.built.get(("below", path), ())}
+    for path in paths:
+        for collection in frame.collections.values():
+            collection.values.pop(path, None)
+        names = ledger.built.get(("names", outer_path(path)), frame.scope.names)
+        if names is not None:
+            names.used.pop(path, None)
+    ledger.built = {at: fact for at, fact in ledger.built.items() if at[1] not in paths}
+    ledger.dtypes = {at: dtype for at, dtype in ledger.dtypes.items() if at[0] not in paths}
 
 
 def set_seed(seed: Any) -> None:

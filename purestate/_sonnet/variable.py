@@ -11,12 +11,12 @@ import numpy as np
 from purestate._core.errors import ShapeMismatchError
 from purestate._core.frame import Creating, Frame
 from purestate._core.naming import path_here
-from purestate._core.path import variable_path
+from purestate._core.path import ROOT, variable_path
 from purestate._core.scope import Scope
 from purestate._core.trace_guard import is_compiled_inside
 from purestate._core.variables import get_parameter, get_state, set_state
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
-from purestate._sonnet.outside import OUTSIDE, in_a_frame
+from purestate._sonnet.outside import OUTSIDE, forget_with, in_a_frame
 from purestate._sonnet.variable_errors import used_in_compiled, wrong_frame
 from purestate._state.named_variables import set_variable
 
@@ -125,14 +125,17 @@ class Variable:
             owner, module = module, f"{module}/{below}"
             self._scope = Scope(frame.scope.module, module, "__call__", frame.scope)
             built["below", owner] = (*built.get(("below", owner), ()), module)
-        taken: tuple[str, ...] = built.get(("variables", module), ())
-        free, number = name, 0
+        taken: dict[str, int] = built.get(("variables", module), {})  # and the next free number
+        number = taken.get(name, 0)
+        free = f"{name}_{number}" if number else name
         while free in taken:
             number += 1
             free = f"{name}_{number}"
-        built["variables", module] = (*taken, free)
+        built["variables", module] = {**taken, free: 1, name: number + 1}
         self.path: tuple[str, str] = (module, free)
         self.trainable = bool(trainable)
+        if frame is OUTSIDE.frame and module == ROOT:  # those of a module end with it
+            forget_with(self, *self.path)
 
     @property
     def _collection(self) -> str:
