@@ -262,7 +262,7 @@ class CrossReplicaBatchNorm(BaseBatchNorm):
       data_format: the position of the channels.
       name: the name of the module.
       cross_replica_axis: the axis, or axes, to take statistics over; None for all mesh axes along
-        which the inputs differ. Not in Sonnet, where the strategy knows it.
+        which the inputs differ. Sonnet takes it from the strategy.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class Embed(Module):
       embeddings: the vectors `[vocab_size, embed_dim]`.
 
     Raises:
-      SonnetValueError: there is no vocabulary, or there are two.
+      SonnetValueError: the vocabulary is missing, or given twice.
     """
 
     embeddings: Variable

@@ -304,7 +304,7 @@ class UnrolledLSTM(UnrolledRNN):
           The outputs, `[T, B, hidden_size]`, and the state after the last step.
 
         Raises:
-          SonnetValueError: the shapes do not fit, or there are no steps.
+          SonnetValueError: the shapes do not fit, or T is 0.
           SonnetTypeError: the inputs have another dtype than `dtype`.
           SonnetAttributeError: the state is not an `LSTMState`.
         """

@@ -40,7 +40,7 @@ def static_unroll(
       The outputs, `[T, B, ...]`, and the state after the last step.
 
     Raises:
-      SonnetValueError: there are no steps, arrays differ in T, or `sequence_length` does not fit.
+      SonnetValueError: T is 0, arrays differ in T, or `sequence_length` does not fit.
     """
     xs, num_steps = _time_major("static_unroll", input_sequence)
     lengths = None if sequence_length is None else as_array(sequence_length)
@@ -85,7 +85,7 @@ def dynamic_unroll(
       The outputs, `[T, B, ...]`, and the state after the last step.
 
     Raises:
-      SonnetValueError: there are no steps, arrays differ in T, or `sequence_length` does not fit.
+      SonnetValueError: T is 0, arrays differ in T, or `sequence_length` does not fit.
       NewVariableError: a later step creates a variable that the first did not create.
     """
     del parallel_iterations, swap_memory
