@@ -8,8 +8,8 @@ import libcst as cst
 
 from purestate._port.row import Code, Left, Row
 from purestate._port.signatures import (
-    DoesNotBind,
     Bound,
+    DoesNotBind,
     Signature,
     bind,
     parse_signature,
