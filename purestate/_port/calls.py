@@ -8,8 +8,8 @@ import libcst as cst
 
 from purestate._port.row import Code, Left, Row
 from purestate._port.signatures import (
-    BindError,
     Bound,
+    DoesNotBind,
     Signature,
     bind,
     parse_signature,
@@ -86,7 +86,7 @@ def decide(resolver: Resolver, node: cst.Call, row: Row, context: str = "") -> E
             context,
             resolver.facts.uses_sonnet,
         )
-    except BindError as error:
+    except DoesNotBind as error:
         return Left(str(error), _instead_of(row))
     code = row.emit if isinstance(row.emit, str) else row.emit(bound)
     if isinstance(code, Left):

@@ -40,16 +40,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
+    if not options.source.exists():
+        return _cannot(f"{options.source} does not exist.")
     try:
         require_libcst()
         files = _files_of(options.source)
         ported = [_port(path, options) for path in files]
         _write(ported, options)
     except (PurestateError, OSError, ValueError) as error:
-        print(f"purestate.port: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+        return _cannot(str(error))
     _print_report(ported, options)
     return 1 if any(file.result.remaining for file in ported) else 0
+
+
+def _cannot(why: str) -> int:
+    print(f"purestate.port: {why}", file=sys.stderr)  # noqa: T201
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,8 +79,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _files_of(source: Path) -> list[Path]:
-    if not source.exists():
-        raise FileNotFoundError(f"{source} does not exist.")
     if source.is_file():
         return [source]
     return sorted(

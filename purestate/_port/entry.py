@@ -14,9 +14,9 @@ def port_source(text: str, source: str = "haiku") -> PortResult:
     comments stay too. Porting the result again changes nothing.
 
     >>> from purestate.port import port_source
-    >>> result = port_source("import haiku as hk\nhalves = jax.tree_map(f, params)\n")
+    >>> result = port_source("import haiku as hk, jax\nhalves = jax.tree_map(f, params)\n")
     >>> print(result.text, end="")
-    import purestate as hk
+    import purestate as hk, jax
     halves = jax.tree.map(f, params)
     >>> result.remaining
     ()

@@ -68,7 +68,7 @@ def _split_at_commas(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-class BindError(Exception):
+class DoesNotBind(Exception):
     """A call has arguments that the table does not know."""
 
 
@@ -149,13 +149,15 @@ def bind(
     context: str = "",
     uses_sonnet: bool = False,
 ) -> Bound:
-    """Binds the arguments of a call as Python would; raises `BindError` if they do not fit."""
+    """Binds the arguments of a call as Python would; raises `DoesNotBind` if they do not fit."""
     places: dict[str, int] = {}
     rest: list[int] = []
     free = [param.name for param in signature.params]
     for index, arg in enumerate(call.args):
         if arg.star and not (arg.star == "*" and signature.rest):
-            raise BindError(f"what `{arg.star}{_code(arg.value)}` holds is known only at run time")
+            raise DoesNotBind(
+                f"what `{arg.star}{_code(arg.value)}` holds is known only at run time"
+            )
         if arg.keyword is not None:
             name = old_names.get(arg.keyword.value, arg.keyword.value)
         elif len(places) + len(rest) < len(_positional(signature)):
@@ -164,15 +166,15 @@ def bind(
             rest.append(index)
             continue
         else:
-            raise BindError(f"it has more than {len(free)} arguments")
+            raise DoesNotBind(f"it has more than {len(free)} arguments")
         if name not in free:
-            raise BindError(f"its argument `{name}` is unknown to this tool")
+            raise DoesNotBind(f"its argument `{name}` is unknown to this tool")
         if name in places:
-            raise BindError(f"its argument `{name}` is given twice")
+            raise DoesNotBind(f"its argument `{name}` is given twice")
         places[name] = index
     missing = [p.name for p in signature.params if p.default is MISSING and p.name not in places]
     if missing:
-        raise BindError(f"its argument `{missing[0]}` is missing")
+        raise DoesNotBind(f"its argument `{missing[0]}` is missing")
     resolved = {name: names[str(i)] for name, i in places.items() if str(i) in names}
     return Bound(call, places, tuple(rest), resolved, signature, in_module, context, uses_sonnet)
 

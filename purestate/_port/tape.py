@@ -19,7 +19,7 @@ UNCONNECTED = (
 _HOW = "Write a function that returns the loss, and call `snt.value_and_grad` on it."
 
 
-class _CannotRewriteError(Exception):
+class _CannotRewrite(Exception):
     """A tape that is used in a way this tool does not know."""
 
 
@@ -94,7 +94,7 @@ class TapeRewriter(cst.CSTTransformer):
             line = line_of(self, node)
             try:
                 body[index:] = self._rewritten(node, now, tape, body[index + 1 :])
-            except _CannotRewriteError as error:
+            except _CannotRewrite as error:
                 self.reasons[line] = Left(str(error), _HOW)
             else:
                 self.rewritten["tf.GradientTape"] += 1
@@ -122,7 +122,7 @@ class TapeRewriter(cst.CSTTransformer):
     ) -> list[cst.BaseStatement]:
         call = node.items[0].item
         if isinstance(call, cst.Call) and call.args:
-            raise _CannotRewriteError("the tape has options")
+            raise _CannotRewrite("the tape has options")
         use = _use_of(tape, after)
         loss, sources = _arguments_of(use.call)
         watched, statements = _without_watch(tape, node.body)
@@ -132,7 +132,7 @@ class TapeRewriter(cst.CSTTransformer):
         kept = self._kept(flow, original, loss)
         function = self._free_name("loss_fn")
         if watched and not set(_names_in(sources)) <= set(watched):
-            raise _CannotRewriteError("it watches other arrays than it differentiates by")
+            raise _CannotRewrite("it watches other arrays than it differentiates by")
         taken = ", ".join(_names_in(sources)) if watched else ""
         self.roots.add("jax" if watched else "snt")
         made = [
@@ -172,18 +172,18 @@ def _is_method_of(tape: str, method: str) -> m.Call:
 def _use_of(tape: str, after: Sequence[cst.BaseStatement]) -> _Use:
     """Finds the one statement that uses a tape."""
     if not tape:
-        raise _CannotRewriteError("the tape has no name")
+        raise _CannotRewrite("the tape has no name")
     again = m.With(items=[m.WithItem(asname=m.AsName(m.Name(tape)))])
     end = next((i for i, node in enumerate(after) if m.matches(node, again)), len(after))
     after = after[:end]
     uses = [i for i, node in enumerate(after) if m.findall(node, m.Name(tape))]
     calls = [call for i in uses for call in m.findall(after[i], _is_method_of(tape, "gradient"))]
     if len(uses) != 1 or len(calls) != 1:
-        raise _CannotRewriteError("gradients are taken from it more than once, or elsewhere")
+        raise _CannotRewrite("gradients are taken from it more than once, or elsewhere")
     statement, call = after[uses[0]], calls[0]
     assert isinstance(call, cst.Call)
     if not isinstance(statement, cst.SimpleStatementLine) or len(statement.body) != 1:
-        raise _CannotRewriteError("gradients are taken from it inside another block")
+        raise _CannotRewrite("gradients are taken from it inside another block")
     only = statement.body[0]
     if isinstance(only, cst.Assign) and only.value is call and len(only.targets) == 1:
         return _Use(uses[0], call, only.targets[0].target)
@@ -193,19 +193,19 @@ def _use_of(tape: str, after: Sequence[cst.BaseStatement]) -> _Use:
 def _arguments_of(call: cst.Call) -> tuple[str, cst.BaseExpression]:
     names = [arg.keyword.value if arg.keyword else "" for arg in call.args]
     if len(call.args) != 2 or any(arg.star for arg in call.args):
-        raise _CannotRewriteError("`tape.gradient` has other arguments than a loss and variables")
+        raise _CannotRewrite("`tape.gradient` has other arguments than a loss and variables")
     by_name = dict(zip(names, call.args, strict=True))
     loss = by_name.get("target", call.args[0]).value
     sources = by_name.get("sources", call.args[1]).value
     if not isinstance(loss, cst.Name):
-        raise _CannotRewriteError("the loss is not a name")
+        raise _CannotRewrite("the loss is not a name")
     return loss.value, sources
 
 
 def _without_watch(tape: str, body: cst.BaseSuite) -> tuple[list[str], Sequence[cst.BaseStatement]]:
     """Returns the names that `tape.watch` is called on, and the other statements."""
     if not isinstance(body, cst.IndentedBlock):
-        raise _CannotRewriteError("its block stands on one line")
+        raise _CannotRewrite("its block stands on one line")
     watched: list[str] = []
     statements: list[cst.BaseStatement] = []
     lines: list[cst.EmptyLine] = []
@@ -216,7 +216,7 @@ def _without_watch(tape: str, body: cst.BaseSuite) -> tuple[list[str], Sequence[
             watched += _names_in(call.args[0].value)
             lines += _lines_of(statement)
         elif m.findall(statement, m.Name(tape)):
-            raise _CannotRewriteError("the tape is used inside its block")
+            raise _CannotRewrite("the tape is used inside its block")
         else:
             statements.append(_after_lines(statement, lines))
             lines = []
@@ -244,15 +244,15 @@ def _names_in(node: cst.BaseExpression) -> list[str]:
 
 def _check(flow: Flow, between: Flow, loss: str) -> None:
     if flow.leaves:
-        raise _CannotRewriteError(f"its block has `{flow.leaves}`")
+        raise _CannotRewrite(f"its block has `{flow.leaves}`")
     if loss not in flow.bound:
-        raise _CannotRewriteError("the loss is not computed in its block")
+        raise _CannotRewrite("the loss is not computed in its block")
     if changed := flow.read_first & set(flow.bound):
-        raise _CannotRewriteError(f"its block changes `{min(changed)}` from before")
+        raise _CannotRewrite(f"its block changes `{min(changed)}` from before")
     if early := between.read & set(flow.bound):
-        raise _CannotRewriteError(f"`{min(early)}` is used before the gradients are taken")
+        raise _CannotRewrite(f"`{min(early)}` is used before the gradients are taken")
     if between.leaves:
-        raise _CannotRewriteError(f"`{between.leaves}` comes before the gradients are taken")
+        raise _CannotRewrite(f"`{between.leaves}` comes before the gradients are taken")
 
 
 def _returned(loss: str, kept: Sequence[str]) -> str:
