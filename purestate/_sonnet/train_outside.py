@@ -100,7 +100,7 @@ def _with_values(
         values={name: copy_bundle(bundle) for name, bundle in before.values.items()}
     )
     for variable, value in zip(variables, values, strict=True):
-        put(start.values, "params" if variable.trainable else "state", *variable.path, value)
+        put(start.values, variable.collection, *variable.path, value)
     return start
 
 

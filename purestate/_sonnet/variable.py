@@ -14,8 +14,9 @@ from purestate._core.naming import path_here
 from purestate._core.path import ROOT, variable_path
 from purestate._core.scope import Scope
 from purestate._core.trace_guard import is_compiled_inside
-from purestate._core.variables import get_parameter, get_state, set_state
+from purestate._core.variables import get_parameter, get_state
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
+from purestate._sonnet.operators import add_operators
 from purestate._sonnet.outside import OUTSIDE, forget_with, in_a_frame
 from purestate._sonnet.variable_errors import used_in_compiled, wrong_frame
 from purestate._state.named_variables import set_variable
@@ -57,6 +58,7 @@ class Variable:
       shape: its shape.
       dtype: its dtype.
       trainable: whether it is a parameter.
+      collection: the collection it is kept in, "params" or "state".
       path: `(module path, name)`, its place in params or state.
 
     Raises:
@@ -114,6 +116,32 @@ class Variable:
             variable._at_home(variable._create, variable._init)
         return variable
 
+    @classmethod
+    def existing(
+        cls, frame: Frame, module: Any, path: str, name: str, collection: str
+    ) -> "Variable":
+        """Returns a handle of a variable that something else has created.
+
+        Args:
+          frame: the frame that has it.
+          module: the module that it belongs to.
+          path: the path it is kept under.
+          name: its name.
+          collection: the collection it is kept in.
+
+        Returns:
+          The variable.
+        """
+        variable: Variable = cls.__new__(cls)
+        variable._frame = frame
+        variable._scope = Scope(module, path, "__call__", frame.scope)
+        variable.path, variable.trainable = (path, name), collection == "params"
+        variable.collection = collection
+        value = variable._find()
+        variable.shape, variable.dtype = tuple(value.shape), value.dtype
+        variable._init = lambda shape, dtype: value
+        return variable
+
     def _belong(self, frame: Frame, name: str, trainable: bool) -> None:
         """Finds the place of a new variable: the running module, and a name that is free."""
         self._frame = frame
@@ -134,17 +162,14 @@ class Variable:
         built["variables", module] = {**taken, free: 1, name: number + 1}
         self.path: tuple[str, str] = (module, free)
         self.trainable = bool(trainable)
+        self.collection = "params" if trainable else "state"
         if frame is OUTSIDE.frame and module == ROOT:  # those of a module end with it
             forget_with(self, *self.path)
-
-    @property
-    def _collection(self) -> str:
-        return "params" if self.trainable else "state"
 
     def _find(self) -> Any:
         """Returns the value that the frame has, or None."""
         module, name = self.path
-        frame, kind = self._frame, self._collection
+        frame, kind = self._frame, self.collection
         value = frame.collections[kind].values.get(module, {}).get(name)
         for observer in () if value is None else frame.observers:
             # A transform that looks ahead may show one element in place of all.
@@ -153,7 +178,7 @@ class Variable:
 
     def _first_value(self, frame: Frame, initial_value: Any, dtype: Any) -> jax.Array:
         """Returns the initial value. A key that it draws is one for this variable."""
-        outer, frame.creating = frame.creating, Creating(self._collection, *self.path)
+        outer, frame.creating = frame.creating, Creating(self.collection, *self.path)
         try:
             return _initial(initial_value, dtype, self.path[1])
         finally:
@@ -163,7 +188,8 @@ class Variable:
         _, name = self.path
         if self.trainable:
             return get_parameter(name, self.shape, self.dtype, init)
-        return get_state(name, self.shape, self.dtype, init)
+        collection = None if self.collection == "state" else self.collection
+        return get_state(name, self.shape, self.dtype, init, collection=collection)
 
     def _at_home(self, run: Callable[..., Any], *args: Any) -> Any:
         """Runs something in the module that created the variable."""
@@ -232,11 +258,7 @@ class Variable:
         return self.assign(self.value() - self._fitting(delta), read_value)
 
     def _set(self, value: jax.Array) -> None:
-        _, name = self.path
-        if self.trainable:
-            set_variable("params", name, value)
-        else:
-            set_state(name, value)
+        set_variable(self.collection, self.path[1], value)
 
     @property
     def name(self) -> str:
@@ -333,26 +355,6 @@ for _class in (Variable, HeldVariable):
     jax.tree_util.register_pytree_node(_class, _flatten, _unflatten)
 
 
-def _operators() -> None:
-    """Gives `Variable` the operators of arrays, each on its current value."""
-
-    def forward(function: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda self, *others: function(self.value(), *map(value_of, others))
-
-    def backward(function: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda self, other: function(value_of(other), self.value())
-
-    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"):
-        function = getattr(operator, name)
-        setattr(Variable, f"__{name}__", forward(function))
-        setattr(Variable, f"__r{name}__", backward(function))
-    for name in ("neg", "pos", "abs", "lt", "le", "gt", "ge"):
-        setattr(Variable, f"__{name}__", forward(getattr(operator, name)))
-
-
-_operators()
-
-
 def is_variable(x: object) -> bool:
     """Whether `x` is a variable. As `is_leaf` it keeps variables whole."""
     return isinstance(x, Variable)
@@ -361,6 +363,9 @@ def is_variable(x: object) -> bool:
 def value_of(x: Any) -> Any:
     """Returns the value of a variable; anything else as it is."""
     return x.value() if isinstance(x, Variable) else x
+
+
+add_operators(Variable, value_of)
 
 
 def _initial(initial_value: Any, dtype: Any, name: str) -> jax.Array:
