@@ -12,11 +12,14 @@ from tests.messages import (
     cases_layers,
     cases_lifted,
     cases_rest,
+    cases_sonnet_layers,
+    cases_sonnet_recurrent,
+    cases_sonnet_rest,
     cases_tensorflow,
 )
 
 CASES: dict[str, Callable[[], Any]] = {
-    f"{room.__name__.rpartition('_')[2]}: {name}": case
+    f"{room.__name__.partition('.cases_')[2]}: {name}": case
     for room in (
         cases_core,
         cases_lifted,
@@ -27,6 +30,9 @@ CASES: dict[str, Callable[[], Any]] = {
         cases_export,
         cases_convert,
         cases_tensorflow,
+        cases_sonnet_layers,
+        cases_sonnet_recurrent,
+        cases_sonnet_rest,
     )
     for name, case in room.CASES.items()
 }
