@@ -66,6 +66,7 @@ SIMPLE: dict[str, Callable[[], Any]] = {
 
 CONVOLUTIONS: dict[str, Callable[[], Any]] = {
     "Conv2D of three axes": calls(lambda: snt.Conv2D(3, 2), SERIES),
+    "Conv2D of five axes": calls(lambda: snt.Conv2D(3, 2), IMAGES[None]),
     "Conv2D, kernel_shape": calls(lambda: snt.Conv2D(3, [1, 2, 3]), IMAGES),
     "Conv2D, stride": calls(lambda: snt.Conv2D(3, 2, [1, 2, 3]), IMAGES),
     "Conv2D, stride and rate": calls(lambda: snt.Conv2D(3, 2, stride=2, rate=2), IMAGES),
@@ -75,7 +76,6 @@ CONVOLUTIONS: dict[str, Callable[[], Any]] = {
         IMAGES,
     ),
     "Conv2D, data_format": inside(lambda: snt.Conv2D(3, 2, data_format="HWCN")),
-    "ConvND of four axes": inside(lambda: snt.Conv2D.__base__(4, 3, 2)),  # type: ignore
     "pad.create, a text": lambda: snt.pad.create("SAME", 3, 1, 2, -1),  # type: ignore
     "Conv1DTranspose, padding": inside(lambda: snt.Conv1DTranspose(3, 2, padding="FULL")),
     "Conv1DTranspose, output_shape of two axes": calls(

@@ -73,6 +73,7 @@ CORES: dict[str, Callable[[], Any]] = {
     "a core without initial_state": steps(NoState, X),
     "a network without a step": steps(NoStep, SEQUENCE),
     "GRU, batch_size": steps(lambda: snt.GRU(4), X, batch_size=None),
+    "GRU of a sequence": steps(lambda: snt.GRU(4), SEQUENCE),
     "GRU, another dtype": steps(lambda: snt.GRU(4), HALF),
     "GRU, another number of features": steps(lambda: snt.GRU(4), X, zeros(2, 5)),
     "GRU, a state of another batch": steps(lambda: snt.GRU(4), X, batch_size=3),

@@ -12,7 +12,7 @@ import numpy as np
 import purestate as ps
 import purestate.sonnet as snt
 from tests.messages.cases_sonnet_layers import inside
-from tests.messages.helpers import X, init, key, zeros
+from tests.messages.helpers import X, init, zeros
 
 VECTOR = zeros(3)
 
