@@ -34,8 +34,8 @@ def checked_axis(module: Module, axis: Axis) -> slice | tuple[int, ...]:
     if axes is not None and all(isinstance(one, int) for one in axes):
         return axes
     raise SonnetValueError(
-        f"{type(module).__name__} {module.module_name!r}: axis must be an int, a slice or ints;"
-        f" got {axis!r}."
+        f"{type(module).__name__} {module.module_name!r}: axis must be an int, a sequence of ints"
+        f" or a slice; got {axis!r}."
     )
 
 
@@ -185,7 +185,7 @@ def check_same_rank(module: Any, inputs: jax.Array) -> None:
         raise SonnetValueError(
             f"{type(module).__name__} {module.module_name!r} was first called with {module._rank}"
             f" axes, and now with {inputs.ndim} (shape {list(inputs.shape)}). Use a module for"
-            " each."
+            " each number of axes."
         )
 
 
@@ -197,7 +197,7 @@ def absolute(module: Module, axis: slice | tuple[int, ...], ndim: int) -> tuple[
     if wrong:
         raise SonnetValueError(
             f"{type(module).__name__} {module.module_name!r}: axis={wrong[0]} is not an axis of an"
-            f" input with {ndim} axes."
+            f" input with {ndim} axes. Choose from {-ndim} to {ndim - 1}."
         )
     return tuple(a % ndim for a in axis)
 

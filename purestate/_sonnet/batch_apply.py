@@ -67,7 +67,8 @@ def split_leading_dim(x: Any, example: Any, num_dims: int) -> Any:
     if array.shape[:1] != (math.prod(leading),):
         raise SonnetValueError(
             f"split_leading_dim: the first axis of an array of the shape {list(array.shape)} cannot"
-            f" be split into {list(leading)}, the first {num_dims} axes of the example."
+            f" be split into {list(leading)}, the first {num_dims} axes of the example. It needs"
+            f" {math.prod(leading)} elements."
         )
     return array.reshape(*leading, *array.shape[1:])
 

@@ -15,10 +15,10 @@ from purestate._sonnet.axis_norm import moments, normalize, parameter_shape
 from purestate._sonnet.checks import (
     as_array,
     channel_index,
+    check_floats,
     check_scale_and_offset,
     check_scale_and_offset_init,
 )
-from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.initializers import Initializer, Ones, Zeros
 from purestate._sonnet.metrics import Metric
 from purestate._sonnet.module import Module
@@ -138,11 +138,7 @@ class BaseBatchNorm(Module):
         """
         check_scale_and_offset(self, self._create_scale, self._create_offset, scale, offset)
         inputs = as_array(inputs)
-        if not jnp.issubdtype(inputs.dtype, jnp.floating):
-            raise SonnetValueError(
-                f"{type(self).__name__} {self.module_name!r} normalizes floats; got {inputs.dtype}."
-                " Cast the input: x.astype(jnp.float32)."
-            )
+        check_floats(self, inputs)
         self._initialize(inputs)
         factor = self.scale.value() if scale is None else jnp.asarray(value_of(scale))
         shift = self.offset.value() if offset is None else jnp.asarray(value_of(offset))
@@ -262,7 +258,7 @@ class CrossReplicaBatchNorm(BaseBatchNorm):
       data_format: the position of the channels.
       name: the name of the module.
       cross_replica_axis: the axis, or axes, to take statistics over; None for all mesh axes along
-        which the inputs differ. Sonnet takes it from the strategy.
+        which the inputs differ. Not in Sonnet, whose strategy knows it.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from purestate._core.errors import kind_of
 from purestate._core.module import Module
 from purestate._layers.axes import channel_index_of
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
@@ -18,12 +19,12 @@ def as_array(x: Any) -> jax.Array:
     return value if isinstance(value, jax.Array) else jnp.asarray(value)
 
 
-def check_rank(module: Module, inputs: jax.Array, rank: int) -> None:
-    """Raises unless the input has `rank` axes."""
+def check_rank(module: Module, inputs: jax.Array, rank: int, hint: str = "") -> None:
+    """Raises unless the input has `rank` axes; `hint` says what to write instead."""
     if inputs.ndim != rank:
         raise SonnetValueError(
             f"{type(module).__name__} {module.module_name!r} needs an input with {rank} axes, but"
-            f" got the shape {list(inputs.shape)}."
+            f" got the shape {list(inputs.shape)}.{hint or _as_batch(inputs.ndim, rank)}"
         )
 
 
@@ -32,8 +33,26 @@ def check_minimum_rank(module: Module, inputs: jax.Array, rank: int) -> None:
     if inputs.ndim < rank:
         raise SonnetValueError(
             f"{type(module).__name__} {module.module_name!r} needs an input with at least {rank}"
-            f" axes, but got the shape {list(inputs.shape)}. For a single example add an axis:"
-            " x[None]."
+            f" axes, but got the shape {list(inputs.shape)}.{_as_batch(inputs.ndim, rank)}"
+        )
+
+
+def _as_batch(ndim: int, rank: int) -> str:
+    """Says how to bring an input to `rank` axes."""
+    if ndim == rank - 1:
+        return " For a single example add an axis: x[None]."
+    if ndim > rank:
+        return f" To merge its first axes: snt.BatchApply(module, {ndim - rank + 1})(x)."
+    return ""
+
+
+def check_features(module: Module, inputs: jax.Array, size: int, axis: int = -1) -> None:
+    """Raises unless an axis of the input has the size that the weights were made for."""
+    if inputs.shape[axis] != size:
+        raise SonnetValueError(
+            f"{type(module).__name__} {module.module_name!r} was first called with {size} features,"
+            f" and now with {inputs.shape[axis]} (shape {list(inputs.shape)}). Use a module for"
+            " each size."
         )
 
 
@@ -41,17 +60,29 @@ def check_input(
     module: Module, inputs: jax.Array, weights: jax.Array, size: int, axis: int
 ) -> None:
     """Raises unless the input has the size and dtype that the module was first called with."""
-    if inputs.shape[axis] != size:
-        raise SonnetValueError(
-            f"{type(module).__name__} {module.module_name!r} was first called with {size} features,"
-            f" and now with {inputs.shape[axis]} (shape {list(inputs.shape)}). Use a module for"
-            " each size."
-        )
+    check_features(module, inputs, size, axis)
     if inputs.dtype != weights.dtype:
         raise SonnetValueError(
             f"{type(module).__name__} {module.module_name!r} has weights of {weights.dtype}, but"
             f" its input is {inputs.dtype}. Cast the input: x.astype(jnp.{weights.dtype})."
         )
+
+
+def check_floats(module: Module, inputs: jax.Array) -> None:
+    """Raises unless the input is of floats."""
+    if not jnp.issubdtype(inputs.dtype, jnp.floating):
+        raise SonnetValueError(
+            f"{type(module).__name__} {module.module_name!r} needs floats, but got {inputs.dtype}."
+            " Cast the input: x.astype(jnp.float32)."
+        )
+
+
+def broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether an array of a shape can be broadcast to another one."""
+    try:
+        return jnp.broadcast_shapes(shape, target) == target
+    except ValueError:
+        return False
 
 
 def check_bias_init(module: Module, with_bias: bool, b_init: object) -> None:
@@ -93,17 +124,32 @@ def check_scale_and_offset(
             )
 
 
-def replicate(value: int | Sequence[int], count: int, name: str) -> tuple[int, ...]:
-    """Returns one value for each axis; raises SonnetTypeError for another number of values."""
+def replicate(module: Module, value: int | Sequence[int], count: int, name: str) -> tuple[int, ...]:
+    """Returns one value for each spatial axis; raises SonnetTypeError for another number."""
     if not isinstance(value, Sequence):
         return (value,) * count
     if len(value) == 1:
         return tuple(value) * count
     if len(value) != count:
-        raise SonnetTypeError(
-            f"{name} must be a number, or a sequence of length 1 or {count}; got {value!r}."
-        )
+        raise SonnetTypeError(wrong_count(module, value, count, name))
     return tuple(value)
+
+
+def wrong_count(module: Module, value: Sequence[int], count: int, name: str) -> str:
+    """The message for a sequence that has neither one value nor one for each spatial axis."""
+    return (
+        f"{type(module).__name__} {module.module_name!r}: {name} must be one number, or a sequence"
+        f" of {count}, one for each spatial axis; got {value!r}."
+    )
+
+
+def wrong_padding(module: Module, padding: object, others: str = "") -> str:
+    """The message for a padding that a convolution does not take."""
+    given = repr(padding) if isinstance(padding, str) else kind_of(padding)
+    return (
+        f"{type(module).__name__} {module.module_name!r}: padding must be 'SAME' or"
+        f" 'VALID'{others}; got {given}."
+    )
 
 
 def channel_index(data_format: str | None) -> int:

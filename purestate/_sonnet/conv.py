@@ -16,6 +16,8 @@ from purestate._sonnet.checks import (
     check_input,
     check_rank,
     replicate,
+    wrong_count,
+    wrong_padding,
 )
 from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.initializers import Initializer, TruncatedNormal, Zeros
@@ -76,7 +78,6 @@ class ConvND(Module):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        check_num_spatial_dims(self, num_spatial_dims)
         check_bias_init(self, with_bias, b_init)
         self._num_spatial_dims = num_spatial_dims
         self.output_channels = output_channels
@@ -97,7 +98,7 @@ class ConvND(Module):
     def _initialize(self, inputs: jax.Array) -> None:
         check_rank(self, inputs, self._num_spatial_dims + 2)
         self.input_channels = inputs.shape[self._channel_index]
-        kernel = replicate(self.kernel_shape, self._num_spatial_dims, "kernel_shape")
+        kernel = replicate(self, self.kernel_shape, self._num_spatial_dims, "kernel_shape")
         if self.w_init is None:
             fan_in = math.prod(kernel) * self.input_channels
             self.w_init = TruncatedNormal(stddev=1 / math.sqrt(fan_in))
@@ -158,34 +159,20 @@ class ConvND(Module):
     def _spatial_padding(self) -> str | list[tuple[int, int]]:
         if not self.padding_func:
             if self.conv_padding not in ("SAME", "VALID"):
-                raise SonnetValueError(
-                    f"{type(self).__name__} {self.module_name!r}: padding must be 'SAME', 'VALID'"
-                    f" or functions of snt.pad, such as snt.pad.causal; got {self.conv_padding!r}."
-                )
+                others = ", or a function such as snt.pad.causal"
+                raise SonnetValueError(wrong_padding(self, self.conv_padding, others))
             return self.conv_padding
         first = 2 if self._channel_index == 1 else 1
         pairs = self._padding[first : first + self._num_spatial_dims]
         return [(int(before), int(after)) for before, after in pairs]
 
 
-def check_num_spatial_dims(module: Module, num_spatial_dims: int) -> None:
-    """Raises unless the number of spatial axes is 1, 2 or 3."""
-    if not 1 <= num_spatial_dims <= 3:
-        raise SonnetValueError(
-            f"{type(module).__name__} {module.module_name!r}: num_spatial_dims must be 1, 2 or 3;"
-            f" got {num_spatial_dims}."
-        )
-
-
 def one_for_each(module: Any, sizes: Sizes, name: str) -> tuple[int, ...]:
     """Returns one size for each spatial axis of a convolution."""
     count: int = module._num_spatial_dims
     if isinstance(sizes, Sequence) and len(sizes) not in (1, count):
-        raise SonnetValueError(
-            f"{type(module).__name__} {module.module_name!r}: {name} must be a number, or a"
-            f" sequence of length 1 or {count}; got {sizes!r}."
-        )
-    return replicate(sizes, count, name)
+        raise SonnetValueError(wrong_count(module, sizes, count, name))
+    return replicate(module, sizes, count, name)
 
 
 class Conv1D(ConvND):

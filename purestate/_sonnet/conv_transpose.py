@@ -15,8 +15,9 @@ from purestate._sonnet.checks import (
     check_input,
     check_rank,
     replicate,
+    wrong_padding,
 )
-from purestate._sonnet.conv import Sizes, add_channel_bias, check_num_spatial_dims, one_for_each
+from purestate._sonnet.conv import Sizes, add_channel_bias, one_for_each
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
 from purestate._sonnet.initializers import Initializer, TruncatedNormal, Zeros
 from purestate._sonnet.module import Module
@@ -73,12 +74,8 @@ class ConvNDTranspose(Module):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        check_num_spatial_dims(self, num_spatial_dims)
         if padding not in ("SAME", "VALID"):
-            raise SonnetTypeError(
-                f"{type(self).__name__} {self.module_name!r}: padding must be 'SAME' or 'VALID';"
-                f" got {padding!r}."
-            )
+            raise SonnetTypeError(wrong_padding(self, padding))
         check_bias_init(self, with_bias, b_init)
         self._num_spatial_dims = num_spatial_dims
         self._output_channels = output_channels
@@ -100,10 +97,11 @@ class ConvNDTranspose(Module):
         self.input_channels = inputs.shape[self._channel_index]
         if self._output_shape is not None and len(self._output_shape) != self._num_spatial_dims:
             raise SonnetValueError(
-                f"{type(self).__name__} {self.module_name!r}: output_shape must have"
-                f" {self._num_spatial_dims} sizes; got {self._output_shape}."
+                f"{type(self).__name__} {self.module_name!r}: output_shape takes the spatial sizes,"
+                f" without batch and channels. It needs {self._num_spatial_dims}; got"
+                f" {list(self._output_shape)}."
             )
-        kernel = replicate(self._kernel_shape, self._num_spatial_dims, "kernel_shape")
+        kernel = replicate(self, self._kernel_shape, self._num_spatial_dims, "kernel_shape")
         if self._w_init is None:
             fan_in = math.prod(kernel) * self.input_channels
             self._w_init = TruncatedNormal(stddev=1 / math.sqrt(fan_in))
@@ -165,12 +163,13 @@ class ConvNDTranspose(Module):
         front, this one pads by `kernel - 1 - p`.
         """
         same = self._padding == "SAME"
-        expected = -(-(outputs if same else outputs - kernel + 1) // stride)
-        if inputs != expected:
+        most = inputs * stride + (0 if same else kernel - 1)
+        if not most - stride < outputs <= most:
+            possible = str(most) if stride == 1 else f"{most - stride + 1} to {most}"
             raise SonnetValueError(
-                f"{type(self).__name__} {self.module_name!r}: a convolution with kernel {kernel},"
-                f" stride {stride} and padding {self._padding!r} makes {expected} of {outputs}"
-                f" values, so output_shape={outputs} needs that many inputs; got {inputs}."
+                f"{type(self).__name__} {self.module_name!r}: {inputs} inputs become {possible}"
+                f" outputs, with kernel {kernel}, stride {stride} and padding {self._padding!r};"
+                f" got {outputs} in output_shape."
             )
         between = (inputs - 1) * stride + 1
         front = max(between - 1 + kernel - outputs, 0) // 2 if same else 0

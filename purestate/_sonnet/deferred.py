@@ -80,7 +80,7 @@ class Deferred(Module):
         if target is None:
             raise SonnetAttributeError(
                 f"This Deferred has no attribute {name!r}: its module is not made yet. Call it"
-                f" first, or ask `deferred.target` for {name!r}, which makes it."
+                f" first, or write `deferred.target.{name}`, which makes it."
             )
         return getattr(target, name)
 

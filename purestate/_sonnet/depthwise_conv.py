@@ -13,6 +13,7 @@ from purestate._sonnet.checks import (
     check_input,
     check_rank,
     replicate,
+    wrong_padding,
 )
 from purestate._sonnet.conv import Sizes, add_channel_bias
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
@@ -72,9 +73,9 @@ class DepthwiseConv2D(Module):
         self.kernel_shape = kernel_shape
         self.data_format = data_format
         self._channel_index = channel_index(data_format)
-        steps = replicate(stride, 2, "stride")
+        steps = replicate(self, stride, 2, "stride")
         self.stride = (1, 1, *steps) if self._channel_index == 1 else (1, *steps, 1)
-        self.rate = replicate(rate, 2, "rate")
+        self.rate = replicate(self, rate, 2, "rate")
         self.padding = padding
         self.with_bias = with_bias
         self.w_init = w_init
@@ -85,7 +86,7 @@ class DepthwiseConv2D(Module):
     def _initialize(self, inputs: jax.Array) -> None:
         check_rank(self, inputs, 4)
         self.input_channels = inputs.shape[self._channel_index]
-        kernel = replicate(self.kernel_shape, 2, "kernel_shape")
+        kernel = replicate(self, self.kernel_shape, 2, "kernel_shape")
         if self.w_init is None:
             self.w_init = TruncatedNormal(stddev=1 / math.sqrt(math.prod(kernel)))
         shape = (*kernel, self.input_channels, self.channel_multiplier)
@@ -112,15 +113,9 @@ class DepthwiseConv2D(Module):
         w = self.w.value()
         check_input(self, inputs, w, self.input_channels, self._channel_index)
         if not isinstance(self.padding, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise SonnetTypeError(
-                f"DepthwiseConv2D {self.module_name!r} takes 'SAME' or 'VALID' as padding, and no"
-                f" functions; got {self.padding!r}."
-            )
+            raise SonnetTypeError(wrong_padding(self, self.padding))
         if self.padding not in ("SAME", "VALID"):
-            raise SonnetValueError(
-                f"DepthwiseConv2D {self.module_name!r}: padding must be 'SAME' or 'VALID'; got"
-                f" {self.padding!r}."
-            )
+            raise SonnetValueError(wrong_padding(self, self.padding))
         out = lax.conv_general_dilated(
             inputs,
             w.reshape(*w.shape[:2], 1, -1),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from purestate._core.rng import next_rng_key
+from purestate._sonnet.checks import check_floats
 from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.module import Module
 from purestate._sonnet.variable import Variable, value_of
@@ -69,15 +70,13 @@ class Dropout(Module):
 
     def _drop(self, x: ArrayLike) -> jax.Array:
         array = jnp.asarray(value_of(x))
-        if not jnp.issubdtype(array.dtype, jnp.floating):
-            raise SonnetValueError(
-                f"{self.module_name!r} scales its input and needs floats, got {array.dtype.name}."
-            )
+        check_floats(self, array)
         rate = value_of(self._rate)
         try:
             if not 0 <= rate < 1:
                 raise SonnetValueError(
-                    f"{self.module_name!r}: rate must be at least 0 and less than 1, got {rate}."
+                    f"Dropout {self.module_name!r}: rate, the chance for a value to become zero,"
+                    f" must be at least 0 and less than 1; got {rate}."
                 )
             if rate == 0:
                 return array
@@ -104,7 +103,8 @@ class Dropout(Module):
             for given, size in zip(reversed(noise), reversed(x.shape), strict=False)
         ):
             raise SonnetValueError(
-                f"{self.module_name!r}: noise_shape must broadcast to the shape of the input,"
-                f" {list(x.shape)}, got {list(noise)}."
+                f"Dropout {self.module_name!r}: noise_shape must broadcast to the shape of the"
+                f" input, {list(x.shape)}; got {list(noise)}. Give it 1 for each axis along which"
+                " all values share one fate."
             )
         return tuple(int(size) for size in noise if size is not None)

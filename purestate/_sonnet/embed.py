@@ -57,8 +57,9 @@ class Embed(Module):
         super().__init__(name=name)
         if existing_vocab is None and vocab_size is None:
             raise SonnetValueError(
-                f"Embed {self.module_name!r} needs vocab_size, or existing_vocab, an array"
-                " [vocab_size, embed_dim]."
+                f"Embed {self.module_name!r} was given neither a vocab_size nor an existing_vocab."
+                " Give it the number of ids, snt.Embed(vocab_size=1000), or an array"
+                " [vocab_size, embed_dim] as existing_vocab."
             )
         if existing_vocab is not None and (vocab_size or embed_dim or initializer):
             raise SonnetValueError(
@@ -76,7 +77,7 @@ class Embed(Module):
             self.embeddings = Variable(vectors, trainable, name="embeddings")
         else:
             assert vocab_size is not None
-            sizes = (vocab_size, embed_dim or _default_dim(vocab_size))
+            sizes = (vocab_size, embed_dim or _default_dim(self, vocab_size))
             self.embeddings = Variable.create(
                 "embeddings", sizes, dtype, initializer or TruncatedNormal(), trainable
             )
@@ -113,11 +114,14 @@ class Embed(Module):
         if wrong.size:
             raise SonnetValueError(
                 f"Embed {self.module_name!r} has {self.vocab_size} vectors, for ids 0 to"
-                f" {self.vocab_size - 1}; got the id {wrong.flat[0]}."
+                f" {self.vocab_size - 1}; got the id {wrong.flat[0]}. Give it ids in that range,"
+                " or make it with a larger vocab_size."
             )
 
 
-def _default_dim(vocab_size: int) -> int:
+def _default_dim(module: Embed, vocab_size: int) -> int:
     if vocab_size <= 0:
-        raise SonnetValueError(f"Embed: vocab_size must be positive; got {vocab_size}.")
+        raise SonnetValueError(
+            f"Embed {module.module_name!r}: vocab_size must be positive; got {vocab_size}."
+        )
     return round(6.0 * math.sqrt(math.sqrt(vocab_size)))

@@ -97,8 +97,8 @@ def transform_with_state(f: Callable[..., Any]) -> TransformedWithState:
     >>> float(out)
     5.0
 
-    The values that the modules have themselves are not changed. Pass random keys in:
-    `with ps.with_rng(key):` inside the function.
+    The values that the modules have themselves are not changed. Pass random keys in: `with
+    ps.with_rng(key):` inside the function.
 
     Args:
       f: a function.

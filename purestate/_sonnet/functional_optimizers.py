@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purestate._core.errors import ShapeMismatchError
 from purestate._core.path import ROOT
 from purestate._core.transform import transform_with_state
-from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.optimizers.adam import Adam
-from purestate._sonnet.optimizers.base import Optimizer
+from purestate._sonnet.optimizers.base import Optimizer, check_one_for_each
 from purestate._sonnet.optimizers.momentum import Momentum
 from purestate._sonnet.optimizers.rmsprop import RMSProp
 from purestate._sonnet.optimizers.sgd import SGD
@@ -85,12 +83,8 @@ def _step(make: Callable[[], Optimizer], updates: Any, params: Any) -> Any:
     """Applies an optimizer to params, as variables of no frame."""
     paths, structure = jax.tree_util.tree_flatten_with_path(params)
     held = [_Held(_name_of(path), value) for path, value in paths]
-    flat, given = jax.tree.flatten(updates, is_leaf=lambda leaf: leaf is None)
-    if len(flat) != len(held):
-        raise SonnetValueError(
-            f"A functional optimizer was given updates of the structure {given} for params of the"
-            f" structure {structure}. Give one update for each parameter, or None."
-        )
+    flat = jax.tree.leaves(updates, is_leaf=lambda leaf: leaf is None)
+    check_one_for_each("A functional optimizer", flat, held)
     make().apply(flat, held)
     return jax.tree.unflatten(structure, [variable.value() for variable in held])
 
@@ -119,11 +113,5 @@ class _Held(Variable):
 
     def assign(self, value: Any, read_value: bool = True) -> "Variable":
         del read_value
-        array = jnp.asarray(value, self.dtype)
-        if array.shape != self.shape:
-            raise ShapeMismatchError(
-                f"{self.name!r} has the shape {list(self.shape)}, but {list(array.shape)} was"
-                " assigned to it."
-            )
-        self._value = array
+        self._value = self._fitting(value)
         return self

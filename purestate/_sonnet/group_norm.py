@@ -84,7 +84,8 @@ class GroupNorm(Module):
         if channels % self._groups:
             raise SonnetValueError(
                 f"GroupNorm {self.module_name!r}: {channels} channels cannot be split into"
-                f" {self._groups} groups of one size. Choose a number of groups that divides them."
+                f" {self._groups} groups of one size. Choose a number of groups that divides"
+                f" {channels}."
             )
 
     def __call__(

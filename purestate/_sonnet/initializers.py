@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
+from purestate._core.errors import kind_of
 from purestate._core.rng import next_rng_key
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
 from purestate._sonnet.outside import in_a_frame
@@ -92,8 +93,8 @@ class Constant(Initializer):
     def __init__(self, value: float):
         if not np.isscalar(value):
             raise SonnetTypeError(
-                f"Constant takes one number, such as 2.0, but `value` is {type(value).__name__}."
-                " To start from an array, write a function: lambda shape, dtype: array."
+                f"Constant takes one number, such as 2.0, but was given {kind_of(value)}. To start"
+                " from an array, write a function in its place: lambda shape, dtype: array."
             )
         self.value = value
 
@@ -130,7 +131,8 @@ class RandomUniform(Initializer):
         integers = jnp.issubdtype(dtype, jnp.integer)
         if integers and dtype not in (jnp.int32, jnp.int64):
             raise SonnetValueError(
-                f"RandomUniform draws integers as int32 or int64, not as {dtype.name}."
+                f"RandomUniform draws integers as int32 or int64, not as {dtype.name}. Create the"
+                " variable with the dtype jnp.int32."
             )
         minval, maxval = _cast(self, self.minval, dtype), _cast(self, self.maxval, dtype)
         draw = jax.random.randint if integers else _uniform
@@ -285,16 +287,16 @@ class VarianceScaling(Initializer):
         seed: int | None = None,
     ):
         if scale <= 0.0:
-            raise SonnetValueError(f"VarianceScaling: scale must be positive, got {scale}.")
+            raise SonnetValueError(f"VarianceScaling: scale must be positive; got {scale}.")
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise SonnetValueError(
-                f"VarianceScaling: mode must be 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}."
+                f"VarianceScaling: mode must be 'fan_in', 'fan_out' or 'fan_avg'; got {mode!r}."
             )
         distribution = distribution.lower()
         if distribution not in ("truncated_normal", "normal", "uniform"):
             raise SonnetValueError(
                 "VarianceScaling: distribution must be 'truncated_normal', 'normal' or"
-                f" 'uniform', got {distribution!r}."
+                f" 'uniform'; got {distribution!r}."
             )
         self.scale = scale
         self.mode = mode
@@ -355,29 +357,25 @@ def _matrix_sizes(init: Initializer, shape: Shape) -> tuple[int, ...]:
     sizes = _sizes(shape)
     if len(sizes) < 2:
         raise SonnetValueError(
-            f"{type(init).__name__} makes matrices and needs a shape with at least two axes, got"
-            f" {list(sizes)}."
+            f"{type(init).__name__} makes matrices, so it needs a shape with at least two axes; got"
+            f" {list(sizes)}. For a bias use another initializer, such as Zeros."
         )
     return sizes
 
 
 def _number_dtype(init: Initializer, dtype: DTypeLike) -> np.dtype[Any]:
     given = jnp.dtype(dtype)
-    if jnp.issubdtype(given, jnp.floating) or jnp.issubdtype(given, jnp.integer):
-        return given
-    raise SonnetValueError(
-        f"{type(init).__name__} makes integers or real floating point numbers, not {given.name}."
-    )
+    return given if jnp.issubdtype(given, jnp.integer) else _float_dtype(init, given)
 
 
 def _float_dtype(init: Initializer, dtype: DTypeLike) -> np.dtype[Any]:
     given = jnp.dtype(dtype)
-    if jnp.issubdtype(given, jnp.floating):
-        return given
-    raise SonnetValueError(
-        f"{type(init).__name__} makes real floating point numbers, not {given.name}. Create the"
-        " variable with a dtype such as jnp.float32."
-    )
+    if not jnp.issubdtype(given, jnp.floating):
+        raise SonnetValueError(
+            f"{type(init).__name__} cannot make {given.name}. Create the variable with a dtype of"
+            " real numbers, such as jnp.float32."
+        )
+    return given
 
 
 def _cast(init: Initializer, value: Any, dtype: np.dtype[Any]) -> jax.Array:
@@ -385,7 +383,7 @@ def _cast(init: Initializer, value: Any, dtype: np.dtype[Any]) -> jax.Array:
     array = jnp.asarray(value_of(value))
     if jnp.issubdtype(array.dtype, jnp.floating) and jnp.issubdtype(dtype, jnp.integer):
         raise SonnetTypeError(
-            f"{type(init).__name__} was given {value}, a float, and is to make {dtype.name}. Write"
+            f"{type(init).__name__} was given {value}, a float, but is to make {dtype.name}. Write"
             " an int, or create the variable with a dtype such as jnp.float32."
         )
     return array.astype(dtype)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from purestate._sonnet.checks import broadcasts_to
 from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.variable import Variable, value_of
 
@@ -45,10 +46,10 @@ def leaky_clip_by_value(
         jnp.asarray(value_of(bound), array.dtype) for bound in (clip_value_min, clip_value_max)
     ]
     for bound in bounds:
-        if jnp.broadcast_shapes(array.shape, bound.shape) != array.shape:
+        if not broadcasts_to(bound.shape, array.shape):
             raise SonnetValueError(
-                "leaky_clip_by_value: a bound must broadcast to the shape of `t`,"
-                f" {list(array.shape)}, got one of the shape {list(bound.shape)}."
+                "leaky_clip_by_value: a bound must be a number, or broadcast to the shape of `t`,"
+                f" {list(array.shape)}; got one of the shape {list(bound.shape)}."
             )
     return _clip(array, *bounds)
 

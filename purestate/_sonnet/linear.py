@@ -132,14 +132,15 @@ class Bias(Module):
     @once
     def _initialize(self, inputs: jax.Array) -> None:
         check_minimum_rank(self, inputs, 2)
-        shape = _bias_shape(inputs.shape, self.bias_dims)
+        shape = _bias_shape(self, inputs.shape)
         self.input_size = inputs.shape[1:]
         wanted = (self.output_size,) if isinstance(self.output_size, int) else self.output_size
         if wanted is not None and self.input_size != tuple(wanted):
             raise SonnetValueError(
                 f"Bias {self.module_name!r} was made for output_size={self.output_size}, but the"
-                f" input has the shape {list(inputs.shape)}, which is {list(self.input_size)}"
-                " without its batch."
+                f" input has the shape {list(inputs.shape)}. Set"
+                f" output_size={list(self.input_size)}, its shape without the batch, or leave it"
+                " out."
             )
         self.b = Variable.create("b", shape, inputs.dtype, self.b_init)
 
@@ -162,18 +163,17 @@ class Bias(Module):
         return inputs + (b if multiplier is None else b * multiplier)
 
 
-def _bias_shape(shape: tuple[int, ...], bias_dims: Sequence[int] | None) -> tuple[int, ...]:
-    if bias_dims is None:
+def _bias_shape(module: Bias, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if module.bias_dims is None:
         return shape[1:]
     sizes = [1] * len(shape)
-    for dim in bias_dims:
+    for dim in module.bias_dims:
         axis = dim % len(shape) if dim < 0 else dim
-        if axis == 0:
-            raise SonnetValueError("Bias: bias_dims must not contain axis 0, which is the batch.")
-        if axis >= len(shape):
+        if not 0 < axis < len(shape):
             raise SonnetValueError(
-                f"Bias: bias_dims={tuple(bias_dims)} has axis {dim}, but the input has"
-                f" {len(shape)} axes."
+                f"Bias {module.module_name!r}: bias_dims={list(module.bias_dims)} has axis {dim},"
+                f" but a bias for the input shape {list(shape)} can have axes 1 to"
+                f" {len(shape) - 1}; axis 0 is the batch."
             )
         sizes[axis] = shape[axis]
     while sizes and sizes[0] == 1:

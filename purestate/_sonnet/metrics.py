@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from purestate._core.errors import PurestateError, ShapeMismatchError
+from purestate._core.errors import ShapeMismatchError
 from purestate._sonnet.errors import SonnetAttributeError, SonnetTypeError, SonnetValueError
 from purestate._sonnet.module import Module
 from purestate._sonnet.once import once
@@ -100,7 +100,9 @@ class Sum(Metric):
 
     @property
     def value(self) -> jax.Array:
-        return existing(self, self.sum, SonnetValueError).value()
+        if self.sum is None:
+            raise SonnetValueError(_no_value(self))
+        return self.sum.value()
 
     def reset(self) -> None:
         clear(existing(self, self.sum))
@@ -165,19 +167,19 @@ def clear(variable: Variable) -> None:
     variable.assign(jnp.zeros(variable.shape, variable.dtype))
 
 
-def existing(
-    metric: Module,
-    variable: Variable | None,
-    error: type[PurestateError] = SonnetAttributeError,
-) -> Variable:
+def existing(metric: Module, variable: Variable | None) -> Variable:
     """Returns the variable of a metric; raises before the first update, which creates it."""
     if variable is None:
-        kind = type(metric).__name__
-        raise error(
-            f"{metric.module_name!r} has no value yet: a {kind} takes its shape and dtype from the"
-            f" first update. Call it, or call `initialize(value)`."
-        )
+        raise SonnetAttributeError(_no_value(metric))
     return variable
+
+
+def _no_value(metric: Module) -> str:
+    return (
+        f"{type(metric).__name__} {metric.module_name!r} has no value yet, since its shape and"
+        " dtype are those of the first update. Call it on a value before, or call"
+        " `initialize(value)`."
+    )
 
 
 def checked_value(metric: Module, variable: Variable, value: Any) -> jax.Array:
@@ -185,13 +187,15 @@ def checked_value(metric: Module, variable: Variable, value: Any) -> jax.Array:
     array = jnp.asarray(value_of(value))
     if array.shape != variable.shape:
         raise ShapeMismatchError(
-            f"{metric.module_name!r} accumulates values of the shape {list(variable.shape)}, and"
-            f" got one of the shape {list(array.shape)}."
+            f"{type(metric).__name__} {metric.module_name!r} began with the shape"
+            f" {list(variable.shape)}, and now got {list(array.shape)}. Use a metric for each"
+            " shape."
         )
     if jnp.issubdtype(array.dtype, jnp.inexact) and not jnp.issubdtype(variable.dtype, jnp.inexact):
         raise SonnetTypeError(
-            f"{metric.module_name!r} accumulates {variable.dtype.name}, as at its first update, and"
-            f" got {array.dtype.name}. Begin with a float."
+            f"{type(metric).__name__} {metric.module_name!r} began with {variable.dtype.name}, and"
+            f" now got {array.dtype.name}, which would be rounded. Give it floats from the first"
+            " update on."
         )
     return array
 

@@ -49,8 +49,9 @@ class ExponentialMovingAverage(Metric):
         """Creates the variables for values such as this one."""
         if not jnp.issubdtype(jnp.asarray(value_of(value)).dtype, jnp.inexact):
             raise SonnetTypeError(
-                f"{self.module_name!r} takes floats, and got"
-                f" {jnp.asarray(value_of(value)).dtype.name}. Give it value.astype(jnp.float32)."
+                f"ExponentialMovingAverage {self.module_name!r} needs floats, but got"
+                f" {jnp.asarray(value_of(value)).dtype.name}. Cast the value: jnp.asarray(value,"
+                " jnp.float32)."
             )
         self._hidden = zeros_like(value, "hidden")
         self.average = zeros_like(value, "average")

@@ -122,7 +122,8 @@ def create(
     if isinstance(functions, str) or not all(callable(function) for function in functions):
         raise SonnetTypeError(
             f"snt.pad.create takes a function such as snt.pad.same, or one for each of the {n}"
-            f" spatial axes, got {padding!r}. 'SAME' and 'VALID' go to the convolution itself."
+            f" spatial axes; got {padding!r}. Write 'SAME' or 'VALID' as one text, for all axes:"
+            " snt.Conv2D(..., padding='SAME')."
         )
     chosen: Any = functions  # those of Sonnet return lists, and those of purestate tuples
     spatial = [list(pair) for pair in layers_padding.create_from_padfn(chosen, kernel, rate, n)]

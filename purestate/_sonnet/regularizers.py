@@ -43,7 +43,7 @@ class L1(Regularizer):
     """
 
     def __init__(self, scale: ArrayLike | Variable):
-        self.scale = _checked(scale)
+        self.scale = _checked(self, scale)
 
     def __call__(self, tensors: Sequence[Any]) -> jax.Array:
         return _scaled_sum(self, self.scale, tensors, lambda t: jnp.sum(jnp.abs(t)))
@@ -67,7 +67,7 @@ class L2(Regularizer):
     """
 
     def __init__(self, scale: ArrayLike | Variable):
-        self.scale = _checked(scale)
+        self.scale = _checked(self, scale)
 
     def __call__(self, tensors: Sequence[Any]) -> jax.Array:
         return _scaled_sum(self, self.scale, tensors, lambda t: jnp.sum(jnp.square(t)))
@@ -95,7 +95,7 @@ class OffDiagonalOrthogonal(Regularizer):
     """
 
     def __init__(self, scale: ArrayLike | Variable):
-        self.scale = _checked(scale)
+        self.scale = _checked(self, scale)
 
     def __call__(self, tensors: Sequence[Any]) -> jax.Array:
         return _scaled_sum(self, self.scale, tensors, _off_diagonal)
@@ -107,7 +107,7 @@ class OffDiagonalOrthogonal(Regularizer):
 def _off_diagonal(t: jax.Array) -> jax.Array:
     if t.ndim < 2:
         raise SonnetValueError(
-            "OffDiagonalOrthogonal needs arrays with at least two axes, got one of the shape"
+            "OffDiagonalOrthogonal needs arrays with at least two axes, but got one of the shape"
             f" {list(t.shape)}. Leave out biases: [v for v in variables if v.ndim > 1]."
         )
     w = jnp.reshape(t, (-1, t.shape[-1]))
@@ -123,7 +123,7 @@ def _scaled_sum(
 ) -> jax.Array:
     if hasattr(tensors, "shape"):
         raise SonnetValueError(
-            f"{type(regularizer).__name__} takes a list of arrays, and got one array: write [array]"
+            f"{type(regularizer).__name__} takes a list of arrays, but got one array. Write [array]"
             " in place of it."
         )
     scale = value_of(scale)
@@ -131,11 +131,13 @@ def _scaled_sum(
     return scale * jnp.asarray(sum(losses)) if losses else jnp.zeros_like(jnp.asarray(scale))
 
 
-def _checked(scale: Any) -> Any:
+def _checked(regularizer: Regularizer, scale: Any) -> Any:
     try:
         negative = bool(value_of(scale) < 0)
     except jax.errors.ConcretizationTypeError:
         return scale  # a traced scale cannot be looked at
     if negative:
-        raise SonnetValueError(f"The scale of a regularizer must be at least 0, got {scale}.")
+        raise SonnetValueError(
+            f"{type(regularizer).__name__}: scale must be at least 0; got {scale}."
+        )
     return scale

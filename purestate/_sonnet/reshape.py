@@ -85,7 +85,8 @@ class Reshape(Module):
         if inputs.ndim < self._preserve_dims:
             raise SonnetValueError(
                 f"{type(self).__name__} {self.module_name!r} keeps {self._preserve_dims} axes, but"
-                f" the input has only {inputs.ndim} (shape {list(inputs.shape)})."
+                f" the input has only {inputs.ndim} (shape {list(inputs.shape)}). Lower"
+                " preserve_dims, or give the input more axes."
             )
         self._input_shape = inputs.shape
 
@@ -107,18 +108,18 @@ class Reshape(Module):
         shape = tuple(int(size) for size in self._output_shape)
         known = math.prod(size for size in shape if size != -1)
         if shape.count(-1) > 1 or (-1 not in shape and known != math.prod(rest)):
-            raise self._does_not_fit(inputs, shape)
+            raise self._does_not_fit(rest, shape)
         if -1 in shape:
             if known == 0 or math.prod(rest) % known:
-                raise self._does_not_fit(inputs, shape)
+                raise self._does_not_fit(rest, shape)
             shape = tuple(math.prod(rest) // known if size == -1 else size for size in shape)
         return inputs.reshape(*kept, *shape)
 
-    def _does_not_fit(self, inputs: jax.Array, shape: tuple[int, ...]) -> SonnetValueError:
+    def _does_not_fit(self, rest: tuple[int, ...], shape: tuple[int, ...]) -> SonnetValueError:
         return SonnetValueError(
-            f"{type(self).__name__} {self.module_name!r} cannot reshape {list(inputs.shape)} to"
-            f" {list(inputs.shape[: self._preserve_dims])} and {list(shape)}: the number of"
-            " elements differs."
+            f"{type(self).__name__} {self.module_name!r} cannot bring {list(rest)}, the axes that"
+            f" it does not keep, to output_shape={list(shape)}. Give sizes whose product is"
+            f" {math.prod(rest)}; one of them may be -1."
         )
 
     @no_name_scope

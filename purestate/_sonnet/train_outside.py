@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 import jax
 
 from purestate._core.collection import copy_bundle
+from purestate._core.errors import kind_of
 from purestate._core.frame import Frame, ambient
 from purestate._core.ledger import Ledger
 from purestate._core.observer import Observer
@@ -68,7 +69,7 @@ def value_and_grad(
     if wrong:
         raise SonnetTypeError(
             "`snt.value_and_grad(fun, variables)` takes variables, such as"
-            f" net.trainable_variables; got {type(wrong[0]).__name__}. For arrays use"
+            f" net.trainable_variables; got {kind_of(wrong[0])}. For arrays use"
             " jax.value_and_grad."
         )
 

@@ -11,7 +11,7 @@ import numpy as np
 from purestate._core.errors import ShapeMismatchError
 from purestate._core.frame import Creating, Frame
 from purestate._core.naming import path_here
-from purestate._core.path import ROOT, variable_path
+from purestate._core.path import ROOT
 from purestate._core.scope import Scope
 from purestate._core.trace_guard import is_compiled_inside
 from purestate._core.variables import get_parameter, get_state
@@ -83,7 +83,7 @@ class Variable:
             given = self._find()
             if given is None:
                 value = self._first_value(frame, initial_value, dtype)
-                _check_initial_shape(value, shape, self.path)
+                _check_initial_shape(value, shape, self.name)
             else:
                 value = given
             self.shape: tuple[int, ...] = tuple(value.shape)
@@ -195,7 +195,7 @@ class Variable:
         """Runs something in the module that created the variable."""
         with in_a_frame(self._frame) as frame:
             if frame is not self._frame:
-                raise wrong_frame(self._frame, self.path, self.name, frame)
+                raise wrong_frame(self._frame, frame, self.name, (self._collection, *self.path))
             if frame is OUTSIDE.frame and is_compiled_inside(frame.home.trace):
                 raise used_in_compiled(self.name)
             outer, frame.scope = frame.scope, self._scope
@@ -239,13 +239,15 @@ class Variable:
         array = jnp.asarray(value_of(value))
         if array.shape != self.shape:
             raise ShapeMismatchError(
-                f"{self.name!r} has the shape {list(self.shape)}, but {list(array.shape)} was"
-                " assigned to it. Reshape the value, or create the variable with that shape."
+                f"The variable {self.name!r} has the shape {list(self.shape)}, but a value of the"
+                f" shape {list(array.shape)} was assigned to it. Reshape the value, or create the"
+                " variable with that shape."
             )
         if not jnp.can_cast(array.dtype, self.dtype, "same_kind") and array.size:
             raise SonnetTypeError(
-                f"{self.name!r} has the dtype {self.dtype}, but {array.dtype} was assigned to it,"
-                f" which would be rounded. Cast it: value.astype(jnp.{self.dtype})."
+                f"The variable {self.name!r} has the dtype {self.dtype}, but a value of"
+                f" {array.dtype} was assigned to it, which would be rounded. Cast the value:"
+                f" jnp.asarray(value, jnp.{self.dtype})."
             )
         return array.astype(self.dtype)
 
@@ -380,11 +382,9 @@ def _initial(initial_value: Any, dtype: Any, name: str) -> jax.Array:
     return jax.lax.convert_element_type(array, array.dtype)
 
 
-def _check_initial_shape(
-    value: jax.Array, shape: Sequence[int] | None, path: tuple[str, str]
-) -> None:
+def _check_initial_shape(value: jax.Array, shape: Sequence[int] | None, name: str) -> None:
     if shape is not None and tuple(shape) != value.shape:
         raise SonnetValueError(
-            f"The variable {variable_path(*path)!r} was requested with the shape {list(shape)}, but"
-            f" its initial value has the shape {list(value.shape)}."
+            f"The variable {name!r} was requested with the shape {list(shape)}, but its initial"
+            f" value has the shape {list(value.shape)}. Leave `shape` out, or reshape the value."
         )

@@ -7,7 +7,9 @@ from purestate._sonnet.errors import WrongFrameError
 from purestate._sonnet.outside import OUTSIDE
 
 
-def wrong_frame(home: Frame, path: tuple[str, str], name: str, frame: Frame) -> WrongFrameError:
+def wrong_frame(
+    home: Frame, frame: Frame, name: str, place: tuple[str, str, str]
+) -> WrongFrameError:
     """The error for a variable of one run that is used in another."""
     if home is OUTSIDE.frame:
         return WrongFrameError(
@@ -16,11 +18,11 @@ def wrong_frame(home: Frame, path: tuple[str, str], name: str, frame: Frame) -> 
             " function, or transform the function with `snt.functional.transform_with_state`,"
             " which takes modules from outside."
         )
-    where = "outside of it" if frame is OUTSIDE.frame else "in another run"
+    collection, module, own_name = place
+    used = "outside of it" if frame is OUTSIDE.frame else "in another run"
     return WrongFrameError(
-        f"The variable {name!r} was created in one run of init or apply, and is used"
-        f" {where}. Take its value from params or state: `params[{path[0] or ROOT!r}]"
-        f"[{path[1]!r}]`."
+        f"The variable {name!r} was created in one run of init or apply, and is used {used}. Take"
+        f" its value from what that run returned: {collection}[{module or ROOT!r}][{own_name!r}]."
     )
 
 

@@ -13,11 +13,14 @@ from tests.messages import (
     cases_lifted,
     cases_port,
     cases_rest,
+    cases_sonnet_layers,
+    cases_sonnet_recurrent,
+    cases_sonnet_rest,
     cases_tensorflow,
 )
 
 CASES: dict[str, Callable[[], Any]] = {
-    f"{room.__name__.rpartition('_')[2]}: {name}": case
+    f"{room.__name__.partition('.cases_')[2]}: {name}": case
     for room in (
         cases_core,
         cases_lifted,
@@ -29,6 +32,9 @@ CASES: dict[str, Callable[[], Any]] = {
         cases_convert,
         cases_port,
         cases_tensorflow,
+        cases_sonnet_layers,
+        cases_sonnet_recurrent,
+        cases_sonnet_rest,
     )
     for name, case in room.CASES.items()
 }

@@ -82,8 +82,8 @@ class MLP(Module):
             )
         if not has_dropout and is_training is not None:
             raise SonnetValueError(
-                f"MLP {self.module_name!r} has no dropout. Leave is_training out, or give the"
-                " constructor a dropout_rate."
+                f"MLP {self.module_name!r} has no dropout. Leave is_training out, or make the MLP"
+                " with a dropout_rate."
             )
         if is_training is not None:
             check_bool(self, "is_training", is_training)
@@ -112,8 +112,8 @@ class MLP(Module):
         sizes = [getattr(layer, "input_size", None) for layer in reversed(self._layers)]
         if None in sizes:
             raise SonnetValueError(
-                f"MLP {self.module_name!r} must be called before `reverse`, since the size of its"
-                " input is not known."
+                f"MLP {self.module_name!r} does not know the size of its input yet. Call it on an"
+                " example before `reverse`."
             )
         return MLP(
             [size for size in sizes if size is not None],

@@ -18,11 +18,10 @@ from purestate._sonnet.variable import Variable
 
 def _flat(module: Any, inputs: jax.Array) -> jax.Array:
     size: int = module.embedding_dim
-    if inputs.size % size:
+    if inputs.shape[-1:] != (size,):
         raise SonnetValueError(
-            f"{type(module).__name__} {module.module_name!r} has vectors of size {size}, and the"
-            f" input of the shape {list(inputs.shape)} cannot be split into such. Its last axis"
-            " should be that long."
+            f"{type(module).__name__} {module.module_name!r} was made with embedding_dim={size}, so"
+            f" the last axis of its input must have that size; got the shape {list(inputs.shape)}."
         )
     return inputs.reshape(-1, size)
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.errors import MissingPackageError
+from purestate._sonnet.checks import broadcasts_to
 from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.module import Module
 from purestate._sonnet.variable import Variable, value_of
@@ -107,20 +108,17 @@ def checked(
 
     All is checked before the first variable changes.
     """
-    name = optimizer.module_name
-    if len(updates) != len(parameters):
-        raise SonnetValueError(
-            f"{name!r} was given {len(updates)} updates for {len(parameters)} parameters. Give one"
-            " for each, in the same order; None for a parameter that is to stay."
-        )
+    name = f"{type(optimizer).__name__} {optimizer.module_name!r}"
+    check_one_for_each(name, updates, parameters)
     if not parameters:
         raise SonnetValueError(
-            f"{name!r} was given no parameters. Most modules create theirs when they are first"
-            " called."
+            f"{name} was given an empty list of parameters. Call the module on an example before,"
+            " which creates them, and pass module.trainable_variables."
         )
     if all(update is None for update in updates):
         raise SonnetValueError(
-            f"All updates given to {name!r} are None. Does the loss depend on the parameters?"
+            f"{name}: all updates are None, so that each parameter would stay. Pass"
+            " the gradients of a loss that depends on the parameters."
         )
     found: list[tuple[int, jax.Array, Variable]] = []
     for index, (update, parameter) in enumerate(zip(updates, parameters, strict=True)):
@@ -131,19 +129,25 @@ def checked(
     return found
 
 
+def check_one_for_each(name: str, updates: Updates, parameters: Parameters) -> None:
+    """Raises unless there is an update for each parameter."""
+    if len(updates) != len(parameters):
+        raise SonnetValueError(
+            f"{name} needs an update for each parameter, in the same order; got"
+            f" {len(updates)} for {len(parameters)}. Write None for a parameter that is to stay."
+        )
+
+
 def _check_fits(name: str, update: jax.Array, parameter: Variable) -> None:
     if update.dtype != parameter.dtype:
         raise SonnetValueError(
-            f"{name!r} was given an update of {update.dtype.name} for {parameter!r}. Cast it:"
+            f"{name} was given an update of {update.dtype.name} for {parameter!r}. Cast it:"
             f" update.astype({parameter.dtype.name!r})."
         )
-    try:
-        fits = jnp.broadcast_shapes(update.shape, parameter.shape) == parameter.shape
-    except ValueError:
-        fits = False
-    if not fits:
+    if not broadcasts_to(update.shape, parameter.shape):
         raise SonnetValueError(
-            f"{name!r} was given an update of the shape {list(update.shape)} for {parameter!r}."
+            f"{name} was given an update of the shape {list(update.shape)} for {parameter!r}. Pass"
+            " updates and parameters in the same order."
         )
 
 
@@ -167,9 +171,9 @@ def check_same_parameters(
     """Raises if an optimizer was used with another number of parameters before."""
     if len(kept) != len(parameters):
         raise SonnetValueError(
-            f"{optimizer.module_name!r} keeps a value for each of the {len(kept)} parameters that"
-            f" it was given first, and got {len(parameters)} now. Give it all of them each time,"
-            " with None as the update of one that is to stay."
+            f"{type(optimizer).__name__} {optimizer.module_name!r} keeps a value for each of the"
+            f" parameters that it was given first, {len(kept)}, and now got {len(parameters)}. Give"
+            " it all of them each time, with None as the update of one that is to stay."
         )
 
 

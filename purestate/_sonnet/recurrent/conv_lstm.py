@@ -131,8 +131,9 @@ class ConvNDLSTM(RNNCore):
             raise SonnetValueError(
                 f"{type(self).__name__} {self.module_name!r} was given inputs of the shape"
                 f" {list(inputs.shape)} and a state of the shapes {list(hidden.shape)} and"
-                f" {list(cell.shape)}, which differ in more than the channels. It was made with"
-                f" input_shape={self._input_shape}; begin with core.initial_state(x.shape[0])."
+                f" {list(cell.shape)}, which differ in more than the channels. It was made for"
+                f" input_shape={self._input_shape}. Give it inputs [B, *input_shape], and begin"
+                " with core.initial_state(x.shape[0])."
             )
         channels = self._channel_index % inputs.ndim
         hidden, cell = _step(from_x, from_hidden, self.b.value(), cell, channels)

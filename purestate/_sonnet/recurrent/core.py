@@ -111,11 +111,15 @@ class UnrolledRNN(Module):
 
 
 def _not_defined(module: Module, signature: str) -> SonnetTypeError:
-    kind = type(module)
+    kind = type(module).__name__
     return SonnetTypeError(
-        f"{kind.__name__} {module.module_name!r} needs a method that its class does not"
-        f" define. Write in the class: def {signature}: ..."
+        f"{kind} {module.module_name!r} was called, but the class {kind} does not define"
+        f" {signature.partition('(')[0]}. Write in the class: def {signature}: ..."
     )
+
+
+ONE_STEP = " It runs one step; over a sequence [T, B, ...] run snt.dynamic_unroll(core, xs, state)."
+"""What to write instead of a call of a core on a sequence."""
 
 
 def zeros(module: Module, batch_size: Any, shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
@@ -143,16 +147,6 @@ def check_dtype(module: Module, inputs: jax.Array, dtype: DTypeLike) -> None:
             f"{type(module).__name__} {module.module_name!r} was made for {name}, but its inputs"
             f" are {inputs.dtype}. Cast them, x.astype(jnp.{name}), or make it for them:"
             f" dtype=jnp.{inputs.dtype}."
-        )
-
-
-def check_features(module: Module, inputs: jax.Array, size: int) -> None:
-    """Raises unless the last axis of the inputs has the size that the weights were made for."""
-    if inputs.shape[-1] != size:
-        raise SonnetValueError(
-            f"{type(module).__name__} {module.module_name!r} was first called with {size} features,"
-            f" and now with {inputs.shape[-1]} (shape {list(inputs.shape)}). Use a module for each"
-            " size."
         )
 
 
@@ -192,6 +186,6 @@ def created(module: Module, owner: Module, attribute: str) -> Variable:
     if variable is None:
         raise SonnetAttributeError(
             f"{type(module).__name__} {module.module_name!r} has no weights yet: their shape"
-            " depends on the inputs. Call it once before."
+            " depends on the inputs. Call it on an example before."
         )
     return variable

@@ -14,16 +14,6 @@ from purestate._sonnet.recurrent.core import RNNCore
 Layers = Sequence[Callable[..., Any]]
 
 
-def _concatenate(*arrays: Any) -> jax.Array:
-    parts = [as_array(x) for x in arrays]
-    if len({x.shape[:-1] for x in parts}) > 1 or not parts[0].ndim:
-        raise SonnetValueError(
-            "Skip connections concatenate inputs and outputs along the last axis, but they have the"
-            f" shapes {', '.join(str(list(x.shape)) for x in parts)}, which differ before it."
-        )
-    return jnp.concatenate(parts, axis=-1)
-
-
 class ChainRNN(RNNCore):
     """Runs layers one after the other; each core among them has a part of the state."""
 
@@ -60,7 +50,7 @@ class ChainRNN(RNNCore):
         next_states: list[Any] = []
         for i, layer in enumerate(self._layers):
             if self._skip_connections and i > 0:
-                current = jax.tree.map(_concatenate, inputs, current)
+                current = jax.tree.map(self._concatenate, inputs, current)
             if isinstance(layer, RNNCore):
                 current, next_state = layer(current, prev_state[len(next_states)])
                 next_states.append(next_state)
@@ -70,18 +60,28 @@ class ChainRNN(RNNCore):
         if self._skip_connections and self._concat_final_output_if_skip:
             if not outputs:
                 raise SonnetValueError(
-                    f"{self.module_name!r} has skip connections and no layers, whose outputs it"
-                    " could concatenate. Give it at least one core."
+                    f"{self.module_name!r} concatenates the outputs of its cores, but was made"
+                    " without any. Give it at least one core."
                 )
-            current = jax.tree.map(_concatenate, *outputs)
+            current = jax.tree.map(self._concatenate, *outputs)
         return current, tuple(next_states)
+
+    def _concatenate(self, *arrays: Any) -> jax.Array:
+        parts = [as_array(x) for x in arrays]
+        if len({x.shape[:-1] for x in parts}) > 1 or not parts[0].ndim:
+            raise SonnetValueError(
+                f"{self.module_name!r} concatenates inputs and outputs along the last axis, but"
+                f" they have the shapes {', '.join(str(list(x.shape)) for x in parts)}. Use cores"
+                " whose outputs differ from their inputs in that axis only."
+            )
+        return jnp.concatenate(parts, axis=-1)
 
     def _check_states(self, states: Any) -> None:
         num_cores = sum(isinstance(layer, RNNCore) for layer in self._layers)
         if num_cores and hasattr(states, "__len__") and len(states) < num_cores:
             raise SonnetIndexError(
                 f"{self.module_name!r} has {num_cores} cores and needs a tuple with a state for"
-                f" each, but was given {len(states)}. Begin with core.initial_state(B)."
+                f" each, but the tuple has {len(states)}. Begin with core.initial_state(B)."
             )
 
     def initial_state(self, batch_size: int, **kwargs: Any) -> tuple[Any, ...]:

@@ -6,13 +6,13 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from purestate._layers.inlined import inlined
-from purestate._sonnet.checks import as_array, check_rank
+from purestate._sonnet.checks import as_array, check_features, check_rank
 from purestate._sonnet.initializers import Initializer, VarianceScaling, Zeros
 from purestate._sonnet.once import once
 from purestate._sonnet.recurrent.core import (
+    ONE_STEP,
     RNNCore,
     check_dtype,
-    check_features,
     check_state,
     created,
     zeros,
@@ -104,7 +104,7 @@ class GRU(RNNCore):
           SonnetTypeError: the inputs have another dtype than `dtype`.
         """
         inputs, state = as_array(inputs), as_array(prev_state)
-        check_rank(self, inputs, 2)
+        check_rank(self, inputs, 2, ONE_STEP)
         self._initialize(inputs)
         w_i, w_h = self._w_i.value(), self._w_h.value()
         check_features(self, inputs, w_i.shape[0])

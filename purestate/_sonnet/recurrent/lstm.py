@@ -11,15 +11,15 @@ from jax.typing import DTypeLike
 
 from purestate._layers.inlined import inlined
 from purestate._layers.recurrent.lstm import LSTMState
-from purestate._sonnet.checks import as_array, check_rank
+from purestate._sonnet.checks import as_array, check_features, check_rank
 from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.initializers import Initializer, TruncatedNormal, Zeros
 from purestate._sonnet.once import once
 from purestate._sonnet.recurrent.core import (
+    ONE_STEP,
     RNNCore,
     UnrolledRNN,
     check_dtype,
-    check_features,
     check_state,
     created,
     hidden_and_cell,
@@ -191,7 +191,7 @@ class LSTM(RNNCore):
           SonnetAttributeError: the state is not an `LSTMState`.
         """
         inputs = as_array(inputs)
-        check_rank(self, inputs, 2)
+        check_rank(self, inputs, 2, ONE_STEP)
         self._initialize(inputs)
         hidden, cell = map(as_array, hidden_and_cell(self, prev_state))
         w_i, w_h = self._w_i.value(), self._w_h.value()
@@ -304,12 +304,12 @@ class UnrolledLSTM(UnrolledRNN):
           The outputs, `[T, B, hidden_size]`, and the state after the last step.
 
         Raises:
-          SonnetValueError: the shapes do not fit, or T is 0.
+          SonnetValueError: the shapes do not fit, or the sequence is empty.
           SonnetTypeError: the inputs have another dtype than `dtype`.
           SonnetAttributeError: the state is not an `LSTMState`.
         """
         xs = as_array(input_sequence)
-        check_rank(self, xs, 3)
+        check_rank(self, xs, 3, " It runs over a sequence [T, B, inputs].")
         self._initialize(xs)
         hidden, cell = map(as_array, hidden_and_cell(self, initial_state))
         check_features(self, xs, self._w_i.shape[0])

@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purestate._core.errors import kind_of
 from purestate._sonnet.checks import as_array
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
 from purestate._sonnet.module import Module
@@ -117,9 +116,11 @@ def _leaves_of(mask: Any, values: Any) -> list[Any]:
     leaves, of_mask = jax.tree.flatten(mask, is_leaf=_is_none)
     if of_mask == structure:
         return leaves
-    kind = SonnetTypeError if _as_lists(mask) == _as_lists(values) else SonnetValueError
-    raise kind(
-        f"TrainableState: the mask, {kind_of(mask)}, needs the structure of the state,"
-        f" {structure}, but has {of_mask}. Write jax.tree.map(lambda x: True, state), and change"
-        " the parts to leave as they are to False."
+    message = (
+        f"TrainableState: the mask needs the structure of the state, {structure}, but has"
+        f" {of_mask}. Write jax.tree.map(lambda x: True, state), and change the parts to leave as"
+        " they are to False."
     )
+    if _as_lists(mask) == _as_lists(values):
+        raise SonnetTypeError(message)
+    raise SonnetValueError(message)

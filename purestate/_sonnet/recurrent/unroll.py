@@ -40,7 +40,8 @@ def static_unroll(
       The outputs, `[T, B, ...]`, and the state after the last step.
 
     Raises:
-      SonnetValueError: T is 0, arrays differ in T, or `sequence_length` does not fit.
+      SonnetValueError: the sequence is empty, arrays differ in T, or `sequence_length` is
+        wrong.
     """
     xs, num_steps = _time_major("static_unroll", input_sequence)
     lengths = None if sequence_length is None else as_array(sequence_length)
@@ -85,7 +86,8 @@ def dynamic_unroll(
       The outputs, `[T, B, ...]`, and the state after the last step.
 
     Raises:
-      SonnetValueError: T is 0, arrays differ in T, or `sequence_length` does not fit.
+      SonnetValueError: the sequence is empty, arrays differ in T, or `sequence_length` is
+        wrong.
       NewVariableError: a later step creates a variable that the first did not create.
     """
     del parallel_iterations, swap_memory
@@ -163,7 +165,7 @@ def _time_major(what: str, input_sequence: Any) -> tuple[Any, int]:
     if not shapes or any(not shape for shape in shapes):
         raise SonnetValueError(
             f"{what} needs an input_sequence of arrays [T, B, ...], but got"
-            f" {'an array without axes' if shapes else 'no arrays'}."
+            f" {'an array without axes' if shapes else 'an empty structure'}."
         )
     lengths = sorted({shape[0] for shape in shapes})
     if len(lengths) > 1:
@@ -173,7 +175,9 @@ def _time_major(what: str, input_sequence: Any) -> tuple[Any, int]:
             " jnp.swapaxes(x, 0, 1), and cut or pad the arrays to one length."
         )
     if not lengths[0]:
-        raise SonnetValueError(f"{what} needs an input_sequence with at least one step; it has 0.")
+        raise SonnetValueError(
+            f"{what} needs an input_sequence [T, B, ...] with at least one step; T is 0."
+        )
     return xs, lengths[0]
 
 
@@ -203,7 +207,7 @@ def _keep(ended: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
     elif ended.ndim and ended.shape != new.shape:
         raise SonnetValueError(
             f"sequence_length has the shape {list(ended.shape)}, but the core returned an array of"
-            f" the shape {list(new.shape)}. It needs one length for each"
-            " sequence, [B], or one number."
+            f" the shape {list(new.shape)}. Give one length for each of the {new.shape[0]}"
+            " sequences, or one number for all."
         )
     return jnp.where(ended, old, new)
