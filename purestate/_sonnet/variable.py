@@ -15,6 +15,7 @@ from purestate._core.path import ROOT, variable_path
 from purestate._core.scope import Scope
 from purestate._core.trace_guard import is_compiled_inside
 from purestate._core.variables import get_parameter, get_state, set_state
+from purestate._sonnet.copying import plain_name, variable_state
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError, WrongFrameError
 from purestate._sonnet.outside import OUTSIDE, forget_with, in_a_frame
 from purestate._state.named_variables import set_variable
@@ -113,22 +114,30 @@ class Variable:
             variable._create(variable._init)
         return variable
 
-    def _belong(self, frame: Frame, name: str, trainable: bool) -> None:
-        """Finds the place of a new variable: the running module, and a name that is free."""
+    def _belong(self, frame: Frame, name: str, trainable: bool, copied: bool = False) -> None:
+        """Finds the place of a new variable: the running module, and a name that is free.
+
+        A copy has the name of the original, since its module is a copy too.
+        """
         self._frame = frame
         self._scope: Scope = frame.scope
         module = path_here(frame, frame.scope)
         built = frame.ledger.built
         taken: dict[str, int] = built.get(("variables", module), {})  # and the next free number
-        number = taken.get(name, 0)
+        kept = frame.collections["params" if trainable else "state"].values.get(module, {})
+        outside = frame is OUTSIDE.frame
+        number = 0 if copied else taken.get(name, 0)
         free = f"{name}_{number}" if number else name
-        while free in taken:
+        # Outside, a variable may stay that was made in a trace which was undone.
+        while (free in taken or (outside and free in kept)) and not copied:
             number += 1
             free = f"{name}_{number}"
-        built["variables", module] = {**taken, free: 1, name: number + 1}
+        if free not in taken:
+            built["variables", module] = {**taken, free: 1, name: number + 1}
         self.path: tuple[str, str] = (module, free)
         self.trainable = bool(trainable)
-        if frame is OUTSIDE.frame and module == ROOT:  # those of a module end with it
+        self._name = _full_name(plain_name(frame, module), name if outside else free)
+        if outside and module == ROOT:  # those of a module end with it
             forget_with(self, *self.path)
 
     @property
@@ -158,6 +167,27 @@ class Variable:
         if self.trainable:
             return get_parameter(name, self.shape, self.dtype, init)
         return get_state(name, self.shape, self.dtype, init)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Says to `copy.deepcopy` and pickle what a copy is made of; it gets another path."""
+        with in_a_frame(self._frame) as frame:
+            return _new_variable, (type(self),), variable_state(self, frame)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        root, (path, name), full_name, trainable, shared, source = state
+        self._root = root  # the variables of copies end with it
+        value = shared.value
+        with in_a_frame() as frame:
+            scope = Scope(None, root.moved(path), "__call__", None)
+            outer, frame.scope = frame.scope, scope
+            try:
+                self._belong(frame, name, trainable, copied=scope.path != ROOT)
+                self._name = full_name
+                self.shape, self.dtype = tuple(value.shape), value.dtype
+                self._init = lambda shape, dtype: value if source is None else source.value.value()
+                self._create(lambda shape, dtype: value)
+            finally:
+                frame.scope = outer
 
     def _at_home(self, run: Callable[..., Any], *args: Any) -> Any:
         """Runs something in the module that created the variable."""
@@ -235,9 +265,7 @@ class Variable:
     @property
     def name(self) -> str:
         """The full name as in TensorFlow, such as `"mlp/linear_0/w:0"`."""
-        module, name = self.path
-        parts = [part for part in module.split("/") if not part.startswith("~")]
-        return "/".join([*parts, name]) + ":0"
+        return self._name
 
     @property
     def T(self) -> jax.Array:  # noqa: N802 (as of arrays)
@@ -283,6 +311,15 @@ class Variable:
         return f"<Variable {self.name!r} {list(self.shape)} {self.dtype.name}{kind}>"
 
 
+def _new_variable(cls: type[Variable]) -> Variable:
+    return cls.__new__(cls)
+
+
+def _full_name(path: str, name: str) -> str:
+    parts = [part for part in path.split("/") if not part.startswith("~")]
+    return "/".join([*parts, name]) + ":0"
+
+
 class HeldVariable(Variable):
     """A variable as JAX passes it on: its place and a value, which cannot be set.
 
@@ -290,9 +327,12 @@ class HeldVariable(Variable):
     this.
     """
 
-    def __init__(self, place: tuple[tuple[str, str], bool], value: Any):
-        self.path, self.trainable = place
+    def __init__(self, place: tuple[tuple[str, str], str, bool], value: Any):
+        self.path, self._name, self.trainable = place
         self._value = value
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return HeldVariable, ((self.path, self._name, self.trainable), self._value)
 
     @property
     def shape(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -316,7 +356,7 @@ class HeldVariable(Variable):
 
 
 def _flatten(variable: Variable) -> Any:
-    return (variable.value(),), (variable.path, variable.trainable)
+    return (variable.value(),), (variable.path, variable.name, variable.trainable)
 
 
 def _unflatten(place: Any, children: Any) -> HeldVariable:
