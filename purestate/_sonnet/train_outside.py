@@ -145,7 +145,7 @@ class Function:
         self._first = True
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Function":
-        """Returns one of the copied method, if it is a method of what is copied."""
+        """Returns one of the copied method, if it is a method of the copied object."""
         return Function(copy.deepcopy(self._fun, memo), self._options)
 
     def __reduce__(self) -> Any:
