@@ -12,6 +12,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.rng import next_rng_key
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
+from purestate._sonnet.late_value import late_without_key
 from purestate._sonnet.outside import in_a_frame
 from purestate._sonnet.variable import Variable, value_of
 
@@ -125,6 +126,7 @@ class RandomUniform(Initializer):
         self.maxval = maxval
         self.seed = seed
 
+    @late_without_key
     def __call__(self, shape: Shape, dtype: DTypeLike) -> jax.Array:
         dtype = _number_dtype(self, dtype)
         integers = jnp.issubdtype(dtype, jnp.integer)
@@ -158,6 +160,7 @@ class RandomNormal(Initializer):
         self.stddev = stddev
         self.seed = seed
 
+    @late_without_key
     def __call__(self, shape: Shape, dtype: DTypeLike) -> jax.Array:
         dtype = _float_dtype(self, dtype)
         values = jax.random.normal(_key(self.seed), _sizes(shape), dtype)
@@ -188,6 +191,7 @@ class TruncatedNormal(Initializer):
         self.stddev = stddev
         self.seed = seed
 
+    @late_without_key
     def __call__(self, shape: Shape, dtype: DTypeLike) -> jax.Array:
         dtype = _float_dtype(self, dtype)
         values = jax.random.truncated_normal(_key(self.seed), -2.0, 2.0, _sizes(shape), dtype)
@@ -242,6 +246,7 @@ class Orthogonal(Initializer):
         self.gain = gain
         self.seed = seed
 
+    @late_without_key
     def __call__(self, shape: Shape, dtype: DTypeLike) -> jax.Array:
         dtype = _float_dtype(self, dtype)
         sizes = _matrix_sizes(self, shape)
@@ -301,6 +306,7 @@ class VarianceScaling(Initializer):
         self.distribution = distribution
         self.seed = seed
 
+    @late_without_key
     def __call__(self, shape: Shape, dtype: DTypeLike) -> jax.Array:
         dtype = _float_dtype(self, dtype)
         sizes = _sizes(shape)

@@ -17,6 +17,7 @@ from purestate._core.trace_guard import is_compiled_inside
 from purestate._core.variables import get_parameter, get_state, set_state
 from purestate._sonnet.copying import plain_name, variable_state
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError, WrongFrameError
+from purestate._sonnet.late_value import LateValue
 from purestate._sonnet.outside import OUTSIDE, forget_with, in_a_frame
 from purestate._state.named_variables import set_variable
 
@@ -79,7 +80,9 @@ class Variable:
         with in_a_frame() as frame:
             self._belong(frame, name, trainable)
             given = self._find()
-            if given is None:
+            if given is None and isinstance(initial_value, LateValue):
+                value = initial_value  # a run that has no key creates no parameter either
+            elif given is None:
                 value = self._first_value(frame, initial_value, dtype)
                 _check_initial_shape(value, shape, self.path)
             else:
