@@ -13,6 +13,7 @@ from jax.typing import ArrayLike, DTypeLike
 from purestate._core.errors import kind_of
 from purestate._core.rng import next_rng_key
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
+from purestate._sonnet.late_value import late_without_key
 from purestate._sonnet.outside import in_a_frame
 from purestate._sonnet.variable import Variable, value_of
 
@@ -126,6 +127,7 @@ class RandomUniform(Initializer):
         self.maxval = maxval
         self.seed = seed
 
+    @late_without_key
     def __call__(self, shape: Shape, dtype: DTypeLike) -> jax.Array:
         dtype = _number_dtype(self, dtype)
         integers = jnp.issubdtype(dtype, jnp.integer)
@@ -160,6 +162,7 @@ class RandomNormal(Initializer):
         self.stddev = stddev
         self.seed = seed
 
+    @late_without_key
     def __call__(self, shape: Shape, dtype: DTypeLike) -> jax.Array:
         dtype = _float_dtype(self, dtype)
         values = jax.random.normal(_key(self.seed), _sizes(shape), dtype)
@@ -190,6 +193,7 @@ class TruncatedNormal(Initializer):
         self.stddev = stddev
         self.seed = seed
 
+    @late_without_key
     def __call__(self, shape: Shape, dtype: DTypeLike) -> jax.Array:
         dtype = _float_dtype(self, dtype)
         values = jax.random.truncated_normal(_key(self.seed), -2.0, 2.0, _sizes(shape), dtype)
@@ -244,6 +248,7 @@ class Orthogonal(Initializer):
         self.gain = gain
         self.seed = seed
 
+    @late_without_key
     def __call__(self, shape: Shape, dtype: DTypeLike) -> jax.Array:
         dtype = _float_dtype(self, dtype)
         sizes = _matrix_sizes(self, shape)
@@ -303,6 +308,7 @@ class VarianceScaling(Initializer):
         self.distribution = distribution
         self.seed = seed
 
+    @late_without_key
     def __call__(self, shape: Shape, dtype: DTypeLike) -> jax.Array:
         dtype = _float_dtype(self, dtype)
         sizes = _sizes(shape)

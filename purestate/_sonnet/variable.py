@@ -16,6 +16,7 @@ from purestate._core.trace_guard import is_compiled_inside
 from purestate._core.variables import get_parameter, get_state
 from purestate._sonnet.copying import plain_name, variable_state
 from purestate._sonnet.errors import SonnetTypeError
+from purestate._sonnet.late_value import LateValue
 from purestate._sonnet.operators import add_operators
 from purestate._sonnet.outside import OUTSIDE, forget_with, in_a_frame
 from purestate._sonnet.variable_errors import used_in_compiled, wrong_frame
@@ -82,7 +83,9 @@ class Variable:
         with in_a_frame() as frame:
             self._belong(frame, name, trainable)
             given = self._find()
-            if given is None:
+            if given is None and isinstance(initial_value, LateValue):
+                value = initial_value  # a run that has no key creates no parameter either
+            elif given is None:
                 value = self._first_value(frame, initial_value, dtype)
                 check_initial_shape(value, shape, self.name)
             else:

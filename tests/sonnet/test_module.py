@@ -261,7 +261,9 @@ def test_variables_of_ordinary_layers_and_functions_are_listed_too():
     pair = ps.transform_with_state(lambda x: names_of(Mixed(), x))
     params, state = pair.init(KEY, X)
     inside = pair.apply(params, state, None, X)[0]
-    outside = {name.partition("/")[2]: trainable for name, trainable in names_of(Mixed(), X).items()}
+    outside = {
+        name.partition("/")[2]: trainable for name, trainable in names_of(Mixed(), X).items()
+    }
     assert {name.partition("/")[2]: trainable for name, trainable in inside.items()} == outside
     assert sum(inside.values()) == sum(len(bundle) for bundle in params.values()) == 9
     assert len(inside) == 9 + sum(len(bundle) for bundle in state.values())
