@@ -1,4 +1,4 @@
-"""A random initial value in `apply` without a key, where variables have their values already."""
+"""A random initial value in `apply` without a key, as the variables have their values already."""
 
 import functools
 from collections.abc import Callable

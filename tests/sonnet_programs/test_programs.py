@@ -45,6 +45,7 @@ def differences(name: str, way: str) -> tuple[Any, float, float]:
     return result, float(in_losses), worst
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", BY_NAME)
 def test_losses_and_weights(name, way):
