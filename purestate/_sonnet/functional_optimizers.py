@@ -84,7 +84,7 @@ def _step(make: Callable[[], Optimizer], updates: Any, params: Any) -> Any:
     paths, structure = jax.tree_util.tree_flatten_with_path(params)
     held = [_Held(_name_of(path), value) for path, value in paths]
     flat = jax.tree.leaves(updates, is_leaf=lambda leaf: leaf is None)
-    check_one_for_each("A functional optimizer", flat, held)
+    check_one_for_each("`apply` of a functional optimizer", flat, held)
     make().apply(flat, held)
     return jax.tree.unflatten(structure, [variable.value() for variable in held])
 
