@@ -140,8 +140,8 @@ class BaseBatchNorm(Module):
         inputs = as_array(inputs)
         check_floats(self, inputs)
         self._initialize(inputs)
-        factor = self.scale.value() if scale is None else jnp.asarray(value_of(scale))
-        shift = self.offset.value() if offset is None else jnp.asarray(value_of(offset))
+        factor = as_array(self.scale) if scale is None else jnp.asarray(value_of(scale))
+        shift = as_array(self.offset) if offset is None else jnp.asarray(value_of(offset))
 
         def run(is_training: bool, test_local_stats: bool) -> jax.Array:
             return self._in_mode(inputs, is_training, test_local_stats, factor, shift)

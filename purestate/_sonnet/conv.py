@@ -130,7 +130,7 @@ class ConvND(Module):
         inputs = as_array(inputs)
         self._initialize(inputs)
         check_rank(self, inputs, self._num_spatial_dims + 2)
-        w = self.w.value()
+        w = as_array(self.w)
         check_input(self, inputs, w, self.input_channels, self._channel_index)
         stride, rate = (
             one_for_each(self, sizes, name)
@@ -153,7 +153,7 @@ class ConvND(Module):
             ),
         )
         if self.with_bias:
-            out = add_channel_bias(out, self.b.value(), self._channel_index)
+            out = add_channel_bias(out, as_array(self.b), self._channel_index)
         return out
 
     def _spatial_padding(self) -> str | list[tuple[int, int]]:

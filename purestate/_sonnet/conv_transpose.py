@@ -125,7 +125,7 @@ class ConvNDTranspose(Module):
         inputs = as_array(inputs)
         self._initialize(inputs)
         check_rank(self, inputs, self._num_spatial_dims + 2)
-        w = self.w.value()
+        w = as_array(self.w)
         check_input(self, inputs, w, self.input_channels, self._channel_index)
         dims = self._num_spatial_dims
         stride = one_for_each(self, self._stride, "stride")
@@ -144,7 +144,7 @@ class ConvNDTranspose(Module):
             ),
         )
         if self._with_bias:
-            out = add_channel_bias(out, self.b.value(), self._channel_index)
+            out = add_channel_bias(out, as_array(self.b), self._channel_index)
         return out
 
     def _axes(

@@ -6,12 +6,9 @@ from collections.abc import Callable, Generator, Iterable
 from contextvars import ContextVar
 from typing import Any, NamedTuple, cast
 
-import jax
-import numpy as np
-
 from purestate._core.compiled import ById, depends_on
 from purestate._sonnet.module import Module
-from purestate._sonnet.variable import HeldVariable, Variable
+from purestate._sonnet.variable import Variable
 
 Getter = Callable[[Any], Any]
 
@@ -135,11 +132,8 @@ def _seen(module: Any, value: Any) -> Any:
 
 def _mapped(value: Any, getter: Getter) -> Any:
     """Applies a getter to each variable in a structure; one without any stays the same object."""
-    if isinstance(value, Variable) and not isinstance(value, HeldVariable):
-        seen = getter(value.value())
-        # Layers read it as a variable, `self.w.value()`, so an array gets the look of one.
-        held = isinstance(seen, (jax.Array, np.ndarray))
-        return HeldVariable((value.path, value.trainable), seen) if held else seen
+    if isinstance(value, Variable):
+        return getter(value.value())
     if isinstance(value, dict):
         held = cast(dict[Any, Any], value)
         mapped = {key: _mapped(item, getter) for key, item in held.items()}

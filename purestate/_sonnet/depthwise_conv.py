@@ -110,7 +110,7 @@ class DepthwiseConv2D(Module):
         inputs = as_array(inputs)
         self._initialize(inputs)
         check_rank(self, inputs, 4)
-        w = self.w.value()
+        w = as_array(self.w)
         check_input(self, inputs, w, self.input_channels, self._channel_index)
         if not isinstance(self.padding, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise SonnetTypeError(wrong_padding(self, self.padding))
@@ -126,5 +126,5 @@ class DepthwiseConv2D(Module):
             feature_group_count=self.input_channels,
         )
         if self.with_bias:
-            out = add_channel_bias(out, self.b.value(), self._channel_index)
+            out = add_channel_bias(out, as_array(self.b), self._channel_index)
         return out

@@ -107,7 +107,7 @@ class Embed(Module):
             self._check_range(np.asarray(ids))
         # Out of range in either direction is NaN: JAX counts negative indices from the end.
         ids = jnp.where(ids < 0, self.vocab_size, ids)
-        return jnp.take(self.embeddings.value(), ids, axis=0, mode="fill")
+        return jnp.take(value_of(self.embeddings), ids, axis=0, mode="fill")
 
     def _check_range(self, ids: np.ndarray) -> None:
         wrong = ids[(ids < 0) | (ids >= self.vocab_size)]

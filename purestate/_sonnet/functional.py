@@ -148,7 +148,7 @@ def _observed(frame: Frame, observer: Observer) -> Generator[None]:
 
 @contextlib.contextmanager
 def _fixed(frame: Frame) -> Generator[None]:
-    """Has no variable created and no key drawn, which a compiled `apply` would draw each time."""
+    """Has no variable created and no key drawn: a compiled `apply` would draw it only once."""
     keys, frame.keys = frame.keys, FrameKeys(None, frame.keys.mode)
     for kept in frame.collections.values():
         kept.creatable = False

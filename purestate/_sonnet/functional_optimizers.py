@@ -101,6 +101,7 @@ class _Held(Variable):
 
     def __init__(self, path: tuple[str, str], value: Any):
         self.path = path
+        self._name = "/".join(path) + ":0"
         self.trainable = True
         self._value = jnp.asarray(value)
         self.shape = self._value.shape

@@ -89,10 +89,10 @@ class Linear(Module):
         """
         inputs = as_array(inputs)
         self._initialize(inputs)
-        w = self.w.value()
+        w = as_array(self.w)
         check_input(self, inputs, w, self.input_size, -1)
         if self.with_bias:
-            return _affine(inputs, w, self.b.value())
+            return _affine(inputs, w, as_array(self.b))
         return jnp.matmul(inputs, w)
 
 
@@ -159,7 +159,7 @@ class Bias(Module):
         """
         inputs = as_array(inputs)
         self._initialize(inputs)
-        b = self.b.value()
+        b = as_array(self.b)
         return inputs + (b if multiplier is None else b * multiplier)
 
 

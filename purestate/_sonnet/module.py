@@ -11,8 +11,15 @@ from purestate._core.module import Module as CoreModule
 from purestate._core.module import ModuleMetaclass, name_like, transparent
 from purestate._core.path import SNAKE_CASE
 from purestate._core.scope import Names, Scope
+from purestate._sonnet.copying import (
+    free_name,
+    module_state,
+    note_plain_name,
+    plain_name,
+    set_module_state,
+)
 from purestate._sonnet.errors import NoVariablesError, SonnetAttributeError, WrongFrameError
-from purestate._sonnet.outside import OUTSIDE, forget_with, run_outside
+from purestate._sonnet.outside import OUTSIDE, forget_with, in_a_frame, run_outside
 from purestate._sonnet.traversal import submodules_of, variables_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -216,7 +223,9 @@ class NameScope:
     def __init__(self, module: "Module"):
         self._module = module
         self._blocks: list[contextlib.ExitStack] = []
-        self.name: str = f"{module.module_name}/"
+        outside = module.creation_frame_id == OUTSIDE.frame.frame_id
+        path = module.module_name
+        self.name: str = (plain_name(OUTSIDE.frame, path) if outside else path) + "/"
 
     def __enter__(self) -> str:
         frame = get_frame("`name_scope` of a module")
@@ -281,8 +290,9 @@ class Module(CoreModule, metaclass=SonnetMetaclass):
         if name is None:
             name = str(getattr(self, "name", None) or SNAKE_CASE[type(self).__name__])
         frame = get_frame("A module")
-        super().__init__(_free_name(name, frame.scope.outer))
+        super().__init__(free_name(name, frame.scope.outer))
         self.name = name
+        note_plain_name(frame, self.module_name, name)
         if hasattr(type(self).__init__, _NO_NAME_SCOPE) and frame.scope.outer is not None:
             frame.scope = frame.scope.outer
 
@@ -303,17 +313,23 @@ class Module(CoreModule, metaclass=SonnetMetaclass):
     def submodules(self) -> tuple["Module", ...]:
         return submodules_of(self)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Says to `copy.deepcopy` and pickle what a copy is made of; it gets another path."""
+        with in_a_frame() as frame:
+            if self.creation_frame_id != frame.frame_id:
+                raise _from_another_run(self)
+            return _new_module, (type(self),), module_state(self, frame)
 
-def _free_name(name: str, scope: Scope | None) -> str:
-    """Returns a name under which a module of this name can be made: `head_1_1` after `head_1`."""
-    names = None if scope is None else scope.names
-    if names is None or not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return name
-    free, number = name, 0
-    while names.prefix + free in names.used and free[-1:].isdigit():
-        number += 1
-        free = f"{name}_{number}"
-    return free
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        with in_a_frame() as frame:
+            set_module_state(self, frame, state)
+
+
+def _new_module(cls: type[Module]) -> Module:
+    module = cls.__new__(cls)
+    with in_a_frame() as frame:
+        module.creation_frame_id = frame.frame_id
+    return module
 
 
 def _or_error(module: Module, found: tuple[Any, ...], what: str) -> tuple[Any, ...]:

@@ -70,7 +70,7 @@ class ExponentialMovingAverage(Metric):
     @property
     def value(self) -> jax.Array:
         """The current average."""
-        return existing(self, self.average).value()
+        return value_of(existing(self, self.average))
 
     def reset(self) -> None:
         """Starts again."""

@@ -2,7 +2,8 @@
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from purestate._core.frame import get_frame
@@ -10,7 +11,8 @@ from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.module import Module
 
 F = TypeVar("F", bound=Callable[..., Any])
-_numbers = itertools.count()
+# The functions of one name, told apart by their order, which is the same in another process.
+_numbers: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
 
 
 def once(f: F) -> F:
@@ -36,7 +38,8 @@ def once(f: F) -> F:
     Raises:
       SonnetValueError: `f` returned a value.
     """
-    key = f"{f.__module__}.{f.__qualname__}.{next(_numbers)}"
+    name = f"{f.__module__}.{f.__qualname__}"
+    key = f"{name}.{next(_numbers[name])}"
     seen: list[bool] = []
 
     @functools.wraps(f)

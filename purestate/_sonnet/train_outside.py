@@ -1,5 +1,6 @@
 """Gradients and compilation for modules that were made outside, and `bind`."""
 
+import copy
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
@@ -21,12 +22,19 @@ from purestate._lifted.snapshot import (
     entries,
     keep,
     merged,
+    new_names,
     put,
     take_snapshot,
     whole_snapshot,
 )
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
-from purestate._sonnet.outside import OUTSIDE, in_a_frame, run_outside
+from purestate._sonnet.outside import (
+    OUTSIDE,
+    in_a_frame,
+    paths_taken,
+    run_outside,
+    take_names,
+)
 from purestate._sonnet.variable import Variable
 
 P = ParamSpec("P")
@@ -101,7 +109,7 @@ def _with_values(
         values={name: copy_bundle(bundle) for name, bundle in before.values.items()}
     )
     for variable, value in zip(variables, values, strict=True):
-        put(start.values, "params" if variable.trainable else "state", *variable.path, value)
+        put(start.values, variable.collection, *variable.path, value)
     return start
 
 
@@ -134,6 +142,14 @@ class Function:
         self._compiled = jax.jit(self._pure, **options)
         self._used: set[Place] = set()
         self._missed: set[Place] = set()
+        self._first = True
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Function":
+        """Returns one of the copied method, if it is a method of the copied object."""
+        return Function(copy.deepcopy(self._fun, memo), self._options)
+
+    def __reduce__(self) -> Any:
+        return Function, (self._fun, self._options)
 
     def _pure(self, before: Snapshot, /, *args: Any, **kwargs: Any) -> Any:
         """The function, from the variables that it uses to those that it changes."""
@@ -148,7 +164,15 @@ class Function:
         finally:
             frame.observers = observers
         self._missed = reads.read_places - self._used
-        if self._missed:  # it would be a constant of the compiled program
+        if self._first:
+            # All that there is was given. Of what the function creates objects may stay in Python,
+            # so such a run counts. Another one does it again with what it uses.
+            again = not new_names(everything.values, after.values) and (
+                len(reads.read_places) < len(entries(everything.values))
+            )
+        else:  # it would be a constant of the compiled program
+            again = bool(self._missed)
+        if again:
             raise _NotPassedInError
         return out, changes(start, after)
 
@@ -159,26 +183,31 @@ class Function:
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         frame = OUTSIDE.frame
+        undone: set[str] = set()
         while True:
             facts = (frame.ledger, frame.ledger.copy(), names_here(frame))
+            self._missed = set()
             try:
                 out, changed = self._compiled(self._given(frame), *args, **kwargs)
             except _NotPassedInError:
-                _restore(frame, *facts)
+                self._first = False
+                undone |= _restore(frame, *facts)
                 self._used |= self._missed
             except Exception:
-                _restore(frame, *facts)
+                take_names(frame, undone | _restore(frame, *facts))
                 raise
             else:
                 keep(frame, changed)
+                take_names(frame, undone)
+                self._first = False
                 # What it has created is passed in from now on.
-                self._used |= {place[:3] for place in entries(changed.values)}
+                self._used |= self._missed | {place[:3] for place in entries(changed.values)}
                 return out
 
     def _given(self, frame: Frame) -> Snapshot:
-        """Returns the variables that the function uses, as they are now."""
-        values: dict[str, Any] = {}
-        for collection, path, name in sorted(self._used):
+        """Returns the variables that the function uses, as they are now; all at the first call."""
+        values: dict[str, Any] = dict(take_snapshot(frame).values) if self._first else {}
+        for collection, path, name in () if self._first else sorted(self._used):
             bundle = frame.collections[collection].values.get(path, {})
             if name in bundle:
                 put(values, collection, path, name, bundle[name])
@@ -187,12 +216,18 @@ class Function:
         return Snapshot(values, {}, None if source is None else source.internal_state)
 
 
-def _restore(frame: Frame, ledger: Ledger, before: Ledger, names: Names | None) -> None:
-    """Takes back the facts of a trace whose values are not kept."""
+def _restore(frame: Frame, ledger: Ledger, before: Ledger, names: Names | None) -> set[str]:
+    """Takes back the facts of a trace whose values are not kept.
+
+    Returns:
+      The paths of the modules that the trace has made. Who makes them again gets the same.
+    """
+    made = paths_taken(frame)
     for slot in Ledger.__slots__:
         setattr(ledger, slot, getattr(before, slot))
     frame.ledger = ledger
     frame.scope.names = names
+    return made - paths_taken(frame)
 
 
 def function(fun: Callable[P, R] | None = None, **options: Any) -> Any:

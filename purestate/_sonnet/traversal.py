@@ -5,7 +5,10 @@ from typing import Any
 
 import jax
 
+from purestate._core.frame import Frame
 from purestate._core.module import Module as CoreModule
+from purestate._core.path import is_inside
+from purestate._sonnet.outside import in_a_frame
 from purestate._sonnet.variable import Variable, is_variable
 
 # What purestate itself keeps on a module. The arguments may hold modules that belong elsewhere.
@@ -17,7 +20,7 @@ AttributePath = tuple[str, ...]
 
 def variables_of(module: CoreModule) -> tuple[Variable, ...]:
     """Returns the variables of a module and of the modules it holds, each once."""
-    return tuple(leaf for _, leaf in _held(module, lambda leaf: isinstance(leaf, Variable)))
+    return tuple(variable for _, variable in _variables(module))
 
 
 def submodules_of(module: CoreModule) -> tuple[Any, ...]:
@@ -42,8 +45,42 @@ def attribute_paths(module: CoreModule) -> dict[str, tuple[str, str]]:
     Returns:
       `{attribute path: (module path, name)}`.
     """
-    found = _held(module, lambda leaf: isinstance(leaf, Variable))
-    return {"/".join(path): leaf.path for path, leaf in found}
+    return {"/".join(path): variable.path for path, variable in _variables(module)}
+
+
+def _variables(module: CoreModule) -> Iterator[tuple[AttributePath, Variable]]:
+    """Yields the variables that attributes hold, and then those that none holds.
+
+    `ps.get_parameter`, and the ordinary layers of purestate, make variables that are the value of
+    no attribute.
+    """
+    held = list(_held(module, lambda leaf: isinstance(leaf, (Variable, CoreModule))))
+    variables = [(path, leaf) for path, leaf in held if isinstance(leaf, Variable)]
+    yield from variables
+    known = {variable.path for _, variable in variables}
+    modules: list[tuple[AttributePath, Any]] = [((), module), *held]
+    with in_a_frame() as frame:
+        for path, leaf in modules:
+            if isinstance(leaf, CoreModule) and leaf.creation_frame_id == frame.frame_id:
+                yield from _without_attribute(frame, path, leaf, known)
+
+
+def _without_attribute(
+    frame: Frame, path: AttributePath, module: Any, known: set[tuple[str, str]]
+) -> Iterator[tuple[AttributePath, Variable]]:
+    own: str = module.module_name
+    # The modules of an ordinary one are not its attributes, so it has all that is below it.
+    is_sonnets = hasattr(type(module), "name_scope")
+    for kind, kept in sorted(frame.collections.items()):
+        bundles = kept.values
+        for where in [own] if is_sonnets else sorted(p for p in bundles if is_inside(p, own)):
+            for name, value in sorted(bundles.get(where, {}).items()):
+                if (where, name) in known or not hasattr(value, "shape"):
+                    continue
+                known.add((where, name))
+                place = [part for part in where[len(own) :].split("/") if part]
+                variable = Variable.existing(frame, module, where, name, kind)
+                yield (*path, *place, name), variable
 
 
 def _held(

@@ -8,15 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purestate._core.errors import ShapeMismatchError
 from purestate._core.frame import Creating, Frame
 from purestate._core.naming import path_here
+from purestate._core.path import ROOT
 from purestate._core.scope import Scope
 from purestate._core.trace_guard import is_compiled_inside
-from purestate._core.variables import get_parameter, get_state, set_state
-from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
-from purestate._sonnet.outside import OUTSIDE, in_a_frame
+from purestate._core.variables import get_parameter, get_state
+from purestate._sonnet.copying import plain_name, variable_state
+from purestate._sonnet.errors import SonnetTypeError
+from purestate._sonnet.operators import add_operators
+from purestate._sonnet.outside import OUTSIDE, forget_with, in_a_frame
 from purestate._sonnet.variable_errors import used_in_compiled, wrong_frame
+from purestate._sonnet.variable_values import check_initial_shape, fitting, full_name, initial
 from purestate._state.named_variables import set_variable
 
 Initialize = Callable[[Sequence[int], Any], Any]
@@ -56,6 +59,7 @@ class Variable:
       shape: its shape.
       dtype: its dtype.
       trainable: whether it is a parameter.
+      collection: the collection it is kept in, "params" or "state".
       path: `(module path, name)`, its place in params or state.
 
     Raises:
@@ -80,12 +84,12 @@ class Variable:
             given = self._find()
             if given is None:
                 value = self._first_value(frame, initial_value, dtype)
-                _check_initial_shape(value, shape, self.name)
+                check_initial_shape(value, shape, self.name)
             else:
                 value = given
             self.shape: tuple[int, ...] = tuple(value.shape)
             self.dtype: Any = value.dtype
-            self._init: Initialize = lambda shape, dtype: _initial(initial_value, dtype, name)
+            self._init: Initialize = lambda shape, dtype: initial(initial_value, dtype, name)
             self._at_home(self._create, lambda shape, dtype: value)
 
     @classmethod
@@ -113,8 +117,38 @@ class Variable:
             variable._at_home(variable._create, variable._init)
         return variable
 
-    def _belong(self, frame: Frame, name: str, trainable: bool) -> None:
-        """Finds the place of a new variable: the running module, and a name that is free."""
+    @classmethod
+    def existing(
+        cls, frame: Frame, module: Any, path: str, name: str, collection: str
+    ) -> "Variable":
+        """Returns a handle of a variable that something else has created.
+
+        Args:
+          frame: the frame that has it.
+          module: the module that it belongs to.
+          path: the path it is kept under.
+          name: its name.
+          collection: the collection it is kept in.
+
+        Returns:
+          The variable.
+        """
+        variable: Variable = cls.__new__(cls)
+        variable._frame = frame
+        variable._scope = Scope(module, path, "__call__", frame.scope)
+        variable.path, variable.trainable = (path, name), collection == "params"
+        variable.collection = collection
+        variable._name = full_name(plain_name(frame, path), name)
+        value = variable._find()
+        variable.shape, variable.dtype = tuple(value.shape), value.dtype
+        variable._init = lambda shape, dtype: value
+        return variable
+
+    def _belong(self, frame: Frame, name: str, trainable: bool, copied: bool = False) -> None:
+        """Finds the place of a new variable: the running module, and a name that is free.
+
+        A copy has the name of the original, since its module is a copy too.
+        """
         self._frame = frame
         self._scope: Scope = frame.scope
         module = path_here(frame, frame.scope)
@@ -124,23 +158,28 @@ class Variable:
             owner, module = module, f"{module}/{below}"
             self._scope = Scope(frame.scope.module, module, "__call__", frame.scope)
             built["below", owner] = (*built.get(("below", owner), ()), module)
-        taken: tuple[str, ...] = built.get(("variables", module), ())
-        free, number = name, 0
-        while free in taken:
+        taken: dict[str, int] = built.get(("variables", module), {})  # and the next free number
+        kept = frame.collections["params" if trainable else "state"].values.get(module, {})
+        outside = frame is OUTSIDE.frame
+        number = 0 if copied else taken.get(name, 0)
+        free = f"{name}_{number}" if number else name
+        # Outside, a variable may stay that was made in a trace which was undone.
+        while (free in taken or (outside and free in kept)) and not copied:
             number += 1
             free = f"{name}_{number}"
-        built["variables", module] = (*taken, free)
+        if free not in taken:
+            built["variables", module] = {**taken, free: 1, name: number + 1}
         self.path: tuple[str, str] = (module, free)
         self.trainable = bool(trainable)
-
-    @property
-    def _collection(self) -> str:
-        return "params" if self.trainable else "state"
+        self.collection = "params" if trainable else "state"
+        self._name = full_name(plain_name(frame, module), name if outside else free)
+        if outside and module == ROOT:  # those of a module end with it
+            forget_with(self, *self.path)
 
     def _find(self) -> Any:
         """Returns the value that the frame has, or None."""
         module, name = self.path
-        frame, kind = self._frame, self._collection
+        frame, kind = self._frame, self.collection
         value = frame.collections[kind].values.get(module, {}).get(name)
         for observer in () if value is None else frame.observers:
             # A transform that looks ahead may show one element in place of all.
@@ -149,9 +188,9 @@ class Variable:
 
     def _first_value(self, frame: Frame, initial_value: Any, dtype: Any) -> jax.Array:
         """Returns the initial value. A key that it draws is one for this variable."""
-        outer, frame.creating = frame.creating, Creating(self._collection, *self.path)
+        outer, frame.creating = frame.creating, Creating(self.collection, *self.path)
         try:
-            return _initial(initial_value, dtype, self.path[1])
+            return initial(initial_value, dtype, self.path[1])
         finally:
             frame.creating = outer
 
@@ -159,13 +198,35 @@ class Variable:
         _, name = self.path
         if self.trainable:
             return get_parameter(name, self.shape, self.dtype, init)
-        return get_state(name, self.shape, self.dtype, init)
+        collection = None if self.collection == "state" else self.collection
+        return get_state(name, self.shape, self.dtype, init, collection=collection)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Says to `copy.deepcopy` and pickle what a copy is made of; it gets another path."""
+        with in_a_frame(self._frame) as frame:
+            return _new_variable, (type(self),), variable_state(self, frame)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        root, (path, name), full_name, trainable, shared, source = state
+        self._root = root  # the variables of copies end with it
+        value = shared.value
+        with in_a_frame() as frame:
+            scope = Scope(None, root.moved(path), "__call__", None)
+            outer, frame.scope = frame.scope, scope
+            try:
+                self._belong(frame, name, trainable, copied=scope.path != ROOT)
+                self._name = full_name
+                self.shape, self.dtype = tuple(value.shape), value.dtype
+                self._init = lambda shape, dtype: value if source is None else source.value.value()
+                self._create(lambda shape, dtype: value)
+            finally:
+                frame.scope = outer
 
     def _at_home(self, run: Callable[..., Any], *args: Any) -> Any:
         """Runs something in the module that created the variable."""
         with in_a_frame(self._frame) as frame:
             if frame is not self._frame:
-                raise wrong_frame(self._frame, frame, self.name, (self._collection, *self.path))
+                raise wrong_frame(self._frame, frame, self.name, (self.collection, *self.path))
             if frame is OUTSIDE.frame and is_compiled_inside(frame.home.trace):
                 raise used_in_compiled(self.name)
             outer, frame.scope = frame.scope, self._scope
@@ -205,21 +266,7 @@ class Variable:
         return self
 
     def _fitting(self, value: Any) -> jax.Array:
-        """Returns a value in the dtype of the variable; raises if it does not fit."""
-        array = jnp.asarray(value_of(value))
-        if array.shape != self.shape:
-            raise ShapeMismatchError(
-                f"The variable {self.name!r} has the shape {list(self.shape)}, but a value of the"
-                f" shape {list(array.shape)} was assigned to it. Reshape the value, or create the"
-                " variable with that shape."
-            )
-        if not jnp.can_cast(array.dtype, self.dtype, "same_kind") and array.size:
-            raise SonnetTypeError(
-                f"The variable {self.name!r} has the dtype {self.dtype}, but a value of"
-                f" {array.dtype} was assigned to it, which would be rounded. Cast the value:"
-                f" jnp.asarray(value, jnp.{self.dtype})."
-            )
-        return array.astype(self.dtype)
+        return fitting(value_of(value), self.name, self.shape, self.dtype)
 
     def assign_add(self, delta: Any, read_value: bool = True) -> "Variable":
         """Adds to the variable; see `assign`."""
@@ -230,18 +277,12 @@ class Variable:
         return self.assign(self.value() - self._fitting(delta), read_value)
 
     def _set(self, value: jax.Array) -> None:
-        _, name = self.path
-        if self.trainable:
-            set_variable("params", name, value)
-        else:
-            set_state(name, value)
+        set_variable(self.collection, self.path[1], value)
 
     @property
     def name(self) -> str:
         """The full name as in TensorFlow, such as `"mlp/linear_0/w:0"`."""
-        module, name = self.path
-        parts = [part for part in module.split("/") if not part.startswith("~")]
-        return "/".join([*parts, name]) + ":0"
+        return self._name
 
     @property
     def T(self) -> jax.Array:  # noqa: N802 (as of arrays)
@@ -287,6 +328,10 @@ class Variable:
         return f"<Variable {self.name!r} {list(self.shape)} {self.dtype.name}{kind}>"
 
 
+def _new_variable(cls: type[Variable]) -> Variable:
+    return cls.__new__(cls)
+
+
 class HeldVariable(Variable):
     """A variable as JAX passes it on: its place and a value, which cannot be set.
 
@@ -294,9 +339,12 @@ class HeldVariable(Variable):
     this.
     """
 
-    def __init__(self, place: tuple[tuple[str, str], bool], value: Any):
-        self.path, self.trainable = place
+    def __init__(self, place: tuple[tuple[str, str], str, bool], value: Any):
+        self.path, self._name, self.trainable = place
         self._value = value
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return HeldVariable, ((self.path, self._name, self.trainable), self._value)
 
     @property
     def shape(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -320,7 +368,7 @@ class HeldVariable(Variable):
 
 
 def _flatten(variable: Variable) -> Any:
-    return (variable.value(),), (variable.path, variable.trainable)
+    return (variable.value(),), (variable.path, variable.name, variable.trainable)
 
 
 def _unflatten(place: Any, children: Any) -> HeldVariable:
@@ -329,26 +377,6 @@ def _unflatten(place: Any, children: Any) -> HeldVariable:
 
 for _class in (Variable, HeldVariable):
     jax.tree_util.register_pytree_node(_class, _flatten, _unflatten)
-
-
-def _operators() -> None:
-    """Gives `Variable` the operators of arrays, each on its current value."""
-
-    def forward(function: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda self, *others: function(self.value(), *map(value_of, others))
-
-    def backward(function: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda self, other: function(value_of(other), self.value())
-
-    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"):
-        function = getattr(operator, name)
-        setattr(Variable, f"__{name}__", forward(function))
-        setattr(Variable, f"__r{name}__", backward(function))
-    for name in ("neg", "pos", "abs", "lt", "le", "gt", "ge"):
-        setattr(Variable, f"__{name}__", forward(getattr(operator, name)))
-
-
-_operators()
 
 
 def is_variable(x: object) -> bool:
@@ -361,21 +389,4 @@ def value_of(x: Any) -> Any:
     return x.value() if isinstance(x, Variable) else x
 
 
-def _initial(initial_value: Any, dtype: Any, name: str) -> jax.Array:
-    value = initial_value() if callable(initial_value) else value_of(initial_value)
-    if value is None:
-        raise SonnetValueError(
-            f"The variable {name!r} needs an initial value: snt.Variable(jnp.zeros([3]),"
-            f" name={name!r}), or a function that returns one."
-        )
-    array = jnp.asarray(value, dtype)
-    # A Python number becomes an array like any other, so that its dtype does not change later.
-    return jax.lax.convert_element_type(array, array.dtype)
-
-
-def _check_initial_shape(value: jax.Array, shape: Sequence[int] | None, name: str) -> None:
-    if shape is not None and tuple(shape) != value.shape:
-        raise SonnetValueError(
-            f"The variable {name!r} was requested with the shape {list(shape)}, but its initial"
-            f" value has the shape {list(value.shape)}. Leave `shape` out, or reshape the value."
-        )
+add_operators(Variable, value_of)

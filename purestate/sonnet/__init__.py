@@ -45,6 +45,7 @@ from purestate._sonnet.recurrent.vanilla_rnn import VanillaRNN
 from purestate._sonnet.reshape import Flatten, Reshape, flatten, reshape
 from purestate._sonnet.scale_gradient import scale_gradient
 from purestate._sonnet.sequential import Sequential
+from purestate._sonnet.to_haiku import to_haiku
 from purestate._sonnet.train_outside import bind, function, value_and_grad
 from purestate._sonnet.traversal import attribute_paths
 from purestate._sonnet.variable import Variable
@@ -132,5 +133,6 @@ __all__ = [
     "set_seed",
     "split_leading_dim",
     "static_unroll",
+    "to_haiku",
     "value_and_grad",
 ]

@@ -7,6 +7,7 @@ import re
 import pytest
 
 import purestate as ps
+import purestate.sonnet as snt
 from tests.messages.cases import CASES
 from tests.messages.record import Shown, places, read_snapshot, rendered, show
 
@@ -33,7 +34,8 @@ LONGEST = 1200
 
 MOST_LINES = 40
 
-PUBLIC = {*dir(ps), *dir(ps.initializers), *dir(ps.nets)}
+PUBLIC = {*dir(ps), *dir(ps.initializers), *dir(ps.nets), *dir(snt), *dir(snt.initializers)}
+PUBLIC |= {*dir(snt.regularizers)}
 
 
 @functools.cache
@@ -90,7 +92,7 @@ def broken_rules(text: str) -> list[str]:
         "a blank too many": "  " in text.replace("\n  ", "\n")
         or " ." in re.sub(r" \.(py|\.)", "", text),
         "nothing that it is about": not (
-            first in PUBLIC or re.search(r"['`]|ps\.|\w+\(|\w_\w", text)
+            first in PUBLIC or re.search(r"['`]|(?:ps|snt)\.|\w+\(|\w_\w", text)
         ),
     }
     return [rule for rule, broken in rules.items() if broken]

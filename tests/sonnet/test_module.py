@@ -235,3 +235,45 @@ def test_hooks_see_sonnets_methods():
     ps.transform_with_state(f).init(KEY, X)
     assert ("in_init/linear", "__call__") in seen
     assert ("in_init", "__call__") in seen
+
+
+class Mixed(snt.Module):
+    """Has variables that are the value of no attribute."""
+
+    def __init__(self):
+        super().__init__()
+        self.ordinary = ps.nets.MLP([3, 2])
+        self.norm = ps.BatchNorm(True, True, 0.9)
+        self.last = snt.Linear(2)
+
+    def __call__(self, x):
+        gain = ps.get_parameter("gain", [2], init=jnp.ones)
+        ps.set_state("last", x)
+        return self.norm(self.ordinary(x), is_training=True) * gain + self.last(x)
+
+
+def names_of(net, x):
+    net(x)
+    return {v.name: v.trainable for v in net.variables}
+
+
+def test_variables_of_ordinary_layers_and_functions_are_listed_too():
+    pair = ps.transform_with_state(lambda x: names_of(Mixed(), x))
+    params, state = pair.init(KEY, X)
+    inside = pair.apply(params, state, None, X)[0]
+    outside = {name.partition("/")[2]: trainable for name, trainable in names_of(Mixed(), X).items()}
+    assert {name.partition("/")[2]: trainable for name, trainable in inside.items()} == outside
+    assert sum(inside.values()) == sum(len(bundle) for bundle in params.values()) == 9
+    assert len(inside) == 9 + sum(len(bundle) for bundle in state.values())
+    assert inside["mixed/mlp/linear_0/w:0"]
+    assert not inside["mixed/batch_norm/mean_ema/hidden:0"]
+
+
+def test_they_are_trained_outside():
+    net = Mixed()
+    x = jnp.linspace(-1.0, 1.0, 6).reshape(2, 3)
+    net(x)
+    loss, grads = snt.value_and_grad(lambda: jnp.sum(net(x) ** 2), net.trainable_variables)()
+    assert len(grads) == 9
+    snt.optimizers.SGD(0.01).apply(grads, net.trainable_variables)
+    assert jnp.sum(net(x) ** 2) < loss

@@ -110,6 +110,7 @@ def steps(net, opt, number, wrap):
     return [float(step(X, Y)) for _ in range(number)]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_compiled_step_is_the_eager_one(name):
     (eager, _), (compiled, _) = made(), made()

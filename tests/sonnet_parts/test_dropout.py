@@ -116,7 +116,7 @@ def test_rates_outside_their_range(rate):
 
 
 def test_errors():
-    with pytest.raises(SonnetValueError, match="needs floats, got int32"):
+    with pytest.raises(SonnetValueError, match="needs floats, but got int32"):
         transformed(0.5).apply({}, KEY, jnp.array([1, 2]))
     for noise_shape in ([5], [1, 1, 1], [40, 2]):
         with pytest.raises(SonnetValueError, match="noise_shape"):

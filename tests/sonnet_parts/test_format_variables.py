@@ -32,8 +32,8 @@ class Held(snt.Variable):
     """A variable of any name."""
 
     def __init__(self, path, value, trainable=True):
-        super().__init__(value, trainable, name="held")
         self.held = path
+        super().__init__(value, trainable, name="held")
 
     @property
     def name(self):

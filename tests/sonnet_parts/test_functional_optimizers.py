@@ -94,7 +94,7 @@ def test_a_class_of_your_own():
 def test_errors():
     opt = functional_optimizers.sgd(0.1)
     state = opt.init(PARAMS)
-    with pytest.raises(SonnetValueError, match="one update for each parameter"):
+    with pytest.raises(SonnetValueError, match="an update for each parameter"):
         opt.apply(state, {"net": {"w": jnp.ones([2, 3])}}, PARAMS)
     with pytest.raises(SonnetValueError, match="shape"):
         opt.apply(state, updates([jnp.ones([2, 4]), jnp.ones([2])]), PARAMS)

@@ -38,5 +38,5 @@ def test_integers_and_bounds_of_another_dtype():
 
 @pytest.mark.parametrize("low", [[0.0, 0.0], [[0.0]]])
 def test_a_bound_may_not_make_the_result_larger(low):
-    with pytest.raises(SonnetValueError, match="must broadcast"):
+    with pytest.raises(SonnetValueError, match="or broadcast to the shape of"):
         leaky_clip_by_value(jnp.float32(1.0), jnp.array(low), 2.0)

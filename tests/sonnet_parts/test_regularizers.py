@@ -40,9 +40,9 @@ def test_a_traced_scale_and_a_variable():
 @pytest.mark.parametrize("name", ["L1", "L2", "OffDiagonalOrthogonal"])
 def test_errors(name):
     make = getattr(regularizers, name)
-    with pytest.raises(SonnetValueError, match="at least 0, got -0.1"):
+    with pytest.raises(SonnetValueError, match="at least 0; got -0.1"):
         make(-0.1)
-    with pytest.raises(SonnetValueError, match=r"write \[array\]"):
+    with pytest.raises(SonnetValueError, match=r"Write \[array\]"):
         make(0.1)(jnp.ones([2, 2]))
     assert repr(make(0.5)) == f"{name}(scale=0.5)"
 

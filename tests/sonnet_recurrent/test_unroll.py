@@ -280,10 +280,10 @@ class TestOutside:
 @pytest.mark.parametrize("xs, lengths, message", [
     ({"a": XS, "b": XS[:2]}, None, "2 and 4 steps"),
     (XS[:0], None, "at least one step"),
-    ((), None, "no arrays"),
+    ((), None, "an empty structure"),
     (jnp.ones([]), None, "without axes"),
-    (XS, jnp.asarray([1, 2, 3]), r"one length for each sequence"),
-    (XS, jnp.asarray([[1], [2]]), r"one length for each sequence"),
+    (XS, jnp.asarray([1, 2, 3]), r"one length for each of"),
+    (XS, jnp.asarray([[1], [2]]), r"one length for each of"),
 ])  # fmt: skip
 def test_errors(unroll, xs, lengths, message):
     core = lambda x, state: (jax.tree.leaves(x)[0], state)

@@ -116,7 +116,7 @@ class VectorQuantizer(Module):
         del is_training
         inputs = as_array(inputs)
         flat = _flat(self, inputs)
-        distances, nearest = _nearest(flat, self.embeddings.value())
+        distances, nearest = _nearest(flat, as_array(self.embeddings))
         encodings = jax.nn.one_hot(nearest, self.num_embeddings, dtype=distances.dtype)
         indices = nearest.reshape(inputs.shape[:-1])
         quantized = self.quantize(indices)
@@ -134,7 +134,7 @@ class VectorQuantizer(Module):
         Returns:
           `[..., embedding_dim]`.
         """
-        return jnp.take(self.embeddings.value().T, as_array(encoding_indices), axis=0)
+        return jnp.take(as_array(self.embeddings).T, as_array(encoding_indices), axis=0)
 
 
 class VectorQuantizerEMA(Module):
@@ -200,7 +200,7 @@ class VectorQuantizerEMA(Module):
         self.ema_cluster_size = ExponentialMovingAverage(decay=decay, name="ema_cluster_size")
         self.ema_cluster_size.initialize(jnp.zeros([num_embeddings], dtype))
         self.ema_dw = ExponentialMovingAverage(decay=decay, name="ema_dw")
-        self.ema_dw.initialize(self.embeddings.value())
+        self.ema_dw.initialize(as_array(self.embeddings))
 
     def __call__(self, inputs: jax.Array, is_training: bool) -> dict[str, Any]:
         """Quantizes an input; see `VectorQuantizer.__call__`.
@@ -215,7 +215,7 @@ class VectorQuantizerEMA(Module):
         check_bool(self, "is_training", is_training)
         inputs = as_array(inputs)
         flat = _flat(self, inputs)
-        distances, nearest = _nearest(flat, self.embeddings.value())
+        distances, nearest = _nearest(flat, as_array(self.embeddings))
         encodings = jax.nn.one_hot(nearest, self.num_embeddings, dtype=distances.dtype)
         indices = nearest.reshape(inputs.shape[:-1])
         quantized = self.quantize(indices)
@@ -242,4 +242,4 @@ class VectorQuantizerEMA(Module):
         Returns:
           `[..., embedding_dim]`.
         """
-        return jnp.take(self.embeddings.value().T, as_array(encoding_indices), axis=0)
+        return jnp.take(as_array(self.embeddings).T, as_array(encoding_indices), axis=0)

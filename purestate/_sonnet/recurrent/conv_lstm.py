@@ -136,7 +136,7 @@ class ConvNDLSTM(RNNCore):
                 " with core.initial_state(x.shape[0])."
             )
         channels = self._channel_index % inputs.ndim
-        hidden, cell = _step(from_x, from_hidden, self.b.value(), cell, channels)
+        hidden, cell = _step(from_x, from_hidden, as_array(self.b), cell, channels)
         return hidden, LSTMState(hidden, cell)
 
     def initial_state(  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -106,10 +106,10 @@ class GRU(RNNCore):
         inputs, state = as_array(inputs), as_array(prev_state)
         check_rank(self, inputs, 2, ONE_STEP)
         self._initialize(inputs)
-        w_i, w_h = self._w_i.value(), self._w_h.value()
+        w_i, w_h = as_array(self._w_i), as_array(self._w_h)
         check_features(self, inputs, w_i.shape[0])
         check_state(self, inputs, state, w_h.shape[0])
-        state = _step(inputs, state, w_i, w_h, self.b.value())
+        state = _step(inputs, state, w_i, w_h, as_array(self.b))
         return state, state
 
     def initial_state(  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -194,13 +194,13 @@ class LSTM(RNNCore):
         check_rank(self, inputs, 2, ONE_STEP)
         self._initialize(inputs)
         hidden, cell = map(as_array, hidden_and_cell(self, prev_state))
-        w_i, w_h = self._w_i.value(), self._w_h.value()
+        w_i, w_h = as_array(self._w_i), as_array(self._w_h)
         check_features(self, inputs, w_i.shape[0])
         check_state(self, inputs, hidden, w_h.shape[0])
         check_state(self, inputs, cell, self._hidden_size)
-        hidden, cell = _step(inputs, hidden, cell, w_i, w_h, self.b.value())
+        hidden, cell = _step(inputs, hidden, cell, w_i, w_h, as_array(self.b))
         if self.projection is not None:
-            hidden = jnp.matmul(hidden, self.projection.value())
+            hidden = jnp.matmul(hidden, as_array(self.projection))
         return hidden, LSTMState(hidden, cell)
 
     def initial_state(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -321,7 +321,7 @@ class UnrolledLSTM(UnrolledRNN):
                     f" sequence [T, B, inputs] with at least one step, and a state [B,"
                     f" {self._hidden_size}]: begin with lstm.initial_state(xs.shape[1])."
                 )
-        weights = self._w_i.value(), self._w_h.value(), self.b.value()
+        weights = as_array(self._w_i), as_array(self._w_h), as_array(self.b)
         outputs, last = _unroll(xs, hidden, cell, *weights)
         return outputs, LSTMState(*last)
 

@@ -84,7 +84,7 @@ class VanillaRNN(RNNCore):
         self._initialize(inputs)
         check_state(self, inputs, state, self._hidden_size)
         state = self._activation(
-            self._input_to_hidden(inputs) + self._hidden_to_hidden(state) + self._b.value()
+            self._input_to_hidden(inputs) + self._hidden_to_hidden(state) + as_array(self._b)
         )
         return state, state
 
