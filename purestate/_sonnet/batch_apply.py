@@ -37,7 +37,9 @@ def merge_leading_dims(x: Any, num_dims: int) -> Any:
     if not _is_array(x) or num_dims > x.ndim:
         return x
     if num_dims < 1:
-        raise SonnetValueError(f"merge_leading_dims: num_dims must be at least 1; got {num_dims}.")
+        raise SonnetValueError(
+            f"`snt.merge_leading_dims`: num_dims must be at least 1; got {num_dims}."
+        )
     array = jnp.asarray(value_of(x))
     return array.reshape(math.prod(array.shape[:num_dims]), *array.shape[num_dims:])
 
@@ -66,9 +68,9 @@ def split_leading_dim(x: Any, example: Any, num_dims: int) -> Any:
     leading: tuple[int, ...] = tuple(example.shape[:num_dims])
     if array.shape[:1] != (math.prod(leading),):
         raise SonnetValueError(
-            f"split_leading_dim: the first axis of an array of the shape {list(array.shape)} cannot"
-            f" be split into {list(leading)}, the first {num_dims} axes of the example. It needs"
-            f" {math.prod(leading)} elements."
+            f"`snt.split_leading_dim`: the first axis of an array of the shape {list(array.shape)}"
+            f" cannot be split into {list(leading)}, the first {num_dims} axes of the example. It"
+            f" needs {math.prod(leading)} elements."
         )
     return array.reshape(*leading, *array.shape[1:])
 

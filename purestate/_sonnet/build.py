@@ -78,7 +78,7 @@ def _promoted(arg: Any) -> Any:
         return arg
     if None in arg:
         raise SonnetValueError(
-            f"snt.build was given the shape {list(arg)}. JAX needs every size: write any size in"
+            f"`snt.build` was given the shape {list(arg)}. JAX needs every size: write any size in"
             f" place of None, such as {[1 if size is None else int(size) for size in arg]}."
             " The variables do not depend on the size of the batch."
         )

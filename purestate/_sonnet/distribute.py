@@ -7,10 +7,10 @@ from purestate._sonnet.errors import SonnetValueError
 
 def _no_counterpart(name: str) -> SonnetValueError:
     return SonnetValueError(
-        f"snt.distribute.{name} has no counterpart, since a function of JAX runs on several devices"
-        " by itself. Shard the batch over a mesh and compile the step with jax.jit, or write the"
-        ' step of one device with jax.shard_map. See "Several devices" on the page "Coming from'
-        ' Sonnet".'
+        f"`snt.distribute.{name}` has no counterpart, since a function of JAX runs on several"
+        " devices by itself. Shard the batch over a mesh and compile the step with jax.jit, or"
+        ' write the step of one device with jax.shard_map. See "Several devices" on the page'
+        ' "Coming from Sonnet".'
     )
 
 
@@ -21,8 +21,8 @@ def Replicator(*args: Any, **kwargs: Any) -> NoReturn:  # noqa: N802 (Sonnet's n
     >>> try:
     ...     snt.distribute.Replicator()
     ... except ValueError as error:
-    ...     print(str(error)[:45])
-    snt.distribute.Replicator has no counterpart,
+    ...     print(str(error)[:47])
+    `snt.distribute.Replicator` has no counterpart,
 
     Args:
       *args: ignored.

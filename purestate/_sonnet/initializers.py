@@ -94,8 +94,8 @@ class Constant(Initializer):
     def __init__(self, value: float):
         if not np.isscalar(value):
             raise SonnetTypeError(
-                f"Constant takes one number, such as 2.0, but was given {kind_of(value)}. To start"
-                " from an array, write a function in its place: lambda shape, dtype: array."
+                f"`Constant` takes one number, such as 2.0, but was given {kind_of(value)}. To"
+                " start from an array, write a function in its place: lambda shape, dtype: array."
             )
         self.value = value
 
@@ -133,7 +133,7 @@ class RandomUniform(Initializer):
         integers = jnp.issubdtype(dtype, jnp.integer)
         if integers and dtype not in (jnp.int32, jnp.int64):
             raise SonnetValueError(
-                f"RandomUniform draws integers as int32 or int64, not as {dtype.name}. Create the"
+                f"`RandomUniform` draws integers as int32 or int64, not as {dtype.name}. Create the"
                 " variable with the dtype jnp.int32."
             )
         minval, maxval = _cast(self, self.minval, dtype), _cast(self, self.maxval, dtype)
@@ -292,15 +292,15 @@ class VarianceScaling(Initializer):
         seed: int | None = None,
     ):
         if scale <= 0.0:
-            raise SonnetValueError(f"VarianceScaling: scale must be positive; got {scale}.")
+            raise SonnetValueError(f"`VarianceScaling`: scale must be positive; got {scale}.")
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise SonnetValueError(
-                f"VarianceScaling: mode must be 'fan_in', 'fan_out' or 'fan_avg'; got {mode!r}."
+                f"`VarianceScaling`: mode must be 'fan_in', 'fan_out' or 'fan_avg'; got {mode!r}."
             )
         distribution = distribution.lower()
         if distribution not in ("truncated_normal", "normal", "uniform"):
             raise SonnetValueError(
-                "VarianceScaling: distribution must be 'truncated_normal', 'normal' or"
+                "`VarianceScaling`: distribution must be 'truncated_normal', 'normal' or"
                 f" 'uniform'; got {distribution!r}."
             )
         self.scale = scale
@@ -363,8 +363,8 @@ def _matrix_sizes(init: Initializer, shape: Shape) -> tuple[int, ...]:
     sizes = _sizes(shape)
     if len(sizes) < 2:
         raise SonnetValueError(
-            f"{type(init).__name__} makes matrices, so it needs a shape with at least two axes; got"
-            f" {list(sizes)}. For a bias use another initializer, such as Zeros."
+            f"`{type(init).__name__}` makes matrices, so it needs a shape with at least two axes;"
+            f" got {list(sizes)}. For a bias use another initializer, such as Zeros."
         )
     return sizes
 
@@ -378,7 +378,7 @@ def _float_dtype(init: Initializer, dtype: DTypeLike) -> np.dtype[Any]:
     given = jnp.dtype(dtype)
     if not jnp.issubdtype(given, jnp.floating):
         raise SonnetValueError(
-            f"{type(init).__name__} cannot make {given.name}. Create the variable with a dtype of"
+            f"`{type(init).__name__}` cannot make {given.name}. Create the variable with a dtype of"
             " real numbers, such as jnp.float32."
         )
     return given
@@ -389,7 +389,7 @@ def _cast(init: Initializer, value: Any, dtype: np.dtype[Any]) -> jax.Array:
     array = jnp.asarray(value_of(value))
     if jnp.issubdtype(array.dtype, jnp.floating) and jnp.issubdtype(dtype, jnp.integer):
         raise SonnetTypeError(
-            f"{type(init).__name__} was given {value}, a float, but is to make {dtype.name}. Write"
-            " an int, or create the variable with a dtype such as jnp.float32."
+            f"`{type(init).__name__}` was given {value}, a float, but is to make {dtype.name}."
+            " Write an int, or create the variable with a dtype such as jnp.float32."
         )
     return array.astype(dtype)

@@ -48,8 +48,8 @@ def leaky_clip_by_value(
     for bound in bounds:
         if not broadcasts_to(bound.shape, array.shape):
             raise SonnetValueError(
-                "leaky_clip_by_value: a bound must be a number, or broadcast to the shape of `t`,"
-                f" {list(array.shape)}; got one of the shape {list(bound.shape)}."
+                "`snt.leaky_clip_by_value`: a bound must be a number, or broadcast to the shape of"
+                f" `t`, {list(array.shape)}; got one of the shape {list(bound.shape)}."
             )
     return _clip(array, *bounds)
 

@@ -121,7 +121,7 @@ def create(
     functions = [padding] if callable(padding) else padding
     if isinstance(functions, str) or not all(callable(function) for function in functions):
         raise SonnetTypeError(
-            f"snt.pad.create takes a function such as snt.pad.same, or one for each of the {n}"
+            f"`snt.pad.create` takes a function such as snt.pad.same, or one for each of the {n}"
             f" spatial axes; got {padding!r}. Write 'SAME' or 'VALID' as one text, for all axes:"
             " snt.Conv2D(..., padding='SAME')."
         )

@@ -107,7 +107,7 @@ class OffDiagonalOrthogonal(Regularizer):
 def _off_diagonal(t: jax.Array) -> jax.Array:
     if t.ndim < 2:
         raise SonnetValueError(
-            "OffDiagonalOrthogonal needs arrays with at least two axes, but got one of the shape"
+            "`OffDiagonalOrthogonal` needs arrays with at least two axes, but got one of the shape"
             f" {list(t.shape)}. Leave out biases: [v for v in variables if v.ndim > 1]."
         )
     w = jnp.reshape(t, (-1, t.shape[-1]))
@@ -123,8 +123,8 @@ def _scaled_sum(
 ) -> jax.Array:
     if hasattr(tensors, "shape"):
         raise SonnetValueError(
-            f"{type(regularizer).__name__} takes a list of arrays, but got one array. Write [array]"
-            " in place of it."
+            f"`{type(regularizer).__name__}` takes a list of arrays, but got one array. Write"
+            " [array] in place of it."
         )
     scale = value_of(scale)
     losses = [loss(jnp.asarray(value_of(t))) for t in tensors]
@@ -138,6 +138,6 @@ def _checked(regularizer: Regularizer, scale: Any) -> Any:
         return scale  # a traced scale cannot be looked at
     if negative:
         raise SonnetValueError(
-            f"{type(regularizer).__name__}: scale must be at least 0; got {scale}."
+            f"`{type(regularizer).__name__}`: scale must be at least 0; got {scale}."
         )
     return scale

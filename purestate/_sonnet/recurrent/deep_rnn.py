@@ -159,8 +159,9 @@ def _check_cores(layers: Sequence[RNNCore], kind: str) -> None:
     for i, layer in enumerate(layers):
         if not isinstance(layer, RNNCore):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise SonnetValueError(
-                f"deep_rnn_with_{kind}_connections takes cores only (snt.RNNCore), but layers[{i}]"
-                f" is {kind_of(layer)}. To have other layers in between, use snt.DeepRNN."
+                f"`snt.deep_rnn_with_{kind}_connections` takes cores only (snt.RNNCore), but"
+                f" layers[{i}] is {kind_of(layer)}. To have other layers in between, use"
+                " snt.DeepRNN."
             )
 
 

@@ -109,8 +109,8 @@ def lstm_with_recurrent_dropout(
     """
     if dropout < 0 or dropout >= 1:
         raise SonnetValueError(
-            "lstm_with_recurrent_dropout: dropout is the chance for a value to become zero, at"
-            f" least 0 and less than 1; got {dropout}."
+            "`snt.lstm_with_recurrent_dropout`: dropout is the chance for a value to become zero,"
+            f" at least 0 and less than 1; got {dropout}."
         )
     lstm = LSTM(hidden_size, **kwargs)
     rates: Any = LSTMState(hidden=dropout, cell=None)  # pyright: ignore[reportArgumentType]

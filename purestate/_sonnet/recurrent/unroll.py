@@ -164,19 +164,19 @@ def _time_major(what: str, input_sequence: Any) -> tuple[Any, int]:
     shapes = [x.shape for x in jax.tree.leaves(xs)]
     if not shapes or any(not shape for shape in shapes):
         raise SonnetValueError(
-            f"{what} needs an input_sequence of arrays [T, B, ...], but got"
+            f"`snt.{what}` needs an input_sequence of arrays [T, B, ...], but got"
             f" {'an array without axes' if shapes else 'an empty structure'}."
         )
     lengths = sorted({shape[0] for shape in shapes})
     if len(lengths) > 1:
         raise SonnetValueError(
-            f"{what} goes along the first axis of all arrays in input_sequence, the time, but they"
-            f" have {' and '.join(map(str, lengths))} steps. Bring the time to the front,"
+            f"`snt.{what}` goes along the first axis of all arrays in input_sequence, the time, but"
+            f" they have {' and '.join(map(str, lengths))} steps. Bring the time to the front,"
             " jnp.swapaxes(x, 0, 1), and cut or pad the arrays to one length."
         )
     if not lengths[0]:
         raise SonnetValueError(
-            f"{what} needs an input_sequence [T, B, ...] with at least one step; T is 0."
+            f"`snt.{what}` needs an input_sequence [T, B, ...] with at least one step; T is 0."
         )
     return xs, lengths[0]
 
@@ -206,8 +206,8 @@ def _keep(ended: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
         ended = ended.reshape(ended.shape + (1,) * (new.ndim - 1))
     elif ended.ndim and ended.shape != new.shape:
         raise SonnetValueError(
-            f"sequence_length has the shape {list(ended.shape)}, but the core returned an array of"
-            f" the shape {list(new.shape)}. Give one length for each of the {new.shape[0]}"
+            f"`sequence_length` has the shape {list(ended.shape)}, but the core returned an array"
+            f" of the shape {list(new.shape)}. Give one length for each of the {new.shape[0]}"
             " sequences, or one number for all."
         )
     return jnp.where(ended, old, new)
