@@ -136,9 +136,7 @@ class Pure:
 
 def train(pure: Pure, facts: Program, optimizer: Any) -> tuple[list[Any], dict[str, list[Any]]]:
     """Trains by pure functions; `optimizer(kind, options)` is an optimizer as of optax."""
-    grad = jax.jit(
-        jax.value_and_grad(pure.apply, has_aux=True, argnums=0), static_argnums=2
-    )
+    grad = jax.jit(jax.value_and_grad(pure.apply, has_aux=True, argnums=0), static_argnums=2)
     opt_states: dict[str, Any] = {}
     losses = []
     for number, batch in enumerate(facts.batches(), 1):

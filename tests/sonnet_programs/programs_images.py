@@ -156,7 +156,10 @@ class Gan(Program):
     phases = (Phase("discriminator", "discriminator"), Phase("generator", "generator"))
     optimizers = {
         "discriminator": ("Adam", {"learning_rate": 0.002, "beta1": 0.5, "epsilon": 1e-3}),
-        "generator": ("Adam", {"learning_rate": 0.001, "beta1": 0.5, "beta2": 0.9, "epsilon": 1e-3}),
+        "generator": (
+            "Adam",
+            {"learning_rate": 0.001, "beta1": 0.5, "beta2": 0.9, "epsilon": 1e-3},
+        ),
     }
 
     def build(self, lib: Any, snt: Any) -> None:
