@@ -45,13 +45,35 @@ def differences(name: str, way: str) -> tuple[Any, float, float]:
     return result, float(in_losses), worst
 
 
-@pytest.mark.one_in(5)
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", BY_NAME)
-def test_losses_and_weights(name, way):
-    _, in_losses, in_variables = differences(name, way)
+# The programs that are fast tests, in one way each. Compiling the small operations of an eager step
+# takes longest.
+FAST = {
+    "ImpalaLearner": "functional",
+    "VqVae": "snt.function",
+    "ResidualClassifier": "transform_with_state",
+    "AveragedWeights": "eager",
+}
+RUNS = [
+    pytest.param(name, way, marks=() if FAST.get(name) == way else pytest.mark.slow)
+    for name in BY_NAME
+    for way in WAYS
+]
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(("name", "way"), RUNS)
+def test_losses_weights_and_names(name, way):
+    result, in_losses, in_variables = differences(name, way)
     assert in_losses < TOLERANCE
     assert in_variables < TOLERANCE
+    expected = recordings()[0][name]["variables"]
+    if way != "transform_with_state":
+        assert result.described == expected
+    for part, found in result.described.items():  # inside equal names are numbered
+        last = lambda rows: [
+            [row[0].rpartition("/")[2].rstrip("_0123456789:")] + row[1:] for row in rows
+        ]
+        assert last(found) == last(expected[part])
 
 
 if __name__ == "__main__":
