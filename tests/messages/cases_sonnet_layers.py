@@ -35,7 +35,9 @@ SIMPLE: dict[str, Callable[[], Any]] = {
     "Linear of a vector": calls(lambda: snt.Linear(2), X[0]),
     "Linear, another number of features": calls(lambda: snt.Linear(2), X, zeros(2, 4)),
     "Linear, another dtype": calls(lambda: snt.Linear(2), X, INTEGERS),
-    "Linear, b_init without a bias": inside(lambda: snt.Linear(2, False, b_init=jnp.zeros)),
+    "Linear, b_init without a bias": inside(
+        lambda: snt.Linear(2, False, b_init=snt.initializers.Zeros())
+    ),
     "Bias of another size": calls(lambda: snt.Bias([4]), X),
     "Bias over the batch": calls(lambda: snt.Bias(bias_dims=[0]), X),
     "Bias over an axis that is not there": calls(lambda: snt.Bias(bias_dims=[2]), X),
@@ -99,7 +101,7 @@ NORMS: dict[str, Callable[[], Any]] = {
     "LayerNorm over an axis that is not there": calls(lambda: snt.LayerNorm(2, True, True), X),
     "LayerNorm of more axes": calls(lambda: snt.LayerNorm(-1, True, True), X, X[None]),
     "LayerNorm, scale_init without a scale": inside(
-        lambda: snt.LayerNorm(-1, False, True, scale_init=jnp.ones)
+        lambda: snt.LayerNorm(-1, False, True, scale_init=snt.initializers.Ones())
     ),
     "LayerNorm, two scales": calls(lambda: snt.LayerNorm(-1, True, True), X, scale=X),
     "GroupNorm, groups": calls(lambda: snt.GroupNorm(2), X),
