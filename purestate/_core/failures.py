@@ -95,4 +95,4 @@ def as_call_error(
 
 
 # Of modules, whose methods `tell_module` names.
-_WRAPPERS = {"_scoped", "ModuleMetaclass"}
+_WRAPPERS = {"_scoped", "ModuleMetaclass", "_outside_too", "SonnetMetaclass", "_in_own_names"}

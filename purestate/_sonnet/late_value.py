@@ -47,7 +47,7 @@ class LateValue:
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
-            raise AttributeError(name)
+            return object.__getattribute__(self, name)  # raises
         return getattr(self._draw(), name)
 
 
