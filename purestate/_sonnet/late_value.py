@@ -4,6 +4,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 from purestate._core.frame import Frame
 from purestate._sonnet.operators import add_operators
 from purestate._sonnet.outside import OUTSIDE, in_a_frame
@@ -56,6 +58,12 @@ def _drawn(x: Any) -> Any:
 
 
 add_operators(LateValue, _drawn)
+
+
+# So that functions of JAX which compile take it too.
+jax.tree_util.register_pytree_node(
+    LateValue, lambda late: ((late.__jax_array__(),), None), lambda _, children: children[0]
+)
 
 
 def _has_no_key(frame: Frame) -> bool:

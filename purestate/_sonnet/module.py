@@ -11,6 +11,7 @@ from purestate._core.module import Module as CoreModule
 from purestate._core.module import ModuleMetaclass, name_like, transparent
 from purestate._core.path import SNAKE_CASE
 from purestate._core.scope import Names, Scope
+from purestate._sonnet.compiled_function import Function
 from purestate._sonnet.copying import (
     free_name,
     module_state,
@@ -183,6 +184,9 @@ class SonnetMetaclass(ModuleMetaclass):
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
     ) -> Any:
         namespace = dict(namespace)
+        # Methods that `snt.function` compiles: what it compiles is the method in its name scope.
+        options = {k: v.options for k, v in namespace.items() if isinstance(v, Function)}
+        namespace.update({key: namespace[key].fun for key in options})
         plain = namespace.pop("_plain", ())  # methods and properties that need no frame
         kept = {key: namespace.pop(key) for key in plain}
         for key, value in namespace.items():
@@ -198,6 +202,8 @@ class SonnetMetaclass(ModuleMetaclass):
                 setattr(cls, key, _outside_too(value))
             elif key in namespace and isinstance(value, property):
                 setattr(cls, key, _map_property(value, _outside_too))
+        for key in options:
+            type.__setattr__(cls, key, Function(vars(cls)[key], options[key]))
         for key, value in kept.items():
             type.__setattr__(cls, key, value)
         return cls

@@ -1,6 +1,5 @@
 """Gradients and compilation for modules that were made outside, and `bind`."""
 
-import copy
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
@@ -9,31 +8,21 @@ import jax
 
 from purestate._core.collection import copy_bundle
 from purestate._core.errors import kind_of
-from purestate._core.frame import Frame, ambient
-from purestate._core.ledger import Ledger
-from purestate._core.observer import Observer
 from purestate._core.rng import with_rng
-from purestate._core.scope import Names
-from purestate._lifted.lift_frame import Lifted, fill_keys, names_here
-from purestate._lifted.remat import jit
+from purestate._lifted.lift_frame import Lifted
 from purestate._lifted.snapshot import (
     Snapshot,
     changes,
-    entries,
     keep,
-    merged,
-    new_names,
     put,
     take_snapshot,
     whole_snapshot,
 )
+from purestate._sonnet.compiled_function import Function
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
 from purestate._sonnet.outside import (
-    OUTSIDE,
     in_a_frame,
-    paths_taken,
     run_outside,
-    take_names,
 )
 from purestate._sonnet.variable import Variable
 
@@ -86,148 +75,36 @@ def value_and_grad(
         with in_a_frame() as frame:
             lifted = Lifted(fun, frame)
             before = whole_snapshot(frame, take_snapshot(frame))
+            places = list(dict.fromkeys(map(_place_of, variables)))
 
             def pure(values: list[jax.Array]) -> Any:
-                start = _with_values(before, variables, values)
+                start = _with_values(before, places, values)
                 out, after, sown = lifted.run(start, *args, **kwargs)
                 value, aux = out if has_aux else (out, None)
                 return value, (aux, changes(start, after), sown)
 
             differentiate = jax.value_and_grad(pure, has_aux=True)
-            (value, (aux, changed, sown)), grads = differentiate([v.value() for v in variables])
+            by_place = {_place_of(v): v.value() for v in variables}
+            (value, (aux, changed, sown)), grads = differentiate(list(by_place.values()))
             keep(frame, changed, sown)
-        return ((value, aux) if has_aux else value), tuple(grads)
+        found = dict(zip(places, grads, strict=True))
+        return ((value, aux) if has_aux else value), tuple(found[_place_of(v)] for v in variables)
 
     return wrapped
 
 
-def _with_values(
-    before: Snapshot, variables: Sequence[Variable], values: Sequence[Any]
-) -> Snapshot:
+def _place_of(variable: Variable) -> Place:
+    return (variable.collection, *variable.path)
+
+
+def _with_values(before: Snapshot, places: Sequence[Place], values: Sequence[Any]) -> Snapshot:
     """Returns a snapshot in which some variables have other values."""
     start = before._replace(
         values={name: copy_bundle(bundle) for name, bundle in before.values.items()}
     )
-    for variable, value in zip(variables, values, strict=True):
-        put(start.values, variable.collection, *variable.path, value)
+    for place, value in zip(places, values, strict=True):
+        put(start.values, *place, value)
     return start
-
-
-class _NotPassedInError(Exception):
-    """A compiled function has read a variable that it was not given."""
-
-
-class _Reads(Observer):
-    """Sees which of the variables that there were before a run reads."""
-
-    def __init__(self, existing: dict[str, Any]):
-        self._existing = existing
-        self.read_places: set[Place] = set()
-
-    def read(
-        self, frame: Frame, collection: str, path: str, name: str, value: Any, **known: Any
-    ) -> Any:
-        if name in self._existing.get(collection, {}).get(path, ()):
-            self.read_places.add((collection, path, name))
-        return value
-
-
-class Function:
-    """A compiled function over variables that live outside; made by `function`."""
-
-    def __init__(self, fun: Callable[..., Any], options: dict[str, Any]):
-        functools.update_wrapper(self, fun)
-        self._fun = fun
-        self._options = options
-        self._compiled = jax.jit(self._pure, **options)
-        self._used: set[Place] = set()
-        self._missed: set[Place] = set()
-        self._first = True
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Function":
-        """Returns one of the copied method, if it is a method of the copied object."""
-        return Function(copy.deepcopy(self._fun, memo), self._options)
-
-    def __reduce__(self) -> Any:
-        return Function, (self._fun, self._options)
-
-    def _pure(self, before: Snapshot, /, *args: Any, **kwargs: Any) -> Any:
-        """The function, from the variables that it uses to those that it changes."""
-        frame = OUTSIDE.frame
-        everything = take_snapshot(frame)
-        reads = _Reads(everything.values)
-        lifted = Lifted(self._fun, frame, fills=True)
-        start = Snapshot(merged(everything.values, before.values), {}, before.keys)
-        observers, frame.observers = frame.observers, (*frame.observers, reads)
-        try:
-            out, after, _ = lifted.run(start, *args, **kwargs)
-        finally:
-            frame.observers = observers
-        self._missed = reads.read_places - self._used
-        if self._first:
-            # All that there is was given. Of what the function creates objects may stay in Python,
-            # so such a run counts. Another one does it again with what it uses.
-            again = not new_names(everything.values, after.values) and (
-                len(reads.read_places) < len(entries(everything.values))
-            )
-        else:  # it would be a constant of the compiled program
-            again = bool(self._missed)
-        if again:
-            raise _NotPassedInError
-        return out, changes(start, after)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if ambient.get()[0] and ambient.get()[0][-1] is not OUTSIDE.frame:
-            return jit(self._fun, **self._options)(*args, **kwargs)
-        return run_outside(self._call, args, kwargs)
-
-    def _call(self, *args: Any, **kwargs: Any) -> Any:
-        frame = OUTSIDE.frame
-        undone: set[str] = set()
-        while True:
-            facts = (frame.ledger, frame.ledger.copy(), names_here(frame))
-            self._missed = set()
-            try:
-                out, changed = self._compiled(self._given(frame), *args, **kwargs)
-            except _NotPassedInError:
-                self._first = False
-                undone |= _restore(frame, *facts)
-                self._used |= self._missed
-            except Exception:
-                take_names(frame, undone | _restore(frame, *facts))
-                raise
-            else:
-                keep(frame, changed)
-                take_names(frame, undone)
-                self._first = False
-                # What it has created is passed in from now on.
-                self._used |= self._missed | {place[:3] for place in entries(changed.values)}
-                return out
-
-    def _given(self, frame: Frame) -> Snapshot:
-        """Returns the variables that the function uses, as they are now; all at the first call."""
-        values: dict[str, Any] = dict(take_snapshot(frame).values) if self._first else {}
-        for collection, path, name in () if self._first else sorted(self._used):
-            bundle = frame.collections[collection].values.get(path, {})
-            if name in bundle:
-                put(values, collection, path, name, bundle[name])
-        fill_keys(frame)  # so that JAX always sees the same number of them
-        source = frame.keys.source
-        return Snapshot(values, {}, None if source is None else source.internal_state)
-
-
-def _restore(frame: Frame, ledger: Ledger, before: Ledger, names: Names | None) -> set[str]:
-    """Takes back the facts of a trace whose values are not kept.
-
-    Returns:
-      The paths of the modules that the trace has made. Who makes them again gets the same.
-    """
-    made = paths_taken(frame)
-    for slot in Ledger.__slots__:
-        setattr(ledger, slot, getattr(before, slot))
-    frame.ledger = ledger
-    frame.scope.names = names
-    return made - paths_taken(frame)
 
 
 def function(fun: Callable[P, R] | None = None, **options: Any) -> Any:
@@ -252,7 +129,9 @@ def function(fun: Callable[P, R] | None = None, **options: Any) -> Any:
     True
 
     Args:
-      fun: the function; None if this is a decorator with options.
+      fun: the function, or a method in its class; None if this is a decorator with options. Its
+        arguments may be pytrees of arrays and numbers. What else is in them, such as True, a string
+        or a module, is part of the program: another one compiles again, as in TensorFlow.
       **options: of `jax.jit`; `static_argnames` rather than `static_argnums`.
 
     Returns:

@@ -155,6 +155,8 @@ class Variable:
         self._frame = frame
         self._scope: Scope = frame.scope
         module = path_here(frame, frame.scope)
+        if frame is OUTSIDE.frame and is_compiled_inside(frame.home.trace):
+            raise used_in_compiled(full_name(plain_name(frame, module), name))
         built = frame.ledger.built
         if "/" in name:  # as in TensorFlow, "a/w" is the variable "w" below "a"
             below, _, name = name.rpartition("/")

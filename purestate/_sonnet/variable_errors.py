@@ -32,5 +32,5 @@ def used_in_compiled(name: str) -> JaxUsageError:
         f"The variable {name!r} lives outside, and is used inside jax.jit or another JAX"
         " transform that compiles. Its present value would become a constant there, and a new value"
         " would never be seen. Use `snt.function` in place of jax.jit, which passes variables in"
-        " and out."
+        " and out, and inside it ps.scan, ps.remat, ps.cond and so on in place of those of JAX."
     )

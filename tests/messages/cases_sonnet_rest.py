@@ -93,6 +93,7 @@ VARIABLES: dict[str, Callable[[], Any]] = {
     "a variable in jax.jit": outside(
         "policy", lambda net: jax.jit(lambda x: x @ called(net).w.value())(X)
     ),
+    "snt.function in jax.jit": lambda: jax.jit(snt.function(lambda x: x))(X),
     "format_variables, tabulate is not installed": without_package(
         "tabulate", lambda: snt.format_variables([], tablefmt="html")
     ),

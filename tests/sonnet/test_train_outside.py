@@ -175,7 +175,7 @@ def test_after_an_error_it_is_as_before():
             raise KeyError("on purpose")
         return y
 
-    g = snt.function(f._fun, static_argnames=("fails",))
+    g = snt.function(f.fun, static_argnames=("fails",))
     with pytest.raises(KeyError):
         g(X, fails=True)
     assert g(X, fails=False).shape == (4, 2)

@@ -173,7 +173,7 @@ class Gan(Program):
 
             def __call__(self, z):
                 x = self._reshape(self._project(z))
-                for norm, up in zip(self._norms, self._up, strict=False):
+                for norm, up in zip(self._norms, self._up, strict=True):
                     x = up(lib.relu(norm(x)))
                 return lib.tanh(x)
 

@@ -255,7 +255,7 @@ class AveragedWeights(Program):
         self.averages = [
             snt.ExponentialMovingAverage(0.7, name="average") for _ in self.net.trainable_variables
         ]
-        for average, variable in zip(self.averages, self.net.trainable_variables, strict=False):
+        for average, variable in zip(self.averages, self.net.trainable_variables, strict=True):
             average.initialize(variable)
         self.parts = {"net": self.net, "averages": self.averages}
 
@@ -266,7 +266,7 @@ class AveragedWeights(Program):
     def loss(self, phase: str, batch: Batch) -> Any:
         lib = self.lib
         if phase == "average":
-            pairs = zip(self.averages, self.net.trainable_variables, strict=False)
+            pairs = zip(self.averages, self.net.trainable_variables, strict=True)
             return sum(lib.mean(average(lib.stop_gradient(v)) ** 2) for average, v in pairs)
         if phase == "test":
             (b0, w0, b1, w1, b, w) = [average.value for average in self.averages]
