@@ -118,7 +118,7 @@ class Function:
         if owner is None:
             return self
         if id(owner) not in self._methods:
-            of = weakref.ref(owner)  # what is compiled does not keep the object
+            of = weakref.ref(owner)  # the compiled program does not keep the object
 
             @functools.wraps(self.fun)
             def bound(*args: Any, **kwargs: Any) -> Any:
@@ -129,7 +129,7 @@ class Function:
         return self._methods[id(owner)]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Function":
-        """Returns one of the copied method, if it is a method of what is copied."""
+        """Returns one of the copied method, if it is a method of the copied object."""
         return Function(copy.deepcopy(self.fun, memo), self.options)
 
     def __reduce__(self) -> Any:

@@ -40,7 +40,15 @@ def test_every_error_is_ours_and_catchable_as_haikus():
         if name not in ("PurestateError", "CallError"):
             assert issubclass(
                 cls,
-                (UserWarning, ValueError, TypeError, AttributeError, AssertionError, ImportError),
+                (
+                    UserWarning,
+                    ValueError,
+                    TypeError,
+                    AttributeError,
+                    AssertionError,
+                    ImportError,
+                    IndexError,
+                ),
             ), name
 
 

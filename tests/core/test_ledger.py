@@ -10,6 +10,7 @@ from purestate._core.ledger import Ledger
 from purestate._lifted.lift_frame import Lifted
 
 FACTS = {
+    "built": lambda built: built.update({("once", "net", "start"): True}),
     "dtypes": lambda facts: facts.update({("net", "w"): jnp.float32}),
     "labels": lambda facts: facts.update({("net", "mean"): "batch_stats"}),
     "inner_labels": lambda facts: facts.append({("net", "mean"): "batch_stats"}),

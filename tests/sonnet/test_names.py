@@ -28,7 +28,7 @@ def recorded_names(recorded: Recorded, trainable: bool) -> dict[Any, Any]:
     }
 
 
-@pytest.mark.whole
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("i", IDS)
 def test_names_shapes_and_types(i):
     """Of variables, and of what each call returns."""
