@@ -286,7 +286,7 @@ class Variable:
 
     @property
     def name(self) -> str:
-        """The full name as in TensorFlow, such as `"mlp/linear_0/w:0"`."""
+        """The path of the module and the name, as TensorFlow writes them."""
         return self._name
 
     @property
