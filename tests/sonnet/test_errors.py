@@ -14,6 +14,8 @@ from tests.sonnet.store import recording
 from tests.sonnet.table import map_arrays
 
 BY_NAME = {case.name: case for case in ERRORS}
+# The fused operation of TensorFlow needs a bool of Python; here an array will do.
+WORKS_HERE = {"BatchNorm is_training is an array, 4-D"}
 
 
 def run(case):
@@ -26,7 +28,7 @@ def run(case):
 
 
 @pytest.mark.one_in(2)
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", [name for name in BY_NAME if name not in WORKS_HERE])
 def test_same_class_of_error(name):
     expected = getattr(builtins, recording("errors").records[name]["class"])
     if name in BY_ACCIDENT:

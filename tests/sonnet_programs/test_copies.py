@@ -25,8 +25,8 @@ class Net(snt.Module):
 
     def __init__(self, name=None):
         super().__init__(name=name)
-        self.layers = [snt.Linear(3), (jnp.tanh, snt.Linear(3))]
-        self.heads = {"b": snt.Linear(2), "a": snt.nets.MLP([4, 2])}
+        self.layers = [snt.Linear(3), (abs, snt.Linear(3))]
+        self.heads = {"b": snt.Linear(2), "a": snt.nets.MLP([4, 2], activation=abs)}
         self.again = self.heads["b"]
         self.scale = snt.Variable(jnp.ones(3), name="scale")
         self.calls = snt.Variable(0, trainable=False, name="calls")
@@ -51,12 +51,12 @@ MADE = {
     "Net": Net,
     "Linear": lambda: snt.Linear(2),
     "Sequential with a lambda": lambda: snt.Sequential([snt.Linear(2), lambda x: 2 * x]),
-    "MLP": lambda: snt.nets.MLP([4, 2], name="mlp_3"),
+    "MLP": lambda: snt.nets.MLP([4, 2], activation=abs, name="mlp_3"),
     "modules from elsewhere": lambda: snt.Sequential([Net(), snt.Linear(2)]),
     "lone variables": lambda: Lone(),
     "subclass": lambda: Doubled(2),
     "BatchNorm": lambda: snt.Sequential([snt.BatchNorm(True, True)]),
-    "core": lambda: Core(snt.DeepRNN([snt.Linear(3), jnp.tanh, snt.GRU(4)])),
+    "core": lambda: Core(snt.DeepRNN([snt.Linear(3), abs, snt.GRU(4)])),
     "trainable state": lambda: Core(snt.LSTM(4)),
 }
 
@@ -299,7 +299,7 @@ assert [v.name for v in net.variables] == ["mlp/linear_0/b:0", "mlp/linear_0/w:0
 
 @pytest.mark.slow
 def test_pickle_into_another_process(tmp_path):
-    net = snt.nets.MLP([3])
+    net = snt.nets.MLP([3], activation=abs)  # pickle refuses jax.nn.relu itself
     y = net(X)
     (tmp_path / "net").write_bytes(pickle.dumps((net, np.asarray(X), np.asarray(y))))
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "net")]
