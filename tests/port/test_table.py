@@ -29,7 +29,7 @@ def ported(snippets):
     return space["results"].values()
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("first", FIRST)
 def test_numbers_of_tensorflow(first):
     snippets = [snippet for _, snippet in CASES[first : first + CHUNK]]

@@ -48,7 +48,7 @@ CONSTANT = [
 ]
 
 
-@pytest.mark.one_in(24)
+@pytest.mark.one_in(96)
 @pytest.mark.parametrize("i", CONSTANT)
 def test_values_at_creation(i):
     """What is not random is created with the recorded value, as the bias of a forget gate with 1."""
