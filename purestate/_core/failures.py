@@ -89,10 +89,10 @@ def as_call_error(
         )
     else:
         notes.append(
-            f"{'It' if called in _WRAPPERS else f'`ps.{called}`'} was called at {called_at}."
+            f"{'It' if called in WRAPPERS else f'`ps.{called}`'} was called at {called_at}."
         )
     return kind("\n".join([str(error), *notes]))
 
 
-# Of modules, whose methods `tell_module` names.
-_WRAPPERS = {"_scoped", "ModuleMetaclass", "_outside_too", "SonnetMetaclass", "_in_own_names"}
+# What wraps methods of modules, which `tell_module` names. `purestate.sonnet` adds its own.
+WRAPPERS = {"_scoped", "ModuleMetaclass"}

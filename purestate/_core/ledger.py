@@ -20,7 +20,7 @@ class Ledger:
       updaters: the updaters of lifted functions that have not been used yet.
       unsynced: the modules whose own layer has warned that their state differs between shards.
       recreated: the state that `apply` had to create, since it was not given it.
-      built: {(kind, path, ...): what the modules of `purestate.sonnet` have built so far}. Its
+      built: {(kind, path, ...): what a module remembers to have built, in all of its methods}. Its
         values are never changed in place.
     """
 

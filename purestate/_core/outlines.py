@@ -63,5 +63,5 @@ def outline_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 
 def check_function(call: str, f: Any) -> None:
     """Raises unless `f` can be called."""
-    if not callable(f):
+    if not callable(f) or isinstance(f, tuple):  # what a transform returned
         raise ArgumentError(f"`{call}` takes a function, but was given {outline_argument(f)}.")

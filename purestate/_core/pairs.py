@@ -10,6 +10,7 @@ import jax
 from jax.typing import ArrayLike
 
 from purestate._core.collection import Bundle
+from purestate._core.errors import ArgumentError
 from purestate._core.frame import ambient
 from purestate._core.signatures import signature_of, signature_with
 from purestate._core.tracebacks import without_our_frames
@@ -169,6 +170,11 @@ class Transformed(NamedTuple, Generic[I, A]):
     def __repr__(self) -> str:
         return repr_pair(self)
 
+    if not TYPE_CHECKING:  # so that type checkers refuse the call too
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            raise called_pair(self, "params = f.init(rng, ...)", "f.apply(params, rng, ...)")
+
 
 class TransformedWithState(NamedTuple, Generic[I, A]):
     """A pure pair with state; see `transform_with_state`.
@@ -183,6 +189,21 @@ class TransformedWithState(NamedTuple, Generic[I, A]):
 
     def __repr__(self) -> str:
         return repr_pair(self)
+
+    if not TYPE_CHECKING:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            raise called_pair(
+                self, "params, state = f.init(rng, ...)", "f.apply(params, state, rng, ...)"
+            )
+
+
+def called_pair(pair: Any, init: str, apply: str) -> ArgumentError:
+    """The error for a pair that is called as if it were the function it was made of."""
+    return ArgumentError(
+        f"{pair!r} is a pair of functions and cannot be called itself. `{init}` creates the"
+        f" variables, and `{apply}` runs the function. `rng` is a key, jax.random.key(0)."
+    )
 
 
 def repr_pair(pair: Any) -> str:

@@ -201,7 +201,7 @@ def program_for(f: Any, transform: str, rng_mode: str, strict: bool) -> Program:
 
 def check_function(f: Any, transform: str) -> None:
     """Raises unless `f` is a function that is not compiled."""
-    if not callable(f):
+    if not callable(f) or isinstance(f, tuple):  # what a transform returned
         raise ArgumentError(f"`ps.{transform}` takes a function, but got {outline(f)}.")
     if hasattr(f, "lower") and hasattr(f, "clear_cache"):  # what jax.jit and jax.pmap return
         raise FrameError(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from purestate._core.failures import WRAPPERS
 from purestate._core.frame import ambient, get_frame
 from purestate._core.module import Module as CoreModule
 from purestate._core.module import ModuleMetaclass, name_like, transparent
@@ -26,6 +27,7 @@ from purestate._sonnet.traversal import submodules_of, variables_of
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M")
 
+WRAPPERS.update({"_outside_too", "_in_own_names", "SonnetMetaclass"})
 _NO_NAME_SCOPE = "_sonnet_no_name_scope"
 _ALLOWS_NONE = "_sonnet_allows_no_variables"
 
@@ -76,19 +78,22 @@ def _names_kept(module: "Module", scope: Scope) -> Generator[None]:
     In purestate each call of a method numbers from the start, since each call makes the same
     modules again. In Sonnet a call makes new ones.
     """
-    built = get_frame("A module").ledger.built
     around = _scope_around(module, scope)
-    names: Names | None = built.get(("names", module.module_name))
-    scope.names = names.copy() if names is not None else None
-    if around is not None and around.names is not None:
+    if around is not None:  # which tells the other methods when it ends
         scope.names = around.names
+        try:
+            yield
+        finally:
+            around.names = scope.names
+        return
+    place = ("names", module.module_name)
+    names: Names | None = get_frame("A module").ledger.built.get(place)
+    scope.names = None if names is None else names.copy()
     try:
         yield
     finally:
         if scope.names is not None:
-            get_frame("A module").ledger.built["names", module.module_name] = scope.names.copy()
-            if around is not None:
-                around.names = scope.names
+            get_frame("A module").ledger.built[place] = scope.names.copy()
 
 
 def _scope_around(module: "Module", scope: Scope) -> Scope | None:

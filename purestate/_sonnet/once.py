@@ -1,6 +1,7 @@
 """`once`: a function or method that runs one time."""
 
 import functools
+import inspect
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -41,10 +42,11 @@ def once(f: F) -> F:
     name = f"{f.__module__}.{f.__qualname__}"
     key = f"{name}.{next(_numbers[name])}"
     seen: list[bool] = []
+    is_method = list(inspect.signature(f).parameters)[:1] == ["self"]  # Sonnet's rule
 
     @functools.wraps(f)
     def run(*args: Any, **kwargs: Any) -> None:
-        self: Any = args[0] if args and _is_method_of(f, run, args[0]) else None
+        self: Any = args[0] if is_method and args and hasattr(args[0], "__dict__") else None
         if isinstance(self, Module) and hasattr(self, "module_name"):
             # The frame's own fact, so that a trace that is undone does not count.
             built = get_frame("A method with @snt.once").ledger.built
@@ -64,12 +66,6 @@ def once(f: F) -> F:
             seen.append(True)
 
     return run  # pyright: ignore[reportReturnType]
-
-
-def _is_method_of(f: Callable[..., Any], run: Callable[..., Any], owner: object) -> bool:
-    """Whether `f` is defined in the class of `owner`, or was bound to it by hand."""
-    names = f.__code__.co_varnames[: f.__code__.co_argcount]
-    return bool(names) and names[0] == "self" and hasattr(owner, "__dict__")
 
 
 def _check_none(f: Callable[..., Any], out: object) -> None:

@@ -346,6 +346,7 @@ class HeldVariable(Variable):
 
     def __init__(self, place: tuple[tuple[str, str], str, bool], value: Any):
         self.path, self._name, self.trainable = place
+        self.collection = "params" if self.trainable else "state"
         self._value = value
 
     def __reduce_ex__(self, protocol: Any) -> Any:

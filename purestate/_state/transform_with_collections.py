@@ -8,7 +8,18 @@ from purestate._core.errors import ArgumentError
 from purestate._core.frame import Frame
 from purestate._core.layout import ByCollection
 from purestate._core.outlines import outline
-from purestate._core.pairs import A, I, P, Program, PureFunction, R, R_co, Rng, repr_pair
+from purestate._core.pairs import (
+    A,
+    I,
+    P,
+    Program,
+    PureFunction,
+    R,
+    R_co,
+    Rng,
+    called_pair,
+    repr_pair,
+)
 from purestate._core.run import check_mapping, new_keys, run
 from purestate._core.signatures import or_any
 from purestate._core.transform import check_first, program_for
@@ -76,6 +87,11 @@ class TransformedWithCollections(NamedTuple, Generic[I, A]):
 
     def __repr__(self) -> str:
         return repr_pair(self)
+
+    if not TYPE_CHECKING:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            raise called_pair(self, "variables = f.init(rng, ...)", "f.apply(variables, rng, ...)")
 
 
 def _as_container(mutable: Any) -> AllBut | tuple[str, ...]:

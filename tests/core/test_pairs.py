@@ -45,3 +45,12 @@ def test_the_tree_of_functions_keeps_its_structure(name):
     leaves = jax.tree.leaves(pair)
     assert len(leaves) == (3 if "multi" in name else 2)
     assert all(callable(leaf) for leaf in leaves)
+
+
+@pytest.mark.parametrize(
+    "transform", [ps.transform, ps.transform_with_state, ps.transform_with_collections]
+)
+@pytest.mark.parametrize("call", [lambda f, x: f(x), lambda f, x: jax.grad(f)(x)])
+def test_a_pair_that_is_called_says_what_to_call(transform, call):
+    with pytest.raises(TypeError, match=r"cannot be called itself.*f\.init\(rng.*f\.apply\("):
+        call(transform(lambda x: x), jnp.ones([]))

@@ -365,6 +365,10 @@ def capture_compiled() -> Any:
 GIVEN: dict[str, Callable[[], Any]] = {
     "transform of no function": lambda: ps.transform(3),
     "transform of an array": lambda: ps.transform(X),
+    "a pair is called": lambda: ps.transform(weight)(X),
+    "a pair with state is called": lambda: ps.transform_with_state(weight)(X),
+    "a pair over collections is called": lambda: ps.transform_with_collections(weight)(X),
+    "transform of a pair": lambda: ps.transform(ps.transform(weight)),
     "transform of a compiled function": lambda: ps.transform(jax.jit(set_weight)),
     "transform of a generator": lambda: init(generator),
     "transform of a class that needs arguments": lambda: ps.transform(ps.Linear),

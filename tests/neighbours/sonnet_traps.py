@@ -33,7 +33,7 @@ class Lib(NamedTuple):
       snt: the package.
       Variable: makes a variable.
       array: makes an array.
-      gradient: `gradient(f, variable)`, of the scalar `f()`; zeros if there is none.
+      gradient: `gradient(f, variable)`, of the scalar `f()`.
     """
 
     snt: Any

@@ -104,7 +104,7 @@ MODULES = [
     refused("without super().__init__", without_super),
     refused("method before super().__init__", method_before_super),
     refused("once with a result", once_with_result, Call()),
-    refused("module that is no function", lambda snt, lib: snt.Module(), Call(X)),
+    refused("a module without __call__", lambda snt, lib: snt.Module(), Call(X)),
 ]
 
 

@@ -125,7 +125,7 @@ def outline(tree: Any, leaf: Callable[[Any], str]) -> str:
 
 
 def leaves(tree: Any) -> list[Any]:
-    """The leaves in the order of `outline`; None is none."""
+    """The leaves in the order of `outline`. None is not a leaf."""
     if tree is None:
         return []
     if isinstance(tree, dict):
@@ -136,7 +136,7 @@ def leaves(tree: Any) -> list[Any]:
 
 
 NARROW = {"int64": "int32", "uint64": "uint32", "float64": "float32"}
-"""The types that JAX has unless it is told to have 64 bits."""
+"""The types of JAX without `jax_enable_x64`."""
 
 
 def type_name(dtype: Any) -> str:
