@@ -127,6 +127,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
         experimental,
         metrics,
         mixed_precision,
+        ops,
         optim,
         surgery,
         testing,
@@ -163,6 +164,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._lifted.pmean_gradients import pmean_gradients
     from purestate._lifted.purify import get_variables, purify, set_variables
     from purestate._lifted.shard_map import shard_map
+    from purestate._ops.interception import intercept_ops
     from purestate._state.attributes import param_attr, state_attr
     from purestate._state.intermediates import capture_intermediates, perturb, sow
     from purestate._state.multi_transform import (
@@ -266,6 +268,8 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "freeze": "purestate._editing.freeze",
             "metrics": "purestate.metrics",
             "mixed_precision": "purestate.mixed_precision",
+            "intercept_ops": "purestate._ops.interception",
+            "ops": "purestate.ops",
             "optim": "purestate.optim",
             "partition_trainable": "purestate._editing.trainable",
             "stack_layers": "purestate._editing.stacked_layers",
@@ -304,11 +308,13 @@ __all__ = [
     "get_channel_index",
     "get_current_state", "get_initial_state", "get_parameter", "get_params", "get_state",
     "get_variable", "get_variables", "grad", "has_parameter", "has_rng", "has_state",
-    "has_variable", "initializers", "intercept_methods", "is_mutable", "jit", "layer_stack", "lift",
+    "has_variable", "initializers", "intercept_methods", "intercept_ops",
+    "is_mutable", "jit", "layer_stack", "lift",
     "lift_with_state", "load_exported", "lora", "map", "max_pool", "maybe_get_rng_sequence_state",
     "maybe_next_rng_key", "merge_lora", "metrics", "min_pool", "mixed_precision", "multi_transform",
     "multi_transform_with_state", "multinomial", "name_like", "name_scope", "nets", "next_rng_key",
-    "next_rng_keys", "one_hot", "optim", "pad", "padding_mask", "param_attr", "partition_trainable",
+    "next_rng_keys", "one_hot", "ops", "optim", "pad", "padding_mask", "param_attr",
+    "partition_trainable",
     "perturb", "pmean_gradients", "purify", "remat", "replace_rng_sequence_state",
     "reserve_rng_keys", "rotary_embedding", "rotary_frequencies", "running_init", "scan",
     "set_parameter", "set_state", "set_variable", "set_variables", "shard_map", "share",

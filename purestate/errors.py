@@ -35,6 +35,7 @@
     │   ├── LookupStyleError (AttributeError): `Embed` has no such style
     │   ├── RecurrentError (TypeError, IndexError): a state or sequence that does not fit
     │   └── TracedBoolError (TracerBoolConversionError): a traced Python bool
+    ├── OperationError (ValueError): an interceptor of operations that does not fit the operation
     ├── AxesError (TypeError): neither one value for all axes nor one for each
     ├── InitializerError (ValueError): an initializer with invalid options, or for another shape
     ├── DeferredAttributeError (AttributeError): an attribute of a module that is not made yet
@@ -129,6 +130,7 @@ from purestate._layers.embed import LookupStyleError
 from purestate._layers.errors import LayerError, LoraWarning, TracedBoolError
 from purestate._layers.initializers import InitializerError
 from purestate._layers.recurrent.core import RecurrentError
+from purestate._ops.errors import OperationError
 from purestate._precision.errors import PolicyError
 from purestate._sonnet.errors import (
     NoVariablesError,
@@ -187,6 +189,7 @@ __all__ = [
     "NewVariableError",
     "NoVariablesError",
     "NonEmptyStateError",
+    "OperationError",
     "PartError",
     "PathError",
     "PolicyError",

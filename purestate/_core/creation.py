@@ -9,8 +9,9 @@ import numpy as np
 from purestate._core import trace_guard
 from purestate._core.collection import Bundle, Collection
 from purestate._core.frame import Creating, Frame, ambient
-from purestate._core.hooks import GetterContext, functions_for, run_chain
+from purestate._core.hooks import OPERATION, GetterContext, functions_for, run_chain
 from purestate._core.keyed_initializers import KEY_NAMES, as_initializer, takes_key, with_key
+from purestate._core.parameters_read import note_parameter
 from purestate._core.path import variable_path
 from purestate._core.variable_checks import check_specification
 
@@ -96,10 +97,12 @@ def run_getters(
 ) -> Any:
     """Runs the active getters around a variable that is read."""
     functions = functions_for(("get", kind), hooks)
-    if not functions:
-        return value
-    context = _context(frame, path, name, shape, dtype, init)
-    return run_chain(functions, _unchanged, context, value)
+    if functions:
+        context = _context(frame, path, name, shape, dtype, init)
+        value = run_chain(functions, _unchanged, context, value)
+    if kind == "params" and functions_for(OPERATION, hooks):
+        note_parameter(value, path, name)
+    return value
 
 
 def _unchanged(value: Any) -> Any:

@@ -15,13 +15,14 @@ from purestate._core.frame import ambient, get_frame
 from purestate._core.path import split_variable_path
 
 CALL = "call"
+OPERATION = "operation"  # see `_ops/operation.py`
 
 
 class Hook(NamedTuple):
     """One interception.
 
     Attributes:
-      event: `CALL`, or a pair of "get", "create" or "set" and a collection.
+      event: `CALL`, `OPERATION`, or a pair of "get", "create" or "set" and a collection.
       function: what runs.
       key: two hooks with the same key do the same, so that JAX need not trace again for the second;
         None for hooks that are the same only if their functions are.

@@ -27,6 +27,7 @@ from purestate._core.frame import Creating, Frame, ambient, no_frame
 from purestate._core.hooks import SetterContext, functions_for, run_chain
 from purestate._core.layout import other_collection
 from purestate._core.naming import path_here
+from purestate._core.parameters_read import note_same_parameter
 from purestate._core.path import variable_path
 from purestate._core.share import Shared
 from purestate._core.variable_checks import (
@@ -136,7 +137,10 @@ def get_parameter(
     if actual != shape and actual != tuple(shape):
         raise wrong_shape(path, name, actual, shape, dtype)
     if trainable is False:
-        value = jax.lax.stop_gradient(value)
+        fixed = jax.lax.stop_gradient(value)
+        if hooks:
+            note_same_parameter(fixed, value)
+        return fixed
     return value
 
 

@@ -4,8 +4,6 @@ import warnings
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.typing import DTypeLike
 
@@ -13,54 +11,8 @@ from purestate._core.module import Module, transparent
 from purestate._core.variables import Initializer
 from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.initializers import VarianceScaling
-from purestate._layers.inlined import inlined, is_staged
 from purestate._layers.linear import Linear
-
-
-def _similarities(query: jax.Array, key: jax.Array) -> jax.Array:
-    """The dot products `[..., H, T', T]` of queries `[..., T', H, K]` and keys `[..., T, H, K]`."""
-    rank = len(query.shape)
-    if not is_staged() or query.dtype != key.dtype or query.shape[:-3] != key.shape[:-3]:
-        return jnp.einsum("...thd,...Thd->...htT", query, key)
-    # What einsum comes to, without its Python.
-    batch = (*range(rank - 3), rank - 2)
-    return lax.dot_general(
-        query, key, (((rank - 1,), (rank - 1,)), (batch, batch)), None, query.dtype
-    )
-
-
-def _weighted_sum(weights: jax.Array, value: jax.Array) -> jax.Array:
-    """The sum of the values `[..., T, H, V]` by weights `[..., H, T', T]`, as `[..., T', H, V]`."""
-    rank = len(value.shape)
-    if not is_staged() or weights.dtype != value.dtype or weights.shape[:-3] != value.shape[:-3]:
-        return jnp.einsum("...htT,...Thd->...thd", weights, value)
-    leading = range(rank - 3)
-    batches = ((*leading, rank - 2), (*leading, rank - 3))
-    out = lax.dot_general(
-        value, weights, (((rank - 3,), (rank - 1,)), batches), None, value.dtype
-    )  # [..., H, V, T']
-    return lax.transpose(out, (*leading, rank - 1, rank - 3, rank - 2))
-
-
-@inlined(static=(4, 5))
-def _attend(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    mask: jax.Array | None,
-    key_size: int,
-    scale_dtype: DTypeLike,
-) -> jax.Array:
-    """The values, weighted by a softmax of the similarities.
-
-    Similarities are divided by the square root of the key size.
-    """
-    logits = _similarities(query, key)  # [..., H, T', T]
-    scale: Any = np.sqrt(key_size).astype(scale_dtype)
-    logits = lax.div(logits, scale) if logits.dtype == scale.dtype else logits / scale
-    if mask is not None:
-        logits = jnp.where(mask, logits, -1e30)
-    return _weighted_sum(jax.nn.softmax(logits), value)
+from purestate._ops.attention import scaled_attention
 
 
 def _broadcasts_to(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
@@ -188,8 +140,8 @@ class MultiHeadAttention(Module):
                 raise not_an_array(self, mask, "its mask") from None
             self._check_mask(mask_shape, logits_shape)
         # In the dtype of the keys, and not of the logits, as in dm-haiku: the same bits.
-        attended = _attend(
-            query_heads, key_heads, value_heads, mask, self.key_size, key.dtype
+        attended = scaled_attention(
+            query_heads, key_heads, value_heads, None, mask, None, scale_dtype=key.dtype
         )  # [..., T', H, V]
         attended = lax.reshape(
             attended, (*leading_dims, query_length, self.num_heads * self.value_size)

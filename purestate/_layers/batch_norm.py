@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from purestate._core.errors import MissingStateError
 from purestate._core.module import Module
@@ -15,6 +14,7 @@ from purestate._layers.axes import channel_index_of
 from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.moving_averages import ExponentialMovingAverage
 from purestate._layers.replicas import check_synchronized, over_replicas
+from purestate._ops.normalization import moments, normalize
 
 
 def _no_statistics(layer: Any) -> MissingStateError:
@@ -200,8 +200,7 @@ class BatchNorm(Module):
 
         # The statistics: of the batch and its replicas, or the running ones.
         if is_training or test_local_stats:
-            mean = jnp.mean(inputs, axis, keepdims=True)
-            mean_of_squares = jnp.mean(jnp.square(inputs), axis, keepdims=True)
+            mean, mean_of_squares = moments(inputs, None, tuple(axis))
             replicas = self.cross_replica_axis or (self.sync and device_axes())
             if replicas:
                 mean, mean_of_squares = over_replicas(
@@ -228,12 +227,9 @@ class BatchNorm(Module):
         dtype = inputs.dtype
         if self.create_scale:
             scale = get_parameter("scale", shape, dtype, self.scale_init)
-        elif scale is None:
-            scale = np.ones([], dtype=dtype)  # pyright: ignore[reportAssignmentType]
         if self.create_offset:
             offset = get_parameter("offset", shape, dtype, self.offset_init)
-        elif offset is None:
-            offset = np.zeros([], dtype=dtype)  # pyright: ignore[reportAssignmentType]
-        eps: Any = jax.lax.convert_element_type(self.eps, var.dtype)
-        inverse = scale * jax.lax.rsqrt(var + eps)  # pyright: ignore[reportOptionalOperand]
-        return (inputs - mean) * inverse + offset  # pyright: ignore[reportOperatorIssue]
+        return normalize(
+            inputs, scale, offset, mean=mean, variance=var, kind="batch", axis=tuple(axis),
+            eps=self.eps,
+        )  # fmt: skip

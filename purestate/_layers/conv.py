@@ -16,6 +16,7 @@ from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.initializers import truncated_fan_in
 from purestate._layers.linear import add_bias
 from purestate._layers.param_dtype import get_parameter_kept_in
+from purestate._ops.convolutions import conv_general_dilated, hashable_padding
 
 Padding = str | Sequence[tuple[int, int]] | pad.PadFn | Sequence[pad.PadFn]
 
@@ -206,16 +207,16 @@ class ConvND(Module):
         )
         if self.mask is not None:
             w = w * self.mask
-        out = lax.conv_general_dilated(
+        out = conv_general_dilated(
             inputs,
             w,
-            window_strides=self.stride,
-            padding=self.padding,
-            lhs_dilation=self.lhs_dilation,
-            rhs_dilation=self.kernel_dilation,
-            dimension_numbers=self.dimension_numbers,
-            feature_group_count=self.feature_group_count,
-            precision=precision,
+            self.stride,
+            hashable_padding(self.padding),
+            self.lhs_dilation,
+            self.kernel_dilation,
+            self.dimension_numbers,
+            self.feature_group_count,
+            precision,
         )
         if self.with_bias:
             out = conv_bias(self, out, inputs.dtype)

@@ -17,6 +17,7 @@ from purestate._layers.conv import check_mask, conv_bias, conv_dimension_numbers
 from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.initializers import TruncatedNormal
 from purestate._layers.padding import is_padfn
+from purestate._ops.convolutions import conv_transpose, hashable_padding
 
 
 def _truncated_fan_in(shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
@@ -168,11 +169,11 @@ class ConvNDTranspose(Module):
                     spatial, self.output_shape, self.kernel_shape, self.stride, strict=True
                 )
             ]
-        out = lax.conv_transpose(
+        out = conv_transpose(
             inputs,
             w,
-            strides=self.stride,
-            padding=padding,
+            self.stride,
+            hashable_padding(padding),
             dimension_numbers=self.dimension_numbers,
             precision=precision,
         )

@@ -16,6 +16,7 @@ from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.initializers import TruncatedNormal
 from purestate._layers.linear import add_bias
 from purestate._layers.param_dtype import get_parameter_kept_in
+from purestate._ops.products import dot_general
 
 
 def truncated_normal_for(fan_in: int) -> Callable[[Sequence[int], Any], jax.Array]:
@@ -114,10 +115,10 @@ class DenseGeneral(Module):
         w = get_parameter_kept_in(
             self.param_dtype, "w", (*batch_shape, *summed_shape, *self.features), dtype, w_init
         )
-        common: Any = dtype if w.dtype == dtype else jnp.promote_types(dtype, w.dtype)
         axes_of_w = range(len(batch) + len(axis))
-        dimension_numbers = ((axis, axes_of_w[len(batch) :]), (batch, axes_of_w[: len(batch)]))
-        out = lax.dot_general(inputs.astype(common), w.astype(common), dimension_numbers, precision)
+        summed_in_w, batch_in_w = tuple(axes_of_w[len(batch) :]), tuple(axes_of_w[: len(batch)])
+        dimension_numbers = ((axis, summed_in_w), (batch, batch_in_w))
+        out = dot_general(inputs, w, dimension_numbers, precision)
         if batch and tuple(kept[: len(batch)]) != batch:  # they come out first
             order = [*batch, *(a for a in kept if a not in batch)]
             out = lax.transpose(out, (*(order.index(a) for a in kept), *range(len(kept), out.ndim)))

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
@@ -20,6 +19,7 @@ from purestate._layers.conv import (
 )
 from purestate._layers.errors import check_bool
 from purestate._layers.initializers import truncated_fan_in
+from purestate._ops.convolutions import conv_general_dilated, hashable_padding
 
 
 class DepthwiseConvND(Module):
@@ -106,15 +106,15 @@ class DepthwiseConvND(Module):
         channels = inputs.shape[self.channel_index]
         w_shape = (*self.kernel_shape, 1, self.channel_multiplier * channels)
         w = get_parameter("w", w_shape, inputs.dtype, self.w_init or truncated_fan_in)
-        out = lax.conv_general_dilated(
+        out = conv_general_dilated(
             inputs,
             w,
-            window_strides=self.stride,
-            padding=self.padding,
-            lhs_dilation=self.lhs_dilation,
-            rhs_dilation=self.rhs_dilation,
-            dimension_numbers=self.dn,
-            feature_group_count=channels,
+            self.stride,
+            hashable_padding(self.padding),
+            self.lhs_dilation,
+            self.rhs_dilation,
+            self.dn,
+            channels,
         )
         if self.with_bias:
             out = conv_bias(self, out, inputs.dtype)

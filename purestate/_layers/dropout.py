@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from purestate._layers.errors import LayerError, not_an_array
-from purestate._layers.promotion import with_standard_promotion
+from purestate._ops.promotion import with_standard_promotion
 
 
 def dropout(

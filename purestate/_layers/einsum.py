@@ -13,6 +13,7 @@ from purestate._layers.dense_general import truncated_normal_for
 from purestate._layers.errors import LayerError
 from purestate._layers.linear import add_bias
 from purestate._layers.param_dtype import get_parameter_kept_in
+from purestate._ops.products import einsum
 
 
 class Einsum(Module):
@@ -93,7 +94,7 @@ class Einsum(Module):
         inputs = jnp.asarray(inputs)
         w = get_parameter_kept_in(self.param_dtype, "w", self.shape, inputs.dtype, self.w_init)
         try:
-            out = jnp.einsum(self.equation, inputs, w, precision=precision)
+            out = einsum(self.equation, inputs, w, precision)
         except (ValueError, TypeError) as error:
             raise LayerError(
                 f"Einsum {self.module_name!r}: an input of shape {inputs.shape} and a weight of"

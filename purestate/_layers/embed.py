@@ -12,6 +12,7 @@ from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.errors import LayerError, not_an_array
 from purestate._layers.initializers import TruncatedNormal
+from purestate._ops.products import dot_general, embedding_lookup
 
 
 class EmbedLookupStyle(enum.Enum):
@@ -135,13 +136,11 @@ class Embed(Module):
         if isinstance(style, str):
             style = getattr(EmbedLookupStyle, style.upper(), style)
         if style is EmbedLookupStyle.ARRAY_INDEX:
-            return jnp.asarray(self.embeddings)[ids,]
+            return embedding_lookup(self.embeddings, ids)
         if style is EmbedLookupStyle.ONE_HOT:
             one_hot = jax.nn.one_hot(ids, self.vocab_size)  # pyright: ignore[reportArgumentType]
-            return jnp.dot(
-                one_hot,
-                self.embeddings,
-                precision=self.precision if precision is None else precision,
+            return dot_general(
+                one_hot, self.embeddings, None, self.precision if precision is None else precision
             )
         raise LookupStyleError(
             f"Embed {self.module_name!r} has no lookup style {style!r}; there are "
@@ -173,6 +172,9 @@ class Embed(Module):
                 f"Embed {self.module_name!r}: attend needs a query [..., {self.embed_dim}], as long"
                 f" as the vectors, got shape {shape}."
             )
-        return jnp.dot(
-            query, self.embeddings.T, precision=self.precision if precision is None else precision
+        return dot_general(
+            query,
+            self.embeddings,
+            (((len(shape) - 1,), (1,)), ((), ())),
+            self.precision if precision is None else precision,
         )

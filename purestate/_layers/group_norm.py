@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.typing import ArrayLike
 
 from purestate._core.module import Module
@@ -13,6 +12,7 @@ from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.axes import Axes, absolute_axes, axes_or_slice, channel_index_of
 from purestate._layers.errors import LayerError
 from purestate._layers.layer_norm import check_scale_and_offset, check_scale_and_offset_init
+from purestate._ops.normalization import normalize
 
 
 def _axes_in_groups(layer: "GroupNorm", ndim: int) -> tuple[int, ...]:
@@ -135,12 +135,4 @@ class GroupNorm(Module):
         if self.create_offset:
             offset = get_parameter("offset", params_shape, x.dtype, self.offset_init)
         axes = _axes_in_groups(self, x.ndim)
-        out = x.reshape(grouped)
-        mean = jnp.mean(out, axes, keepdims=True)
-        var = jnp.var(out, axes, keepdims=True)
-        out = ((out - mean) * lax.rsqrt(var + self.eps)).reshape(x.shape)
-        if scale is not None:
-            out = out * lax.broadcast_to_rank(scale, x.ndim)
-        if offset is not None:
-            out = out + lax.broadcast_to_rank(offset, x.ndim)
-        return out
+        return normalize(x, scale, offset, kind="group", axis=axes, eps=self.eps, groups=grouped)

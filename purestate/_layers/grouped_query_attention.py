@@ -13,9 +13,9 @@ from purestate._core.variables import Initializer, get_state, set_state
 from purestate._layers.attention_masks import causal_mask, combine_masks
 from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.linear import Linear
-from purestate._layers.promotion import with_standard_promotion
 from purestate._layers.rotary_embedding import rotary_embedding
 from purestate._layers.rotary_embedding import rotary_frequencies as frequencies_of
+from purestate._ops.attention import dot_product_attention
 
 
 def _as_int(value: jax.Array) -> int | None:
@@ -181,15 +181,8 @@ class GroupedQueryAttention(Module):
             set_state("position", start + length)
             is_causal, seen = False, causal_mask(length, self.cache_size, start)
             mask = combine_masks(seen if leading else seen[0], mask)
-        # JAX's function mixes bfloat16 with float32 inside.
-        out = with_standard_promotion(
-            jax.nn.dot_product_attention,
-            query,
-            key,
-            value,
-            mask=mask,
-            is_causal=is_causal,
-            implementation=self.implementation,
+        out = dot_product_attention(
+            query, key, value, None, mask, None, None, is_causal, self.implementation
         )
         if self.cache_size is not None:
             out = jnp.where(start + length > self.cache_size, jnp.nan, out)

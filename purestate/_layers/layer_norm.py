@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.typing import ArrayLike
 
 from purestate._core.module import Module
@@ -16,9 +15,9 @@ from purestate._layers.axes import (
     axes_or_slice,
     channel_index_of,
     parameter_shape,
-    with_rank,
 )
 from purestate._layers.errors import LayerError, check_bool
+from purestate._ops.normalization import normalize
 
 
 def check_scale_and_offset_init(
@@ -136,23 +135,20 @@ class LayerNorm(Module):
         if not isinstance(inputs, jax.Array):
             inputs = jnp.asarray(inputs)
         axis = absolute_axes(self.axis, inputs.ndim)
-        mean = jnp.mean(inputs, axis, keepdims=True)
-        if self.use_fast_variance:
-            variance = jnp.mean(jnp.square(inputs), axis, keepdims=True) - jnp.square(mean)
-        else:
-            variance = jnp.var(inputs, axis, keepdims=True)
         shape = parameter_shape(inputs.shape, absolute_axes(self.param_axis, inputs.ndim))
         if self.create_scale:
             scale = get_parameter("scale", shape, inputs.dtype, self.scale_init)
         if self.create_offset:
             offset = get_parameter("offset", shape, inputs.dtype, self.offset_init)
-        elif offset is None:
-            offset = np.zeros([], inputs.dtype)  # makes -0.0 to 0.0, as in dm-haiku
-        eps: Any = lax.convert_element_type(self.eps, variance.dtype)
-        inverse = lax.rsqrt(variance + eps)
-        if scale is not None:
-            inverse = with_rank(scale, inputs.ndim) * inverse
-        return inverse * (inputs - mean) + with_rank(offset, inputs.ndim)
+        return normalize(
+            inputs,
+            scale,
+            offset,
+            kind="layer",
+            axis=axis,
+            eps=self.eps,
+            use_fast_variance=self.use_fast_variance,
+        )
 
 
 class InstanceNorm(LayerNorm):

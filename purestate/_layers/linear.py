@@ -12,8 +12,9 @@ from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.initializers import truncated_fan_in
-from purestate._layers.inlined import inlined, is_staged
 from purestate._layers.param_dtype import get_parameter_kept_in
+from purestate._ops.inlined import inlined
+from purestate._ops.products import dot_general
 
 
 def add_bias(out: jax.Array, bias: jax.Array) -> jax.Array:
@@ -30,20 +31,11 @@ def _broadcast(bias: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return lax.broadcast_in_dim(bias, shape, range(len(shape) - len(bias.shape), len(shape)))
 
 
-@inlined(static=2)
-def _dot(inputs: jax.Array, w: jax.Array, precision: lax.PrecisionLike) -> jax.Array:
-    if not is_staged():
-        return jnp.dot(inputs, w, precision=precision)
-    last = len(inputs.shape) - 1
-    # What jnp.dot comes to for operands of one dtype.
-    return lax.dot_general(inputs, w, (((last,), (0,)), ((), ())), precision, inputs.dtype)
-
-
 @inlined(static=3)
 def _affine(
     inputs: jax.Array, w: jax.Array, b: jax.Array, precision: lax.PrecisionLike
 ) -> jax.Array:
-    out = _dot(inputs, w, precision)
+    out = dot_general(inputs, w, None, precision)
     return lax.add(out, _broadcast(b, out.shape))
 
 
@@ -118,15 +110,11 @@ class Linear(Module):
             self.w_init or truncated_fan_in,
         )
         if not self.with_bias:
-            return (
-                _dot(inputs, w, precision)
-                if w.dtype == dtype
-                else jnp.dot(inputs, w, precision=precision)
-            )
+            return dot_general(inputs, w, None, precision)
         b = get_parameter_kept_in(self.param_dtype, "b", (self.output_size,), dtype, self.b_init)
         if w.dtype == dtype == b.dtype:
             return _affine(inputs, w, b, precision)
-        return add_bias(jnp.dot(inputs, w, precision=precision), b)
+        return add_bias(dot_general(inputs, w, None, precision), b)
 
 
 def _bias_shape(input_shape: Sequence[int], bias_dims: Sequence[int] | None) -> tuple[int, ...]:

@@ -31,6 +31,7 @@ from purestate._layers.param_dtype import get_parameter_kept_in
 from purestate._layers.recurrent.trainable_initial_state import TrainableInitialState
 from purestate._layers.rms_norm import RMSNorm
 from purestate._layers.weight_norm import WeightNorm, length, normalized
+from purestate._ops.products import dot_general
 
 _ACTIVE = "_has_lora"
 
@@ -190,7 +191,7 @@ def lora(
         b = get_parameter_kept_in(
             param_dtype, "lora_b", (rank, layer.output_size), x.dtype, jnp.zeros
         )
-        added = jnp.dot(jnp.dot(x, a, precision=precision), b, precision=precision)
+        added = dot_general(dot_general(x, a, None, precision), b, None, precision)
         return out + (added if scale == 1 else added * scale)
 
     key = ("lora", rank, predicate, alpha, a_init, param_dtype)

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from purestate._core.module import Module
 from purestate._core.variables import get_state, set_state
 from purestate._layers.errors import MODULE_CLASS, LayerError, is_a_class
-from purestate._layers.promotion import with_standard_promotion
+from purestate._ops.promotion import with_standard_promotion
 
 _COLLECTION = "metrics"
 

@@ -16,7 +16,7 @@ from purestate._core.module import Module, transparent
 from purestate._core.variables import get_state, set_state
 from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.initializers import Constant
-from purestate._layers.promotion import with_standard_promotion
+from purestate._ops.promotion import with_standard_promotion
 
 
 class ExponentialMovingAverage(Module):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 
+from purestate._core.parameters_read import note_same_parameter
 from purestate._core.variables import Initializer, get_parameter
 
 
@@ -26,4 +27,8 @@ def get_parameter_kept_in(
     value = get_parameter(name, shape, param_dtype, init)
     # Weights as integers, for an input of integers, would be wrong; JAX finds the dtype for both
     # then.
-    return lax.convert_element_type(value, dtype) if jnp.issubdtype(dtype, jnp.inexact) else value
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        return value
+    used = lax.convert_element_type(value, dtype)
+    note_same_parameter(used, value)
+    return used

@@ -5,12 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.axes import Axes, absolute_axes, axes_or_slice, parameter_shape
 from purestate._layers.errors import LayerError, check_bool
+from purestate._ops.normalization import normalize
 
 
 class RMSNorm(Module):
@@ -78,13 +78,5 @@ class RMSNorm(Module):
         scale = None
         if self.create_scale:
             shape = parameter_shape(inputs.shape, absolute_axes(self.param_axis, inputs.ndim))
-            scale = jnp.broadcast_to(
-                get_parameter("scale", shape, inputs.dtype, self.scale_init), inputs.shape
-            )
-        # Broadcast before the root and not after it: the gradient sums in the same order as
-        # dm-haiku's.
-        mean_squared = jnp.broadcast_to(
-            jnp.mean(jnp.square(inputs), axis, keepdims=True), inputs.shape
-        )
-        scaled = inputs if scale is None else inputs * scale
-        return scaled * lax.rsqrt(mean_squared + self.eps)
+            scale = get_parameter("scale", shape, inputs.dtype, self.scale_init)
+        return normalize(inputs, scale, kind="rms", axis=axis, eps=self.eps)

@@ -12,6 +12,7 @@ from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.initializers import VarianceScaling
 from purestate._layers.moving_averages import ExponentialMovingAverage
 from purestate._layers.replicas import check_synchronized, over_replicas
+from purestate._ops.products import dot_general, embedding_lookup
 
 
 def _flat(layer: Any, inputs: jax.Array) -> jax.Array:
@@ -35,14 +36,14 @@ def _squared_distances(vectors: jax.Array, embeddings: jax.Array) -> jax.Array:
     """
     return (
         jnp.sum(jnp.square(vectors), 1, keepdims=True)
-        - 2 * jnp.matmul(vectors, embeddings)
+        - 2 * dot_general(vectors, embeddings)
         + jnp.sum(jnp.square(embeddings), 0, keepdims=True)
     )
 
 
 def _rows(embeddings: jax.Array, indices: jax.Array) -> jax.Array:
     """The embeddings `[D, K]` of `indices`; `[..., D]`."""
-    return jnp.asarray(embeddings).swapaxes(1, 0)[indices,]
+    return embedding_lookup(jnp.asarray(embeddings).swapaxes(1, 0), indices)
 
 
 def _perplexity(encodings: jax.Array, axis_name: str | None) -> jax.Array:
@@ -279,7 +280,7 @@ class VectorQuantizerEMA(Module):
     def _updated_embeddings(self, vectors: jax.Array, encodings: jax.Array) -> jax.Array:
         """The average of the vectors that each embedding replaces."""
         sizes = jnp.sum(encodings, axis=0)
-        sums = jnp.matmul(vectors.T, encodings)
+        sums = dot_general(vectors.T, encodings)
         if self.cross_replica_axis:
             sizes, sums = over_replicas(
                 lax.psum, self.cross_replica_axis, self.module_name, sizes, sums

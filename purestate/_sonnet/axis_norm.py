@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from purestate._layers.inlined import inlined
+from purestate._ops.inlined import inlined
 from purestate._sonnet.checks import (
     as_array,
     channel_index,

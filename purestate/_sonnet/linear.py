@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from purestate._layers.inlined import inlined
+from purestate._ops.inlined import inlined
 from purestate._sonnet.checks import as_array, check_bias_init, check_input, check_minimum_rank
 from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.initializers import Initializer, TruncatedNormal, Zeros

@@ -9,15 +9,11 @@ from jax import lax
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.initializers import VarianceScaling
-from purestate._layers.inlined import is_staged
 from purestate._layers.recurrent.core import RNNCore, as_array, with_batch_size
+from purestate._ops.inlined import is_staged
+from purestate._ops.products import dot_general
 
 _variance_scaling = VarianceScaling()
-
-
-def _matmul(x: jax.Array, w: jax.Array) -> jax.Array:
-    """What jnp.matmul comes to for one dtype, without its Python."""
-    return lax.dot_general(x, w, (((len(x.shape) - 1,), (0,)), ((), ())), None, x.dtype)
 
 
 def _along(b: jax.Array, x: jax.Array) -> jax.Array:
@@ -108,24 +104,22 @@ class GRU(RNNCore):
             and (b_h is None or b_h.dtype == dtype)
             and shape[:-1] == state.shape[:-1]
         )
-        add, mul, matmul = (
-            (lax.add, lax.mul, _matmul) if plain else (jnp.add, jnp.multiply, jnp.matmul)
-        )
+        add, mul = (lax.add, lax.mul) if plain else (jnp.add, jnp.multiply)
 
         # Of each: the gates z (what to replace) and r (what to see), and the new content a.
         sizes = (2 * size, size)
         b_zr, b_a = lax.split(b, sizes, 0)
-        x = matmul(inputs, w_i)
+        x = dot_general(inputs, w_i)
         x_zr, x_a = lax.split(x, sizes, len(x.shape) - 1)
         if b_h is None:
             w_zr, w_a = lax.split(w_h, sizes, 1)
-            h_zr = matmul(seen, w_zr)
+            h_zr = dot_general(seen, w_zr)
 
             def from_state(r: Any) -> Any:
-                return matmul(mul(r, seen), w_a)
+                return dot_general(mul(r, seen), w_a)
 
         else:
-            h = matmul(seen, w_h)
+            h = dot_general(seen, w_h)
             h_zr, h_a = lax.split(h, sizes, len(h.shape) - 1)
 
             def from_state(r: Any) -> Any:

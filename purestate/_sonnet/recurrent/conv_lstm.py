@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from purestate._layers.inlined import inlined
 from purestate._layers.recurrent.lstm import LSTMState
+from purestate._ops.inlined import inlined
 from purestate._sonnet.checks import as_array
 from purestate._sonnet.conv import ConvND, add_channel_bias
 from purestate._sonnet.errors import SonnetValueError

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 
-from purestate._layers.inlined import inlined
+from purestate._ops.inlined import inlined
 from purestate._sonnet.checks import as_array, check_features, check_rank
 from purestate._sonnet.initializers import Initializer, VarianceScaling, Zeros
 from purestate._sonnet.once import once

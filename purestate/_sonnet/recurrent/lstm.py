@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 
-from purestate._layers.inlined import inlined
 from purestate._layers.recurrent.lstm import LSTMState
+from purestate._ops.inlined import inlined
 from purestate._sonnet.checks import as_array, check_features, check_rank
 from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.initializers import Initializer, TruncatedNormal, Zeros

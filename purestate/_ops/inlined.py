@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import jax
 
 from purestate._core.frame import ambient
+from purestate._core.hooks import OPERATION
 
 # From jax 0.11 on `inline=True` means when lowering; before, when tracing, which is what this is
 # about.
@@ -26,13 +27,28 @@ def is_staged() -> bool:
     return bool(frames) and frames[-1].home.staged
 
 
-def inlined(*, static: int | tuple[int, ...] = ()) -> Callable[[_F], _F]:
-    """Has JAX remember the jaxpr of a function of arrays, and write it out where it is called.
+def remembered_by_jax(f: Callable[..., Any], static: tuple[str, ...]) -> Callable[..., Any]:
+    """Returns `f` as a function whose jaxpr JAX remembers, and writes out where it is called.
 
     As `jax.jit(f, inline=True)`, which is how jax.numpy's own functions are made: the same
     equations, and less Python for all calls but the first of a shape, above all under `jax.grad`,
-    since the derivative is remembered too. Where nothing is staged out the function runs as it is:
-    compiled as one it might round in another way than its operations one by one.
+    since the derivative is remembered too.
+    """
+    return jax.jit(f, inline=_EARLY, static_argnames=static)
+
+
+def argument_names(f: Callable[..., Any]) -> tuple[str, ...]:
+    """Returns the names of what a plain function takes by position."""
+    code = f.__code__
+    return code.co_varnames[: code.co_argcount]
+
+
+def inlined(*, static: int | tuple[int, ...] = ()) -> Callable[[_F], _F]:
+    """Has JAX remember the jaxpr of a function of arrays, where one is being made.
+
+    Where nothing is staged out the function runs as it is: compiled as one it might round in
+    another way than its operations one by one. It does so too while operations are intercepted,
+    since there may be some in it.
 
     Args:
       static: the positions of arguments that are Python values.
@@ -40,14 +56,22 @@ def inlined(*, static: int | tuple[int, ...] = ()) -> Callable[[_F], _F]:
     Returns:
       A decorator.
     """
+    positions = static if isinstance(static, tuple) else (static,)
 
     def decorate(f: _F) -> _F:
-        remembered = jax.jit(f, inline=_EARLY, static_argnums=static)
+        remembered: Any = None
 
         @functools.wraps(f)
         def run(*args: Any) -> Any:
-            frames = ambient.get()[0]  # is_staged, without a call
+            nonlocal remembered
+            frames, hooks = ambient.get()  # is_staged, without a call
+            for hook in hooks:
+                if hook.event == OPERATION:
+                    return f(*args)
             if frames and frames[-1].home.staged:
+                if remembered is None:
+                    names = argument_names(f)
+                    remembered = remembered_by_jax(f, tuple(names[i] for i in positions))
                 return remembered(*args)
             return f(*args)
 
