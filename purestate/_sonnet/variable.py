@@ -19,7 +19,7 @@ from purestate._sonnet.errors import SonnetTypeError
 from purestate._sonnet.late_value import LateValue
 from purestate._sonnet.operators import add_operators
 from purestate._sonnet.outside import OUTSIDE, forget_with, in_a_frame
-from purestate._sonnet.variable_errors import used_in_compiled, wrong_frame
+from purestate._sonnet.variable_errors import check_given_shape, used_in_compiled, wrong_frame
 from purestate._sonnet.variable_values import check_initial_shape, fitting, full_name, initial
 from purestate._state.named_variables import set_variable
 
@@ -110,6 +110,9 @@ class Variable:
 
         Returns:
           The variable.
+
+        Raises:
+          ShapeMismatchError: the given params or state have it in another shape.
         """
         variable: Variable = cls.__new__(cls)
         with in_a_frame() as frame:
@@ -117,7 +120,7 @@ class Variable:
             variable.shape = tuple(int(size) for size in shape)
             variable.dtype = jnp.dtype(dtype)
             variable._init = lambda shape, dtype: jnp.asarray(init(shape, dtype), dtype)
-            variable._at_home(variable._create, variable._init)
+            check_given_shape(variable, variable._at_home(variable._create, variable._init))
         return variable
 
     @classmethod
@@ -137,8 +140,7 @@ class Variable:
           The variable.
         """
         variable: Variable = cls.__new__(cls)
-        variable._frame = frame
-        variable._scope = Scope(module, path, "__call__", frame.scope)
+        variable._frame, variable._scope = frame, Scope(module, path, "__call__", frame.scope)
         variable.path, variable.trainable = (path, name), collection == "params"
         variable.collection = collection
         variable._name = full_name(plain_name(frame, path), name)
