@@ -32,8 +32,8 @@ class ExponentialMovingAverage(Metric):
       name: the name of the module.
 
     Attributes:
-      average: the variable `average`; None if no update has made it yet. (`hidden` and `counter` are
-        the other two: the average with its bias, and the number of steps, an int32.)
+      average: the variable `average`; None if no update has made it yet. (`hidden` and `counter`
+        are the other two: the average with its bias, and the number of steps, an int32.)
 
     Raises:
       SonnetAttributeError: `value` or `reset` is used and no update has been made yet.
