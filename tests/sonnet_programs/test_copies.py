@@ -297,7 +297,7 @@ import pickle, sys
 import numpy as np, purestate.sonnet as snt, jax.numpy as jnp
 snt.Linear(9)(jnp.ones([1, 9]))  # takes the name
 net, x, y = pickle.load(open(sys.argv[1], "rb"))
-assert_close(net(x), y)
+np.testing.assert_allclose(net(x), y, rtol=1e-5, atol=1e-6)
 assert [v.name for v in net.variables] == ["mlp/linear_0/b:0", "mlp/linear_0/w:0"], net.variables
 """
 
