@@ -20,7 +20,7 @@ from purestate._sonnet.late_value import LateValue
 from purestate._sonnet.operators import add_operators
 from purestate._sonnet.outside import OUTSIDE, forget_with, in_a_frame
 from purestate._sonnet.variable_errors import check_given_shape, used_in_compiled, wrong_frame
-from purestate._sonnet.variable_values import check_initial_shape, fitting, full_name, initial
+from purestate._sonnet.variable_values import fitting, full_name, initial, initial_shape
 from purestate._state.named_variables import set_variable
 
 Initialize = Callable[[Sequence[int], Any], Any]
@@ -66,6 +66,7 @@ class Variable:
     Raises:
       SonnetValueError: the initial value is missing, or has another shape than `shape`.
       MissingParameterError: `apply` was given no such parameter.
+      ShapeMismatchError: `apply` was given one of another shape.
     """
 
     # Before numpy's own operators, so that `array * variable` is an array of JAX.
@@ -87,13 +88,13 @@ class Variable:
                 value = initial_value  # a run that has no key creates no parameter either
             elif given is None:
                 value = self._first_value(frame, initial_value, dtype)
-                check_initial_shape(value, shape, self.name)
             else:
                 value = given
-            self.shape: tuple[int, ...] = tuple(value.shape)
+            made = value if given is None else initial_value
+            self.shape: tuple[int, ...] = initial_shape(made, shape, value.shape, self.name)
             self.dtype: Any = value.dtype
             self._init: Initialize = lambda shape, dtype: initial(initial_value, dtype, name)
-            self._at_home(self._create, lambda shape, dtype: value)
+            check_given_shape(self, self._at_home(self._create, lambda shape, dtype: value))
 
     @classmethod
     def create(
@@ -110,9 +111,6 @@ class Variable:
 
         Returns:
           The variable.
-
-        Raises:
-          ShapeMismatchError: the given params or state have it in another shape.
         """
         variable: Variable = cls.__new__(cls)
         with in_a_frame() as frame:
