@@ -216,3 +216,24 @@ def test_running_statistics_of_batch_norm_before_a_call():
     np.testing.assert_allclose(mean, [[2.0, 3.0]], rtol=1e-6)
     np.testing.assert_allclose(variance, [[8 / 3, 8 / 3]], rtol=1e-6)
     jax.tree.map(np.testing.assert_array_equal, after, state)
+
+
+def test_reset_in_one_branch_and_value_before_the_update_in_a_scan():
+    _, state = ps.transform_with_state(lambda x: snt.Mean()(x)).init(None, 1.0)
+    _, state = ps.transform_with_state(lambda x: snt.Mean()(x)).apply({}, state, None, 6.0)
+
+    def branch(flag):
+        mean = snt.Mean()
+        ps.cond(flag, mean.reset, lambda: None)
+        return mean(2.0)
+
+    for flag, expected in ((True, 2.0), (False, 4.0)):
+        out, _ = jax.jit(ps.transform_with_state(branch).apply)({}, state, None, flag)
+        assert float(out) == expected
+
+    def loop(xs):
+        mean = snt.Mean()
+        return ps.scan(lambda carry, x: (carry, (mean.value, mean(x))), 0, xs)[1]
+
+    (before, after), _ = ps.transform_with_state(loop).apply({}, state, None, jnp.array([2.0, 10]))
+    assert (before.tolist(), after.tolist()) == ([6.0, 4.0], [4.0, 6.0])
