@@ -1,7 +1,7 @@
 """Sonnet's metrics: modules that accumulate values."""
 
 import abc
-from typing import Any
+from typing import Any, Self, overload
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from purestate._core.errors import ShapeMismatchError
 from purestate._sonnet.errors import SonnetAttributeError, SonnetTypeError, SonnetValueError
 from purestate._sonnet.module import Module
 from purestate._sonnet.once import once
+from purestate._sonnet.outside import in_a_frame
 from purestate._sonnet.variable import Variable, value_of
 
 
@@ -63,6 +64,41 @@ class Metric(Module, abc.ABC):
         return self.value
 
 
+class KeptVariable:
+    """An attribute of a metric that holds a variable made by the first update.
+
+    A run of `apply` makes the metric again, and perhaps reads or resets it before any update. Until
+    then the attribute is the variable of the given state.
+    """
+
+    def __init__(self, name: str):
+        self._name = name  # of the variable
+
+    def __set_name__(self, owner: type, attribute: str) -> None:
+        self._attribute = attribute
+
+    @overload
+    def __get__(self, metric: None, cls: type) -> Self: ...
+    @overload
+    def __get__(self, metric: Metric, cls: type) -> Variable | None: ...
+    def __get__(self, metric: Metric | None, cls: type) -> Self | Variable | None:
+        if metric is None:
+            return self
+        variable: Variable | None = vars(metric).get(self._attribute)
+        return self._given(metric) if variable is None else variable
+
+    def __set__(self, metric: Metric, variable: Variable | None) -> None:
+        vars(metric)[self._attribute] = variable
+
+    def _given(self, metric: Metric) -> Variable | None:
+        with in_a_frame() as frame:
+            path: str = metric.module_name
+            state = frame.collections["state"].values
+            if metric.creation_frame_id != frame.frame_id or self._name not in state.get(path, ()):
+                return None
+            return Variable.existing(frame, metric, path, self._name, "state")
+
+
 class Sum(Metric):
     """The sum of all values, element by element.
 
@@ -75,16 +111,16 @@ class Sum(Metric):
       name: the name of the module.
 
     Attributes:
-      sum: the variable `sum`; None before the first update.
+      sum: the variable `sum`; None if no update has made it yet.
 
     Raises:
-      SonnetValueError: `value` is read before the first update.
-      SonnetAttributeError: `reset` is called before the first update.
+      SonnetValueError: `value` is read and no update has been made yet.
+      SonnetAttributeError: `reset` is called and no update has been made yet.
       ShapeMismatchError: a value has another shape than the first one.
       SonnetTypeError: a float is added to integers.
     """
 
-    sum: Variable | None
+    sum = KeptVariable("sum")
 
     def __init__(self, name: str | None = None):
         super().__init__(name=name)
@@ -120,16 +156,16 @@ class Mean(Metric):
       name: the name of the module.
 
     Attributes:
-      sum: the variable `sum`; None before the first update.
+      sum: the variable `sum`; None if no update has made it yet.
       count: the variable `count`, an int32 (an int64 in Sonnet).
 
     Raises:
-      SonnetAttributeError: `value` or `reset` is used before the first update.
+      SonnetAttributeError: `value` or `reset` is used and no update has been made yet.
       ShapeMismatchError: a value has another shape than the first one.
       SonnetTypeError: a float is added to integers.
     """
 
-    sum: Variable | None
+    sum = KeptVariable("sum")
     count: Variable
 
     def __init__(self, name: str | None = None):

@@ -5,7 +5,14 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from purestate._sonnet.errors import SonnetTypeError
-from purestate._sonnet.metrics import Metric, checked_value, clear, existing, zeros_like
+from purestate._sonnet.metrics import (
+    KeptVariable,
+    Metric,
+    checked_value,
+    clear,
+    existing,
+    zeros_like,
+)
 from purestate._sonnet.once import once
 from purestate._sonnet.variable import Variable, value_of
 
@@ -25,17 +32,17 @@ class ExponentialMovingAverage(Metric):
       name: the name of the module.
 
     Attributes:
-      average: the variable `average`; None before the first update. (`hidden` and `counter` are the
-        other two: the average with its bias, and the number of steps, an int32.)
+      average: the variable `average`; None if no update has made it yet. (`hidden` and `counter`
+        are the other two: the average with its bias, and the number of steps, an int32.)
 
     Raises:
-      SonnetAttributeError: `value` or `reset` is used before the first update.
+      SonnetAttributeError: `value` or `reset` is used and no update has been made yet.
       SonnetTypeError: a value is an integer.
       ShapeMismatchError: a value has another shape than the first one.
     """
 
-    average: Variable | None
-    _hidden: Variable | None
+    average = KeptVariable("average")
+    _hidden = KeptVariable("hidden")
 
     def __init__(self, decay: ArrayLike | Variable, name: str | None = None):
         super().__init__(name=name)

@@ -1,4 +1,4 @@
-"""The operators of arrays, for a class that stands for one."""
+"""The operators of arrays and their iterator, for a class that stands for one."""
 
 import operator
 from collections.abc import Callable
@@ -9,7 +9,7 @@ _OTHERS = ("neg", "pos", "abs", "lt", "le", "gt", "ge")
 
 
 def add_operators(cls: type[Any], value_of: Callable[[Any], Any]) -> None:
-    """Gives a class the operators of arrays, each on the present value.
+    """Gives a class the operators and the iterator of arrays, each on the present value.
 
     Args:
       cls: the class.
@@ -28,3 +28,5 @@ def add_operators(cls: type[Any], value_of: Callable[[Any], Any]) -> None:
         setattr(cls, f"__r{name}__", backward(function))
     for name in _OTHERS:
         setattr(cls, f"__{name}__", forward(getattr(operator, name)))
+    # Python would otherwise ask for elements until an index fails, and none does in JAX.
+    cls.__iter__ = lambda self: iter(value_of(self))

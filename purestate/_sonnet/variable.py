@@ -19,8 +19,8 @@ from purestate._sonnet.errors import SonnetTypeError
 from purestate._sonnet.late_value import LateValue
 from purestate._sonnet.operators import add_operators
 from purestate._sonnet.outside import OUTSIDE, forget_with, in_a_frame
-from purestate._sonnet.variable_errors import used_in_compiled, wrong_frame
-from purestate._sonnet.variable_values import check_initial_shape, fitting, full_name, initial
+from purestate._sonnet.variable_errors import check_given_shape, used_in_compiled, wrong_frame
+from purestate._sonnet.variable_values import fitting, full_name, initial, initial_shape
 from purestate._state.named_variables import set_variable
 
 Initialize = Callable[[Sequence[int], Any], Any]
@@ -66,6 +66,7 @@ class Variable:
     Raises:
       SonnetValueError: the initial value is missing, or has another shape than `shape`.
       MissingParameterError: `apply` was given no such parameter.
+      ShapeMismatchError: `apply` was given one of another shape.
     """
 
     # Before numpy's own operators, so that `array * variable` is an array of JAX.
@@ -87,13 +88,13 @@ class Variable:
                 value = initial_value  # a run that has no key creates no parameter either
             elif given is None:
                 value = self._first_value(frame, initial_value, dtype)
-                check_initial_shape(value, shape, self.name)
             else:
                 value = given
-            self.shape: tuple[int, ...] = tuple(value.shape)
+            made = value if given is None else initial_value
+            self.shape: tuple[int, ...] = initial_shape(made, shape, value.shape, self.name)
             self.dtype: Any = value.dtype
             self._init: Initialize = lambda shape, dtype: initial(initial_value, dtype, name)
-            self._at_home(self._create, lambda shape, dtype: value)
+            check_given_shape(self, self._at_home(self._create, lambda shape, dtype: value))
 
     @classmethod
     def create(
@@ -117,7 +118,7 @@ class Variable:
             variable.shape = tuple(int(size) for size in shape)
             variable.dtype = jnp.dtype(dtype)
             variable._init = lambda shape, dtype: jnp.asarray(init(shape, dtype), dtype)
-            variable._at_home(variable._create, variable._init)
+            check_given_shape(variable, variable._at_home(variable._create, variable._init))
         return variable
 
     @classmethod
@@ -137,8 +138,7 @@ class Variable:
           The variable.
         """
         variable: Variable = cls.__new__(cls)
-        variable._frame = frame
-        variable._scope = Scope(module, path, "__call__", frame.scope)
+        variable._frame, variable._scope = frame, Scope(module, path, "__call__", frame.scope)
         variable.path, variable.trainable = (path, name), collection == "params"
         variable.collection = collection
         variable._name = full_name(plain_name(frame, path), name)

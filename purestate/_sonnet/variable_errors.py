@@ -1,6 +1,8 @@
 """The errors about variables in the wrong place."""
 
-from purestate._core.errors import JaxUsageError
+from typing import Any
+
+from purestate._core.errors import JaxUsageError, ShapeMismatchError
 from purestate._core.frame import Frame
 from purestate._core.path import ROOT
 from purestate._sonnet.errors import WrongFrameError
@@ -34,3 +36,13 @@ def used_in_compiled(name: str) -> JaxUsageError:
         " would never be seen. Use `snt.function` in place of jax.jit, which passes variables in"
         " and out, and inside it ps.scan, ps.remat, ps.cond and so on in place of those of JAX."
     )
+
+
+def check_given_shape(variable: Any, value: Any) -> None:
+    """Raises if `apply` was given a variable in another shape than its module creates."""
+    if tuple(value.shape) != variable.shape:
+        raise ShapeMismatchError(
+            f"The variable {variable.name!r} is created with the shape {list(variable.shape)}, but"
+            f" `apply` was given it with the shape {list(value.shape)}. Pass inputs of the shape"
+            " that `init` had, or the state of an `init` with inputs of this shape."
+        )

@@ -29,13 +29,26 @@ def initial(value: Any, dtype: Any, name: str) -> jax.Array:
     return jax.lax.convert_element_type(array, array.dtype)
 
 
-def check_initial_shape(value: jax.Array, shape: Sequence[int] | None, name: str) -> None:
-    """Raises if an initial value has another shape than requested."""
-    if shape is not None and tuple(shape) != value.shape:
+def initial_shape(
+    value: Any, shape: Sequence[int] | None, given: tuple[int, ...], name: str
+) -> tuple[int, ...]:
+    """Returns the shape that a variable is created with; raises if two are requested.
+
+    Args:
+      value: the initial value. It is not called if it is a function.
+      shape: the requested shape; None takes that of the value.
+      given: the shape that counts if neither is known.
+      name: the name of the variable.
+    """
+    own = () if isinstance(value, (bool, int, float)) else getattr(value, "shape", None)
+    if own is None:
+        return tuple(given) if shape is None else tuple(shape)
+    if shape is not None and tuple(shape) != tuple(own):
         raise SonnetValueError(
             f"The variable {name!r} was requested with the shape {list(shape)}, but its initial"
-            f" value has the shape {list(value.shape)}. Leave `shape` out, or reshape the value."
+            f" value has the shape {list(own)}. Leave `shape` out, or reshape the value."
         )
+    return tuple(own)
 
 
 def fitting(value: Any, name: str, shape: tuple[int, ...], dtype: Any) -> jax.Array:

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+import purestate as ps
 import purestate.sonnet as snt
 from tests.messages.helpers import X, init, zeros
 
@@ -130,6 +131,9 @@ NETS: dict[str, Callable[[], Any]] = {
 METRICS: dict[str, Callable[[], Any]] = {
     "Mean before an update": inside(lambda: snt.Mean().value),
     "Sum before an update": inside(lambda: snt.Sum().value),
+    "Sum of another shape than in the state": lambda: ps.transform_with_state(
+        lambda: snt.Sum()(X)
+    ).apply({}, {"sum": {"sum": X[0]}}, None),
     "Sum of another shape": calls(lambda: snt.Sum(), X, X[0]),
     "Sum of integers and floats": calls(lambda: snt.Sum(), INTEGERS, X),
     "ExponentialMovingAverage of integers": calls(

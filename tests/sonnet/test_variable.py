@@ -180,3 +180,44 @@ def test_repr():
     text = repr(snt.Variable(np.zeros([2, 3]), trainable=False, name="zeros"))
     assert text.startswith("<Variable 'zeros")
     assert "[2, 3] float32, not trainable>" in text
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **options: snt.Variable(jnp.zeros(3), **options),
+        lambda **options: snt.Variable(np.zeros(3, np.float32), **options),
+        lambda **options: snt.Variable(lambda: jnp.zeros(3), shape=[3], **options),
+        lambda **options: snt.Variable(0.0, **options),
+        lambda **options: snt.Variable(
+            snt.initializers.RandomNormal()([3], jnp.float32), **options
+        ),
+    ],
+    ids=["jax", "numpy", "function", "number", "random"],
+)
+def test_a_given_value_of_another_shape(make, trainable):
+    """It would be used silently, and broadcast."""
+    pair = ps.transform_with_state(lambda: make(name="v", trainable=trainable).value())
+    given = {"~": {"v": jnp.ones(2)}}
+    with pytest.raises(ShapeMismatchError):
+        pair.apply(*((given, {}) if trainable else ({}, given)), None)
+
+
+def test_iteration_ends():
+    """An index past the end is not an error in JAX."""
+    variable = snt.Variable(jnp.arange(6.0).reshape(3, 2), name="v")
+    assert [row.tolist() for row in variable] == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
+    first, *_ = variable
+    assert first.tolist() == [0.0, 1.0]
+    assert 3.0 in snt.Variable(jnp.arange(4.0))
+    with pytest.raises(TypeError):
+        iter(snt.Variable(1.0))
+
+    def f():
+        late = snt.initializers.Ones()([3], jnp.float32)
+        drawn = snt.initializers.RandomNormal(seed=0)([3], jnp.float32)
+        return len(list(late)), len(list(drawn))
+
+    assert ps.transform_with_state(f).apply({}, {}, None)[0] == (3, 3)
