@@ -144,7 +144,7 @@ class Intercepted:
             out = next_op(*operands)
             return jax.tree.map(jnp.zeros_like, out)
         down = jax.tree.map(
-            lambda leaf: leaf.astype(jnp.float16) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
+            lambda leaf: leaf.astype(jnp.bfloat16) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
             operands,
         )
         out = next_op(*down)
@@ -195,7 +195,7 @@ def test_an_operation_is_intercepted_in_every_mode(name: str, mode: str) -> None
             elif kind == "replace":
                 assert not same, how
             else:
-                assert close(changed, plain, 0.1), how
+                assert close(changed, plain, 0.2), how
         assert close(run(), plain, 1e-7), how  # the hook is gone, and compiled functions know
 
 
