@@ -15,6 +15,7 @@ from libcst.metadata import (
 
 from purestate._port.calls import Emission, Facts, decide, finish
 from purestate._port.findings import Finding
+from purestate._port.fstrings import FStrings
 from purestate._port.haiku_imports import HaikuImports
 from purestate._port.haiku_names import MOVED, PUBLIC_BY_PRIVATE
 from purestate._port.haiku_remarks import HaikuRemarks
@@ -46,7 +47,7 @@ def _is_dead(name: str) -> bool:
     return name in ROWS_BY_NAME or is_private
 
 
-class HaikuRewriter(cst.CSTTransformer):
+class HaikuRewriter(FStrings):
     """Rewrites names; imports come later.
 
     Attributes:
@@ -76,6 +77,10 @@ class HaikuRewriter(cst.CSTTransformer):
         if name.startswith("purestate._src"):  # once the import is rewritten
             name = name.replace("purestate", "haiku", 1)
         return name if name.partition(".")[0] in ("haiku", "jax") else None
+
+    def kind_of(self, node: cst.BaseExpression) -> str:
+        """Returns "": Haiku's programs need no such knowledge."""
+        return ""
 
     def visit_Import(self, node: cst.Import) -> bool:
         for alias in node.names:

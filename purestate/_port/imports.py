@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import libcst as cst
+import libcst.matchers as m
 from libcst.metadata import (
     GlobalScope,
     ImportAssignment,
@@ -101,7 +102,7 @@ def _names_of(node: cst.ImportFrom) -> list[str]:
 
 def bindings(wrapper: MetadataWrapper, name: str) -> list[str]:
     """Returns what a name stands for in a program: modules, or "" if it is not imported."""
-    found: list[str] = []
+    found: list[str] = [""] if name in captured(wrapper.module) else []
     for scope in set(wrapper.resolve(ScopeProvider).values()):
         if scope is None:
             continue
@@ -113,6 +114,18 @@ def bindings(wrapper: MetadataWrapper, name: str) -> list[str]:
             else:
                 found.append("")
     return found
+
+
+def captured(module: cst.Module) -> set[str]:
+    """Returns the names that patterns of `match` bind, which libcst's scopes do not know."""
+    nodes = m.findall(module, m.MatchAs() | m.MatchStar())
+    names = [node.name for node in nodes if isinstance(node, cst.MatchAs | cst.MatchStar)]
+    rests = [
+        node.rest
+        for node in m.findall(module, m.MatchMapping())
+        if isinstance(node, cst.MatchMapping)
+    ]
+    return {name.value for name in (*names, *rests) if name is not None}
 
 
 def _unused_imports(wrapper: MetadataWrapper, dead: Callable[[str], bool]) -> set[cst.CSTNode]:

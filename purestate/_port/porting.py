@@ -33,11 +33,10 @@ def port_text(text: str, source: str) -> PortResult:
     """Ports the text of a program; see `port_source`."""
     try:
         cst.parse_module(text)
-    except cst.ParserSyntaxError as error:
-        finding = Finding(
-            error.raw_line, "", f"it is not Python: {error.message}", new_line=error.raw_line
-        )
-        return PortResult(text, (finding,))
+    except (cst.ParserSyntaxError, cst.CSTValidationError) as error:
+        line = error.raw_line if isinstance(error, cst.ParserSyntaxError) else 1
+        message = error.message if isinstance(error, cst.ParserSyntaxError) else str(error)
+        return PortResult(text, (Finding(line, "", f"it is not Python: {message}", new_line=line),))
     now, rewritten, remarks = text, Counter[str](), list[Finding]()
     left: Sequence[Finding] = ()
     for _ in range(MOST_PASSES):
