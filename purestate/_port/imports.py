@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 import libcst as cst
 import libcst.matchers as m
 from libcst.metadata import (
+    Assignment,
     GlobalScope,
     ImportAssignment,
     MetadataWrapper,
+    ParentNodeProvider,
     PositionProvider,
     Scope,
     ScopeProvider,
@@ -126,6 +128,45 @@ def captured(module: cst.Module) -> set[str]:
         if isinstance(node, cst.MatchMapping)
     ]
     return {name.value for name in (*names, *rests) if name is not None}
+
+
+def is_rebound(wrapper: MetadataWrapper, name: str) -> bool:
+    """Whether a scope that imports a name also binds it to something else."""
+    for scope in set(wrapper.resolve(ScopeProvider).values()):
+        found = [a for a in scope.assignments if a.name == name] if scope is not None else []
+        kinds = {isinstance(a, ImportAssignment) for a in found if a.scope is scope}
+        if len(kinds) == 2:
+            return True
+    return False
+
+
+_REBOUND = (
+    "The program imports this name too. Its uses are ported as uses of what is imported, so give"
+    " one of them another name."
+)
+
+
+def rebound(wrapper: MetadataWrapper, package: str) -> list[Finding]:
+    """Reports bindings, other than None, of names that the same scope imports of a package."""
+    parents, places = wrapper.resolve(ParentNodeProvider), wrapper.resolve(PositionProvider)
+    found: list[Finding] = []
+    for scope in set(wrapper.resolve(ScopeProvider).values()):
+        names = {
+            a.name
+            for a in _imports_of(scope)
+            if any(short(n.name).startswith(package) for n in a.get_qualified_names_for(a.name))
+        }
+        others = [] if scope is None else [a for a in scope.assignments if a.name in names]
+        for other in others:
+            if not isinstance(other, Assignment) or isinstance(other, ImportAssignment):
+                continue
+            statement = parents.get(parents.get(other.node, other.node))
+            is_assigned = isinstance(statement, cst.Assign)
+            is_none = is_assigned and m.matches(statement.value, m.Name("None"))
+            if other.scope is scope and not is_none:
+                line = places[other.node].start.line
+                found.append(Finding(line, other.name, _REBOUND, kind="remark"))
+    return found
 
 
 def _unused_imports(wrapper: MetadataWrapper, dead: Callable[[str], bool]) -> set[cst.CSTNode]:

@@ -3,55 +3,67 @@
 from collections.abc import Callable
 
 import libcst as cst
-from libcst.metadata import Scope
+from libcst.metadata import ParentNodeProvider, Scope, ScopeProvider
 
 from purestate._port.imports import dotted
-from purestate._port.resolve import short
+from purestate._port.resolve import imported_name, short
 from purestate._port.row import Left
 
-ParentOf = Callable[[cst.CSTNode], cst.CSTNode | None]
-NameOf = Callable[[cst.CSTNode], str | None]
+Visitor = cst.CSTTransformer | cst.CSTVisitor
 Rename = Callable[[str, str], str | Left | None]
 """From a full name, and the name as it is written, to the new one, or why it stays."""
 
 _TYPING = ("typing.", "typing_extensions.", "collections.abc.")
-_NOT_READ = Left("it is an annotation in quotes that this tool cannot read", "Write it anew.")
+_NOT_READ = Left(
+    "it is an annotation in quotes that this tool cannot read",
+    "Rename what stands in the quotes.",
+)
 
 
-def is_annotation(node: cst.SimpleString, parent_of: ParentOf, name_of: NameOf) -> bool:
+def in_quotes(
+    visitor: Visitor, original: cst.SimpleString, updated: cst.SimpleString, rename: Rename
+) -> cst.SimpleString | Left:
+    """Returns a string with new names if it is an annotation, or why it stays."""
+    scope = visitor.get_metadata(ScopeProvider, original, None)
+    if not isinstance(scope, Scope) or not _is_annotation(visitor, original):
+        return updated
+    return _renamed(updated, scope, rename)
+
+
+def _is_annotation(visitor: Visitor, node: cst.SimpleString) -> bool:
     """Whether a string is a type, or part of one."""
     child: cst.CSTNode = node
-    while (parent := parent_of(child)) is not None:
+    while (parent := visitor.get_metadata(ParentNodeProvider, child, None)) is not None:
         if isinstance(parent, cst.Annotation):
             return True
         if isinstance(parent, cst.Call):
             is_first = bool(parent.args) and parent.args[0] is child
-            return is_first and (name_of(parent.func) or "") in ("typing.cast", "t.cast")
+            return is_first and imported_name(visitor, parent.func) == "typing.cast"
         if isinstance(parent, cst.Subscript):
             ending = dotted(parent.value).rpartition(".")[2]
             if ending == "Literal" or (ending == "Annotated" and parent.slice[0] is not child):
                 return False
-            if (name_of(parent.value) or "").startswith(_TYPING):
+            if (imported_name(visitor, parent.value) or "").startswith(_TYPING):
                 return True
         if isinstance(parent, cst.BaseStatement | cst.BaseSmallStatement | cst.Lambda):
             return False
+        assert isinstance(parent, cst.CSTNode)
         child = parent
     return False
 
 
-def renamed(node: cst.SimpleString, scope: Scope, rename: Rename) -> cst.SimpleString | Left | None:
-    """Returns an annotation in quotes with new names, why it stays, or None if nothing changes."""
+def _renamed(node: cst.SimpleString, scope: Scope, rename: Rename) -> cst.SimpleString | Left:
     try:
         expression = cst.parse_expression(node.raw_value.strip())
     except cst.ParserSyntaxError:
-        return None
+        return node
     names = _Names(scope, rename)
     made = expression.visit(names)
     assert isinstance(made, cst.BaseExpression)
     if names.left is not None:
         return names.left
     if not names.changed:
-        return None
+        return node
     code = cst.Module([]).code_for_node(made)
     if node.quote in code or "\\" in node.raw_value:
         return _NOT_READ

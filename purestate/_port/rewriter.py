@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import libcst as cst
 from libcst.metadata import (
-    ExpressionContext,
     ExpressionContextProvider,
     ParentNodeProvider,
     PositionProvider,
@@ -20,7 +19,15 @@ from purestate._port.findings import Finding
 from purestate._port.fstrings import FStrings
 from purestate._port.imports import dotted
 from purestate._port.kinds import Kinds
-from purestate._port.resolve import base_of_chain, code_of, imported_name, line_of, short
+from purestate._port.resolve import (
+    ASSIGNED,
+    base_of_chain,
+    code_of,
+    imported_name,
+    is_assigned,
+    line_of,
+    short,
+)
 from purestate._port.row import Left
 from purestate._port.sizes import context_of, joined_as_tuples
 from purestate._port.sonnet_names import advice_on_sonnet, is_module_class
@@ -216,8 +223,9 @@ class TensorFlowRewriter(FStrings):
         name = self.name_of(node)
         if name is None or self._is_a_binding(node):
             return True
-        if self._is_assigned(node):
-            self.leave_it(node, _ASSIGNED, name)
+        if is_assigned(self, node):
+            if self._is_other(node):
+                self.leave_it(node, ASSIGNED, name)
             return False
         if name.startswith("snt"):
             if left := advice_on_sonnet(name):
@@ -244,11 +252,12 @@ class TensorFlowRewriter(FStrings):
         parent = self.parent(node)
         return isinstance(parent, cst.Arg) and parent.keyword is node
 
-    def _is_assigned(self, node: cst.CSTNode) -> bool:
-        """Whether code sets or deletes an attribute of a package."""
-        context = self.get_metadata(ExpressionContextProvider, node, None)
-        is_load = context in (None, ExpressionContext.LOAD)
-        return isinstance(node, cst.Attribute) and not is_load
+    def _is_other(self, node: cst.CSTNode) -> bool:
+        """Whether code gives a name another meaning; `tf = None` stands for no package."""
+        target = self.parent(node)
+        statement = self.parent(target) if isinstance(target, cst.AssignTarget) else None
+        value = statement.value if isinstance(statement, cst.Assign) else None
+        return not (isinstance(value, cst.Name) and value.value == "None")
 
     def _is_pattern(self, node: cst.CSTNode) -> bool:
         return isinstance(self.parent(node), cst.MatchPattern)
@@ -258,15 +267,11 @@ class TensorFlowRewriter(FStrings):
     def leave_SimpleString(
         self, original_node: cst.SimpleString, updated_node: cst.SimpleString
     ) -> cst.BaseExpression:
-        if not quoted.is_annotation(original_node, self.parent, lambda n: imported_name(self, n)):
-            return updated_node
-        scope = self.get_metadata(ScopeProvider, original_node, None)
-        if not isinstance(scope, Scope):
-            return updated_node
-        made = quoted.renamed(updated_node, scope, self._rename_in_quotes)
+        made = quoted.in_quotes(self, original_node, updated_node, self._rename_in_quotes)
         if isinstance(made, Left):
             self.leave_it(original_node, made)
-        return made if isinstance(made, cst.SimpleString) else updated_node
+            return updated_node
+        return made
 
     def _rename_in_quotes(self, name: str, written: str) -> str | Left | None:
         if name.startswith("snt"):
@@ -348,7 +353,6 @@ class TensorFlowRewriter(FStrings):
 
 
 _STAR = Left("which names it imports cannot be seen", "Write `import tensorflow as tf`.")
-_ASSIGNED = Left("it changes a package", "Change your own code instead.")
 _COMPILED = (
     "`{home}` does not turn `if` and `while` on arrays into control flow: it raises an error there."
     " It compiles once for each shape, and prints only while it compiles."

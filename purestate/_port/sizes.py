@@ -135,13 +135,17 @@ def _is_number(index: cst.BaseExpression) -> bool:
 
 
 def is_static_shape(node: cst.BaseExpression) -> bool:
-    """Whether code is `x.shape`, `x.get_shape()`, or a slice of them."""
+    """Whether code is `x.shape`, `x.get_shape()`, a slice of them, or a sum with one of them."""
+    if isinstance(node, cst.BinaryOperation):
+        is_sum = isinstance(node.operator, cst.Add)
+        return is_sum and (is_static_shape(node.left) or is_static_shape(node.right))
     if isinstance(node, cst.Subscript):
         is_slice = len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Slice)
         return is_slice and is_static_shape(node.value)
     if isinstance(node, cst.Call):
         func = node.func
-        return isinstance(func, cst.Attribute) and func.attr.value == "get_shape" and not node.args
+        name = func.attr.value if isinstance(func, cst.Attribute) else ""
+        return name == "TensorShape" or (name == "get_shape" and not node.args)
     return isinstance(node, cst.Attribute) and node.attr.value == "shape"
 
 

@@ -14,6 +14,7 @@ from purestate._port.imports import (
     SonnetImports,
     bindings,
     captured,
+    rebound,
     with_imports,
 )
 from purestate._port.methods import PipelineFinder
@@ -38,11 +39,12 @@ def port_sonnet_once(text: str) -> tuple[str, Sequence[Finding], Counter[str]]:
     wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
     if hidden := _hidden(wrapper):
         return text, [hidden], Counter()
+    others = rebound(wrapper, "tf")
     rewriter = TensorFlowRewriter(_facts_of(wrapper, text), tapes.reasons)
     module = wrapper.visit(rewriter)
     imports = SonnetImports()
     module = MetadataWrapper(module, unsafe_skip_copy=False).visit(imports)
-    findings = [*rewriter.findings, *imports.findings]
+    findings = [*rewriter.findings, *imports.findings, *others]
     wrapper = MetadataWrapper(module)
     if taken := _taken(wrapper, rewriter.roots):
         return text, [taken], Counter()
