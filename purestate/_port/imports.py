@@ -141,8 +141,8 @@ def is_rebound(wrapper: MetadataWrapper, name: str) -> bool:
 
 
 _REBOUND = (
-    "The program imports this name too. Its uses are ported as uses of what is imported, so give"
-    " one of them another name."
+    "The program imports this name too. Its uses are ported as those of the import, so give one"
+    " of the two another name."
 )
 
 

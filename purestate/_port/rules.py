@@ -220,7 +220,7 @@ def split(call: Bound) -> str | Left:
         ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
         return f"jnp.split({{value}}, {ends}{axis})"
     node = call.value("num_or_size_splits")
-    elements = node.elements if isinstance(node, cst.List | cst.Tuple) else ()
+    elements = [*node.elements] if isinstance(node, cst.List | cst.Tuple) else []
     are_two = len(elements) == 2 and all(isinstance(e, cst.Element) for e in elements)
     if are_two and literal_of(elements[0].value) is UNKNOWN:
         first = cst.Module([]).code_for_node(elements[0].value)

@@ -18,7 +18,7 @@ _TUPLES = ("subscript", "tuple", "shape")
 _OF_NUMPY = (
     "abs add all any arange asarray ceil concatenate floor floor_divide max maximum mean min"
     " minimum mod multiply negative power prod reshape round sign sort square stack"
-    " subtract sum take true_divide where"
+    " subtract sum take true_divide"
 )
 _NUMPY = re.compile(rf"\bjnp\.({'|'.join(_OF_NUMPY.split())})\(")
 

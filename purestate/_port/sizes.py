@@ -122,7 +122,7 @@ class _Place:
             cst.Element | cst.StarredElement | cst.List | cst.Tuple | cst.BinaryOperation
             | cst.UnaryOperation | cst.Subscript,
         )  # fmt: skip
-        return is_sum and parent is not None and self._is_in_sizes(parent)
+        return is_sum and self._is_in_sizes(parent)
 
 
 def _is_number(index: cst.BaseExpression) -> bool:
