@@ -1,12 +1,14 @@
 """Decides how a call is rewritten, and builds the new code once its arguments are new too."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import libcst as cst
 
+from purestate._port.order import left_for_order
 from purestate._port.row import Code, Left, Row
+from purestate._port.rules_sizes import JOINED, JOINED_ARRAY, by_numpy
 from purestate._port.signatures import (
     Bound,
     DoesNotBind,
@@ -16,7 +18,6 @@ from purestate._port.signatures import (
 )
 from purestate._port.templates import fill, is_atom, parenthesized, places_in
 
-JOINED = "{values:joined}"
 NO_PARAMS = Signature(())
 
 
@@ -51,12 +52,21 @@ class Resolver(Protocol):
         """Returns "tf.nn.relu" for a name of TensorFlow, else None."""
         ...
 
+    def kind_of(self, node: cst.BaseExpression) -> str:
+        """Returns what code makes: "list", "array", or "" if it is not known."""
+        ...
+
+    def in_quotes(self, template: str) -> str | Left:
+        """Returns code whose strings may stand in the f-strings around it."""
+        ...
+
 
 @dataclass(frozen=True)
 class Emission:
     """How one call is rewritten: the template, and the position of each argument in the call.
 
     Attributes:
+      is_size: whether numpy computes it, which takes lists for arrays.
       receiver: the place of the object that a method is called on; "" for functions.
     """
 
@@ -68,6 +78,7 @@ class Emission:
     signature: Signature = NO_PARAMS
     remark: str = ""
     receiver: str = ""
+    is_size: bool = False
 
 
 def decide(resolver: Resolver, node: cst.Call, row: Row, context: str = "") -> Emission | Left:
@@ -88,6 +99,9 @@ def decide(resolver: Resolver, node: cst.Call, row: Row, context: str = "") -> E
         )
     except DoesNotBind as error:
         return Left(str(error), _instead_of(row))
+    is_size = context in ("shape", "size")
+    if row.name == "concat":
+        bound = replace(bound, kind=resolver.kind_of(bound.value("values")))
     code = row.emit if isinstance(row.emit, str) else row.emit(bound)
     if isinstance(code, Left):
         return code
@@ -95,10 +109,22 @@ def decide(resolver: Resolver, node: cst.Call, row: Row, context: str = "") -> E
     unused = _without_place(bound, code.template, row)
     if unused:
         return Left(f"its argument `{unused[0]}` has no counterpart", _instead_of(row))
+    if left := left_for_order(bound, code.template):
+        return left
+    template = resolver.in_quotes(by_numpy(code.template) if is_size else code.template)
+    if isinstance(template, Left):
+        return template
     name = f"tf.{row.name}"
     remark = " ".join(filter(None, (row.remark, code.remark)))
     return Emission(
-        name, code.template, bound.places, bound.rest, signature.rest or "", signature, remark
+        name,
+        template,
+        bound.places,
+        bound.rest,
+        signature.rest or "",
+        signature,
+        remark,
+        is_size=is_size,
     )
 
 
@@ -111,24 +137,29 @@ def _instead_of(row: Row) -> str:
 def _without_place(bound: Bound, template: str, row: Row) -> list[str]:
     """Returns the arguments that were given, matter, and have no place in the new code."""
     known = {*places_in(template), *row.drops, "name"}
-    if template == JOINED:
+    if template in (JOINED, JOINED_ARRAY):
         known.add("values")
     return [name for name in bound.places if name not in known and bound.has(name)]
 
 
 def finish(emission: Emission, updated: cst.Call, parent: cst.CSTNode | None) -> cst.BaseExpression:
     """Builds the new code of a call whose arguments are rewritten."""
-    if emission.template == JOINED:
-        return _joined(updated.args[emission.places["values"]].value)
+    if emission.template in (JOINED, JOINED_ARRAY):
+        joined = _joined(updated.args[emission.places["values"]].value)
+        if emission.template == JOINED:
+            return joined
+        return fill(JOINED_ARRAY.replace(JOINED, "{joined}"), {"joined": joined})
     values = {
-        name: _as_held(updated.args[index].value, emission.signature[name].holds)
+        name: _as_held(
+            updated.args[index].value, "" if emission.is_size else emission.signature[name].holds
+        )
         for name, index in emission.places.items()
         if not _is_default_none(emission, name, updated)
     }
     if emission.receiver:
         assert isinstance(updated.func, cst.Attribute)
         values[emission.receiver] = updated.func.value
-    holds = emission.signature.rest_holds
+    holds = "" if emission.is_size else emission.signature.rest_holds
     rest = [
         updated.args[i].with_changes(value=_as_held(updated.args[i].value, holds))
         for i in emission.rest
@@ -158,7 +189,10 @@ def _as_held(node: cst.BaseExpression, holds: str) -> cst.BaseExpression:
         return fill("jnp.asarray({x})", {"x": node})
     if holds == "ts" and isinstance(node, cst.List | cst.Tuple):
         elements = [
-            element.with_changes(value=_as_held(element.value, "t")) for element in node.elements
+            element
+            if isinstance(element, cst.StarredElement)
+            else element.with_changes(value=_as_held(element.value, "t"))
+            for element in node.elements
         ]
         return node.with_changes(elements=elements)
     return node
@@ -175,7 +209,9 @@ def _joined(values: cst.BaseExpression) -> cst.BaseExpression:
     for element in values.elements:
         part = element.value
         if isinstance(part, cst.List | cst.Tuple):
-            elements += [cst.Element(inner.value) for inner in part.elements]
+            elements += [
+                inner.with_changes(comma=cst.MaybeSentinel.DEFAULT) for inner in part.elements
+            ]
         else:
             elements.append(cst.StarredElement(part))
     return cst.Tuple(elements)

@@ -25,6 +25,7 @@ class _Walk(ast.NodeVisitor):
     def __init__(self) -> None:
         self.flow = Flow()
         self._depth = 0
+        self._functions = 0
         self._loops = 0
 
     def visit_Name(self, node: ast.Name) -> None:
@@ -34,6 +35,13 @@ class _Walk(ast.NodeVisitor):
                 self.flow.read_first.add(node.id)
         elif not self._depth:
             self.flow.bound.append(node.id)
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
+        self.visit(node.value)
+        if self._functions:
+            return
+        # In a comprehension it binds a name of the block around.
+        self.flow.bound.append(node.target.id)
 
     def visit_Assign(self, node: ast.Assign) -> None:
         self.visit(node.value)
@@ -76,11 +84,52 @@ class _Walk(ast.NodeVisitor):
     visit_SetComp = visit_comprehension_scope  # noqa: N815
     visit_DictComp = visit_comprehension_scope  # noqa: N815
     visit_GeneratorExp = visit_comprehension_scope  # noqa: N815
-    visit_Lambda = visit_comprehension_scope  # noqa: N815
+
+    def _visit_function(self, node: ast.AST) -> None:
+        self._functions += 1
+        self.visit_comprehension_scope(node)
+        self._functions -= 1
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self._visit_function(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        self.flow.bound.append(node.name)
-        self.visit_comprehension_scope(node)
+        self._bind(node.name)
+        self._visit_function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._bind(node.name)
+        self._visit_function(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self._bind(node.name)
+        self._visit_function(node)
+
+    def visit_alias(self, node: ast.alias) -> None:
+        self._bind(node.asname or node.name.partition(".")[0])
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        if node.name:
+            self._bind(node.name)
+        self.generic_visit(node)
+
+    def visit_MatchAs(self, node: ast.MatchAs) -> None:
+        if node.name:
+            self._bind(node.name)
+        self.generic_visit(node)
+
+    def visit_MatchStar(self, node: ast.MatchStar) -> None:
+        if node.name:
+            self._bind(node.name)
+
+    def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
+        if node.rest:
+            self._bind(node.rest)
+        self.generic_visit(node)
+
+    def _bind(self, name: str) -> None:
+        if not self._depth:
+            self.flow.bound.append(name)
 
     def visit_Return(self, node: ast.Return) -> None:
         self._leave("return")
@@ -88,6 +137,21 @@ class _Walk(ast.NodeVisitor):
 
     def visit_Yield(self, node: ast.Yield) -> None:
         self._leave("yield")
+        self.generic_visit(node)
+
+    def visit_YieldFrom(self, node: ast.YieldFrom) -> None:
+        self._leave("yield")
+        self.generic_visit(node)
+
+    def visit_Delete(self, node: ast.Delete) -> None:
+        self._leave("del")
+        self.generic_visit(node)
+
+    def visit_AsyncFor(self, node: ast.AsyncFor) -> None:
+        self._leave("async for")
+
+    def visit_AsyncWith(self, node: ast.AsyncWith) -> None:
+        self._leave("async with")
 
     def visit_Global(self, node: ast.Global) -> None:
         self._leave("global")
@@ -105,6 +169,7 @@ class _Walk(ast.NodeVisitor):
 
     def visit_Await(self, node: ast.Await) -> None:
         self._leave("await")
+        self.generic_visit(node)
 
     def _leave(self, how: str) -> None:
         if not self._depth:

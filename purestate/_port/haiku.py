@@ -7,20 +7,24 @@ from dataclasses import replace
 
 import libcst as cst
 from libcst.metadata import (
+    ExpressionContextProvider,
     MetadataWrapper,
     ParentNodeProvider,
     PositionProvider,
     QualifiedNameProvider,
+    ScopeProvider,
 )
 
+from purestate._port import quoted
 from purestate._port.calls import Emission, Facts, decide, finish
 from purestate._port.findings import Finding
+from purestate._port.fstrings import FStrings
 from purestate._port.haiku_imports import HaikuImports
 from purestate._port.haiku_names import MOVED, PUBLIC_BY_PRIVATE
 from purestate._port.haiku_remarks import HaikuRemarks
-from purestate._port.imports import dotted, with_imports
+from purestate._port.imports import dotted, is_rebound, with_imports
 from purestate._port.jax_names import GONE, HAIKU_GONE, ROWS_BY_NAME
-from purestate._port.resolve import code_of, imported_name, line_of
+from purestate._port.resolve import ASSIGNED, code_of, imported_name, is_assigned, line_of
 from purestate._port.row import Left
 from purestate._port.templates import comments_in, fill, roots_in
 
@@ -34,8 +38,9 @@ def port_haiku_once(text: str) -> tuple[str, Sequence[Finding], Counter[str]]:
     module = wrapper.visit(rewriter)
     # Names first, so that an import of a name that is gone goes with its last use.
     module = with_imports(module, rewriter.roots, _is_dead)
-    imports = HaikuImports()
-    module = MetadataWrapper(module).visit(imports)
+    wrapper = MetadataWrapper(module)
+    imports = HaikuImports(keeps_name=is_rebound(wrapper, "haiku"))
+    module = wrapper.visit(imports)
     findings = [*remarks.findings, *rewriter.findings, *imports.findings]
     return module.code, findings, rewriter.rewritten + imports.rewritten
 
@@ -46,7 +51,7 @@ def _is_dead(name: str) -> bool:
     return name in ROWS_BY_NAME or is_private
 
 
-class HaikuRewriter(cst.CSTTransformer):
+class HaikuRewriter(FStrings):
     """Rewrites names; imports come later.
 
     Attributes:
@@ -55,7 +60,13 @@ class HaikuRewriter(cst.CSTTransformer):
       rewritten: how often each name was rewritten.
     """
 
-    METADATA_DEPENDENCIES = (QualifiedNameProvider, PositionProvider, ParentNodeProvider)
+    METADATA_DEPENDENCIES = (
+        QualifiedNameProvider,
+        PositionProvider,
+        ExpressionContextProvider,
+        ParentNodeProvider,
+        ScopeProvider,
+    )
 
     in_module = False
     facts = Facts()
@@ -76,6 +87,10 @@ class HaikuRewriter(cst.CSTTransformer):
         if name.startswith("purestate._src"):  # once the import is rewritten
             name = name.replace("purestate", "haiku", 1)
         return name if name.partition(".")[0] in ("haiku", "jax") else None
+
+    def kind_of(self, node: cst.BaseExpression) -> str:
+        """Returns "": Haiku's programs need no such knowledge."""
+        return ""
 
     def visit_Import(self, node: cst.Import) -> bool:
         for alias in node.names:
@@ -127,6 +142,9 @@ class HaikuRewriter(cst.CSTTransformer):
         parent = self.get_metadata(ParentNodeProvider, node, None)
         if name is None or (isinstance(parent, cst.Arg) and parent.keyword is node):
             return True
+        if is_assigned(self, node) and (name in ROWS_BY_NAME or name in MOVED):
+            self._leave(node, ASSIGNED)
+            return False
         if (public := PUBLIC_BY_PRIVATE.get(name) or MOVED.get(name)) is not None:
             if isinstance(node, cst.Name):  # its import is rewritten
                 return False
@@ -156,6 +174,29 @@ class HaikuRewriter(cst.CSTTransformer):
         """Returns code that calls jax.numpy what this program does."""
         alias = self._aliases.get("jax.numpy", "jnp")
         return re.sub(r"\bjnp\.", f"{alias}.", template)
+
+    def leave_SimpleString(
+        self, original_node: cst.SimpleString, updated_node: cst.SimpleString
+    ) -> cst.BaseExpression:
+        made = quoted.in_quotes(self, original_node, updated_node, self._rename_in_quotes)
+        if isinstance(made, Left):
+            self._leave(original_node, made)
+            return updated_node
+        return made
+
+    def _rename_in_quotes(self, name: str, written: str) -> str | Left | None:
+        if (public := PUBLIC_BY_PRIVATE.get(name) or MOVED.get(name)) is not None:
+            # The import of a bare name is rewritten.
+            new = self._written(public) if "." in written else written
+        elif (row := ROWS_BY_NAME.get(name)) is not None and row.mention:
+            new = self._with_aliases(row.mention)
+        else:
+            is_private = name.startswith("haiku._src.")
+            return GONE.get(name) or HAIKU_GONE.get(name) or (PRIVATE if is_private else None)
+        if new != written:
+            self.rewritten[name] += 1
+            self.roots |= roots_in(new)
+        return new
 
     def _leave(self, node: cst.CSTNode, left: Left) -> None:
         line = line_of(self, node)

@@ -3,8 +3,14 @@
 from collections import Counter
 
 import libcst as cst
-from libcst.metadata import PositionProvider, QualifiedNameProvider
+from libcst.metadata import (
+    ParentNodeProvider,
+    PositionProvider,
+    QualifiedNameProvider,
+    ScopeProvider,
+)
 
+from purestate._port import quoted
 from purestate._port.findings import Finding
 from purestate._port.haiku_names import MOVED, PUBLIC_BY_PRIVATE
 from purestate._port.imports import dotted, name_node
@@ -18,15 +24,23 @@ _WRITE_PUBLIC = "Import public names of `purestate`."
 class HaikuImports(cst.CSTTransformer):
     """Renames the package in imports and in uses by its own name.
 
+    A program that gives the name `haiku` to other things too gets `import purestate as haiku`.
+
     Attributes:
       findings: imports that are left.
       rewritten: how often each was rewritten.
     """
 
-    METADATA_DEPENDENCIES = (PositionProvider, QualifiedNameProvider)
+    METADATA_DEPENDENCIES = (
+        ParentNodeProvider,
+        PositionProvider,
+        QualifiedNameProvider,
+        ScopeProvider,
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, keeps_name: bool = False) -> None:
         super().__init__()
+        self._keeps_name = keeps_name
         self.findings: list[Finding] = []
         self.rewritten: Counter[str] = Counter()
         self._left: set[int] = set()
@@ -62,6 +76,9 @@ class HaikuImports(cst.CSTTransformer):
         if not _is_haiku(name) or id(original_node) in self._left:
             return updated_node
         self.rewritten["import haiku"] += 1
+        if self._keeps_name and name == "haiku" and updated_node.asname is None:
+            asname = cst.AsName(cst.Name("haiku"))
+            return updated_node.with_changes(name=cst.Name("purestate"), asname=asname)
         return updated_node.with_changes(name=name_node(f"purestate{name[5:]}"))
 
     def leave_ImportFrom(
@@ -72,6 +89,9 @@ class HaikuImports(cst.CSTTransformer):
         if not _is_haiku(module):
             return updated_node.with_changes(names=original_node.names)
         if isinstance(original_node.names, cst.ImportStar):
+            if module.startswith("haiku._src"):
+                self._leave(original_node, _PRIVATE_FILE, _WRITE_PUBLIC)
+                return original_node
             return self._from(updated_node, module)
         names = [f"{module}.{dotted(alias.name)}" for alias in original_node.names]
         public = [PUBLIC_BY_PRIVATE.get(name) or MOVED.get(name) or name for name in names]
@@ -94,16 +114,32 @@ class HaikuImports(cst.CSTTransformer):
         return node.with_changes(module=name_node(ours))
 
     def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.Name:
-        if original_node.value != "haiku" or self._in_import:
+        if original_node.value != "haiku" or self._in_import or self._keeps_name:
             return updated_node
         if imported_name(self, original_node) not in ("haiku", "haiku.experimental"):
             return updated_node
         self.rewritten["haiku"] += 1
         return updated_node.with_changes(value="purestate")
 
+    def leave_SimpleString(
+        self, original_node: cst.SimpleString, updated_node: cst.SimpleString
+    ) -> cst.BaseExpression:
+        if self._keeps_name:
+            return updated_node
+        made = quoted.in_quotes(self, original_node, updated_node, _package_in_quotes)
+        if not isinstance(made, cst.SimpleString) or made is updated_node:
+            return updated_node
+        self.rewritten["haiku"] += 1
+        return made
+
     def _leave(self, node: cst.CSTNode, reason: str, instead: str) -> None:
         line = line_of(self, node)
         self.findings.append(Finding(line, code_of(node), reason, instead))
+
+
+def _package_in_quotes(name: str, written: str) -> str | None:
+    is_package = _is_haiku(name) and written.partition(".")[0] == "haiku"
+    return f"purestate{written[5:]}" if is_package else None
 
 
 def _renamed(alias: cst.ImportAlias, name: str) -> cst.ImportAlias:

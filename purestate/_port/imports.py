@@ -3,10 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import libcst as cst
+import libcst.matchers as m
 from libcst.metadata import (
+    Assignment,
     GlobalScope,
     ImportAssignment,
     MetadataWrapper,
+    ParentNodeProvider,
     PositionProvider,
     Scope,
     ScopeProvider,
@@ -101,7 +104,7 @@ def _names_of(node: cst.ImportFrom) -> list[str]:
 
 def bindings(wrapper: MetadataWrapper, name: str) -> list[str]:
     """Returns what a name stands for in a program: modules, or "" if it is not imported."""
-    found: list[str] = []
+    found: list[str] = [""] if name in captured(wrapper.module) else []
     for scope in set(wrapper.resolve(ScopeProvider).values()):
         if scope is None:
             continue
@@ -112,6 +115,57 @@ def bindings(wrapper: MetadataWrapper, name: str) -> list[str]:
                 found += sorted(n.name for n in assignment.get_qualified_names_for(name))
             else:
                 found.append("")
+    return found
+
+
+def captured(module: cst.Module) -> set[str]:
+    """Returns the names that patterns of `match` bind, which libcst's scopes do not know."""
+    nodes = m.findall(module, m.MatchAs() | m.MatchStar())
+    names = [node.name for node in nodes if isinstance(node, cst.MatchAs | cst.MatchStar)]
+    rests = [
+        node.rest
+        for node in m.findall(module, m.MatchMapping())
+        if isinstance(node, cst.MatchMapping)
+    ]
+    return {name.value for name in (*names, *rests) if name is not None}
+
+
+def is_rebound(wrapper: MetadataWrapper, name: str) -> bool:
+    """Whether a scope that imports a name also binds it to something else."""
+    for scope in set(wrapper.resolve(ScopeProvider).values()):
+        found = [a for a in scope.assignments if a.name == name] if scope is not None else []
+        kinds = {isinstance(a, ImportAssignment) for a in found if a.scope is scope}
+        if len(kinds) == 2:
+            return True
+    return False
+
+
+_REBOUND = (
+    "The program imports this name too. Its uses are ported as those of the import, so give one"
+    " of the two another name."
+)
+
+
+def rebound(wrapper: MetadataWrapper, package: str) -> list[Finding]:
+    """Reports bindings, other than None, of names that the same scope imports of a package."""
+    parents, places = wrapper.resolve(ParentNodeProvider), wrapper.resolve(PositionProvider)
+    found: list[Finding] = []
+    for scope in set(wrapper.resolve(ScopeProvider).values()):
+        names = {
+            a.name
+            for a in _imports_of(scope)
+            if any(short(n.name).startswith(package) for n in a.get_qualified_names_for(a.name))
+        }
+        others = [] if scope is None else [a for a in scope.assignments if a.name in names]
+        for other in others:
+            if not isinstance(other, Assignment) or isinstance(other, ImportAssignment):
+                continue
+            statement = parents.get(parents.get(other.node, other.node))
+            is_assigned = isinstance(statement, cst.Assign)
+            is_none = is_assigned and m.matches(statement.value, m.Name("None"))
+            if other.scope is scope and not is_none:
+                line = places[other.node].start.line
+                found.append(Finding(line, other.name, _REBOUND, kind="remark"))
     return found
 
 

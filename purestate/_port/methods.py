@@ -4,6 +4,7 @@ import libcst as cst
 
 from purestate._port.calls import Emission, Resolver
 from purestate._port.row import Left
+from purestate._port.sizes import is_static_shape
 
 # Method -> the code in JAX. Only calls without arguments, so that methods of others stay.
 _METHODS = {
@@ -20,6 +21,13 @@ _LEFT = {
     ),
     "experimental_ref": Left("it makes a variable a key", "Use its name, or `id(x)`."),
 }
+
+_OF_SHAPES = {
+    "as_proto", "assert_has_rank", "assert_is_compatible_with", "assert_is_fully_defined",
+    "assert_same_rank", "concatenate", "is_compatible_with", "is_fully_defined", "merge_with",
+    "most_specific_compatible_shape", "with_rank", "with_rank_at_least", "with_rank_at_most",
+}  # fmt: skip
+_SHAPE = Left("a shape is a tuple in JAX", "Write code for tuples, such as `x.shape + (3,)`.")
 
 _PIPELINE_STEPS = {"map", "filter", "flat_map", "interleave", "take_while"}
 
@@ -40,6 +48,8 @@ def left_on(resolver: Resolver, node: cst.Call) -> Left | None:
     func = node.func
     if not isinstance(func, cst.Attribute) or resolver.name_of(func) is not None:
         return None
+    if func.attr.value in _OF_SHAPES and is_static_shape(func.value):
+        return _SHAPE
     return _LEFT.get(func.attr.value)
 
 

@@ -15,6 +15,11 @@ MOST_PASSES = 10
 """One rewrites, one finds the rest; more are needed only for nested tapes."""
 
 
+_NOT_PYTHON = (
+    "what the tool makes of the program is not Python, so all of it is left. Please report this"
+)
+
+
 class Pass(NamedTuple):
     """What one pass over a program made of it."""
 
@@ -33,11 +38,10 @@ def port_text(text: str, source: str) -> PortResult:
     """Ports the text of a program; see `port_source`."""
     try:
         cst.parse_module(text)
-    except cst.ParserSyntaxError as error:
-        finding = Finding(
-            error.raw_line, "", f"it is not Python: {error.message}", new_line=error.raw_line
-        )
-        return PortResult(text, (finding,))
+    except (cst.ParserSyntaxError, cst.CSTValidationError) as error:
+        line = error.raw_line if isinstance(error, cst.ParserSyntaxError) else 1
+        message = error.message if isinstance(error, cst.ParserSyntaxError) else str(error)
+        return PortResult(text, (Finding(line, "", f"it is not Python: {message}", new_line=line),))
     now, rewritten, remarks = text, Counter[str](), list[Finding]()
     left: Sequence[Finding] = ()
     for _ in range(MOST_PASSES):
@@ -48,6 +52,8 @@ def port_text(text: str, source: str) -> PortResult:
         left = [f for f in made.findings if f.kind == "left"]
         if made.text == now:
             break
+        if not _is_python(made.text):
+            return PortResult(text, (Finding(1, "", _NOT_PYTHON, new_line=1),))
         now = made.text
     to_source, to_new = line_map(now, text), line_map(text, now)
     remaining = [f.at(to_source(f.line), f.line) for f in left]
@@ -58,6 +64,14 @@ def port_text(text: str, source: str) -> PortResult:
         tuple(sorted(remarks, key=lambda f: f.line)),
         dict(rewritten.most_common()),
     )
+
+
+def _is_python(text: str) -> bool:
+    try:
+        cst.parse_module(text)
+    except (cst.ParserSyntaxError, cst.CSTValidationError):
+        return False
+    return True
 
 
 def line_map(old: str, new: str) -> Callable[[int], int]:

@@ -5,12 +5,17 @@ import re
 import libcst as cst
 from libcst.metadata import (
     CodeRange,
+    ExpressionContext,
+    ExpressionContextProvider,
     PositionProvider,
     QualifiedName,
     QualifiedNameProvider,
     QualifiedNameSource,
 )
 
+from purestate._port.row import Left
+
+ASSIGNED = Left("it gives a name of a package another meaning", "Choose a name of your own.")
 _HOMES = (
     (r"tensorflow(\.compat\.v2)?(?=\.|$)", "tf"),
     (r"sonnet(\.v2)?(?=\.|$)", "snt"),
@@ -39,6 +44,12 @@ def imported_name(visitor: cst.CSTTransformer | cst.CSTVisitor, node: cst.CSTNod
         if name.source is QualifiedNameSource.IMPORT:
             return short(".".join([name.name, *reversed(tail)]))
     return None
+
+
+def is_assigned(visitor: cst.CSTTransformer | cst.CSTVisitor, node: cst.CSTNode) -> bool:
+    """Whether code sets or deletes a name or an attribute."""
+    context = visitor.get_metadata(ExpressionContextProvider, node, None)
+    return context in (ExpressionContext.STORE, ExpressionContext.DEL)
 
 
 def line_of(visitor: cst.CSTTransformer | cst.CSTVisitor, node: cst.CSTNode) -> int:

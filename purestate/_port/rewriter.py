@@ -5,22 +5,37 @@ from collections.abc import Mapping
 
 import libcst as cst
 from libcst.metadata import (
+    ExpressionContextProvider,
     ParentNodeProvider,
     PositionProvider,
     QualifiedNameProvider,
+    Scope,
+    ScopeProvider,
 )
 
-from purestate._port import methods, variables
+from purestate._port import methods, quoted, variables
 from purestate._port.calls import Emission, Facts, decide, finish
 from purestate._port.findings import Finding
-from purestate._port.resolve import base_of_chain, code_of, imported_name, line_of
+from purestate._port.fstrings import FStrings
+from purestate._port.imports import dotted
+from purestate._port.kinds import Kinds
+from purestate._port.resolve import (
+    ASSIGNED,
+    base_of_chain,
+    code_of,
+    imported_name,
+    is_assigned,
+    line_of,
+    short,
+)
 from purestate._port.row import Left
+from purestate._port.sizes import context_of, joined_as_tuples
 from purestate._port.sonnet_names import advice_on_sonnet, is_module_class
 from purestate._port.table import advice_on, find_row
 from purestate._port.templates import comments_in, fill, roots_in
 
 
-class TensorFlowRewriter(cst.CSTTransformer):
+class TensorFlowRewriter(FStrings):
     """Rewrites what the table knows, and reports the rest.
 
     Attributes:
@@ -32,7 +47,9 @@ class TensorFlowRewriter(cst.CSTTransformer):
     METADATA_DEPENDENCIES = (
         QualifiedNameProvider,
         PositionProvider,
+        ExpressionContextProvider,
         ParentNodeProvider,
+        ScopeProvider,
     )
 
     def __init__(self, facts: Facts, tapes: Mapping[int, Left]):
@@ -78,6 +95,13 @@ class TensorFlowRewriter(cst.CSTTransformer):
         if text:
             self.findings.append(Finding(self.line_of(node), code, text, kind="remark"))
 
+    def kind_of(self, node: cst.BaseExpression) -> str:
+        """Returns what code makes: "list", "array", or "" if it is not known."""
+        scope = self.get_metadata(ScopeProvider, node, None)
+        return Kinds(self.parent, self.name_of, scope if isinstance(scope, Scope) else None).of(
+            node
+        )
+
     def leave_untouched(self, node: cst.CSTNode) -> None:
         """Notes that a name is part of a call that is rewritten as a whole."""
         self._untouched.add(id(node))
@@ -93,6 +117,9 @@ class TensorFlowRewriter(cst.CSTTransformer):
         return False
 
     def visit_ImportFrom(self, node: cst.ImportFrom) -> bool:
+        is_star = isinstance(node.names, cst.ImportStar)
+        if is_star and short(dotted(node.module)).partition(".")[0] == "tf":
+            self.leave_it(node, _STAR)
         return False
 
     def visit_ClassDef(self, node: cst.ClassDef) -> None:
@@ -126,6 +153,11 @@ class TensorFlowRewriter(cst.CSTTransformer):
                     "Drop it, and compile the function that calls the method.",
                 ),
             )
+            return
+        call = node.decorator
+        if isinstance(call, cst.Call) and any(arg.star or not arg.keyword for arg in call.args):
+            left = Left("its options are known only at run time", "Give `jax.jit` its options.")
+            self.leave_it(node, left)
             return
         home = "snt.function" if self.facts.uses_sonnet else "jax.jit"
         self._mentions[node] = ("tf.function", home)
@@ -171,29 +203,13 @@ class TensorFlowRewriter(cst.CSTTransformer):
         if row is None or not row.emit:
             self.leave_it(node, advice_on(name), code_of(node))
             return False
-        decision = decide(self, node, row, self._context_of(node))
+        decision = decide(self, node, row, context_of(node, self.parent, self.name_of))
         if isinstance(decision, Left):
             self.leave_it(node, decision)
             return False
         self._calls[node] = decision
         self.leave_untouched(node.func)
         return True
-
-    def _context_of(self, node: cst.CSTNode) -> str:
-        """Says if a shape is to be a tuple: for one of its sizes, or the shape of an array."""
-        parent = self.parent(node)
-        if isinstance(parent, cst.Subscript) and parent.value is node:
-            is_one = isinstance(parent.slice[0].slice, cst.Index)
-            return "subscript" if is_one else self._context_of(parent)
-        if isinstance(parent, cst.Element):
-            around = self.parent(parent)
-            arg = self.parent(around) if around is not None else None
-            return "shape" if self._is_argument(arg, {"tf.concat": None}) else ""
-        return "shape" if self._is_argument(parent, _TAKE_SHAPES) else ""
-
-    def _is_argument(self, node: cst.CSTNode | None, functions: Mapping[str, None]) -> bool:
-        call = self.parent(node) if isinstance(node, cst.Arg) else None
-        return isinstance(call, cst.Call) and self.name_of(call.func) in functions
 
     def visit_Attribute(self, node: cst.Attribute) -> bool:
         return self._decide_mention(node)
@@ -207,13 +223,22 @@ class TensorFlowRewriter(cst.CSTTransformer):
         name = self.name_of(node)
         if name is None or self._is_a_binding(node):
             return True
+        if is_assigned(self, node):
+            if self._is_other(node):
+                self.leave_it(node, ASSIGNED, name)
+            return False
         if name.startswith("snt"):
             if left := advice_on_sonnet(name):
                 self.leave_it(node, left, name)
             return False
         row = find_row(name)
         mention = row.mention if row else variables.mention_of(name)
-        if mention:
+        mention = self.in_quotes(mention)
+        if isinstance(mention, str) and "(" in mention and self._is_pattern(node):
+            mention = Left("a pattern cannot hold a call", "Write `if` instead of `case`.")
+        if isinstance(mention, Left):
+            self.leave_it(node, mention, name)
+        elif mention:
             self._mentions[node] = (name, mention)
             self.remark(node, name, row.remark if row else "")
         elif isinstance(node, cst.Name) and name == "tf":
@@ -227,7 +252,38 @@ class TensorFlowRewriter(cst.CSTTransformer):
         parent = self.parent(node)
         return isinstance(parent, cst.Arg) and parent.keyword is node
 
+    def _is_other(self, node: cst.CSTNode) -> bool:
+        """Whether code gives a name another meaning; `tf = None` stands for no package."""
+        target = self.parent(node)
+        statement = self.parent(target) if isinstance(target, cst.AssignTarget) else None
+        value = statement.value if isinstance(statement, cst.Assign) else None
+        return not (isinstance(value, cst.Name) and value.value == "None")
+
+    def _is_pattern(self, node: cst.CSTNode) -> bool:
+        return isinstance(self.parent(node), cst.MatchPattern)
+
     # Walking up: rewrite
+
+    def leave_SimpleString(
+        self, original_node: cst.SimpleString, updated_node: cst.SimpleString
+    ) -> cst.BaseExpression:
+        made = quoted.in_quotes(self, original_node, updated_node, self._rename_in_quotes)
+        if isinstance(made, Left):
+            self.leave_it(original_node, made)
+            return updated_node
+        return made
+
+    def _rename_in_quotes(self, name: str, written: str) -> str | Left | None:
+        if name.startswith("snt"):
+            return advice_on_sonnet(name)
+        if name.partition(".")[0] != "tf":
+            return None
+        row = find_row(name)
+        mention = row.mention if row else variables.mention_of(name)
+        if not mention:
+            return advice_on(name)
+        self.count(name, mention)
+        return mention
 
     def leave_ClassDef(
         self, original_node: cst.ClassDef, updated_node: cst.ClassDef
@@ -261,6 +317,14 @@ class TensorFlowRewriter(cst.CSTTransformer):
         is_top_k = call is not None and call.name == "tf.math.top_k"
         return is_top_k and node.attr.value in ("values", "indices")
 
+    def leave_BinaryOperation(
+        self, original_node: cst.BinaryOperation, updated_node: cst.BinaryOperation
+    ) -> cst.BaseExpression:
+        made = joined_as_tuples(original_node, updated_node)
+        if made is not updated_node:
+            self.count(".shape + [...]", "")
+        return made
+
     def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
         return self._mentioned(original_node, updated_node)
 
@@ -288,13 +352,8 @@ class TensorFlowRewriter(cst.CSTTransformer):
         return made
 
 
+_STAR = Left("which names it imports cannot be seen", "Write `import tensorflow as tf`.")
 _COMPILED = (
     "`{home}` does not turn `if` and `while` on arrays into control flow: it raises an error there."
     " It compiles once for each shape, and prints only while it compiles."
-)
-
-_TAKE_SHAPES: Mapping[str, None] = dict.fromkeys(
-    f"tf.{name}"
-    for name in ("reshape", "zeros", "ones", "fill", "broadcast_to")
-    + ("random.uniform", "random.normal", "random.truncated_normal")
 )

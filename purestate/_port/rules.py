@@ -211,37 +211,6 @@ def sequence_mask(call: Bound) -> str | Left:
     return f"jnp.asarray({mask}, {{dtype}})" if "dtype" in call.places else mask
 
 
-def shape(call: Bound) -> str:
-    if call.context:
-        return "{input}.shape"
-    return "np.array({input}.shape, np.int32)"
-
-
-def concat(call: Bound) -> str:
-    values = call.value("values")
-    if isinstance(values, cst.List | cst.Tuple) and call.literal("axis") in (0, -1):
-        parts = [element.value for element in values.elements]
-        if any(map(_is_shape, parts)) and all(map(_is_shape_or_list, parts)):
-            return "{values:joined}"
-    return "jnp.concatenate({values}, axis={axis})"
-
-
-def _is_shape_or_list(node: cst.BaseExpression) -> bool:
-    return _is_shape(node) or isinstance(node, cst.List | cst.Tuple)
-
-
-def _is_shape(node: cst.BaseExpression) -> bool:
-    """Whether code is part of `tf.shape(x)`, which becomes a tuple."""
-    if isinstance(node, cst.Subscript):
-        index = node.slice[0].slice
-        if not isinstance(index, cst.Slice):
-            return False
-        node = node.value
-    if not isinstance(node, cst.Call) or not isinstance(node.func, cst.Attribute):
-        return isinstance(node, cst.Attribute) and node.attr.value == "shape"
-    return node.func.attr.value == "shape"
-
-
 def split(call: Bound) -> str | Left:
     sizes = call.literal("num_or_size_splits")
     axis = given(call, "axis")
@@ -251,8 +220,9 @@ def split(call: Bound) -> str | Left:
         ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
         return f"jnp.split({{value}}, {ends}{axis})"
     node = call.value("num_or_size_splits")
-    elements = node.elements if isinstance(node, cst.List | cst.Tuple) else ()
-    if len(elements) == 2 and literal_of(elements[0].value) is UNKNOWN:
+    elements = [*node.elements] if isinstance(node, cst.List | cst.Tuple) else []
+    are_two = len(elements) == 2 and all(isinstance(e, cst.Element) for e in elements)
+    if are_two and literal_of(elements[0].value) is UNKNOWN:
         first = cst.Module([]).code_for_node(elements[0].value)
         return f"jnp.split({{value}}, [{first}]{axis})"
     return Left(

@@ -84,7 +84,8 @@ class Bound:
       signature: what they were bound against.
       in_module: whether the call is inside a class of modules.
       uses_sonnet: whether the program imports Sonnet.
-      context: the place of the call: "subscript", "shape" (an argument that is a shape), or "".
+      kind: what `tf.concat` joins: "list", "array", or "" if it is not known.
+      context: how the result is used; see `purestate._port.sizes.context_of`.
     """
 
     call: cst.Call
@@ -95,6 +96,7 @@ class Bound:
     in_module: bool = False
     context: str = ""
     uses_sonnet: bool = False
+    kind: str = ""
 
     def has(self, name: str) -> bool:
         """Whether an argument was given, and is not its default."""
@@ -154,17 +156,18 @@ def bind(
     rest: list[int] = []
     free = [param.name for param in signature.params]
     for index, arg in enumerate(call.args):
-        if arg.star and not (arg.star == "*" and signature.rest):
+        is_of_rest = signature.rest is not None and len(places) >= len(_positional(signature))
+        if arg.star and not (arg.star == "*" and is_of_rest):
             raise DoesNotBind(
                 f"what `{arg.star}{_code(arg.value)}` holds is known only at run time"
             )
         if arg.keyword is not None:
             name = old_names.get(arg.keyword.value, arg.keyword.value)
-        elif len(places) + len(rest) < len(_positional(signature)):
-            name = free[index]
-        elif signature.rest:
+        elif is_of_rest:
             rest.append(index)
             continue
+        elif index < len(free):
+            name = free[index]
         else:
             raise DoesNotBind(f"it has more than {len(free)} arguments")
         if name not in free:

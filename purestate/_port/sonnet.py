@@ -13,6 +13,8 @@ from purestate._port.imports import (
     STATEMENTS,
     SonnetImports,
     bindings,
+    captured,
+    rebound,
     with_imports,
 )
 from purestate._port.methods import PipelineFinder
@@ -35,11 +37,14 @@ def port_sonnet_once(text: str) -> tuple[str, Sequence[Finding], Counter[str]]:
             ]
             return with_imports(module, tapes.roots).code, remarks, tapes.rewritten
     wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
+    if hidden := _hidden(wrapper):
+        return text, [hidden], Counter()
+    others = rebound(wrapper, "tf")
     rewriter = TensorFlowRewriter(_facts_of(wrapper, text), tapes.reasons)
     module = wrapper.visit(rewriter)
     imports = SonnetImports()
     module = MetadataWrapper(module, unsafe_skip_copy=False).visit(imports)
-    findings = [*rewriter.findings, *imports.findings]
+    findings = [*rewriter.findings, *imports.findings, *others]
     wrapper = MetadataWrapper(module)
     if taken := _taken(wrapper, rewriter.roots):
         return text, [taken], Counter()
@@ -57,6 +62,15 @@ def _facts_of(wrapper: MetadataWrapper, text: str) -> Facts:
     return Facts(
         has_pipelines, frozenset(pipelines.names), frozenset(classes.names), uses_sonnet is not None
     )
+
+
+def _hidden(wrapper: MetadataWrapper) -> Finding | None:
+    """Says which name of an import a pattern of `match` binds too, if any."""
+    for name in sorted(captured(wrapper.module)):
+        imports = [short(found).partition(".")[0] for found in bindings(wrapper, name)]
+        if "tf" in imports or "snt" in imports:
+            return Finding(1, name, "a `case` binds this name of an import too", "Rename one.")
+    return None
 
 
 def _taken(wrapper: MetadataWrapper, roots: set[str]) -> Finding | None:

@@ -1,6 +1,6 @@
 """TensorFlow's functions that make, shape and index arrays."""
 
-from purestate._port import rules
+from purestate._port import rules, rules_sizes
 from purestate._port.row import row
 
 OUT_OF_RANGE = (
@@ -33,7 +33,7 @@ ROWS = (
         " name=None", rules.one_hot),
     row("sequence_mask", "lengths:t, maxlen=None, dtype='bool', name=None", rules.sequence_mask),
     # Shaping
-    row("shape", "input:t, out_type='int32', name=None", rules.shape, drops="out_type"),
+    row("shape", "input:t, out_type='int32', name=None", rules_sizes.shape, drops="out_type"),
     row("size", "input:t, out_type='int32', name=None", "jnp.size({input})", drops="out_type"),
     row("rank", "input:t, name=None", "jnp.ndim({input})", "jnp.ndim"),
     row("reshape", "tensor:t, shape, name=None", "jnp.reshape({tensor}, {shape})", "jnp.reshape"),
@@ -43,12 +43,11 @@ ROWS = (
         "jnp.squeeze", old="squeeze_dims=axis"),
     row("expand_dims", "input:t, axis, name=None", "jnp.expand_dims({input}, {axis})",
         "jnp.expand_dims", old="dim=axis"),
-    row("concat", "values:ts, axis, name='concat'", rules.concat,
+    row("concat", "values:ts, axis, name='concat'", rules_sizes.concat,
         old="concat_dim=axis", drops="axis"),
-    row("stack", "values:ts, axis=0, name='stack'", "jnp.stack({values}, axis={axis})",
-        "jnp.stack"),
-    row("unstack", "value:t, num=None, axis=0, name='unstack'",
-        "list(jnp.unstack({value}, axis={axis}))", drops="num"),
+    row("stack", "values:ts, axis=0, name='stack'", rules_sizes.stack, "jnp.stack", drops="axis"),
+    row("unstack", "value:t, num=None, axis=0, name='unstack'", rules_sizes.unstack,
+        drops="num"),
     row("split", "value:t, num_or_size_splits, axis=0, num=None, name='split'", rules.split,
         drops="num num_or_size_splits"),
     row("tile", "input:t, multiples, name=None", "jnp.tile({input}, {multiples})", "jnp.tile"),

@@ -2,11 +2,12 @@
 
 from purestate._port import rules
 from purestate._port.row import Row, row
+from purestate._port.rules_sizes import SMALL_INTEGERS, reduce_prod
 
 MEAN_OF_INTEGERS = (
     "The mean of integers is rounded down to an integer in TensorFlow, and a float in JAX."
 )
-SMALL_INTEGERS = "Sums of bool and of small integers are int32 in JAX."
+NORM_OF_INTEGERS = "The norm of integers is an integer in TensorFlow, and a float in JAX."
 TRUE_DIVISION = "A quotient of integers is float64 in TensorFlow, and float32 in JAX."
 EMPTY_SEGMENTS = (
     "Empty segments hold the smallest or largest finite float in TensorFlow, and -inf or inf in"
@@ -78,7 +79,7 @@ def _reductions() -> list[Row]:
     names = {
         "reduce_mean": ("jnp.mean", MEAN_OF_INTEGERS),
         "reduce_sum": ("jnp.sum", SMALL_INTEGERS),
-        "reduce_prod": ("jnp.prod", SMALL_INTEGERS),
+        "reduce_prod": ("jnp.prod", ""),
         "reduce_max": ("jnp.max", ""),
         "reduce_min": ("jnp.min", ""),
         "reduce_all": ("jnp.all", ""),
@@ -91,7 +92,9 @@ def _reductions() -> list[Row]:
         row(
             name,
             "input_tensor:t, axis=None, keepdims=False, name=None",
-            f"{ours}({{input_tensor}}, axis={{axis}}, keepdims={{keepdims}})",
+            reduce_prod
+            if name == "reduce_prod"
+            else f"{ours}({{input_tensor}}, axis={{axis}}, keepdims={{keepdims}})",
             ours,
             also="" if name.startswith("math") else f"math.{name}",
             old="keep_dims=keepdims reduction_indices=axis",
@@ -99,6 +102,14 @@ def _reductions() -> list[Row]:
         )
         for name, (ours, remark) in names.items()
     ]
+
+
+_EUCLIDEAN = row(
+    "math.reduce_euclidean_norm",
+    "input_tensor:t, axis=None, keepdims=False, name=None",
+    "jnp.sqrt(jnp.sum(jnp.square({input_tensor}), axis={axis}, keepdims={keepdims}))",
+    remark=NORM_OF_INTEGERS,
+)
 
 
 def _segments() -> list[Row]:
@@ -132,6 +143,7 @@ ROWS = (
         "jnp.square({x} - {y})",
     ),
     *_reductions(),
+    _EUCLIDEAN,
     *_segments(),
     row("math.unsorted_segment_mean", "data:t, segment_ids:t, num_segments, name=None",
         rules.unsorted_segment_mean),

@@ -129,6 +129,7 @@ class TapeRewriter(cst.CSTTransformer):
         flow = flow_of(_code(statements))
         between = flow_of(_code(after[: use.index]))
         _check(flow, between, loss)
+        self._check_globals(flow)
         kept = self._kept(flow, original, loss)
         function = self._free_name("loss_fn")
         if watched and not set(_names_in(sources)) <= set(watched):
@@ -145,6 +146,12 @@ class TapeRewriter(cst.CSTTransformer):
         if use.target is None:
             rest.insert(0, _with_name(after[use.index], use.call))
         return [*made, *rest]
+
+    def _check_globals(self, flow: Flow) -> None:
+        items = m.findall(self._around[-1], m.NameItem())
+        names = {item.name.value for item in items if isinstance(item, cst.NameItem)}
+        if assigned := names & set(flow.bound):
+            raise _CannotRewrite(f"its block assigns `{min(assigned)}`, a name from outside")
 
     def _kept(self, flow: Flow, node: cst.CSTNode, loss: str) -> list[str]:
         """Returns the names that the block binds and that code outside of it reads."""

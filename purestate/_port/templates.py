@@ -60,7 +60,7 @@ class _Fill(cst.CSTTransformer):
         if name is None or name not in self._values:
             return updated_node
         value = self._values[name].deep_clone()
-        if id(original_node) in self._free or is_atom(value):
+        if is_atom(value) or (id(original_node) in self._free and not _needs_parentheses(value)):
             return value
         return parenthesized(value)
 
@@ -87,6 +87,11 @@ def is_atom(node: cst.BaseExpression) -> bool:
         cst.Name | cst.Attribute | cst.Call | cst.Subscript | cst.Float | cst.List | cst.Dict
         | cst.ListComp | cst.SimpleString | cst.Set,
     )  # fmt: skip
+
+
+def _needs_parentheses(node: cst.BaseExpression) -> bool:
+    """Whether code stands without parentheses only if it is the one argument, by position."""
+    return isinstance(node, cst.NamedExpr | cst.GeneratorExp | cst.Yield)
 
 
 def parenthesized(node: cst.BaseExpression) -> cst.BaseExpression:

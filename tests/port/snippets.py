@@ -38,7 +38,7 @@ _BINARY = (
 )
 _REDUCTIONS = (
     "reduce_mean reduce_sum reduce_prod reduce_max reduce_min reduce_logsumexp math.reduce_std"
-    " math.reduce_variance"
+    " math.reduce_variance math.reduce_euclidean_norm"
 )
 _ARGUMENT = {"nn.relu": "features", "nn.softmax": "logits"}
 
@@ -128,7 +128,7 @@ SNIPPETS: dict[str, list[str]] = {
         "tf.tensordot(x, y, axes=[[1], [1]])",
         "tf.tensordot(x, y, axes=2)",
     ],
-    "einsum": ["tf.einsum('ij,jk->ik', x, m)", "tf.einsum('bij->bj', t)", "tf.einsum('ij,kj', x, y)"],
+    "einsum": ["(lambda *rest: tf.einsum('ij,jk->ik', *rest))(x, m)", "tf.einsum('ij,jk->ik', x, m)", "tf.einsum('bij->bj', t)", "tf.einsum('ij,kj', x, y)"],
     "norm": [
         "tf.norm(x)",
         "tf.norm(t)",
@@ -218,6 +218,27 @@ SNIPPETS: dict[str, list[str]] = {
         "tf.shape(x) * 2",
         "tf.reshape(t, tf.concat([tf.shape(t)[:1], [4, 3]], axis=0))",
         "tf.shape(input=[1.0, 2.0])",
+        "tf.reshape(t, [tf.shape(t)[0], -1])",
+        "tf.reshape(t, [*tf.shape(t)[:1], 12])",
+        "tf.reshape(t, [-1, *[3, 4]])",
+        "tf.reshape(tf.shape(t), [3, 1])",
+        "tf.zeros([2, tf.shape(x)[1]])",
+        "tf.zeros([tf.cast(tf.shape(x)[0] / 2, tf.int32), tf.maximum(tf.shape(x)[1], 1)])",
+        "tf.zeros(tf.stack([tf.shape(x)[0], 4]))",
+        "tf.zeros(tf.stack([tf.shape(x)[0], 4])[1:])",
+        "tf.stack([tf.shape(x)[0], 4]) * 2",
+        "tf.concat([tf.shape(x), [4]], 0) * 2",
+        "tf.concat([tf.shape(x)[:1], [*[4, 5], 6]], 0)",
+        "tf.zeros(tf.concat([[4], *[tf.shape(x)]], 0))",
+        "tf.ones(x.shape[:1] + [3])",
+        "tf.ones([3] + x.shape[1:])",
+        "tf.ones([x.shape[0], 1] + t.shape.as_list()[1:])",
+        "tf.reshape(t, [tf.reduce_prod(tf.shape(t)[:2]), -1])",
+        "tf.reduce_prod(tf.shape(t)) * 2",
+        "tf.zeros(tf.unstack(tf.shape(t))[1:])",
+        "tf.tile(x, tf.constant([1, 2]))",
+        "tf.transpose(t, tf.concat([[1], [0], tf.range(2, tf.rank(t))], 0))",
+        "tf.shape(x)[tf.newaxis]",
     ],
     "size": ["tf.size(x)", "tf.size(input=t)"],
     "rank": ["tf.rank(t)", "tf.range(1, tf.rank(t))"],
@@ -229,6 +250,10 @@ SNIPPETS: dict[str, list[str]] = {
         "tf.concat([x, y], 0)",
         "tf.concat(values=[x, y, [[1.0, 2.0, 3.0]]], axis=0)",
         "tf.concat((x, y), axis=-1)",
+        "tf.concat(tf.abs(x), 1)",
+        "tf.concat(values=tf.stack([x, y]), axis=0)",
+        "tf.concat([*[x, y], *tf.unstack(t[:, :3, :3])], 0)",
+        "(lambda parts=[x, y]: tf.concat(parts, 0))()",
     ],
     "stack": ["tf.stack([x, y])", "tf.stack([v, [1.0, 2.0, 3.0]], axis=1)", "tf.stack([1.0, 2.0])"],
     "unstack": ["tf.unstack(x)", "tf.unstack(t, axis=1)", "tf.unstack(value=x, num=3, axis=-1)"],
@@ -250,7 +275,7 @@ SNIPPETS: dict[str, list[str]] = {
     ],
     "reverse": ["tf.reverse(x, [1])", "tf.reverse(tensor=t, axis=[0, -1])"],
     "roll": ["tf.roll(x, 1, 1)", "tf.roll(x, shift=[1, -1], axis=[0, 1])"],
-    "meshgrid": ["tf.meshgrid(v, [1.0, 2.0])", "tf.meshgrid(v, v, indexing='ij')"],
+    "meshgrid": ["(lambda *rest: tf.meshgrid(v, *rest))(v)", "tf.meshgrid(v, [1.0, 2.0])", "tf.meshgrid(v, v, indexing='ij')"],
     "sort": ["tf.sort(x)", "tf.sort(x, axis=0, direction='DESCENDING')"],
     "argsort": ["tf.argsort(x)", "tf.argsort([1, 1, 0], direction='DESCENDING')", "tf.argsort(x, 0)"],
     "where": [
