@@ -129,6 +129,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
         mixed_precision,
         ops,
         optim,
+        rules,
         surgery,
         testing,
     )
@@ -165,6 +166,8 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._lifted.purify import get_variables, purify, set_variables
     from purestate._lifted.shard_map import shard_map
     from purestate._ops.interception import intercept_ops
+    from purestate._rules.configured import configured
+    from purestate._rules.explain import explain_rules
     from purestate._state.attributes import param_attr, state_attr
     from purestate._state.intermediates import capture_intermediates, perturb, sow
     from purestate._state.multi_transform import (
@@ -271,6 +274,9 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "intercept_ops": "purestate._ops.interception",
             "ops": "purestate.ops",
             "optim": "purestate.optim",
+            "configured": "purestate._rules.configured",
+            "explain_rules": "purestate._rules.explain",
+            "rules": "purestate.rules",
             "partition_trainable": "purestate._editing.trainable",
             "stack_layers": "purestate._editing.stacked_layers",
             "surgery": "purestate.surgery",
@@ -301,10 +307,11 @@ __all__ = [
     "TransformedWithState",
     "VanillaRNN", "Variable", "WeightNorm", "__version__", "adaptive_avg_pool", "adaptive_max_pool",
     "avg_pool", "bind", "capture_intermediates", "causal_mask", "check", "checkpoint",
-    "combine_masks", "cond", "config", "convert", "current_name", "custom_creator", "custom_getter",
+    "combine_masks", "cond", "config", "configured",
+    "convert", "current_name", "custom_creator", "custom_getter",
     "custom_setter", "data_structures", "deep_rnn_with_residual_connections",
     "deep_rnn_with_skip_connections", "dropout", "dynamic_unroll", "ema", "errors", "eval_shape",
-    "expand_apply", "experimental", "export", "force_name", "fori_loop", "freeze",
+    "expand_apply", "experimental", "explain_rules", "export", "force_name", "fori_loop", "freeze",
     "get_channel_index",
     "get_current_state", "get_initial_state", "get_parameter", "get_params", "get_state",
     "get_variable", "get_variables", "grad", "has_parameter", "has_rng", "has_state",
@@ -316,7 +323,7 @@ __all__ = [
     "next_rng_keys", "one_hot", "ops", "optim", "pad", "padding_mask", "param_attr",
     "partition_trainable",
     "perturb", "pmean_gradients", "purify", "remat", "replace_rng_sequence_state",
-    "reserve_rng_keys", "rotary_embedding", "rotary_frequencies", "running_init", "scan",
+    "reserve_rng_keys", "rotary_embedding", "rotary_frequencies", "rules", "running_init", "scan",
     "set_parameter", "set_state", "set_variable", "set_variables", "shard_map", "share",
     "sliding_window_mask", "sow", "specs", "stack_layers", "state_attr", "static_unroll",
     "sum_pool", "surgery", "switch", "testing", "to_dot", "to_module", "trainable_mask",

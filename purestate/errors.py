@@ -36,6 +36,7 @@
     │   ├── RecurrentError (TypeError, IndexError): a state or sequence that does not fit
     │   └── TracedBoolError (TracerBoolConversionError): a traced Python bool
     ├── OperationError (ValueError): an interceptor of operations that does not fit the operation
+    ├── RuleError (ValueError): a rule that fits no module, or contradicts another
     ├── AxesError (TypeError): neither one value for all axes nor one for each
     ├── InitializerError (ValueError): an initializer with invalid options, or for another shape
     ├── DeferredAttributeError (AttributeError): an attribute of a module that is not made yet
@@ -132,6 +133,7 @@ from purestate._layers.initializers import InitializerError
 from purestate._layers.recurrent.core import RecurrentError
 from purestate._ops.errors import OperationError
 from purestate._precision.errors import PolicyError
+from purestate._rules.errors import RuleError
 from purestate._sonnet.errors import (
     NoVariablesError,
     SonnetAttributeError,
@@ -197,6 +199,7 @@ __all__ = [
     "PurestateError",
     "PurestateWarning",
     "RecurrentError",
+    "RuleError",
     "ShapeMismatchError",
     "SharedKeyWarning",
     "SonnetAttributeError",

@@ -113,6 +113,8 @@ class Frame:
       mapped_axes: the mesh axes of the `ps.shard_map`s that run within.
       perturbed: whether `perturb` has variables here, though one state holds all collections.
       given: the modules that `apply` was given variables of; None in `init`.
+      under: what the names of its modules begin with in the frame around it; "" if that is not
+        known, as in the `apply` of a function that `ps.lift` has lifted.
       frame_id: counts the frames of the process.
       boundary: modules made by frames older than this one may not be used here; -1 allows all.
       boundary_within: the same, for frames that run within (see `lift`).
@@ -136,6 +138,7 @@ class Frame:
         "running_init",
         "scope",
         "sown",
+        "under",
     )
 
     def __init__(
@@ -160,6 +163,7 @@ class Frame:
         self.mapped_axes: tuple[Any, ...] = ()
         self.perturbed = layout.by_collection
         self.given: GivenModules | None = None
+        self.under = ""
         self.frame_id = next(_frame_ids)
         self.boundary = -1
         self.boundary_within = -1
@@ -199,6 +203,11 @@ def get_frame(what: str) -> Frame:
     if not frames:
         raise no_frame(what)
     return frames[-1]
+
+
+def full_path(frames: tuple[Frame, ...], path: str) -> str:
+    """Returns a path in the innermost frame as the outermost knows it."""
+    return "".join(frame.under for frame in frames) + path
 
 
 def inside_transform() -> bool:

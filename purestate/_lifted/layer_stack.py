@@ -285,15 +285,17 @@ class _Stack:
     def _init(self, per_layer: Any, arrays: list[Any], rng: Any) -> tuple[Bundle, Bundle]:
         """Makes the variables of all layers, each of which is given what the one before returns."""
         frame, (init, apply) = self._frame, self._pair
+        named = self._options.mapping is None
+        under = f"{frame.scope.module.prefix_name}/" if named else ""
 
         def init_layer(carry: Any, per_layer: Any) -> Any:
             arrays, rng = carry
             # The keys that dm-haiku uses, and its order: init of a layer, and then its apply, which
             # makes the input of the next layer.
             rng, next_rng, apply_rng = _split_three(rng)
-            with observe(Capture((), perturbed=frame.perturbed)):
+            with observe(Capture((), perturbed=frame.perturbed, under=under)):
                 params, state = init(rng, arrays, *per_layer)
-            with observe(Capture((), perturbed=frame.perturbed)):
+            with observe(Capture((), perturbed=frame.perturbed, under=under)):
                 (arrays, _), after = apply(params, state, apply_rng, arrays, *per_layer)
             return (arrays, next_rng), (params, state, after)
 
@@ -318,7 +320,7 @@ class _Stack:
 
         def run_layer(arrays: list[Any], given: _Layer) -> Any:
             names = () if frame.sown is None else frame.sown.names
-            capture = Capture(names, perturbed=frame.perturbed)
+            capture = Capture(names, perturbed=frame.perturbed, under=prefix)
             with observe(capture):
                 (arrays, y), state = apply(
                     given.params, given.state, given.rng, arrays, *given.per_layer, **told

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 
 from purestate._core.errors import ArgumentError, kind_of
-from purestate._core.frame import ambient
+from purestate._core.frame import ambient, full_path
 from purestate._core.hooks import OPERATION, ActiveHooks, Hook
 from purestate._core.naming import path_here
 from purestate._core.parameters_read import parameters_among
@@ -22,7 +22,8 @@ class OpContext(NamedTuple):
     Attributes:
       op: its name, such as `"dot_general"`.
       module: the module that is running; None outside any module.
-      path: the path of that module; `"~"` outside any module.
+      path: the path of that module; `"~"` outside any module. In a function that is lifted with
+        `ps.lift` paths begin in that function.
       params: for each parameter that is an operand, its position: `{"w": 1}`. A parameter of
         another module has its full name here, `"embed/embeddings"`.
       options: the static options by name, such as `{"precision": None}`.
@@ -58,9 +59,10 @@ def intercepted(
     options = dict(values[count:])
     frames, hooks = ambient.get()
     scope = frames[-1].scope if frames else None
-    path = ROOT if scope is None else path_here(frames[-1], scope)
+    here = ROOT if scope is None else path_here(frames[-1], scope)
     module = None if scope is None else scope.module
-    context = OpContext(name, module, path, parameters_among(operands, path), options)
+    path = full_path(frames, here)
+    context = OpContext(name, module, path, parameters_among(operands, here), options)
     interceptors = [hook.function for hook in hooks if hook.event == OPERATION]
     shapes: list[Any] = []
 

@@ -45,6 +45,13 @@ def _cast_call(
     policy = policy_of(type(context.module))
     if policy is None:
         return next_method(*args, **kwargs)
+    return call_with_policy(policy, next_method, args, kwargs)
+
+
+def call_with_policy(
+    policy: PolicyLike, next_method: Callable[..., Any], args: Any, kwargs: Any
+) -> Any:
+    """Calls a method of a module that has this policy."""
     casts_variables = _current.get() is not None
     token = _current.set(policy)
     try:

@@ -228,12 +228,20 @@ def _capture_apply(pair: Any, keep: Any) -> Callable[..., Any]:
 class Capture(Observer):
     """Makes the next frame keep the values sown into some collections.
 
+    Args:
+      names: of the collections.
+      perturbed: whether perturbations are looked up.
+      under: what the names of the frame's modules begin with in the frame around it.
+
     Attributes:
       frame: that frame, once it has begun.
     """
 
-    def __init__(self, names: AllBut | tuple[str, ...], *, perturbed: bool = False):
+    def __init__(
+        self, names: AllBut | tuple[str, ...], *, perturbed: bool = False, under: str = ""
+    ):
         self._names = names
+        self._under = under
         self._perturbed = perturbed
         self.frame: Frame | None = None
 
@@ -242,6 +250,7 @@ class Capture(Observer):
         if self.frame is not None:
             return
         self.frame = frame
+        frame.under = self._under
         frame.perturbed = frame.perturbed or self._perturbed
         if self._names == () or frame.running_init:
             return

@@ -1,0 +1,169 @@
+"""The hooks by which rules act on the modules of a run."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purestate._core.creation import lift_prefix
+from purestate._core.frame import ambient, full_path, get_frame
+from purestate._core.hooks import CALL, OPERATION, ActiveHooks, GetterContext, Hook, MethodContext
+from purestate._layers.lora import lora
+from purestate._lifted.remat import remat
+from purestate._ops.interception import OpContext
+from purestate._precision.casting import call_with_policy, current_policy
+from purestate._precision.policy import Policy
+from purestate._rules.rule import Rule
+from purestate._rules.rule_book import RuleBook
+
+
+def _path_of(module: Any) -> str | None:
+    """The path of a module as the outermost frame knows it; None before it has one."""
+    path = None if module is None else module._path
+    return None if path is None else full_path(ambient.get()[0], path)
+
+
+class RulesInForce(AbstractContextManager[None]):
+    """Has rules act on the modules that run in a `with` block, inside a transformed function."""
+
+    def __init__(self, book: RuleBook):
+        self._book = book
+        self._computed_again: list[str] = []
+        self._policies: dict[int, Policy] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> None:
+        book = self._book
+        hooks = [Hook(CALL, self._call)]
+        if any(kind == "freeze" or kind.startswith("axes ") for kind in book.kinds):
+            hooks.append(Hook(("get", "params"), self._read))
+        if any(kind == "out_sharding" or kind.startswith("ops ") for kind in book.kinds):
+            hooks.append(Hook(OPERATION, self._operate))
+        self._stack.enter_context(ActiveHooks(*hooks))
+        seen: list[Rule] = []
+        for several in book.rules.values():
+            for rule in several:
+                if rule.kind == "lora" and rule not in seen:
+                    seen.append(rule)
+                    self._stack.enter_context(lora(predicate=self._has(rule), **rule.options))
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self._stack.__exit__(*exc_info)
+
+    def _has(self, rule: Rule) -> Callable[[Any], bool]:
+        def has(module: Any) -> bool:
+            path = _path_of(module)
+            found = None if path is None else self._book.found(rule.kind, path)
+            return found is not None and found.value == rule
+
+        return has
+
+    def _call(
+        self, next_method: Callable[..., Any], args: Any, kwargs: Any, context: MethodContext
+    ) -> Any:
+        path = _path_of(context.module)
+        if path is None:  # in `__init__`, before the module has a name
+            return next_method(*args, **kwargs)
+        if context.method_name == "__call__":
+            self._book.visited.setdefault(path, type(context.module))
+        found = self._book.found("precision", path)
+        if found is not None:
+            policy = self._policy(found.value)
+            if current_policy() is not policy:
+                return call_with_policy(
+                    policy, self._next(next_method, context, path), args, kwargs
+                )
+        return self._next(next_method, context, path)(*args, **kwargs)
+
+    def _policy(self, rule: Rule) -> Policy:
+        if id(rule) not in self._policies:
+            options = rule.options
+            self._policies[id(rule)] = Policy(
+                options.get("params", jnp.float32),
+                options["compute"],
+                options.get("output", options["compute"]),
+            )
+        return self._policies[id(rule)]
+
+    def _next(
+        self, next_method: Callable[..., Any], context: MethodContext, path: str
+    ) -> Callable[..., Any]:
+        """The method, or the method that is computed again for the gradient."""
+        found = self._book.found("remat", path)
+        # A method that calls that of its superclass is still one call of the module.
+        if found is None or context.method_name != "__call__" or path in self._computed_again:
+            return next_method
+        policy = found.value.options.get("policy")
+        if isinstance(policy, str):
+            policy = getattr(jax.checkpoint_policies, policy)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            leaves, tree = jax.tree.flatten((args, kwargs))
+            arrays = [leaf for leaf in leaves if isinstance(leaf, (jax.Array, np.ndarray))]
+
+            def again(arrays: list[Any]) -> Any:
+                rest = iter(arrays)
+                mixed = [
+                    next(rest) if isinstance(leaf, (jax.Array, np.ndarray)) else leaf
+                    for leaf in leaves
+                ]
+                args, kwargs = jax.tree.unflatten(tree, mixed)
+                return next_method(*args, **kwargs)
+
+            self._computed_again.append(path)
+            try:
+                return remat(again, policy=policy)(arrays)
+            finally:
+                self._computed_again.remove(path)
+
+        return run
+
+    def _read(self, next_getter: Callable[[Any], Any], value: Any, context: GetterContext) -> Any:
+        path = full_path(ambient.get()[0], context.module_name)
+        observers = get_frame("rules").observers
+        named = self._book.found(f"axes {context.name}", path)
+        if named is not None:
+            for observer in observers:
+                observer.read(
+                    get_frame("rules"), "params", context.module_name, context.name, value,
+                    init=context.original_init, trainable=None, axes=named.value,
+                )  # fmt: skip
+        frozen = self._book.found("freeze", path)
+        if frozen is None or not frozen.value:
+            return next_getter(value)
+        for observer in observers:
+            observer.froze((lift_prefix() or "") + context.module_name, context.name)
+        return next_getter(jax.lax.stop_gradient(value))
+
+    def _operate(
+        self, next_op: Callable[..., Any], operands: tuple[Any, ...], context: OpContext
+    ) -> Any:
+        book, path = self._book, context.path
+        if "out_sharding" in context.options and context.options["out_sharding"] is None:
+            found = book.found("out_sharding", path)
+            if found is not None:
+                spec = found.value
+                inner_op = next_op
+                next_op = lambda *operands, **options: inner_op(  # noqa: E731
+                    *operands, **{"out_sharding": spec, **options}
+                )
+        found = book.found(f"ops {context.op}", path)
+        if found is None:
+            return next_op(*operands)
+        if isinstance(found.value, str):
+            return _in_dtype(jnp.dtype(found.value), next_op, operands)
+        return found.value(next_op, operands, context)
+
+
+def _in_dtype(dtype: Any, next_op: Callable[..., Any], operands: tuple[Any, ...]) -> Any:
+    """Runs an operation in a dtype; its result has the dtype that it has without."""
+
+    def is_float(leaf: Any) -> bool:
+        return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
+
+    kept = jax.eval_shape(next_op, *operands)
+    out = next_op(*(leaf.astype(dtype) if is_float(leaf) else leaf for leaf in operands))
+    return jax.tree.map(lambda new, old: new.astype(old.dtype), out, kept)

@@ -1,0 +1,22 @@
+"""Rules for the modules of a function, by path; see `ps.configured`."""
+
+from purestate._rules.data import from_data, load, save, to_data
+from purestate._rules.explain import ExplainedRule, Explanation
+from purestate._rules.rule import Rule, axes, freeze, lora, ops, out_sharding, precision, remat
+
+__all__ = [
+    "ExplainedRule",
+    "Explanation",
+    "Rule",
+    "axes",
+    "freeze",
+    "from_data",
+    "load",
+    "lora",
+    "ops",
+    "out_sharding",
+    "precision",
+    "remat",
+    "save",
+    "to_data",
+]
