@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
@@ -107,3 +109,19 @@ def with_rank(x: ArrayLike, ndim: int) -> Any:
     jax.numpy does so by itself, unless `jax_numpy_rank_promotion` forbids it.
     """
     return x if np.ndim(x) in (0, ndim) else lax.broadcast_to_rank(x, ndim)
+
+
+def checked_norm_mask(layer: Any, mask: Any, shape: tuple[int, ...]) -> jax.Array:
+    """Returns the mask of a norm; raises unless it is of bool and broadcasts to `shape`."""
+    dtype, given = getattr(mask, "dtype", None), np.shape(mask)
+    fits = len(given) <= len(shape) and all(
+        m in (1, n) for m, n in zip(reversed(given), reversed(shape), strict=False)
+    )
+    if dtype == np.dtype(bool) and fits:
+        return jnp.asarray(mask)
+    raise LayerError(
+        f"{type(layer).__name__} {layer.module_name!r} was given a mask of"
+        f" {dtype or type(mask).__name__} and shape {given}; for an input of shape {shape} it has"
+        " to be bool, and to broadcast to it. For one value per step, [B, T], of [B, T, D] write"
+        " mask[:, :, None]."
+    )

@@ -5,14 +5,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.errors import MissingStateError
-from purestate._core.module import Module
+from purestate._core.module import Module, transparent
 from purestate._core.trace_guard import device_axes
-from purestate._core.variables import Initializer, get_parameter
-from purestate._layers.axes import channel_index_of
+from purestate._core.variables import Initializer
+from purestate._layers.axes import channel_index_of, checked_norm_mask
 from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.moving_averages import ExponentialMovingAverage
+from purestate._layers.param_dtype import get_parameter_kept_in
 from purestate._layers.replicas import check_synchronized, over_replicas
 from purestate._ops.normalization import moments, normalize
 
@@ -95,6 +97,7 @@ class BatchNorm(Module):
       stats_at_init: whether the running statistics start at mean 0 and variance 1, as in flax and
         equinox, so that `init` and evaluation work without any training. By default they start with
         the first batch, as in dm-haiku.
+      param_dtype: the dtype of the parameters; None for that of the input.
 
     Raises:
       LayerError: options exclude each other, or `axis` is one number.
@@ -116,6 +119,7 @@ class BatchNorm(Module):
         *,
         sync: bool | None = None,
         stats_at_init: bool = False,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         if create_scale.__class__ is not bool:
@@ -143,6 +147,7 @@ class BatchNorm(Module):
         self.create_scale = create_scale
         self.create_offset = create_offset
         self.eps = eps
+        self.param_dtype = param_dtype
         self.scale_init = scale_init or jnp.ones
         self.offset_init = offset_init or jnp.zeros
         self.axis = axis
@@ -162,6 +167,8 @@ class BatchNorm(Module):
         test_local_stats: bool = False,
         scale: jax.Array | None = None,
         offset: jax.Array | None = None,
+        *,
+        mask: ArrayLike | None = None,
     ) -> jax.Array:
         """Returns `inputs`, normalized.
 
@@ -171,6 +178,8 @@ class BatchNorm(Module):
           test_local_stats: whether to use the batch's statistics without training.
           scale: a factor that broadcasts to `inputs`, where there is no parameter.
           offset: an offset that broadcasts to `inputs`, where there is no parameter.
+          mask: booleans that broadcast to `inputs`: what counts in the statistics, such as
+            `mask[:, :, None]` for `[B, T]`; None for all.
 
         Returns:
           An array of the same shape.
@@ -200,17 +209,9 @@ class BatchNorm(Module):
 
         # The statistics: of the batch and its replicas, or the running ones.
         if is_training or test_local_stats:
-            mean, mean_of_squares = moments(inputs, None, tuple(axis))
-            replicas = self.cross_replica_axis or (self.sync and device_axes())
-            if replicas:
-                mean, mean_of_squares = over_replicas(
-                    jax.lax.pmean,
-                    replicas,
-                    self.module_name,
-                    mean,
-                    mean_of_squares,
-                    index_groups=self.cross_replica_axis_index_groups,
-                )
+            if mask is not None:
+                mask = checked_norm_mask(self, mask, inputs.shape)
+            mean, mean_of_squares = self._of_replicas(inputs, mask, tuple(axis))
             var = mean_of_squares - jnp.square(mean)
         else:
             mean, var = _running_statistics(self, inputs.dtype)
@@ -226,10 +227,42 @@ class BatchNorm(Module):
         shape = [1 if i in axis else size for i, size in enumerate(inputs.shape)]
         dtype = inputs.dtype
         if self.create_scale:
-            scale = get_parameter("scale", shape, dtype, self.scale_init)
+            scale = get_parameter_kept_in(self.param_dtype, "scale", shape, dtype, self.scale_init)
         if self.create_offset:
-            offset = get_parameter("offset", shape, dtype, self.offset_init)
+            offset = get_parameter_kept_in(
+                self.param_dtype, "offset", shape, dtype, self.offset_init
+            )
         return normalize(
             inputs, scale, offset, mean=mean, variance=var, kind="batch", axis=tuple(axis),
             eps=self.eps,
         )  # fmt: skip
+
+    @transparent
+    def _of_replicas(
+        self, inputs: jax.Array, mask: Any, axis: tuple[int, ...]
+    ) -> tuple[jax.Array, ...]:
+        """The mean and the mean of squares of the batch, and of its replicas."""
+        mean, mean_of_squares = moments(inputs, mask, axis)
+        replicas = self.cross_replica_axis or (self.sync and device_axes())
+        if not replicas:
+            return mean, mean_of_squares
+        groups = self.cross_replica_axis_index_groups
+        where = self.module_name
+        if mask is None:
+            return over_replicas(
+                jax.lax.pmean, replicas, where, mean, mean_of_squares, index_groups=groups
+            )
+        # Replicas count by how much of them is not left out.
+        count = jnp.sum(jnp.broadcast_to(mask, inputs.shape), axis, keepdims=True)
+        count = count.astype(mean.dtype)
+        total, squares, count = over_replicas(
+            jax.lax.psum,
+            replicas,
+            where,
+            mean * count,
+            mean_of_squares * count,
+            count,
+            index_groups=groups,
+        )
+        count = jnp.maximum(count, 1)
+        return total / count, squares / count

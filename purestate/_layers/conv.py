@@ -173,13 +173,21 @@ class ConvND(Module):
                 padding, self.kernel_shape, self.kernel_dilation, num_spatial_dims
             )
 
-    def __call__(self, inputs: jax.Array, *, precision: lax.PrecisionLike = None) -> jax.Array:
+    def __call__(
+        self,
+        inputs: jax.Array,
+        *,
+        precision: lax.PrecisionLike = None,
+        out_sharding: Any = None,
+    ) -> jax.Array:
         """Returns the convolution of `inputs`.
 
         Args:
           inputs: `[N, *spatial, C]` or `[N, C, *spatial]`, as `data_format` says; N may be left
             out.
           precision: see `jax.lax.conv_general_dilated`.
+          out_sharding: the sharding of the product on a mesh with explicit axes, if more than one
+            fits; see `ps.ops.dot_general`.
 
         Returns:
           An array of the same layout with `output_channels` channels.
@@ -217,6 +225,8 @@ class ConvND(Module):
             self.dimension_numbers,
             self.feature_group_count,
             precision,
+            None,
+            out_sharding,
         )
         if self.with_bias:
             out = conv_bias(self, out, inputs.dtype)

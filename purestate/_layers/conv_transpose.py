@@ -11,12 +11,13 @@ from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.module import Module
-from purestate._core.variables import Initializer, get_parameter
+from purestate._core.variables import Initializer
 from purestate._layers.axes import channel_index_of, replicate, sizes_of_axes
 from purestate._layers.conv import check_mask, conv_bias, conv_dimension_numbers, with_batch
 from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.initializers import TruncatedNormal
 from purestate._layers.padding import is_padfn
+from purestate._layers.param_dtype import get_parameter_kept_in
 from purestate._ops.convolutions import conv_transpose, hashable_padding
 
 
@@ -75,6 +76,7 @@ class ConvNDTranspose(Module):
       data_format: where the channels are: "channels_last", "channels_first", or such as "NHWC".
       mask: a factor for the weights, of their shape.
       name: the name of the module.
+      param_dtype: the dtype of the parameters; None for that of the input.
 
     Raises:
       LayerError: an option has no meaning.
@@ -94,8 +96,11 @@ class ConvNDTranspose(Module):
         data_format: str = "channels_last",
         mask: ArrayLike | None = None,
         name: str | None = None,
+        *,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
+        self.param_dtype = param_dtype
         if with_bias.__class__ is not bool:
             check_bool(self, "with_bias", with_bias)
         if num_spatial_dims <= 0:
@@ -157,7 +162,9 @@ class ConvNDTranspose(Module):
         inputs, unbatched = with_batch(self, inputs, self.num_spatial_dims)
         w_shape = (*self.kernel_shape, self.output_channels, inputs.shape[self.channel_index])
         check_mask(self, self.mask, w_shape)
-        w = get_parameter("w", w_shape, inputs.dtype, self.w_init or _truncated_fan_in)
+        w = get_parameter_kept_in(
+            self.param_dtype, "w", w_shape, inputs.dtype, self.w_init or _truncated_fan_in
+        )
         if self.mask is not None:
             w = w * self.mask
         padding: Any = self.padding
@@ -205,10 +212,12 @@ class Conv1DTranspose(ConvNDTranspose):
         data_format: str = "NWC",
         mask: ArrayLike | None = None,
         name: str | None = None,
+        *,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(
             1, output_channels, kernel_shape, stride, output_shape, padding,
-            with_bias, w_init, b_init, data_format, mask, name,
+            with_bias, w_init, b_init, data_format, mask, name, param_dtype=param_dtype,
         )  # fmt: skip
 
 
@@ -235,10 +244,12 @@ class Conv2DTranspose(ConvNDTranspose):
         data_format: str = "NHWC",
         mask: ArrayLike | None = None,
         name: str | None = None,
+        *,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(
             2, output_channels, kernel_shape, stride, output_shape, padding,
-            with_bias, w_init, b_init, data_format, mask, name,
+            with_bias, w_init, b_init, data_format, mask, name, param_dtype=param_dtype,
         )  # fmt: skip
 
 
@@ -265,8 +276,10 @@ class Conv3DTranspose(ConvNDTranspose):
         data_format: str = "NDHWC",
         mask: ArrayLike | None = None,
         name: str | None = None,
+        *,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(
             3, output_channels, kernel_shape, stride, output_shape, padding,
-            with_bias, w_init, b_init, data_format, mask, name,
+            with_bias, w_init, b_init, data_format, mask, name, param_dtype=param_dtype,
         )  # fmt: skip

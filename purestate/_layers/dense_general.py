@@ -16,7 +16,7 @@ from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.initializers import TruncatedNormal
 from purestate._layers.linear import add_bias
 from purestate._layers.param_dtype import get_parameter_kept_in
-from purestate._ops.products import dot_general
+from purestate._ops.products import dot_general, with_axes_in_order
 
 
 def truncated_normal_for(fan_in: int) -> Callable[[Sequence[int], Any], jax.Array]:
@@ -79,12 +79,20 @@ class DenseGeneral(Module):
         self.b_init = b_init or jnp.zeros
         self.param_dtype = param_dtype
 
-    def __call__(self, inputs: jax.Array, *, precision: lax.PrecisionLike = None) -> jax.Array:
+    def __call__(
+        self,
+        inputs: jax.Array,
+        *,
+        precision: lax.PrecisionLike = None,
+        out_sharding: Any = None,
+    ) -> jax.Array:
         """Returns `inputs` times `w`, plus `b`.
 
         Args:
           inputs: an array that has the axes.
           precision: see `jax.lax.dot_general`.
+          out_sharding: the sharding of the product on a mesh with explicit axes, if more than one
+            fits; see `ps.ops.dot_general`.
 
         Returns:
           The axes of `inputs` that are not in `axis`, in their order, then the features.
@@ -118,9 +126,12 @@ class DenseGeneral(Module):
         axes_of_w = range(len(batch) + len(axis))
         summed_in_w, batch_in_w = tuple(axes_of_w[len(batch) :]), tuple(axes_of_w[: len(batch)])
         dimension_numbers = ((axis, summed_in_w), (batch, batch_in_w))
-        out = dot_general(inputs, w, dimension_numbers, precision)
-        if batch and tuple(kept[: len(batch)]) != batch:  # they come out first
-            order = [*batch, *(a for a in kept if a not in batch)]
+        order = [*batch, *(a for a in kept if a not in batch)]  # of the product
+        if out_sharding is not None:
+            places = [*map(kept.index, order), *range(len(kept), len(kept) + len(self.features))]
+            out_sharding = with_axes_in_order(out_sharding, places)
+        out = dot_general(inputs, w, dimension_numbers, precision, None, out_sharding)
+        if batch and order != kept:
             out = lax.transpose(out, (*(order.index(a) for a in kept), *range(len(kept), out.ndim)))
         if self.with_bias:
             b = get_parameter_kept_in(

@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from purestate._core.module import Module
-from purestate._core.variables import Initializer, get_parameter
+from purestate._core.variables import Initializer
 from purestate._layers import padding as pad
 from purestate._layers.axes import channel_index_of, replicate, sizes_of_axes
 from purestate._layers.conv import (
@@ -19,6 +20,7 @@ from purestate._layers.conv import (
 )
 from purestate._layers.errors import check_bool
 from purestate._layers.initializers import truncated_fan_in
+from purestate._layers.param_dtype import get_parameter_kept_in
 from purestate._ops.convolutions import conv_general_dilated, hashable_padding
 
 
@@ -45,6 +47,7 @@ class DepthwiseConvND(Module):
       w_init: the initializer of `w`; None for a truncated normal of stddev `1 / sqrt(fan_in)`.
       b_init: the initializer of `b`; None for zeros.
       name: the name of the module.
+      param_dtype: the dtype of the parameters; None for that of the input.
 
     Raises:
       LayerError: an option has no meaning.
@@ -63,8 +66,11 @@ class DepthwiseConvND(Module):
         w_init: Initializer | None = None,
         b_init: Initializer | None = None,
         name: str | None = None,
+        *,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
+        self.param_dtype = param_dtype
         if with_bias.__class__ is not bool:
             check_bool(self, "with_bias", with_bias)
         self.num_spatial_dims = num_spatial_dims
@@ -105,7 +111,9 @@ class DepthwiseConvND(Module):
         inputs, unbatched = with_batch(self, inputs, self.num_spatial_dims)
         channels = inputs.shape[self.channel_index]
         w_shape = (*self.kernel_shape, 1, self.channel_multiplier * channels)
-        w = get_parameter("w", w_shape, inputs.dtype, self.w_init or truncated_fan_in)
+        w = get_parameter_kept_in(
+            self.param_dtype, "w", w_shape, inputs.dtype, self.w_init or truncated_fan_in
+        )
         out = conv_general_dilated(
             inputs,
             w,
@@ -143,10 +151,12 @@ class DepthwiseConv1D(DepthwiseConvND):
         b_init: Initializer | None = None,
         data_format: str = "NWC",
         name: str | None = None,
+        *,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(
             channel_multiplier, kernel_shape, 1, data_format, stride, rate, padding,
-            with_bias, w_init, b_init, name,
+            with_bias, w_init, b_init, name, param_dtype=param_dtype,
         )  # fmt: skip
 
 
@@ -172,10 +182,12 @@ class DepthwiseConv2D(DepthwiseConvND):
         b_init: Initializer | None = None,
         data_format: str = "NHWC",
         name: str | None = None,
+        *,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(
             channel_multiplier, kernel_shape, 2, data_format, stride, rate, padding,
-            with_bias, w_init, b_init, name,
+            with_bias, w_init, b_init, name, param_dtype=param_dtype,
         )  # fmt: skip
 
 
@@ -201,10 +213,12 @@ class DepthwiseConv3D(DepthwiseConvND):
         b_init: Initializer | None = None,
         data_format: str = "NDHWC",
         name: str | None = None,
+        *,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(
             channel_multiplier, kernel_shape, 3, data_format, stride, rate, padding,
-            with_bias, w_init, b_init, name,
+            with_bias, w_init, b_init, name, param_dtype=param_dtype,
         )  # fmt: skip
 
 
@@ -229,6 +243,7 @@ class SeparableDepthwiseConv2D(Module):
       b_init: the initializer of `b`; None for zeros.
       data_format: see `DepthwiseConvND`.
       name: the name of the module.
+      param_dtype: the dtype of the parameters; None for that of the input.
 
     Raises:
       LayerError: an option has no meaning.
@@ -245,9 +260,13 @@ class SeparableDepthwiseConv2D(Module):
         b_init: Initializer | None = None,
         data_format: str = "NHWC",
         name: str | None = None,
+        *,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         rows, columns = replicate(kernel_shape, 2, "kernel_shape")
+        # Left out if it says nothing, so that the layers look as they do in dm-haiku.
+        kept: dict[str, Any] = {} if param_dtype is None else {"param_dtype": param_dtype}
         self._down = DepthwiseConv2D(
             channel_multiplier,
             (rows, 1),
@@ -256,6 +275,7 @@ class SeparableDepthwiseConv2D(Module):
             with_bias=False,
             w_init=w_init,
             data_format=data_format,
+            **kept,
         )
         self._across = DepthwiseConv2D(
             1,
@@ -265,6 +285,7 @@ class SeparableDepthwiseConv2D(Module):
             w_init=w_init,
             b_init=b_init,
             data_format=data_format,
+            **kept,
         )
 
     def __call__(self, inputs: jax.Array) -> jax.Array:

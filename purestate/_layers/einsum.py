@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -78,12 +79,20 @@ class Einsum(Module):
         )
         self.w_init = w_init or truncated_normal_for(fan_in)
 
-    def __call__(self, inputs: jax.Array, *, precision: jax.lax.PrecisionLike = None) -> jax.Array:
+    def __call__(
+        self,
+        inputs: jax.Array,
+        *,
+        precision: jax.lax.PrecisionLike = None,
+        out_sharding: Any = None,
+    ) -> jax.Array:
         """Returns `einsum(equation, inputs, w) + b`.
 
         Args:
           inputs: an array with the axes that the equation says.
           precision: see `jax.numpy.einsum`.
+          out_sharding: the sharding of the product on a mesh with explicit axes, if more than one
+            fits; see `ps.ops.dot_general`.
 
         Returns:
           An array with the axes that the equation says.
@@ -94,7 +103,7 @@ class Einsum(Module):
         inputs = jnp.asarray(inputs)
         w = get_parameter_kept_in(self.param_dtype, "w", self.shape, inputs.dtype, self.w_init)
         try:
-            out = einsum(self.equation, inputs, w, precision)
+            out = einsum(self.equation, inputs, w, precision, out_sharding)
         except (ValueError, TypeError) as error:
             raise LayerError(
                 f"Einsum {self.module_name!r}: an input of shape {inputs.shape} and a weight of"

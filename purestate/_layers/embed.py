@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -109,6 +110,8 @@ class Embed(Module):
         ids: "ArrayLike | Sequence[int]",
         lookup_style: str | EmbedLookupStyle | None = None,
         precision: jax.lax.PrecisionLike = None,
+        *,
+        out_sharding: Any = None,
     ) -> jax.Array:
         """Returns the vectors of `ids`.
 
@@ -117,6 +120,8 @@ class Embed(Module):
             largest.
           lookup_style: None for that of the module.
           precision: None for that of the module.
+          out_sharding: the sharding of the result on a mesh with explicit axes, if more than one
+            fits; see `ps.ops.dot_general`.
 
         Returns:
           `[*ids.shape, embed_dim]`.
@@ -136,18 +141,23 @@ class Embed(Module):
         if isinstance(style, str):
             style = getattr(EmbedLookupStyle, style.upper(), style)
         if style is EmbedLookupStyle.ARRAY_INDEX:
-            return embedding_lookup(self.embeddings, ids)
+            return embedding_lookup(self.embeddings, ids, out_sharding)
         if style is EmbedLookupStyle.ONE_HOT:
             one_hot = jax.nn.one_hot(ids, self.vocab_size)  # pyright: ignore[reportArgumentType]
-            return dot_general(
-                one_hot, self.embeddings, None, self.precision if precision is None else precision
-            )
+            precision = self.precision if precision is None else precision
+            return dot_general(one_hot, self.embeddings, None, precision, None, out_sharding)
         raise LookupStyleError(
             f"Embed {self.module_name!r} has no lookup style {style!r}; there are "
             f"{' and '.join(repr(style.name) for style in EmbedLookupStyle)}."
         )
 
-    def attend(self, query: jax.Array, precision: jax.lax.PrecisionLike = None) -> jax.Array:
+    def attend(
+        self,
+        query: jax.Array,
+        precision: jax.lax.PrecisionLike = None,
+        *,
+        out_sharding: Any = None,
+    ) -> jax.Array:
         """Returns the products of `query` with all vectors.
 
         These are the logits of a language model whose two ends share the vectors. Press and Wolf
@@ -156,6 +166,8 @@ class Embed(Module):
         Args:
           query: `[..., embed_dim]`.
           precision: None for that of the module.
+          out_sharding: the sharding of the product on a mesh with explicit axes, if more than one
+            fits; see `ps.ops.dot_general`.
 
         Returns:
           `[..., vocab_size]`.
@@ -177,4 +189,6 @@ class Embed(Module):
             self.embeddings,
             (((len(shape) - 1,), (1,)), ((), ())),
             self.precision if precision is None else precision,
+            None,
+            out_sharding,
         )

@@ -5,13 +5,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.module import Module
-from purestate._core.variables import Initializer, get_parameter
-from purestate._layers.axes import Axes, absolute_axes, axes_or_slice, channel_index_of
+from purestate._core.variables import Initializer
+from purestate._layers.axes import (
+    Axes,
+    absolute_axes,
+    axes_or_slice,
+    channel_index_of,
+    checked_norm_mask,
+)
 from purestate._layers.errors import LayerError
 from purestate._layers.layer_norm import check_scale_and_offset, check_scale_and_offset_init
+from purestate._layers.param_dtype import get_parameter_kept_in
 from purestate._ops.normalization import normalize
 
 
@@ -53,6 +60,7 @@ class GroupNorm(Module):
       offset_init: the initializer of the offset; None for zeros.
       data_format: where the channels are; see `ConvND`.
       name: the name of the module.
+      param_dtype: the dtype of the parameters; None for that of the input.
 
     Raises:
       LayerError: `axis` is no axis, or there is an initializer for nothing.
@@ -69,12 +77,15 @@ class GroupNorm(Module):
         offset_init: Initializer | None = None,
         data_format: str = "channels_last",
         name: str | None = None,
+        *,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         check_scale_and_offset_init(self, create_scale, create_offset, scale_init, offset_init)
         self.groups = groups
         self.axis = axes_or_slice(axis, "GroupNorm: axis")
         self.eps = eps
+        self.param_dtype = param_dtype
         self.data_format = data_format
         self.channel_index = channel_index_of(data_format)
         self.create_scale = create_scale
@@ -88,6 +99,8 @@ class GroupNorm(Module):
         x: jax.Array | np.ndarray[Any, Any],
         scale: ArrayLike | None = None,
         offset: ArrayLike | None = None,
+        *,
+        mask: ArrayLike | None = None,
     ) -> jax.Array:
         """Returns `x`, normalized.
 
@@ -95,6 +108,8 @@ class GroupNorm(Module):
           x: `[B, ..., C]`, or as `data_format` says; always of the same rank.
           scale: a factor that broadcasts to `x`, where there is no parameter.
           offset: an offset that broadcasts to `x`, where there is no parameter.
+          mask: booleans that broadcast to `x`: what counts in the statistics, such as
+            `mask[:, :, None]` for `[B, T]`; None for all.
 
         Returns:
           An array of the same shape.
@@ -131,8 +146,16 @@ class GroupNorm(Module):
             grouped = (*x.shape[:-1], *split)
             params_shape = (channels,)
         if self.create_scale:
-            scale = get_parameter("scale", params_shape, x.dtype, self.scale_init)
+            scale = get_parameter_kept_in(
+                self.param_dtype, "scale", params_shape, x.dtype, self.scale_init
+            )
         if self.create_offset:
-            offset = get_parameter("offset", params_shape, x.dtype, self.offset_init)
+            offset = get_parameter_kept_in(
+                self.param_dtype, "offset", params_shape, x.dtype, self.offset_init
+            )
         axes = _axes_in_groups(self, x.ndim)
-        return normalize(x, scale, offset, kind="group", axis=axes, eps=self.eps, groups=grouped)
+        if mask is not None:
+            mask = checked_norm_mask(self, mask, x.shape)
+        return normalize(
+            x, scale, offset, mask, kind="group", axis=axes, eps=self.eps, groups=grouped
+        )

@@ -5,18 +5,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.module import Module
-from purestate._core.variables import Initializer, get_parameter
+from purestate._core.variables import Initializer
 from purestate._layers.axes import (
     Axes,
     absolute_axes,
     axes_or_slice,
     channel_index_of,
+    checked_norm_mask,
     parameter_shape,
 )
 from purestate._layers.errors import LayerError, check_bool
+from purestate._layers.param_dtype import get_parameter_kept_in
 from purestate._ops.normalization import normalize
 
 
@@ -77,6 +79,7 @@ class LayerNorm(Module):
         mean, which reads the inputs once but is less exact.
       name: the name of the module.
       param_axis: the axes along which factor and offset differ; None for the last.
+      param_dtype: the dtype of the parameters; None for that of the input.
 
     Raises:
       LayerError: `axis` or `param_axis` is no axis, or there is an initializer for nothing.
@@ -94,12 +97,14 @@ class LayerNorm(Module):
         name: str | None = None,
         *,
         param_axis: Axes | None = None,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         if use_fast_variance.__class__ is not bool:
             check_bool(self, "use_fast_variance", use_fast_variance)
         check_scale_and_offset_init(self, create_scale, create_offset, scale_init, offset_init)
         self.axis = axes_or_slice(axis, f"{type(self).__name__}: axis")
+        self.param_dtype = param_dtype
         self.eps = eps
         self.create_scale = create_scale
         self.create_offset = create_offset
@@ -117,6 +122,8 @@ class LayerNorm(Module):
         inputs: jax.Array | np.ndarray[Any, Any],
         scale: ArrayLike | None = None,
         offset: ArrayLike | None = None,
+        *,
+        mask: ArrayLike | None = None,
     ) -> jax.Array:
         """Returns `inputs`, normalized.
 
@@ -124,6 +131,8 @@ class LayerNorm(Module):
           inputs: an array that has the axes.
           scale: a factor that broadcasts to `inputs`, where there is no parameter.
           offset: an offset that broadcasts to `inputs`, where there is no parameter.
+          mask: booleans that broadcast to `inputs`: what counts in the statistics, such as
+            `mask[:, :, None]` for `[B, T]`; None for all.
 
         Returns:
           An array of the same shape.
@@ -135,15 +144,22 @@ class LayerNorm(Module):
         if not isinstance(inputs, jax.Array):
             inputs = jnp.asarray(inputs)
         axis = absolute_axes(self.axis, inputs.ndim)
+        if mask is not None:
+            mask = checked_norm_mask(self, mask, inputs.shape)
         shape = parameter_shape(inputs.shape, absolute_axes(self.param_axis, inputs.ndim))
         if self.create_scale:
-            scale = get_parameter("scale", shape, inputs.dtype, self.scale_init)
+            scale = get_parameter_kept_in(
+                self.param_dtype, "scale", shape, inputs.dtype, self.scale_init
+            )
         if self.create_offset:
-            offset = get_parameter("offset", shape, inputs.dtype, self.offset_init)
+            offset = get_parameter_kept_in(
+                self.param_dtype, "offset", shape, inputs.dtype, self.offset_init
+            )
         return normalize(
             inputs,
             scale,
             offset,
+            mask,
             kind="layer",
             axis=axis,
             eps=self.eps,
@@ -169,6 +185,7 @@ class InstanceNorm(LayerNorm):
       offset_init: the initializer of the offset; None for zeros.
       data_format: where the channels are; see `ConvND`.
       name: the name of the module.
+      param_dtype: the dtype of the parameters; None for that of the input.
 
     Raises:
       LayerError: there is an initializer for nothing.
@@ -183,6 +200,8 @@ class InstanceNorm(LayerNorm):
         offset_init: Initializer | None = None,
         data_format: str = "channels_last",
         name: str | None = None,
+        *,
+        param_dtype: DTypeLike | None = None,
     ):
         channel = channel_index_of(data_format)
         super().__init__(
@@ -194,4 +213,5 @@ class InstanceNorm(LayerNorm):
             offset_init,
             name=name,
             param_axis=channel,
+            param_dtype=param_dtype,
         )

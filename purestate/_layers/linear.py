@@ -1,6 +1,7 @@
 """`Linear` and `Bias`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,11 +32,15 @@ def _broadcast(bias: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return lax.broadcast_in_dim(bias, shape, range(len(shape) - len(bias.shape), len(shape)))
 
 
-@inlined(static=3)
+@inlined(static=(3, 4))
 def _affine(
-    inputs: jax.Array, w: jax.Array, b: jax.Array, precision: lax.PrecisionLike
+    inputs: jax.Array,
+    w: jax.Array,
+    b: jax.Array,
+    precision: lax.PrecisionLike,
+    out_sharding: Any,
 ) -> jax.Array:
-    out = dot_general(inputs, w, None, precision)
+    out = dot_general(inputs, w, None, precision, None, out_sharding)
     return lax.add(out, _broadcast(b, out.shape))
 
 
@@ -76,12 +81,20 @@ class Linear(Module):
         self.w_init = w_init
         self.b_init = b_init or jnp.zeros
 
-    def __call__(self, inputs: jax.Array, *, precision: lax.PrecisionLike = None) -> jax.Array:
+    def __call__(
+        self,
+        inputs: jax.Array,
+        *,
+        precision: lax.PrecisionLike = None,
+        out_sharding: Any = None,
+    ) -> jax.Array:
         """Returns `inputs @ w + b`.
 
         Args:
           inputs: `[..., inputs]`.
           precision: see `jax.lax.dot_general`.
+          out_sharding: the sharding of the product on a mesh with explicit axes, if more than one
+            fits; see `ps.ops.dot_general`.
 
         Returns:
           `[..., output_size]`.
@@ -110,11 +123,11 @@ class Linear(Module):
             self.w_init or truncated_fan_in,
         )
         if not self.with_bias:
-            return dot_general(inputs, w, None, precision)
+            return dot_general(inputs, w, None, precision, None, out_sharding)
         b = get_parameter_kept_in(self.param_dtype, "b", (self.output_size,), dtype, self.b_init)
         if w.dtype == dtype == b.dtype:
-            return _affine(inputs, w, b, precision)
-        return add_bias(dot_general(inputs, w, None, precision), b)
+            return _affine(inputs, w, b, precision, out_sharding)
+        return add_bias(dot_general(inputs, w, None, precision, None, out_sharding), b)
 
 
 def _bias_shape(input_shape: Sequence[int], bias_dims: Sequence[int] | None) -> tuple[int, ...]:

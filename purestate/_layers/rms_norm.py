@@ -5,11 +5,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.module import Module
-from purestate._core.variables import Initializer, get_parameter
-from purestate._layers.axes import Axes, absolute_axes, axes_or_slice, parameter_shape
+from purestate._core.variables import Initializer
+from purestate._layers.axes import (
+    Axes,
+    absolute_axes,
+    axes_or_slice,
+    checked_norm_mask,
+    parameter_shape,
+)
 from purestate._layers.errors import LayerError, check_bool
+from purestate._layers.param_dtype import get_parameter_kept_in
 from purestate._ops.normalization import normalize
 
 
@@ -32,6 +40,7 @@ class RMSNorm(Module):
       name: the name of the module.
       create_scale: whether there is a factor, a parameter.
       param_axis: the axes along which the factor differs; None for the last.
+      param_dtype: the dtype of the factor; None for that of the input.
 
     Raises:
       LayerError: `axis` or `param_axis` is no axis, or there is an initializer for nothing.
@@ -46,6 +55,7 @@ class RMSNorm(Module):
         create_scale: bool = True,
         *,
         param_axis: Axes | None = None,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         if create_scale.__class__ is not bool:
@@ -54,17 +64,22 @@ class RMSNorm(Module):
             raise LayerError("RMSNorm: scale_init is given, but create_scale=False makes no scale.")
         self.axis = axes_or_slice(axis, "RMSNorm: axis")
         self.eps = eps
+        self.param_dtype = param_dtype
         self.create_scale = create_scale
         self.scale_init = scale_init or jnp.ones
         self.param_axis = (
             (-1,) if param_axis is None else axes_or_slice(param_axis, "RMSNorm: param_axis")
         )
 
-    def __call__(self, inputs: jax.Array | np.ndarray[Any, Any]) -> jax.Array:
+    def __call__(
+        self, inputs: jax.Array | np.ndarray[Any, Any], *, mask: ArrayLike | None = None
+    ) -> jax.Array:
         """Returns `inputs`, normalized.
 
         Args:
           inputs: an array that has the axes.
+          mask: booleans that broadcast to `inputs`: what counts in the statistics, such as
+            `mask[:, :, None]` for `[B, T]`; None for all.
 
         Returns:
           An array of the same shape.
@@ -75,8 +90,12 @@ class RMSNorm(Module):
         if not isinstance(inputs, jax.Array):
             inputs = jnp.asarray(inputs)
         axis = absolute_axes(self.axis, inputs.ndim)
+        if mask is not None:
+            mask = checked_norm_mask(self, mask, inputs.shape)
         scale = None
         if self.create_scale:
             shape = parameter_shape(inputs.shape, absolute_axes(self.param_axis, inputs.ndim))
-            scale = get_parameter("scale", shape, inputs.dtype, self.scale_init)
-        return normalize(inputs, scale, kind="rms", axis=axis, eps=self.eps)
+            scale = get_parameter_kept_in(
+                self.param_dtype, "scale", shape, inputs.dtype, self.scale_init
+            )
+        return normalize(inputs, scale, None, mask, kind="rms", axis=axis, eps=self.eps)

@@ -1,10 +1,12 @@
 """Products of matrices, and looking up their rows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from purestate._core.frame import ambient
@@ -63,24 +65,38 @@ def dot_general(
 
 
 def einsum(
-    equation: str, lhs: jax.Array, rhs: jax.Array, precision: lax.PrecisionLike = None
+    equation: str,
+    lhs: jax.Array,
+    rhs: jax.Array,
+    precision: lax.PrecisionLike = None,
+    out_sharding: Any = None,
 ) -> jax.Array:
     """Returns `jnp.einsum` of two operands; the product in it is a `dot_general`."""
     for hook in ambient.get()[1]:
         if hook.event == OPERATION:
-            return _einsum_by_product(equation, lhs, rhs, precision)
-    return jnp.einsum(equation, lhs, rhs, precision=precision)
+            return _einsum_by_product(equation, lhs, rhs, precision, out_sharding)
+    return jnp.einsum(equation, lhs, rhs, precision=precision, out_sharding=out_sharding)
+
+
+def with_axes_in_order(out_sharding: Any, places: Sequence[int]) -> Any:
+    """Returns the sharding of an array whose axes are those of another, at these places of it."""
+    if out_sharding is None:
+        return None
+    if isinstance(out_sharding, NamedSharding):
+        return NamedSharding(out_sharding.mesh, with_axes_in_order(out_sharding.spec, places))
+    parts = [*out_sharding, *[None] * len(places)]
+    return PartitionSpec(*(parts[place] for place in places))
 
 
 def _einsum_by_product(
-    equation: str, lhs: jax.Array, rhs: jax.Array, precision: lax.PrecisionLike
+    equation: str, lhs: jax.Array, rhs: jax.Array, precision: lax.PrecisionLike, out_sharding: Any
 ) -> jax.Array:
     """The same as one product: what is summed in one operand alone first, the order at the end."""
     shapes = jax.eval_shape(lambda a, b: jnp.einsum(equation, a, b), lhs, rhs)
     x, w, out = _letters(equation, lhs.ndim, rhs.ndim)
     if len(set(x)) < len(x) or len(set(w)) < len(w) or 1 in _sizes_that_differ(x, w, lhs, rhs):
         # A diagonal, or an axis of size 1 that broadcasts: no single product.
-        return jnp.einsum(equation, lhs, rhs, precision=precision)
+        return jnp.einsum(equation, lhs, rhs, precision=precision, out_sharding=out_sharding)
     lhs, x = _summed_alone(lhs, x, w + out)
     rhs, w = _summed_alone(rhs, w, x + out)
     batch = [a for a in x if a in w and a in out]
@@ -89,8 +105,16 @@ def _einsum_by_product(
         (tuple(x.index(a) for a in group), tuple(w.index(a) for a in group))
         for group in (summed, batch)
     )
-    product = dot_general(lhs, rhs, numbers, precision)  # pyright: ignore[reportArgumentType]
     order = batch + [a for a in x if a not in w] + [a for a in w if a not in x]
+    sharding = with_axes_in_order(out_sharding, [out.index(a) for a in order])
+    product = dot_general(
+        lhs,
+        rhs,
+        numbers,  # pyright: ignore[reportArgumentType]
+        precision,
+        None,
+        sharding,
+    )
     return lax.transpose(product, tuple(order.index(a) for a in out)).reshape(shapes.shape)
 
 
@@ -128,7 +152,7 @@ def _summed_alone(operand: jax.Array, letters: str, others: str) -> tuple[jax.Ar
 
 
 @operation("embedding_lookup", operands=2)
-def embedding_lookup(table: jax.Array, ids: jax.Array, out_sharding: object = None) -> jax.Array:
+def embedding_lookup(table: jax.Array, ids: jax.Array, out_sharding: Any = None) -> jax.Array:
     """Returns the rows of a table that ids say.
 
     >>> import jax.numpy as jnp, purestate as ps

@@ -17,10 +17,33 @@ LAYERS = {
     "Conv2D": lambda **k: lambda x: ps.Conv2D(3, 3, b_init=jnp.ones, **k)(x[..., None]),
     "Conv3D": lambda **k: lambda x: ps.Conv3D(3, 3, b_init=jnp.ones, **k)(x[..., None, None]),
     "ConvND": lambda **k: lambda x: ps.ConvND(1, 3, 3, data_format="NCW", b_init=jnp.ones, **k)(x),
+    "Conv1DTranspose": lambda **k: lambda x: ps.Conv1DTranspose(3, 3, b_init=jnp.ones, **k)(x),
+    "Conv2DTranspose": lambda **k: lambda x: ps.Conv2DTranspose(3, 3, **k)(x[..., None]),
+    "Conv3DTranspose": lambda **k: lambda x: ps.Conv3DTranspose(3, 3, **k)(x[..., None, None]),
+    "ConvNDTranspose": lambda **k: lambda x: ps.ConvNDTranspose(1, 3, 3, **k)(x),
+    "DepthwiseConv1D": lambda **k: lambda x: ps.DepthwiseConv1D(2, 3, b_init=jnp.ones, **k)(x),
+    "DepthwiseConv2D": lambda **k: lambda x: ps.DepthwiseConv2D(2, 3, **k)(x[..., None]),
+    "DepthwiseConv3D": lambda **k: lambda x: ps.DepthwiseConv3D(2, 3, **k)(x[..., None, None]),
+    "SeparableDepthwiseConv2D": lambda **k: (
+        lambda x: ps.SeparableDepthwiseConv2D(2, 3, **k)(x[..., None])
+    ),
+    "LayerNorm": lambda **k: lambda x: ps.LayerNorm(-1, True, True, **k)(x),
+    "InstanceNorm": lambda **k: lambda x: ps.InstanceNorm(True, True, **k)(x),
+    "RMSNorm": lambda **k: lambda x: ps.RMSNorm(-1, **k)(x),
+    "GroupNorm": lambda **k: lambda x: ps.GroupNorm(3, **k)(x),
+    "LSTM": lambda **k: lambda x: _step(ps.LSTM(3, projection_size=2, **k), x[0]),
+    "GRU": lambda **k: lambda x: _step(ps.GRU(3, **k), x[0]),
+    "GRU_reset_after": lambda **k: lambda x: _step(ps.GRU(3, reset_after=True, **k), x[0]),
+    "VanillaRNN": lambda **k: lambda x: _step(ps.VanillaRNN(3, **k), x[0]),
+    "Conv1DLSTM": lambda **k: lambda x: _step(ps.Conv1DLSTM([5], 3, 3, **k), x),
     "MultiHeadAttention": lambda **k: (
         lambda x: ps.MultiHeadAttention(2, 4, **ATTENTION, **k)(x, x, x)
     ),
 }
+
+
+def _step(core, x):
+    return core(x, core.initial_state(x.shape[0], dtype=x.dtype))[0]
 
 
 def dtypes(params):
@@ -93,3 +116,12 @@ def test_getters_see_what_is_kept():
     params = ps.transform(f).init(None)
     assert seen == ["float32"]
     assert ps.transform(f).apply(params, None).dtype == jnp.bfloat16
+
+
+def test_batch_norm():
+    f = ps.transform_with_state(
+        lambda x: ps.BatchNorm(True, True, 0.9, param_dtype=jnp.float32)(x, True)
+    )
+    params, state = f.init(KEY, X)
+    assert dtypes(params) == {"float32"}
+    assert f.apply(params, state, KEY, X)[0].dtype == jnp.bfloat16

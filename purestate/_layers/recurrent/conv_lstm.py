@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 from purestate._layers.conv import ConvND
 from purestate._layers.recurrent.core import RNNCore, as_array, with_batch_size
@@ -23,6 +24,7 @@ class ConvNDLSTM(RNNCore):
       output_channels: the number of channels of the output, of `hidden` and of `cell`.
       kernel_shape: the size of the kernels, for all axes or for each.
       name: the name of the module.
+      param_dtype: the dtype of the parameters; None for that of the input.
     """
 
     def __init__(
@@ -32,12 +34,16 @@ class ConvNDLSTM(RNNCore):
         output_channels: int,
         kernel_shape: int | Sequence[int],
         name: str | None = None,
+        *,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         self.num_spatial_dims = num_spatial_dims
         self.input_shape = tuple(input_shape)
         self.output_channels = output_channels
         self.kernel_shape = kernel_shape
+        # Left out if it says nothing, so that the layers look as they do in dm-haiku.
+        self._kept: dict[str, Any] = {} if param_dtype is None else {"param_dtype": param_dtype}
 
     def __call__(self, inputs: jax.Array, state: LSTMState) -> tuple[jax.Array, LSTMState]:
         """Runs one step.
@@ -59,10 +65,14 @@ class ConvNDLSTM(RNNCore):
         hidden, cell = as_array(hidden), as_array(cell)
         channels = 4 * self.output_channels
         from_inputs = ConvND(
-            self.num_spatial_dims, channels, self.kernel_shape, name="input_to_hidden"
+            self.num_spatial_dims, channels, self.kernel_shape, name="input_to_hidden", **self._kept
         )
         from_hidden = ConvND(
-            self.num_spatial_dims, channels, self.kernel_shape, name="hidden_to_hidden"
+            self.num_spatial_dims,
+            channels,
+            self.kernel_shape,
+            name="hidden_to_hidden",
+            **self._kept,
         )
         a, b = from_inputs(as_array(inputs)), from_hidden(hidden)
         state = next_lstm_state(
@@ -100,6 +110,7 @@ class Conv1DLSTM(ConvNDLSTM):
       output_channels: the number of channels of the output, of `hidden` and of `cell`.
       kernel_shape: the size of the kernels.
       name: the name of the module.
+      param_dtype: the dtype of the parameters; None for that of the input.
     """
 
     def __init__(
@@ -108,8 +119,12 @@ class Conv1DLSTM(ConvNDLSTM):
         output_channels: int,
         kernel_shape: int | Sequence[int],
         name: str | None = None,
+        *,
+        param_dtype: DTypeLike | None = None,
     ):
-        super().__init__(1, input_shape, output_channels, kernel_shape, name)
+        super().__init__(
+            1, input_shape, output_channels, kernel_shape, name, param_dtype=param_dtype
+        )
 
 
 class Conv2DLSTM(ConvNDLSTM):
@@ -128,6 +143,7 @@ class Conv2DLSTM(ConvNDLSTM):
       output_channels: the number of channels of the output, of `hidden` and of `cell`.
       kernel_shape: the size of the kernels, for all axes or for each.
       name: the name of the module.
+      param_dtype: the dtype of the parameters; None for that of the input.
     """
 
     def __init__(
@@ -136,8 +152,12 @@ class Conv2DLSTM(ConvNDLSTM):
         output_channels: int,
         kernel_shape: int | Sequence[int],
         name: str | None = None,
+        *,
+        param_dtype: DTypeLike | None = None,
     ):
-        super().__init__(2, input_shape, output_channels, kernel_shape, name)
+        super().__init__(
+            2, input_shape, output_channels, kernel_shape, name, param_dtype=param_dtype
+        )
 
 
 class Conv3DLSTM(ConvNDLSTM):
@@ -157,6 +177,7 @@ class Conv3DLSTM(ConvNDLSTM):
       output_channels: the number of channels of the output, of `hidden` and of `cell`.
       kernel_shape: the size of the kernels, for all axes or for each.
       name: the name of the module.
+      param_dtype: the dtype of the parameters; None for that of the input.
     """
 
     def __init__(
@@ -165,5 +186,9 @@ class Conv3DLSTM(ConvNDLSTM):
         output_channels: int,
         kernel_shape: int | Sequence[int],
         name: str | None = None,
+        *,
+        param_dtype: DTypeLike | None = None,
     ):
-        super().__init__(3, input_shape, output_channels, kernel_shape, name)
+        super().__init__(
+            3, input_shape, output_channels, kernel_shape, name, param_dtype=param_dtype
+        )

@@ -5,10 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
-from purestate._core.variables import Initializer, get_parameter
+from purestate._core.variables import Initializer
 from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.initializers import VarianceScaling
+from purestate._layers.param_dtype import get_parameter_kept_in
 from purestate._layers.recurrent.core import RNNCore, as_array, with_batch_size
 from purestate._ops.inlined import is_staged
 from purestate._ops.products import dot_general
@@ -43,6 +45,7 @@ class GRU(RNNCore):
       reset_after: whether the reset gate acts after the product of the state with its weights, to
         which a bias `b_h` `[hidden_size]` is then added first. A step then has two products in
         place of three.
+      param_dtype: the dtype of the parameters; None for that of the input.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class GRU(RNNCore):
         name: str | None = None,
         *,
         reset_after: bool = False,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         if reset_after.__class__ is not bool:
@@ -63,6 +67,7 @@ class GRU(RNNCore):
         self.w_h_init = w_h_init or _variance_scaling
         self.b_init = b_init or jnp.zeros
         self.reset_after = reset_after
+        self.param_dtype = param_dtype
 
     def __call__(
         self, inputs: jax.Array, state: jax.Array, *, seen: jax.Array | None = None
@@ -91,10 +96,13 @@ class GRU(RNNCore):
                 f" {shape}. For a sequence [T, B, D] use ps.dynamic_unroll(core, inputs,"
                 " core.initial_state(B))."
             )
-        w_i = get_parameter("w_i", (shape[-1], 3 * size), dtype, self.w_i_init)
-        w_h = get_parameter("w_h", (size, 3 * size), dtype, self.w_h_init)
-        b = get_parameter("b", (3 * size,), dtype, self.b_init)
-        b_h = get_parameter("b_h", (size,), dtype, self.b_init) if self.reset_after else None
+        kept = self.param_dtype
+        w_i = get_parameter_kept_in(kept, "w_i", (shape[-1], 3 * size), dtype, self.w_i_init)
+        w_h = get_parameter_kept_in(kept, "w_h", (size, 3 * size), dtype, self.w_h_init)
+        b = get_parameter_kept_in(kept, "b", (3 * size,), dtype, self.b_init)
+        b_h = None
+        if self.reset_after:
+            b_h = get_parameter_kept_in(kept, "b_h", (size,), dtype, self.b_init)
 
         # Where nothing is to be promoted, lax does what jax.numpy would, in half the time of
         # tracing.

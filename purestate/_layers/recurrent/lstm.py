@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 from purestate._core.errors import kind_of
 from purestate._layers.errors import LayerError
@@ -83,17 +84,25 @@ class LSTM(RNNCore):
       projection_size: the size to which a linear layer without a bias brings the output and
         `hidden`, so that the gates have fewer weights; None for no such layer. Sak et al. 2014,
         arXiv:1402.1128, equation 6.
+      param_dtype: the dtype of the parameters; None for that of the input.
 
     Raises:
       LayerError: `projection_size` is less than 1.
     """
 
     def __init__(
-        self, hidden_size: int, name: str | None = None, *, projection_size: int | None = None
+        self,
+        hidden_size: int,
+        name: str | None = None,
+        *,
+        projection_size: int | None = None,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         self.hidden_size = hidden_size
         self.projection_size = projection_size
+        # Left out if it says nothing, so that the layers look as they do in dm-haiku.
+        self._kept: dict[str, Any] = {} if param_dtype is None else {"param_dtype": param_dtype}
         if projection_size is not None and projection_size < 1:
             raise LayerError(
                 f"LSTM {self.module_name!r}: projection_size is the size of the output, at least 1;"
@@ -139,9 +148,9 @@ class LSTM(RNNCore):
             inputs_and_hidden = lax.concatenate((inputs, hidden), rank - 1)
         else:
             inputs_and_hidden = jnp.concatenate((inputs, hidden), axis=-1)
-        state = next_lstm_state(Linear(4 * self.hidden_size)(inputs_and_hidden), cell)
+        state = next_lstm_state(Linear(4 * self.hidden_size, **self._kept)(inputs_and_hidden), cell)
         if self.projection_size is not None:
-            project = Linear(self.projection_size, with_bias=False, name="projection")
+            project = Linear(self.projection_size, with_bias=False, name="projection", **self._kept)
             state = LSTMState(project(state.hidden), state.cell)
         return state.hidden, state
 

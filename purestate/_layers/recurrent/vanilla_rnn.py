@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 from purestate._layers.errors import check_bool
 from purestate._layers.linear import Linear
@@ -31,6 +32,7 @@ class VanillaRNN(RNNCore):
       double_bias: whether both linear layers have a bias, and not that of the inputs alone.
       name: the name of the module.
       activation: the function of the sum.
+      param_dtype: the dtype of the parameters; None for that of the input.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class VanillaRNN(RNNCore):
         name: str | None = None,
         *,
         activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
+        param_dtype: DTypeLike | None = None,
     ):
         super().__init__(name=name)
         if double_bias.__class__ is not bool:
@@ -47,6 +50,8 @@ class VanillaRNN(RNNCore):
         self.hidden_size = hidden_size
         self.double_bias = double_bias
         self.activation = activation
+        # Left out if it says nothing, so that the layers look as they do in dm-haiku.
+        self._kept: dict[str, Any] = {} if param_dtype is None else {"param_dtype": param_dtype}
 
     def __call__(self, inputs: jax.Array, prev_state: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Runs one step.
@@ -58,8 +63,8 @@ class VanillaRNN(RNNCore):
         Returns:
           The new state, twice: as the output and as the state.
         """
-        from_inputs = Linear(self.hidden_size)
-        from_state = Linear(self.hidden_size, with_bias=self.double_bias)
+        from_inputs = Linear(self.hidden_size, **self._kept)
+        from_state = Linear(self.hidden_size, with_bias=self.double_bias, **self._kept)
         a, b = from_inputs(as_array(inputs)), from_state(as_array(prev_state))
         out = self.activation(lax.add(a, b) if a.dtype == b.dtype and a.shape == b.shape else a + b)
         return out, out
