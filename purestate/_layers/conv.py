@@ -53,14 +53,40 @@ def with_batch(layer: Module, inputs: ArrayLike, num_spatial_dims: int) -> tuple
     return jnp.expand_dims(inputs, 0), True
 
 
+PADDED_WITH = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
+"""Paddings that repeat the input, and their modes of `jax.numpy.pad`."""
+
+
 def check_padding(layer: Module, padding: str) -> str:
     """Returns the name of a padding in upper case; raises if there is none."""
-    if padding.upper() not in ("SAME", "VALID", "SAME_LOWER"):
+    if padding.upper() not in ("SAME", "VALID", "SAME_LOWER", *PADDED_WITH):
         raise LayerError(
             f"{type(layer).__name__} {layer.module_name!r}: padding has to be 'SAME', 'VALID',"
-            f" pairs (before, after), or a function such as ps.pad.causal; got {padding!r}."
+            " 'CIRCULAR', 'REFLECT', pairs (before, after), or a function such as ps.pad.causal;"
+            f" got {padding!r}."
         )
     return padding.upper()
+
+
+def padded(layer: Any, inputs: jax.Array, rate: Sequence[int]) -> tuple[jax.Array, Any]:
+    """Returns what a convolution takes as inputs and padding.
+
+    Paddings that repeat the input are put around it here, as much as "SAME" with a stride of 1.
+    """
+    if layer.padding.__class__ is not str or layer.padding not in PADDED_WITH:
+        return inputs, hashable_padding(layer.padding)
+    width = [(0, 0)] * inputs.ndim
+    first = 2 if layer.channel_index == 1 else 1
+    for axis, (kernel, step) in enumerate(zip(layer.kernel_shape, rate, strict=True), first):
+        total = (kernel - 1) * step
+        width[axis] = (total // 2, total - total // 2)
+        if layer.padding == "REFLECT" and width[axis][1] >= inputs.shape[axis]:
+            raise LayerError(
+                f"{type(layer).__name__} {layer.module_name!r}: an axis of size"
+                f" {inputs.shape[axis]} cannot be reflected by {width[axis][1]} for a kernel of"
+                f" {kernel}. Use padding='SAME', or a larger input."
+            )
+    return jnp.pad(inputs, width, mode=PADDED_WITH[layer.padding]), "VALID"
 
 
 def check_mask(layer: Module, mask: Any, w_shape: tuple[int, ...]) -> None:
@@ -103,7 +129,8 @@ class ConvND(Module):
       kernel_shape: the size of the kernel, for all axes or for each.
       stride: the step between outputs, for all axes or for each.
       rate: the step between the inputs of one output (dilation), for all axes or for each.
-      padding: "SAME", "VALID", pairs (before, after), or functions of `purestate.pad`.
+      padding: "SAME", "VALID", pairs (before, after), or functions of `purestate.pad`; "CIRCULAR"
+        and "REFLECT" repeat the input around it, as far as "SAME" pads with a stride of 1.
       with_bias: whether there is a bias.
       w_init: the initializer of `w`; None for a truncated normal of stddev `1 / sqrt(fan_in)`.
       b_init: the initializer of `b`; None for zeros.
@@ -215,11 +242,12 @@ class ConvND(Module):
         )
         if self.mask is not None:
             w = w * self.mask
+        inputs, padding = padded(self, inputs, self.kernel_dilation)
         out = conv_general_dilated(
             inputs,
             w,
             self.stride,
-            hashable_padding(self.padding),
+            padding,
             self.lhs_dilation,
             self.kernel_dilation,
             self.dimension_numbers,

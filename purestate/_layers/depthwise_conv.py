@@ -16,12 +16,13 @@ from purestate._layers.conv import (
     check_padding,
     conv_bias,
     conv_dimension_numbers,
+    padded,
     with_batch,
 )
 from purestate._layers.errors import check_bool
 from purestate._layers.initializers import truncated_fan_in
 from purestate._layers.param_dtype import get_parameter_kept_in
-from purestate._ops.convolutions import conv_general_dilated, hashable_padding
+from purestate._ops.convolutions import conv_general_dilated
 
 
 class DepthwiseConvND(Module):
@@ -42,7 +43,8 @@ class DepthwiseConvND(Module):
       data_format: where the channels are: "channels_last", "channels_first", or such as "NHWC".
       stride: the step between outputs, for all axes or for each.
       rate: the step between the inputs of one output (dilation), for all axes or for each.
-      padding: "SAME", "VALID", pairs (before, after), or functions of `purestate.pad`.
+      padding: "SAME", "VALID", "CIRCULAR", "REFLECT", pairs (before, after), or functions of
+        `purestate.pad`; see `ConvND`.
       with_bias: whether there is a bias.
       w_init: the initializer of `w`; None for a truncated normal of stddev `1 / sqrt(fan_in)`.
       b_init: the initializer of `b`; None for zeros.
@@ -114,11 +116,12 @@ class DepthwiseConvND(Module):
         w = get_parameter_kept_in(
             self.param_dtype, "w", w_shape, inputs.dtype, self.w_init or truncated_fan_in
         )
+        inputs, padding = padded(self, inputs, self.rhs_dilation)
         out = conv_general_dilated(
             inputs,
             w,
             self.stride,
-            hashable_padding(self.padding),
+            padding,
             self.lhs_dilation,
             self.rhs_dilation,
             self.dn,
