@@ -50,8 +50,9 @@ def _places(experts: jax.Array, is_token: jax.Array, num_experts: int) -> jax.Ar
     All first choices come before all second ones, and tokens come in their order.
     """
     in_order = experts.T.reshape(-1)
-    counts = is_token[None, :] & jnp.ones(experts.T.shape, bool)
-    chosen = jax.nn.one_hot(in_order, num_experts, dtype=jnp.int32) * counts.reshape(-1, 1)
+    counts = jnp.broadcast_to(is_token, experts.T.shape).reshape(-1, 1)
+    chosen = jax.nn.one_hot(in_order, num_experts, dtype=jnp.int32)
+    chosen = jnp.where(counts, chosen, jnp.zeros_like(chosen))
     before = jnp.cumsum(chosen, 0, dtype=jnp.int32) - chosen
     place = jnp.take_along_axis(before, in_order[:, None], 1)
     return place.reshape(experts.T.shape).T
