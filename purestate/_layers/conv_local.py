@@ -45,7 +45,7 @@ class ConvLocalND(Module):
         output_channels]`; None for a truncated normal of stddev `1 / sqrt(fan_in)`. `w` has the
         kernels of all positions, `[*positions, *kernel_shape, channels, output_channels]`.
       b_init: the initializer of `b`; None for zeros.
-      data_format: where the channels are: "channels_last", "channels_first", or such as "NHWC".
+      data_format: the place of the channels: "channels_last", "channels_first", or such as "NHWC".
       name: the name of the module.
       param_dtype: the dtype of the parameters; None for that of the input.
 

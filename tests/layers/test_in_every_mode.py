@@ -86,7 +86,7 @@ def layer_stack(run: Callable[..., Any], x: Any) -> None:
     params = stacked.init(KEY, x)
     single, out = ps.transform(block), x
     own = list(single.init(KEY, x))
-    start = next(iter(params)).removesuffix(own[0])
+    start = next(iter(params)).partition("/")[0] + "/"
     assert {leaf.shape[0] for leaf in jax.tree.leaves(params)} == {3}
     for i in range(3):
         one = {path: jax.tree.map(lambda p, i=i: p[i], params[start + path]) for path in own}

@@ -230,6 +230,24 @@ def test_sequences_do_not_compete():
     np.testing.assert_allclose(nested[:, 0], out, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "options, is_causal",
+    [
+        ({"top_k": 1, "capacity_factor": 0.5}, True),
+        ({"top_k": 2, "capacity_factor": None}, True),
+        ({"top_k": 2, "capacity_factor": 0.5}, False),
+    ],
+    ids=["one choice", "all kept", "second choices"],
+)
+def test_later_tokens_change_earlier_ones_only_by_second_choices(options, is_causal):
+    x = jax.random.normal(jax.random.key(3), [40, 12, 4])
+    f = ps.transform(lambda x: ps.MixtureOfExperts(3, 6, **options)(x))
+    apply = jax.jit(f.apply)
+    params = jax.jit(f.init)(KEY, x)
+    before, after = (apply(params, None, value)[:, :6] for value in (x, x.at[:, 6:].multiply(-1)))
+    assert bool(jnp.allclose(before, after, atol=1e-6)) == is_causal
+
+
 def test_one_token_at_a_time_keeps_all():
     x = jnp.asarray(X, jnp.float32)
     make = lambda factor: ps.transform(
