@@ -148,8 +148,9 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
         adaptive_max_pool,
     )
     from purestate._layers.conv_local import ConvLocal1D, ConvLocal2D, ConvLocal3D, ConvLocalND
+    from purestate._layers.expert_routing import Routing
     from purestate._layers.lora import lora, merge_lora
-    from purestate._layers.mixture_of_experts import MixtureOfExperts, Routing
+    from purestate._layers.mixture_of_experts import MixtureOfExperts
     from purestate._layers.parallel import Parallel
     from purestate._layers.prelu import PReLU
     from purestate._layers.residual import Residual
@@ -234,7 +235,7 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "PReLU": "purestate._layers.prelu",
             "Parallel": "purestate._layers.parallel",
             "Residual": "purestate._layers.residual",
-            "Routing": "purestate._layers.mixture_of_experts",
+            "Routing": "purestate._layers.expert_routing",
             "Scaler": "purestate._layers.scaler",
             "Container": "purestate._state.set_up_module",
             "LayerStackTransparencyMapping": "purestate._lifted.layer_names",

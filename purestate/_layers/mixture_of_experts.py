@@ -216,15 +216,19 @@ def _run(
         raise LayerError(
             f"MixtureOfExperts {layer.module_name!r} needs tokens [..., T, D], got shape {shape}."
         )
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise LayerError(
+            f"MixtureOfExperts {layer.module_name!r} needs floats, got {dtype}. Ids are for"
+            " ps.Embed, whose vectors go in here."
+        )
     if mask is not None and np.shape(mask) != shape[:-1]:
         raise LayerError(
             f"MixtureOfExperts {layer.module_name!r} needs a mask of shape {shape[:-1]}, one"
             f" value for each token of its input of shape {shape}, got {np.shape(mask)}."
         )
     is_token = jnp.ones(shape[:-1], bool) if mask is None else jnp.asarray(mask, bool)
-    wide = jnp.promote_types(dtype, jnp.float32)
     router = Linear(layer.num_experts, False, layer.router_init, name="router")
-    logits = router(x.astype(wide))
+    logits = router(x if dtype in (jnp.float32, jnp.float64) else x.astype(jnp.float32))
 
     num_tokens = shape[-2]
     capacity = layer.capacity(num_tokens)

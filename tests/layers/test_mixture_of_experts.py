@@ -377,10 +377,11 @@ def test_experts_on_four_devices():
         (lambda: ps.MixtureOfExperts(4, 6, top_k=0), (X,), "got 0"),
         (lambda: ps.MixtureOfExperts(4, 6, capacity_factor=0.0), (X,), "must be positive"),
         (lambda: ps.MixtureOfExperts(4, 6), (X[0, 0],), r"needs tokens \[..., T, D\]"),
+        (lambda: ps.MixtureOfExperts(4, 6), (X.astype(int),), "needs floats, got int32"),
         (lambda: ps.MixtureOfExperts(4, 6), (X, MASK[0]), r"needs a mask of shape \(3, 10\)"),
         (lambda: ps.MixtureOfExperts(4, 6), ([1.0],), "needs an array"),
     ],
-    ids=["too many", "none", "capacity", "rank", "mask", "list"],
+    ids=["too many", "none", "capacity", "rank", "integers", "mask", "list"],
 )
 def test_errors(make, args, message):
     with pytest.raises(ps.errors.LayerError, match=message):

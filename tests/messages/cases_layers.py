@@ -70,6 +70,7 @@ SIMPLE: dict[str, Callable[[], Any]] = {
     "MixtureOfExperts, top_k": make(ps.MixtureOfExperts, 4, 8, top_k=5),
     "MixtureOfExperts, capacity_factor": make(ps.MixtureOfExperts, 4, 8, capacity_factor=0),
     "MixtureOfExperts of one token": call(lambda: ps.MixtureOfExperts(4, 8), zeros(3)),
+    "MixtureOfExperts of ids": call(lambda: ps.MixtureOfExperts(4, 8), zeros(2, 3, dtype=int)),
     "MixtureOfExperts, mask": call(lambda: ps.MixtureOfExperts(4, 8), X, zeros(3)),
     "to_module called with an input": lambda: init(lambda: ps.to_module(jnp.tanh)(X)),
     "Reshape of all axes": make(ps.Reshape, [2, 3], preserve_dims=0),
