@@ -149,7 +149,14 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
         adaptive_avg_pool,
         adaptive_max_pool,
     )
+    from purestate._layers.conv_local import ConvLocal1D, ConvLocal2D, ConvLocal3D, ConvLocalND
+    from purestate._layers.expert_routing import Routing
     from purestate._layers.lora import lora, merge_lora
+    from purestate._layers.mixture_of_experts import MixtureOfExperts
+    from purestate._layers.parallel import Parallel
+    from purestate._layers.prelu import PReLU
+    from purestate._layers.residual import Residual
+    from purestate._layers.scaler import Scaler
     from purestate._lifted.autodiff import grad, value_and_grad
     from purestate._lifted.conditionals import cond, switch
     from purestate._lifted.layer_names import LayerStackTransparencyMapping
@@ -225,6 +232,16 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "AdaptiveMaxPool": "purestate._layers.adaptive_pool",
             "adaptive_avg_pool": "purestate._layers.adaptive_pool",
             "adaptive_max_pool": "purestate._layers.adaptive_pool",
+            "ConvLocal1D": "purestate._layers.conv_local",
+            "ConvLocal2D": "purestate._layers.conv_local",
+            "ConvLocal3D": "purestate._layers.conv_local",
+            "ConvLocalND": "purestate._layers.conv_local",
+            "MixtureOfExperts": "purestate._layers.mixture_of_experts",
+            "PReLU": "purestate._layers.prelu",
+            "Parallel": "purestate._layers.parallel",
+            "Residual": "purestate._layers.residual",
+            "Routing": "purestate._layers.expert_routing",
+            "Scaler": "purestate._layers.scaler",
             "Container": "purestate._state.set_up_module",
             "LayerStackTransparencyMapping": "purestate._lifted.layer_names",
             "LiftWithStateUpdater": "purestate._lifted.lift",
@@ -292,16 +309,20 @@ __all__ = [
     "DO_NOT_STORE", "GRU", "LSTM", "AdaptiveAvgPool", "AdaptiveMaxPool", "AllBut", "AvgPool",
     "BatchApply", "BatchNorm", "Bias", "Bidirectional", "Container", "Conv1D", "Conv1DLSTM",
     "Conv1DTranspose", "Conv2D", "Conv2DLSTM", "Conv2DTranspose", "Conv3D", "Conv3DLSTM",
-    "Conv3DTranspose", "ConvND", "ConvNDTranspose", "DeepRNN", "Deferred", "DenseGeneral",
+    "Conv3DTranspose", "ConvLocal1D", "ConvLocal2D", "ConvLocal3D", "ConvLocalND", "ConvND",
+    "ConvNDTranspose", "DeepRNN", "Deferred", "DenseGeneral",
     "DepthwiseConv1D", "DepthwiseConv2D", "DepthwiseConv3D", "Dropout", "EMAParamsTree", "Einsum",
     "Embed", "EmbedLookupStyle", "ExponentialMovingAverage", "ExportedModel",
     "Flatten", "GatedMLP", "GetterContext",
     "GroupNorm", "GroupedQueryAttention", "IdentityCore", "InstanceNorm", "LSTMState", "LayerNorm",
     "LayerStackTransparencyMapping", "LiftWithStateUpdater", "Linear", "MaxPool", "MethodContext",
-    "MinPool", "Model", "Module", "ModuleProtocol", "MultiHeadAttention", "MultiTransformed",
+    "MinPool", "MixtureOfExperts", "Model", "Module", "ModuleProtocol", "MultiHeadAttention",
+    "MultiTransformed",
     "MultiTransformedWithState", "MutableParams", "MutableState", "Optimizer", "PRNGSequence",
-    "Params", "Problem", "RMSNorm", "RNNCore", "RecurrentDropout", "RecurrentDropoutState",
-    "ResetCore", "Reshape", "SNParamsTree", "SeparableDepthwiseConv2D", "Sequential", "SetUpModule",
+    "PReLU", "Parallel", "Params", "Problem", "RMSNorm", "RNNCore", "RecurrentDropout",
+    "RecurrentDropoutState",
+    "ResetCore", "Reshape", "Residual", "Routing", "SNParamsTree", "Scaler",
+    "SeparableDepthwiseConv2D", "Sequential", "SetUpModule",
     "SetterContext", "Spec", "SpectralNorm", "State", "SumPool", "SupportsCall",
     "TrainState", "TrainableInitialState", "Transformed", "TransformedWithCollections",
     "TransformedWithState",

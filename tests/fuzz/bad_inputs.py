@@ -322,6 +322,21 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "Einsum(...)(x)": lambda v: in_frame(lambda: ps.Einsum("td,dh->th", [3, 4])(v)),
     "DenseGeneral(...)(x)": lambda v: in_frame(lambda: ps.DenseGeneral(4)(v)),
     "GatedMLP(...)(x)": lambda v: in_frame(lambda: ps.GatedMLP(4)(v)),
+    "PReLU()(x)": lambda v: in_frame(lambda: ps.PReLU(param_axis=-1)(v)),
+    "Scaler()(x)": lambda v: in_frame(lambda: ps.Scaler(True)(v)),
+    "Residual(...)(x)": lambda v: in_frame(lambda: ps.Residual(ps.Linear(4))(v)),
+    "Residual(layer)": lambda v: in_frame(lambda: ps.Residual(v)(X)),
+    "Residual(layer returns)": lambda v: in_frame(lambda: ps.Residual(_returns(v))(X)),
+    "Parallel(layers)": lambda v: in_frame(lambda: ps.Parallel(v)(X)),
+    "Parallel(combine)": lambda v: in_frame(lambda: ps.Parallel([ps.Linear(4)], v)(X)),
+    "ConvLocal1D(...)(x)": lambda v: in_frame(lambda: ps.ConvLocal1D(3, 2)(v)),
+    "ConvLocal1D(kernel_shape)": lambda v: in_frame(lambda: ps.ConvLocal1D(3, v)(X)),
+    "MixtureOfExperts(...)(x)": lambda v: in_frame(lambda: ps.MixtureOfExperts(2, 3)(v)),
+    "MixtureOfExperts(mask)": lambda v: in_frame(lambda: ps.MixtureOfExperts(2, 3)(X, v)),
+    "MixtureOfExperts(top_k)": lambda v: in_frame(lambda: ps.MixtureOfExperts(2, 3, top_k=v)(X)),
+    "MixtureOfExperts(capacity_factor)": lambda v: in_frame(
+        lambda: ps.MixtureOfExperts(2, 3, capacity_factor=v)(X)
+    ),
     "ExponentialMovingAverage(...)(x)": lambda v: in_frame(
         lambda: ps.ExponentialMovingAverage(0.9)(v)
     ),

@@ -55,6 +55,16 @@ def _metrics(lib: Any, x: Any) -> Any:
     return metrics(loss={"values": x[:, 0], "mask": MASK})
 
 
+def _mixture(lib: Any, x: Any) -> Any:
+    out, routing = lib.MixtureOfExperts(3, 4, with_bias=True).with_routing(x)
+    return out, routing, lib.MixtureOfExperts(3, 4, top_k=1, gated=False)(x, MASK[:, None])
+
+
+def _side_by_side(lib: Any, x: Any) -> Any:
+    both = lib.Parallel([lib.Linear(4), lib.Residual(lib.Linear(5))])
+    return both(x), lib.Parallel([lib.Linear(5), lambda x: x], sum)(x)
+
+
 def _cores(lib: Any) -> Any:
     return lib.deep_rnn_with_residual_connections(
         [lib.RecurrentDropout(lib.LSTM(3, projection_size=3), 0.5, True), lib.GRU(3)]
@@ -78,6 +88,14 @@ OWN = [
     Row("dropout_module", lambda lib, x: lib.Dropout(0.5, (0,))(x, True), ((3, 4),)),
     Row("adaptive_avg_pool", _seen(lambda lib: lib.AdaptiveAvgPool([3, 2])), (IMAGE,)),
     Row("adaptive_max_pool", _seen(lambda lib: lib.AdaptiveMaxPool([4, 3])), (IMAGE,)),
+    Row("parallel", _side_by_side, ((2, 5),)),
+    Row("prelu", lambda lib, x: (lib.PReLU()(x), lib.PReLU(param_axis=-1)(x)), ((2, 5),)),
+    Row("scaler", lambda lib, x: lib.Scaler(True)(lib.Scaler()(x)), ((2, 5),)),
+    Row("mixture_of_experts", _mixture, ((2, 1, 5),)),
+    Row("conv_local1d", _seen(lambda lib: lib.ConvLocal1D(3, 2)), ((2, 5, 4),)),
+    Row("conv_local2d", _seen(lambda lib: lib.ConvLocal2D(3, 2, stride=2)), (IMAGE,)),
+    Row("conv_local3d", _seen(lambda lib: lib.ConvLocal3D(2, 2)), ((1, 2, 3, 2, 2),)),
+    Row("conv_local_nd", _seen(lambda lib: lib.ConvLocalND(1, 3, 2)), ((2, 5, 4),)),
     Row("sum_pool", _seen(lambda lib: lib.SumPool((2, 2, 1), (2, 2, 1), "SAME")), (IMAGE,)),
     Row("min_pool", _seen(lambda lib: lib.MinPool((2, 2, 1), (2, 2, 1), "SAME")), (IMAGE,)),
     Row("weight_norm", _with_weight_norm, ((2, 5),)),

@@ -54,6 +54,10 @@ CALLS: dict[str, Callable[..., Any]] = {
     "DepthwiseConv2D": lambda **k: ps.DepthwiseConv2D(3, 2, **k)(IMAGE),
     "DepthwiseConv3D": lambda **k: ps.DepthwiseConv3D(3, 2, **k)(VOLUME),
     "SeparableDepthwiseConv2D": lambda **k: ps.SeparableDepthwiseConv2D(3, 2, **k)(IMAGE),
+    "ConvLocal1D": lambda **k: ps.ConvLocal1D(3, 2, **k)(SERIES),
+    "ConvLocal2D": lambda **k: ps.ConvLocal2D(3, 2, **k)(IMAGE),
+    "ConvLocal3D": lambda **k: ps.ConvLocal3D(3, 2, **k)(VOLUME),
+    "ConvLocalND": lambda **k: ps.ConvLocalND(2, 3, 2, **k)(IMAGE),
     "DenseGeneral": lambda **k: ps.DenseGeneral([2, 3], **k)(X),
     "Einsum": lambda **k: ps.Einsum("bd,dk->bk", [4, 3], [3], **k)(X),
     "Embed": lambda **k: ps.Embed(5, 3, **k)(np.arange(2)),
@@ -65,8 +69,11 @@ CALLS: dict[str, Callable[..., Any]] = {
     "LayerNorm": lambda **k: ps.LayerNorm(-1, True, True, **k)(X),
     "Linear": lambda **k: ps.Linear(3, **k)(X),
     "MLP": lambda **k: ps.nets.MLP([3, 2], **k)(X),
+    "MixtureOfExperts": lambda **k: ps.MixtureOfExperts(3, 4, with_bias=True, **k)(X),
     "MultiHeadAttention": lambda **k: ps.MultiHeadAttention(2, 4, **{"w_init": INIT, **k})(X, X, X),
+    "PReLU": lambda **k: ps.PReLU(**k)(X),
     "RMSNorm": lambda **k: ps.RMSNorm(-1, **k)(X),
+    "Scaler": lambda **k: ps.Scaler(True, **k)(X),
     "TrainableInitialState": lambda init: ps.TrainableInitialState(ps.LSTM(3), init).initial_state(
         2
     ),

@@ -68,6 +68,10 @@ CASES: dict[tuple[str, str], Callable[..., Any]] = {
     ("SeparableDepthwiseConv2D", "with_bias"): lambda **k: ps.SeparableDepthwiseConv2D(3, 2, **k)(
         IMAGE
     ),
+    ("ConvLocal1D", "with_bias"): lambda **k: ps.ConvLocal1D(3, 2, **k)(SERIES),
+    ("ConvLocal2D", "with_bias"): lambda **k: ps.ConvLocal2D(3, 2, **k)(IMAGE),
+    ("ConvLocal3D", "with_bias"): lambda **k: ps.ConvLocal3D(3, 2, **k)(VOLUME),
+    ("ConvLocalND", "with_bias"): lambda **k: ps.ConvLocalND(2, 3, 2, **k)(IMAGE),
     ("DenseGeneral", "with_bias"): lambda **k: ps.DenseGeneral(3, **k)(X),
     ("Dropout", "is_training"): lambda **k: ps.Dropout(0.5)(X, **k),
     ("EMAParamsTree", "zero_debias"): lambda **k: ps.EMAParamsTree(0.9, **k)(TREE),
@@ -102,6 +106,10 @@ CASES: dict[tuple[str, str], Callable[..., Any]] = {
     ("MLP", "with_bias"): lambda **k: MLP([3], **k)(X),
     ("MLP", "activate_final"): lambda **k: MLP([3], **k)(X),
     ("MLP.reverse", "activate_final"): _reversed,
+    **{
+        ("MixtureOfExperts", argument): lambda **k: ps.MixtureOfExperts(2, 3, **k)(X)
+        for argument in ("gated", "with_bias", "normalize_gates")
+    },
     ("MobileNetV1", "use_bn"): lambda **k: ps.nets.MobileNetV1((1,), (2,), 3, **k)(IMAGE, True),
     ("MobileNetV1", "is_training"): lambda **k: ps.nets.MobileNetV1((1,), (2,), 3)(IMAGE, **k),
     ("MultiHeadAttention", "with_bias"): lambda **k: ps.MultiHeadAttention(2, 4, **ATTENTION, **k)(
@@ -149,6 +157,7 @@ CASES: dict[tuple[str, str], Callable[..., Any]] = {
         for argument in CALLED
     },
     ("SNParamsTree", "update_stats"): lambda **k: ps.SNParamsTree()(TREE, **k),
+    ("Scaler", "create_offset"): lambda **k: ps.Scaler(**k)(X),
     ("SpectralNorm", "update_stats"): lambda **k: ps.SpectralNorm()(X, **k),
     ("SpectralNorm", "error_on_non_matrix"): lambda **k: ps.SpectralNorm()(X, **k),
     ("VanillaRNN", "double_bias"): lambda **k: ps.VanillaRNN(3, **k),
