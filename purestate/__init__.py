@@ -134,6 +134,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._core.check import Problem, check
     from purestate._editing.ema import ema
     from purestate._editing.freeze import freeze
+    from purestate._editing.labels import labels
     from purestate._editing.stacked_layers import stack_layers, unstack_layers
     from purestate._editing.trainable import partition_trainable, trainable_mask
     from purestate._editing.trainable_only import trainable_only
@@ -264,6 +265,7 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "load_exported": "purestate._export.file",
             "experimental": "purestate.experimental",
             "freeze": "purestate._editing.freeze",
+            "labels": "purestate._editing.labels",
             "metrics": "purestate.metrics",
             "mixed_precision": "purestate.mixed_precision",
             "optim": "purestate.optim",
@@ -304,7 +306,8 @@ __all__ = [
     "get_channel_index",
     "get_current_state", "get_initial_state", "get_parameter", "get_params", "get_state",
     "get_variable", "get_variables", "grad", "has_parameter", "has_rng", "has_state",
-    "has_variable", "initializers", "intercept_methods", "is_mutable", "jit", "layer_stack", "lift",
+    "has_variable", "initializers", "intercept_methods", "is_mutable", "jit", "labels",
+    "layer_stack", "lift",
     "lift_with_state", "load_exported", "lora", "map", "max_pool", "maybe_get_rng_sequence_state",
     "maybe_next_rng_key", "merge_lora", "metrics", "min_pool", "mixed_precision", "multi_transform",
     "multi_transform_with_state", "multinomial", "name_like", "name_scope", "nets", "next_rng_key",
