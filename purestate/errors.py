@@ -39,6 +39,7 @@
     ├── InitializerError (ValueError): an initializer with invalid options, or for another shape
     ├── DeferredAttributeError (AttributeError): an attribute of a module that is not made yet
     ├── PolicyError (ValueError, AssertionError): not a policy, or one that cannot apply there
+    ├── LossScaleError (ValueError): options of a loss scale that do not fit, or no state of one
     ├── BundleError (ValueError): bundles that do not belong together
     │   └── PathError (LookupError): nothing at a path, or something already
     ├── BundleTypeError (TypeError): not {module: {name: value}}
@@ -129,7 +130,7 @@ from purestate._layers.embed import LookupStyleError
 from purestate._layers.errors import LayerError, LoraWarning, TracedBoolError
 from purestate._layers.initializers import InitializerError
 from purestate._layers.recurrent.core import RecurrentError
-from purestate._precision.errors import PolicyError
+from purestate._precision.errors import LossScaleError, PolicyError
 from purestate._sonnet.errors import (
     NoVariablesError,
     SonnetAttributeError,
@@ -176,6 +177,7 @@ __all__ = [
     "LookupStyleError",
     "LoopError",
     "LoraWarning",
+    "LossScaleError",
     "MappingError",
     "MissingInitializerError",
     "MissingPackageError",
