@@ -167,7 +167,14 @@ def _check_matches_hole(pattern: Key, tree: Any) -> None:
         raise PathError(f"{start} For all variables in that module write '{module}/*'.")
     if any(name.endswith(f"/{module}") for name in names):
         raise PathError(f"{start} A glob is for the whole name: write '*/{module}'.")
-    raise PathError(f"{start}{near(pattern, names)}")
+    raise PathError(f"{start}{near(pattern.strip('*/'), [*_modules(names), *names])}")
+
+
+def _modules(names: list[str]) -> list[str]:
+    """Returns the beginnings of names, up to each slash."""
+    parts = [name.split("/") for name in names]
+    heads = ["/".join(part[:n]) for part in parts for n in range(1, len(part))]
+    return [head for head in dict.fromkeys(heads) if not head.endswith("~")]
 
 
 def _is_left_out(node: Any) -> bool:

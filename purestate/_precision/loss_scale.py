@@ -97,10 +97,12 @@ def dynamic_loss_scale(
     (True, 512.0)
 
     All transforms of gradients, such as clipping by the global norm, belong inside `inner`: outside
-    they would see scaled gradients. `optax.MultiSteps` works on either side. With several devices,
-    average the gradients before the step, so that all devices skip the same steps. A skipped step
-    keeps params and the inner state. State of the model, such as running statistics, you keep
-    yourself: compare `skipped` before and after.
+    they would see scaled gradients. So does `optax.MultiSteps`, which adds up gradients: outside,
+    one infinite gradient would stay in its sum for ever. With several devices, average the
+    gradients before the step, so that all devices skip the same steps.
+
+    A skipped step keeps params and the inner state. It does not know the state of the model, such
+    as running statistics: to keep that too, compare `skipped` before and after.
 
     Args:
       inner: an optax optimizer, or any pair of `init(params)` and `update(grads, state, params)`.
@@ -243,7 +245,7 @@ def _all_finite(grads: Any) -> jax.Array:
 
 
 def _no_update(update: Any) -> Any:
-    """Returns -0, since adding +0 turns -0 into +0. One number, which has any shape and sharding."""
+    """Returns -0, since adding +0 turns -0 into +0. One number fits any shape and sharding."""
     dtype = update.dtype
     if jnp.issubdtype(dtype, jnp.complexfloating):
         return jnp.array(complex(-0.0, -0.0), dtype)

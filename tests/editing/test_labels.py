@@ -142,7 +142,7 @@ def test_parts_that_are_left_out():
 
 
 ERRORS = {
-    "nothing": ({"haed/*": "a"}, "b", PathError, "Near it: 'head/w', 'head/b'"),
+    "nothing": ({"haed/*": "a"}, "b", PathError, "Near it: 'head', 'head/w', 'head/b'"),
     "a typo is told before what it leaves unlabelled": ({"encoder/*": "a", "embed/*": "a", "norm/*": "a", "haed/*": "b"}, None, PathError, "'haed/"),
     "module": ({"encoder": "a"}, "b", PathError, r"write 'encoder/\*'"),
     "end": ({"linear_0/w": "a"}, "b", PathError, r"write '\*/linear_0/w'"),
