@@ -99,7 +99,7 @@ class Labels:
             [p for p, f in asked.items() if ask(f, path, leaf, with_path=True)]
             for path, leaf in leaves
         ]
-        # First the patterns: after a typo in one, the parameters that it meant have no label.
+        # First the patterns: after a typo in one, the parameters that it meant lack a label.
         for pattern in self._patterns:
             if not any(pattern in patterns for patterns in found):
                 _check_matches_hole(pattern, tree)
@@ -156,12 +156,12 @@ def _check_matches_hole(pattern: Key, tree: Any) -> None:
     names = [name for name, _ in named_leaves(tree)]
     everything = jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_left_out)
     left_out = [path_string(path) for path, leaf in everything if _is_left_out(leaf)]
-    # Of what is left out we know the name only.
+    # Only the names are known of leaves that are left out.
     if left_out and (not isinstance(pattern, str) or any(glob(pattern)(n, None) for n in left_out)):
         return
     start = f"ps.labels: the pattern {pattern!r} matches no variable."
     if not isinstance(pattern, str):
-        raise PathError(f"{start} It was asked about {_some(names)}.")
+        raise PathError(f"{start} It looked at {_some(names)}.")
     module = pattern.rstrip("/")
     if any(is_inside(name, module) for name in names):
         raise PathError(f"{start} For all variables in that module write '{module}/*'.")
@@ -186,4 +186,4 @@ def _some(names: list[str]) -> str:
     shown = ", ".join(map(repr, names[:8])) + (
         f" and {len(names) - 8} more" if len(names) > 8 else ""
     )
-    return shown or "no variable: the tree is empty"
+    return shown or "an empty tree"

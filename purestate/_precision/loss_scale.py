@@ -74,7 +74,7 @@ def dynamic_loss_scale(
     In float16, small gradients become zero. So the loss is multiplied by a large number, and the
     gradients, computed in float16, are divided by it in float32 (Micikevicius et al. 2018,
     arXiv:1710.03740, section 3.2). If any gradient is infinite or NaN, the step is skipped and the
-    scale divided by `factor`; after `growth_interval` steps in a row with finite gradients it is
+    scale divided by `factor`; after `growth_interval` consecutive steps with finite gradients it is
     multiplied by `factor`. The sequence of scales is that of jmp's `DynamicLossScale`.
 
     >>> import jax, jax.numpy as jnp, optax, purestate as ps
@@ -107,7 +107,7 @@ def dynamic_loss_scale(
     Args:
       inner: an optax optimizer, or any pair of `init(params)` and `update(grads, state, params)`.
       initial: the first scale.
-      growth_interval: after how many finite steps in a row the scale grows.
+      growth_interval: after how many consecutive finite steps the scale grows.
       factor: by how much it grows and shrinks. A power of two rounds nothing.
       minimum: the smallest scale. It never grows past the largest float32.
 
@@ -271,7 +271,7 @@ def loss_scale(opt_state: Any) -> jax.Array:
       The scale, `float32[]`.
 
     Raises:
-      LossScaleError: there is no such state in it, or more than one.
+      LossScaleError: it has no such state in it, or more than one.
     """
 
     def is_state(node: Any) -> bool:

@@ -146,7 +146,7 @@ ERRORS = {
     "a typo is told before what it leaves unlabelled": ({"encoder/*": "a", "embed/*": "a", "norm/*": "a", "haed/*": "b"}, None, PathError, "'haed/"),
     "module": ({"encoder": "a"}, "b", PathError, r"write 'encoder/\*'"),
     "end": ({"linear_0/w": "a"}, "b", PathError, r"write '\*/linear_0/w'"),
-    "predicate": ({has_ndim(5): "a"}, "b", PathError, "has_ndim\\(5\\) matches no variable. It was asked about 'embed/b'"),
+    "predicate": ({has_ndim(5): "a"}, "b", PathError, "has_ndim\\(5\\) matches no variable. It looked at 'embed/b'"),
     "no label": ({"head/*": "a"}, None, PathError, "no pattern matches 'embed/b'"),
     "two labels": ({"*/w": "a", "head/*": "b"}, "c", PathError, r"'head/w' gets the label 'a' from '\*/w' and 'b' from 'head/\*'.*glob\('\*/w'\) & ~glob\('head/\*'\)"),
     "traced": ({lambda path, leaf: leaf.sum() > 0: "a"}, "b", PredicateError, "return True or False"),
