@@ -41,6 +41,7 @@
     ├── InitializerError (ValueError): an initializer with invalid options, or for another shape
     ├── DeferredAttributeError (AttributeError): an attribute of a module that is not made yet
     ├── PolicyError (ValueError, AssertionError): not a policy, or one that cannot apply there
+    ├── LossScaleError (ValueError): options of a loss scale that do not fit, or no state of one
     ├── BundleError (ValueError): bundles that do not belong together
     │   └── PathError (LookupError): nothing at a path, or something already
     ├── BundleTypeError (TypeError): not {module: {name: value}}
@@ -132,7 +133,7 @@ from purestate._layers.errors import LayerError, LoraWarning, TracedBoolError
 from purestate._layers.initializers import InitializerError
 from purestate._layers.recurrent.core import RecurrentError
 from purestate._ops.errors import OperationError
-from purestate._precision.errors import PolicyError
+from purestate._precision.errors import LossScaleError, PolicyError
 from purestate._rules.errors import RuleError
 from purestate._sonnet.errors import (
     NoVariablesError,
@@ -180,6 +181,7 @@ __all__ = [
     "LookupStyleError",
     "LoopError",
     "LoraWarning",
+    "LossScaleError",
     "MappingError",
     "MissingInitializerError",
     "MissingPackageError",

@@ -165,4 +165,24 @@ TRAINABLE: dict[str, Callable[[], Any]] = {
     "trainable_only, another shape": lambda: MORE.update(NARROW, ADAM.init(PARAMS), NARROW),
 }
 
-CASES: dict[str, Callable[[], Any]] = {**BUNDLES, **PATHS, **PREDICATES, **STACKS, **TRAINABLE}
+LABELS: dict[str, Callable[[], Any]] = {
+    "labels of a list": lambda: ps.labels([("*/w", "slow")]),  # pyright: ignore
+    "labels, a pattern that is a number": lambda: ps.labels({3: "slow"}),
+    "labels, a label that is a tuple": lambda: ps.labels({"*/w": ("slow", 1)}),
+    "labels, no such name": lambda: ps.labels({"mpl/*": "slow"}, "fast")(PARAMS),
+    "labels, a module": lambda: ps.labels({"mlp": "slow"}, "fast")(PARAMS),
+    "labels, the end of a name": lambda: ps.labels({"linear_0/w": "slow"}, "fast")(PARAMS),
+    "labels, no such variable": lambda: ps.labels({surgery.has_ndim(5): "slow"}, "fast")(PARAMS),
+    "labels, nothing at all": lambda: ps.labels({surgery.has_ndim(5): "slow"}, "fast")({}),
+    "labels, no label": lambda: ps.labels({"*/w": "slow"})(PARAMS),
+    "labels, two labels": lambda: ps.labels({"*/w": "slow", "mlp/*": "fast"})(PARAMS),
+}
+
+CASES: dict[str, Callable[[], Any]] = {
+    **BUNDLES,
+    **PATHS,
+    **PREDICATES,
+    **STACKS,
+    **TRAINABLE,
+    **LABELS,
+}

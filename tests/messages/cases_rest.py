@@ -63,6 +63,12 @@ PRECISION: dict[str, Callable[[], Any]] = {
     "policy None": lambda: precision.set_policy(ps.Linear, None),
     "policy that is none": lambda: precision.set_policy(ps.Linear, "half"),
     "policy of ps.Module": policy_of_module,
+    "dynamic_loss_scale of a number": lambda: precision.dynamic_loss_scale(1e-3),  # pyright: ignore
+    "dynamic_loss_scale, initial": lambda: precision.dynamic_loss_scale(optax.sgd(0.1), 0.5),
+    "loss_scale of another state": lambda: precision.loss_scale(optax.adam(0.1).init({"w": X})),
+    "loss_scale of two": lambda: precision.loss_scale(
+        [precision.dynamic_loss_scale(optax.sgd(0.1)).init({"w": X})] * 2
+    ),
 }
 
 # --- views ---
