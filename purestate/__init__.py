@@ -150,6 +150,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._layers.lora import lora, merge_lora
     from purestate._lifted.autodiff import grad, value_and_grad
     from purestate._lifted.conditionals import cond, switch
+    from purestate._lifted.error_if import error_if
     from purestate._lifted.layer_names import LayerStackTransparencyMapping
     from purestate._lifted.layer_stack import layer_stack
     from purestate._lifted.lift import (
@@ -232,6 +233,7 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "checkpoint": "purestate.checkpoint",
             "cond": "purestate._lifted.conditionals",
             "convert": "purestate.convert",
+            "error_if": "purestate._lifted.error_if",
             "fori_loop": "purestate._lifted.loops",
             "get_variables": "purestate._lifted.purify",
             "grad": "purestate._lifted.autodiff",
@@ -299,8 +301,8 @@ __all__ = [
     "avg_pool", "bind", "capture_intermediates", "causal_mask", "check", "checkpoint",
     "combine_masks", "cond", "config", "convert", "current_name", "custom_creator", "custom_getter",
     "custom_setter", "data_structures", "deep_rnn_with_residual_connections",
-    "deep_rnn_with_skip_connections", "dropout", "dynamic_unroll", "ema", "errors", "eval_shape",
-    "expand_apply", "experimental", "export", "force_name", "fori_loop", "freeze",
+    "deep_rnn_with_skip_connections", "dropout", "dynamic_unroll", "ema", "error_if", "errors",
+    "eval_shape", "expand_apply", "experimental", "export", "force_name", "fori_loop", "freeze",
     "get_channel_index",
     "get_current_state", "get_initial_state", "get_parameter", "get_params", "get_state",
     "get_variable", "get_variables", "grad", "has_parameter", "has_rng", "has_state",

@@ -6,6 +6,7 @@
     │   └── SonnetTypeError: an argument of a type that Sonnet refuses as well
     ├── CallError (the builtin error): JAX or Python failed on a value passed to purestate
     ├── CheckError (ValueError): all problems that `ps.check` found
+    ├── ConditionError (RuntimeError): the condition of a `ps.error_if` is true
     ├── ConfigError (ValueError): a setting with an invalid value
     ├── ModuleError (ValueError): a module was constructed in the wrong way
     │   ├── ModuleNameError: a name that is not an identifier, or is taken
@@ -85,6 +86,7 @@ from purestate._core.errors import (
     CheckError,
     CollectionError,
     CollectionModeError,
+    ConditionError,
     ConfigError,
     DtypeMismatchError,
     EmptyStateWarning,
@@ -158,6 +160,7 @@ __all__ = [
     "CheckpointNotFoundError",
     "CollectionError",
     "CollectionModeError",
+    "ConditionError",
     "ConfigError",
     "ConversionError",
     "DeferredAttributeError",

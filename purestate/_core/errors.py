@@ -197,6 +197,10 @@ class ConfigError(PurestateError, ValueError):
     """A setting has an invalid value."""
 
 
+class ConditionError(PurestateError, RuntimeError):
+    """The condition of a `ps.error_if` is true."""
+
+
 class MissingPackageError(PurestateError, ImportError):
     """A package that only this function needs is not installed."""
 
