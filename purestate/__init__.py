@@ -193,6 +193,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._views.bind import bind
     from purestate._views.model import Model
     from purestate._views.optimizer import Optimizer
+    from purestate._views.submodules import submodules
     from purestate._views.train_state import TrainState
 
 __version__ = "0.1.0"
@@ -271,6 +272,7 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "optim": "purestate.optim",
             "partition_trainable": "purestate._editing.trainable",
             "stack_layers": "purestate._editing.stacked_layers",
+            "submodules": "purestate._views.submodules",
             "surgery": "purestate.surgery",
             "testing": "purestate.testing",
             "to_dot": "purestate._inspection.dot",
@@ -315,8 +317,8 @@ __all__ = [
     "reserve_rng_keys", "rotary_embedding", "rotary_frequencies", "running_init", "scan",
     "set_parameter", "set_state", "set_variable", "set_variables", "shard_map", "share",
     "sliding_window_mask", "sow", "specs", "stack_layers", "state_attr", "static_unroll",
-    "sum_pool", "surgery", "switch", "testing", "to_dot", "to_module", "trainable_mask",
-    "trainable_only", "transform", "transform_with_collections", "transform_with_state",
+    "submodules", "sum_pool", "surgery", "switch", "testing", "to_dot", "to_module",
+    "trainable_mask", "trainable_only", "transform", "transform_with_collections", "transform_with_state",
     "transparent", "transparent_lift", "transparent_lift_with_state", "typing", "unstack_layers",
     "value_and_grad", "variable", "vmap", "weight_norm", "while_loop", "with_empty_state",
     "with_rng", "without_apply_rng", "without_state",
