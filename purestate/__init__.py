@@ -318,8 +318,8 @@ __all__ = [
     "set_parameter", "set_state", "set_variable", "set_variables", "shard_map", "share",
     "sliding_window_mask", "sow", "specs", "stack_layers", "state_attr", "static_unroll",
     "submodules", "sum_pool", "surgery", "switch", "testing", "to_dot", "to_module",
-    "trainable_mask", "trainable_only", "transform", "transform_with_collections", "transform_with_state",
-    "transparent", "transparent_lift", "transparent_lift_with_state", "typing", "unstack_layers",
-    "value_and_grad", "variable", "vmap", "weight_norm", "while_loop", "with_empty_state",
-    "with_rng", "without_apply_rng", "without_state",
+    "trainable_mask", "trainable_only", "transform", "transform_with_collections",
+    "transform_with_state", "transparent", "transparent_lift", "transparent_lift_with_state",
+    "typing", "unstack_layers", "value_and_grad", "variable", "vmap", "weight_norm", "while_loop",
+    "with_empty_state", "with_rng", "without_apply_rng", "without_state",
 ]  # fmt: skip

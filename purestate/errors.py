@@ -20,6 +20,7 @@
     │   ├── DtypeMismatchError: one name with two kinds of dtype
     │   └── CollectionError: a name in two collections, or a collection in the wrong role
     │       └── ImmutableCollectionError: a write to a collection that is not mutable
+    ├── StaleStateError (ValueError): `apply` got state that an earlier `apply` has replaced
     ├── VariableTypeError (TypeError, ValueError): the value of a variable is not an array
     ├── NonEmptyStateError (ValueError): the transform has no place for state
     ├── MissingRNGError (ValueError): the function needs a random key, and got none
@@ -65,6 +66,7 @@
     ├── SharedKeyWarning: one random key for all mapped elements of a plain `jax.vmap`
     ├── EmptyStateWarning: `apply` got an empty state, and re-initialized it
     ├── JaxUsageWarning: a JaxUsageError that `ps.config` turned into a warning
+    ├── StaleStateWarning: a StaleStateError that `ps.config` made a warning of
     ├── LoraWarning: `ps.lora` passed over modules that it cannot adapt
     └── UnverifiedWarning: weights were converted, and nothing compared the outputs
 
@@ -111,6 +113,8 @@ from purestate._core.errors import (
     PurestateWarning,
     ShapeMismatchError,
     SharedKeyWarning,
+    StaleStateError,
+    StaleStateWarning,
     VariableError,
     VariableTypeError,
 )
@@ -203,6 +207,8 @@ __all__ = [
     "SonnetIndexError",
     "SonnetTypeError",
     "SonnetValueError",
+    "StaleStateError",
+    "StaleStateWarning",
     "TableError",
     "TracedBoolError",
     "UnverifiedWarning",

@@ -21,7 +21,7 @@ def aliases(tree: Any) -> list[list[str]]:
 
     Two leaves that are one array are two arrays for JAX's functions: after a step of an optimizer
     they differ. A function with `donate_argnums` refuses them, since it may use a memory once.
-    Where both are meant to be one parameter, tie them in the model with `ps.share`; else copy one:
+    If both are meant to be one parameter, tie them in the model with `ps.share`; else copy one:
     `jax.tree.map(jnp.copy, tree)`.
 
     Args:
@@ -29,7 +29,7 @@ def aliases(tree: Any) -> list[list[str]]:
         is an array of its own, so look at the tree outside.
 
     Returns:
-      A list of names for each array that has several; an empty one if there are none. The names
+      A list of names for each array with several names, so an empty list if all is well. The names
       are those of `ps.surgery`: "module/name" in a bundle.
     """
     groups: dict[Hashable, list[str]] = {}  # the names by each piece of memory

@@ -29,8 +29,8 @@ def trees_equal(
     False
 
     Arrays are equal if they have the same shape, dtype and values, whether JAX or NumPy made them.
-    Random keys are equal if their implementation and their data are. A Python number is equal to a
-    number of its own type, and to no array. Other leaves are compared with `==`.
+    Random keys are equal if their implementation and their data are. A Python number is only
+    equal to a number of its own type, never to an array. Other leaves are compared with `==`.
 
     Args:
       a: a tree.

@@ -1,5 +1,6 @@
 """`error_if`: an error that depends on values, also in compiled functions."""
 
+import functools
 from typing import Any, TypeVar
 
 import jax
@@ -44,7 +45,7 @@ def error_if(x: T, pred: ArrayLike, message: str) -> T:
       x: any pytree, which is returned as it is. Passing a value through shows what the check is
         for; the program is the same without.
       pred: a bool or an array of them; true if any element is.
-      message: says what is wrong.
+      message: describes the problem.
 
     Returns:
       `x`.
@@ -65,21 +66,17 @@ def _place() -> str:
 
 def _check(pred: Any, text: str) -> None:
     """Raises if a scalar is true: now if it is known, else when the program runs."""
+    raise_if = functools.partial(_raise_if, text)
     if not is_traced(pred):
-        if pred:
-            raise ConditionError(text)
+        raise_if(pred)
         return
-
-    def fail(pred: Any) -> None:
-        if pred:
-            raise ConditionError(text)
 
     # Not `jax.pure_callback`, which has a result: on several devices the others would wait for it
     # for ever after an error. A debug callback has none, stays in each program, and passes through
     # grad, scan, remat and shard_map. The condition saves a call into Python if all is well.
     @custom_vmap
     def check(pred: Any) -> None:
-        jax.lax.cond(pred, lambda pred: jax.debug.callback(fail, pred), lambda pred: None, pred)
+        jax.lax.cond(pred, lambda pred: jax.debug.callback(raise_if, pred), lambda pred: None, pred)
 
     # Without a rule of its own, `jax.vmap` would make both branches run, and so always call Python.
     @check.def_vmap
@@ -88,3 +85,8 @@ def _check(pred: Any, text: str) -> None:
         return None, None
 
     check(pred)
+
+
+def _raise_if(text: str, pred: Any) -> None:
+    if pred:
+        raise ConditionError(text)

@@ -246,7 +246,7 @@ class Model(Generic[P, R]):
         Raises:
           ViewError: `part` has another structure, or its params have other shapes or dtypes of
             another kind.
-          ViewTypeError: `part` is none of these.
+          ViewTypeError: `part` is something else.
         """
         if isinstance(part, Member):
             params, state = part_values(part)
