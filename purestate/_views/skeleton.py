@@ -49,7 +49,7 @@ def _skeleton_of(value: object, around: tuple[int, ...]) -> Skeleton | None:
 
 
 def is_callable_part(skeleton: Skeleton, path: Path) -> bool:
-    """Whether a path leads to something to call. If not, only a run can tell what is there."""
+    """Whether a path leads to something to call. If not, only a run can tell."""
     found: Skeleton | None = skeleton
     for number, step in enumerate(path):
         if found is None:
