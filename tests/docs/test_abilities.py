@@ -1,10 +1,12 @@
 """The table of what purestate has of Treex, MLAX and Flax: no row is missing, each name is there, each yes is shown."""
 
 import abc
+import functools
 import re
 import tempfile
 from pathlib import Path
 
+import haiku
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -736,3 +738,49 @@ def test_sonnets_tools_are_there():
         for name in names:
             assert hasattr(sonnet, name), name
     assert hasattr(sonnet.nets, "Cifar10ConvNet")
+
+
+def _of_a_recurrent_core(lib, x):
+    h = lib.get_state("h", [len(x), 5], init=jnp.zeros)
+    out, h = lib.GRU(5)(x, h)
+    lib.set_state("h", h)
+    return out
+
+
+def _of_a_window(lib, x):
+    window = jnp.concatenate([lib.get_state("window", [0, 3], init=jnp.zeros), x])
+    lib.set_state("window", window)
+    return window.sum()
+
+
+def _of_an_average(lib, x):
+    return lib.ExponentialMovingAverage(0.9)(x)
+
+
+def _of_python_numbers(lib, x):
+    lib.get_state("n", [], init=jnp.zeros)
+    lib.set_state("n", 1)
+    return x
+
+
+@pytest.mark.parametrize(
+    "program", [_of_a_recurrent_core, _of_a_window, _of_an_average, _of_python_numbers]
+)
+def test_state_that_changes_its_shape_as_in_haiku(program):
+    pairs = [lib.transform_with_state(functools.partial(program, lib)) for lib in (haiku, ps)]
+    params, state = pairs[0].init(RNG, X[:1])
+    a, b = (pair.apply(params, state, None, X) for pair in pairs)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), a, b)
+    shapes = [jax.tree.map(lambda value: getattr(value, "shape", None), s) for s in (state, b[1])]
+    assert shapes[0] != shapes[1]
+
+
+@pytest.mark.parametrize(
+    ("of_params", "of_input"),
+    [(jnp.bfloat16, jnp.float32), (jnp.float32, jnp.bfloat16), (jnp.int32, jnp.float32)],
+)
+def test_params_of_another_dtype_as_in_haiku(of_params, of_input):
+    pairs = [lib.transform(lambda x, lib=lib: lib.Linear(2)(x)) for lib in (haiku, ps)]
+    params = jax.tree.map(lambda p: (2 * p).astype(of_params), pairs[0].init(RNG, X))
+    a, b = (pair.apply(params, None, X.astype(of_input)) for pair in pairs)
+    assert surgery.trees_equal(a, b)
