@@ -160,6 +160,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._layers.scaler import Scaler
     from purestate._lifted.autodiff import grad, value_and_grad
     from purestate._lifted.conditionals import cond, switch
+    from purestate._lifted.error_if import error_if
     from purestate._lifted.layer_names import LayerStackTransparencyMapping
     from purestate._lifted.layer_stack import layer_stack
     from purestate._lifted.lift import (
@@ -205,6 +206,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._views.bind import bind
     from purestate._views.model import Model
     from purestate._views.optimizer import Optimizer
+    from purestate._views.submodules import submodules
     from purestate._views.train_state import TrainState
 
 __version__ = "0.1.0"
@@ -255,6 +257,7 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "checkpoint": "purestate.checkpoint",
             "cond": "purestate._lifted.conditionals",
             "convert": "purestate.convert",
+            "error_if": "purestate._lifted.error_if",
             "fori_loop": "purestate._lifted.loops",
             "get_variables": "purestate._lifted.purify",
             "grad": "purestate._lifted.autodiff",
@@ -298,6 +301,7 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "rules": "purestate.rules",
             "partition_trainable": "purestate._editing.trainable",
             "stack_layers": "purestate._editing.stacked_layers",
+            "submodules": "purestate._views.submodules",
             "surgery": "purestate.surgery",
             "testing": "purestate.testing",
             "to_dot": "purestate._inspection.dot",
@@ -328,23 +332,23 @@ __all__ = [
     "avg_pool", "bind", "capture_intermediates", "causal_mask", "check", "checkpoint",
     "combine_masks", "cond", "config", "configured", "convert", "current_name", "custom_creator",
     "custom_getter", "custom_setter", "data_structures", "deep_rnn_with_residual_connections",
-    "deep_rnn_with_skip_connections", "dropout", "dynamic_unroll", "ema", "errors", "eval_shape",
-    "expand_apply", "experimental", "explain_rules", "export", "force_name", "fori_loop", "freeze",
-    "get_channel_index", "get_current_state", "get_initial_state", "get_parameter", "get_params",
-    "get_state", "get_variable", "get_variables", "grad", "has_parameter", "has_rng", "has_state",
-    "has_variable", "initializers", "intercept_methods", "intercept_ops", "is_mutable", "jit",
-    "labels", "layer_stack", "lift", "lift_with_state", "load_exported", "lora", "map", "max_pool",
-    "maybe_get_rng_sequence_state", "maybe_next_rng_key", "merge_lora", "metrics", "min_pool",
-    "mixed_precision", "multi_transform", "multi_transform_with_state", "multinomial", "name_like",
-    "name_scope", "nets", "next_rng_key", "next_rng_keys", "one_hot", "ops", "optim", "pad",
-    "padding_mask", "param_attr", "partition_trainable", "perturb", "pmean_gradients", "purify",
-    "remat", "replace_rng_sequence_state", "reserve_rng_keys", "rotary_embedding",
-    "rotary_frequencies", "rules", "running_init", "scan", "set_parameter", "set_state",
-    "set_variable", "set_variables", "shard_map", "share", "sliding_window_mask", "sow", "specs",
-    "stack_layers", "state_attr", "static_unroll", "sum_pool", "surgery", "switch", "testing",
-    "to_dot", "to_module", "trainable_mask", "trainable_only", "transform",
-    "transform_with_collections", "transform_with_state", "transparent", "transparent_lift",
-    "transparent_lift_with_state", "typing", "unstack_layers", "value_and_grad", "variable", "vmap",
-    "weight_norm", "while_loop", "with_empty_state", "with_rng", "without_apply_rng",
-    "without_state",
+    "deep_rnn_with_skip_connections", "dropout", "dynamic_unroll", "ema", "error_if", "errors",
+    "eval_shape", "expand_apply", "experimental", "explain_rules", "export", "force_name",
+    "fori_loop", "freeze", "get_channel_index", "get_current_state", "get_initial_state",
+    "get_parameter", "get_params", "get_state", "get_variable", "get_variables", "grad",
+    "has_parameter", "has_rng", "has_state", "has_variable", "initializers", "intercept_methods",
+    "intercept_ops", "is_mutable", "jit", "labels", "layer_stack", "lift", "lift_with_state",
+    "load_exported", "lora", "map", "max_pool", "maybe_get_rng_sequence_state",
+    "maybe_next_rng_key", "merge_lora", "metrics", "min_pool", "mixed_precision", "multi_transform",
+    "multi_transform_with_state", "multinomial", "name_like", "name_scope", "nets", "next_rng_key",
+    "next_rng_keys", "one_hot", "ops", "optim", "pad", "padding_mask", "param_attr",
+    "partition_trainable", "perturb", "pmean_gradients", "purify", "remat",
+    "replace_rng_sequence_state", "reserve_rng_keys", "rotary_embedding", "rotary_frequencies",
+    "rules", "running_init", "scan", "set_parameter", "set_state", "set_variable", "set_variables",
+    "shard_map", "share", "sliding_window_mask", "sow", "specs", "stack_layers", "state_attr",
+    "static_unroll", "submodules", "sum_pool", "surgery", "switch", "testing", "to_dot",
+    "to_module", "trainable_mask", "trainable_only", "transform", "transform_with_collections",
+    "transform_with_state", "transparent", "transparent_lift", "transparent_lift_with_state",
+    "typing", "unstack_layers", "value_and_grad", "variable", "vmap", "weight_norm", "while_loop",
+    "with_empty_state", "with_rng", "without_apply_rng", "without_state",
 ]  # fmt: skip

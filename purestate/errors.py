@@ -6,6 +6,7 @@
     │   └── SonnetTypeError: an argument of a type that Sonnet refuses as well
     ├── CallError (the builtin error): JAX or Python failed on a value passed to purestate
     ├── CheckError (ValueError): all problems that `ps.check` found
+    ├── ConditionError (RuntimeError): the condition of a `ps.error_if` is true
     ├── ConfigError (ValueError): a setting with an invalid value
     ├── ModuleError (ValueError): a module was constructed in the wrong way
     │   ├── ModuleNameError: a name that is not an identifier, or is taken
@@ -19,6 +20,7 @@
     │   ├── DtypeMismatchError: one name with two kinds of dtype
     │   └── CollectionError: a name in two collections, or a collection in the wrong role
     │       └── ImmutableCollectionError: a write to a collection that is not mutable
+    ├── StaleStateError (ValueError): `apply` got state that an earlier `apply` has replaced
     ├── VariableTypeError (TypeError, ValueError): the value of a variable is not an array
     ├── NonEmptyStateError (ValueError): the transform has no place for state
     ├── MissingRNGError (ValueError): the function needs a random key, and got none
@@ -67,6 +69,7 @@
     ├── SharedKeyWarning: one random key for all mapped elements of a plain `jax.vmap`
     ├── EmptyStateWarning: `apply` got an empty state, and re-initialized it
     ├── JaxUsageWarning: a JaxUsageError that `ps.config` turned into a warning
+    ├── StaleStateWarning: a StaleStateError that `ps.config` made a warning of
     ├── LoraWarning: `ps.lora` passed over modules that it cannot adapt
     └── UnverifiedWarning: weights were converted, and nothing compared the outputs
 
@@ -88,6 +91,7 @@ from purestate._core.errors import (
     CheckError,
     CollectionError,
     CollectionModeError,
+    ConditionError,
     ConfigError,
     DtypeMismatchError,
     EmptyStateWarning,
@@ -112,6 +116,8 @@ from purestate._core.errors import (
     PurestateWarning,
     ShapeMismatchError,
     SharedKeyWarning,
+    StaleStateError,
+    StaleStateWarning,
     VariableError,
     VariableTypeError,
 )
@@ -163,6 +169,7 @@ __all__ = [
     "CheckpointNotFoundError",
     "CollectionError",
     "CollectionModeError",
+    "ConditionError",
     "ConfigError",
     "ConversionError",
     "DeferredAttributeError",
@@ -208,6 +215,8 @@ __all__ = [
     "SonnetIndexError",
     "SonnetTypeError",
     "SonnetValueError",
+    "StaleStateError",
+    "StaleStateWarning",
     "TableError",
     "TracedBoolError",
     "UnverifiedWarning",

@@ -1,6 +1,8 @@
 """Splits trees of variables by predicates, and edits single places of them."""
 
+from purestate._editing.aliases import aliases
 from purestate._editing.edits import Edited, delete, insert, rename
+from purestate._editing.equality import trees_equal
 from purestate._editing.holes import (
     combine,
     filter,  # noqa: A004
@@ -25,6 +27,7 @@ __all__ = [
     "Edited",
     "Place",
     "Predicate",
+    "aliases",
     "at",
     "combine",
     "delete",
@@ -42,4 +45,5 @@ __all__ = [
     "regex",
     "rename",
     "transplant",
+    "trees_equal",
 ]

@@ -26,6 +26,7 @@ class Config:
     shared_keys: str = "warn"
     new_state: str = "error"
     unsynced_state: str = "error"
+    stale_state: str = "off"
     lifted_names: str = "unique"
 
 
@@ -59,7 +60,7 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
             ) from None
         if size <= 0:
             raise ConfigError(f"rng_reserve_size must be at least 1, got {size}.")
-    for name in ("leaks", "shared_keys", "new_state", "unsynced_state"):
+    for name in ("leaks", "shared_keys", "new_state", "unsynced_state", "stale_state"):
         action = changes.get(name, "off")
         if not (isinstance(action, str) and action in _ACTIONS):
             raise ConfigError(
@@ -92,6 +93,7 @@ def set(  # noqa: A001 (dm-haiku's name)
     shared_keys: str | None = None,
     new_state: str | None = None,
     unsynced_state: str | None = None,
+    stale_state: str | None = None,
     lifted_names: str | None = None,
 ) -> None:
     """Changes settings from here on. A setting that is `None` does not change.
@@ -118,6 +120,11 @@ def set(  # noqa: A001 (dm-haiku's name)
         its `sync`) and `VectorQuantizerEMA` check this when they run. All other state is checked
         with `check_vma=False`, where JAX does not. For this check the function of one shard is
         traced once more.
+      stale_state: what to do if `apply` gets an array of state that an earlier `apply` replaced, so
+        that the new state was not passed on: "off" (the default), "warn" or "error". Arrays are
+        compared by identity. Calls of a compiled function are not seen, only those of `apply`
+        within one trace; donate the state to find the others. To use an old state on purpose, pass
+        a copy: `jax.tree.map(jnp.copy, state)`.
       lifted_names: how modules are named after a lifted transform such as `ps.vmap` or `ps.scan`.
         With "unique" (the default) the names of modules made inside stay taken. With "haiku" they
         are free again, as in dm-haiku. A module made inside and one made afterwards may then share
@@ -150,6 +157,7 @@ def context(
     shared_keys: str | None = None,
     new_state: str | None = None,
     unsynced_state: str | None = None,
+    stale_state: str | None = None,
     lifted_names: str | None = None,
 ) -> Generator[None]:
     """Changes settings inside a `with` block, only for this thread or task.
@@ -167,6 +175,7 @@ def context(
       shared_keys: see `set`.
       new_state: see `set`.
       unsynced_state: see `set`.
+      stale_state: see `set`.
       lifted_names: see `set`.
 
     Yields:

@@ -143,6 +143,10 @@ class CheckError(PurestateError, ValueError):
         return type(self), (str(self), self.problems)
 
 
+class StaleStateError(PurestateError, ValueError):
+    """`apply` got state that an earlier `apply` has replaced."""
+
+
 class VariableTypeError(PurestateError, TypeError, ValueError):
     """The value of a variable is not an array, or its name is not a string."""
 
@@ -197,6 +201,10 @@ class ConfigError(PurestateError, ValueError):
     """A setting has an invalid value."""
 
 
+class ConditionError(PurestateError, RuntimeError):
+    """The condition of a `ps.error_if` is true."""
+
+
 class MissingPackageError(PurestateError, ImportError):
     """A package that only this function needs is not installed."""
 
@@ -221,3 +229,7 @@ class EmptyStateWarning(PurestateWarning):
 
 class JaxUsageWarning(PurestateWarning):
     """A `JaxUsageError` that `ps.config` turned into a warning."""
+
+
+class StaleStateWarning(PurestateWarning):
+    """A `StaleStateError` that `ps.config` made a warning of."""

@@ -46,7 +46,12 @@ def run_apply(
     params = check_mapping("params", params, signature, leading)
     given, state = state, check_mapping("state", state, signature, leading)
     keys = new_keys(rng, signature, leading, program.rng_mode)
-    new_state = get_config().new_state
+    settings = get_config()
+    new_state, stale_state = settings.new_state, settings.stale_state
+    if stale_state != "off":
+        from purestate._core.stale_state import check_fresh  # few programs need it
+
+        check_fresh({"state": state}, stale_state)
     kept = Collection(
         "state",
         copy_bundle(state),
@@ -70,7 +75,12 @@ def run_apply(
     out = run(program.body, frame, args, kwargs)
     if kept.given and frame.ledger.recreated and new_state != "off":
         _warn_of_new_state(frame.ledger.recreated, "lacks them" if has_some else "is empty")
-    return out, frame.collections["state"].values
+    new = frame.collections["state"].values
+    if stale_state != "off":
+        from purestate._core.stale_state import note_replaced
+
+        note_replaced({"state": state}, {"state": new})
+    return out, new
 
 
 def _warn_of_new_state(paths: list[str], why: str) -> None:

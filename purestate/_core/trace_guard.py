@@ -56,6 +56,12 @@ def is_staging(state: TraceState) -> bool:
     return any(type(trace).__name__ == "DynamicJaxprTrace" for trace in _lasting_traces(state))
 
 
+def staging_trace() -> Any:
+    """Returns the innermost running trace that writes a jaxpr; None if JAX computes at once."""
+    traces = _lasting_traces(current_trace_state())
+    return next((t for t in traces if type(t).__name__ == "DynamicJaxprTrace"), None)
+
+
 def is_traced(value: Any) -> bool:
     """Whether JAX traces `value`, so that its elements are not known."""
     return isinstance(value, _Tracer)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, overload
 
 from purestate._core.collection import AllBut, Bundle, Collection, copy_bundle
+from purestate._core.config import get_config
 from purestate._core.errors import ArgumentError
 from purestate._core.frame import Frame
 from purestate._core.layout import ByCollection
@@ -206,12 +207,22 @@ class _Apply(PureFunction):
         _check_levels(variables)
         may_change = _as_container(mutable)
         keys = new_keys(rng, _APPLY, (variables, rng), program.rng_mode)
+        stale_state = get_config().stale_state
+        if stale_state != "off":
+            from purestate._core.stale_state import check_fresh  # few programs need it
+
+            check_fresh(variables, stale_state)
         collections = _collections(variables, may_change)
         frame = Frame(collections, ByCollection(may_change), keys, running_init=False)
         out = run(program.body, frame, args, kwargs)
         if not may_change and not isinstance(may_change, AllBut):
             return out
-        return out, _updated(frame, variables, may_change)
+        updated = _updated(frame, variables, may_change)
+        if stale_state != "off":
+            from purestate._core.stale_state import note_replaced
+
+            note_replaced(variables, updated)
+        return out, updated
 
 
 def _check_levels(variables: Mapping[str, Any]) -> None:

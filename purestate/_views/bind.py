@@ -12,7 +12,8 @@ from purestate._editing.trainable import trainable_mask
 from purestate._state.transform_with_collections import TransformedWithCollections
 from purestate._views.bound_function import PAIRS, Look, bound_function
 from purestate._views.errors import ViewError, ViewTypeError
-from purestate._views.model import Model, Static, as_bundle, unhashable
+from purestate._views.model import Model, Static, unhashable
+from purestate._views.parts import as_bundle
 
 if TYPE_CHECKING:
     from purestate._core.module import Module

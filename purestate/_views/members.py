@@ -3,15 +3,23 @@
 import inspect
 from typing import Any
 
+import jax
+
+from purestate._core.collection import Bundle
+from purestate._core.path import is_inside
 from purestate._state.set_up_module import Container
 from purestate._views.calls import Call, Path, holds_modules, path_text
 from purestate._views.errors import ViewAttributeError
 from purestate._views.help import help_text, instance_doc, signature_of, target_of
-from purestate._views.skeleton import is_callable_part
+from purestate._views.skeleton import is_callable_part, modules_at
 
 
 class Member:
-    """A method or submodule of a model: `model.encoder(x)`, `model.layers[0](x)`."""
+    """A method or submodule of a model: `model.encoder(x)`, `model.layers[0](x)`.
+
+    It is a pytree of the parameters and state that the submodule has in the model. A function gets
+    one of its own, without a random key: `model.update(member)` puts its values into a model.
+    """
 
     __slots__ = ("_model", "_path")
 
@@ -42,6 +50,42 @@ class Member:
 
     def __repr__(self) -> str:
         return f"<{path_text(self._path)} of {self._model!r}>"
+
+
+def part_values(part: Member) -> tuple[Bundle, Bundle]:
+    """Returns the parameters and the state that belong to a part of a model."""
+    model = part._model
+    bound = model._static.f
+    looked = bound.look(model.params, model.state, model.rng)
+    modules = modules_at(looked.skeleton, part._path)
+
+    def belonging(bundle: Bundle) -> Bundle:
+        return {
+            path: values
+            for path, values in bundle.items()
+            if any(is_inside(path, module) for module in modules)
+        }
+
+    return belonging(model.params), belonging(model.state)
+
+
+def _flatten_with_keys(part: Member) -> Any:
+    (params, state), kept = _flatten(part)
+    key = jax.tree_util.GetAttrKey
+    return ((key("params"), params), (key("state"), state)), kept
+
+
+def _flatten(part: Member) -> Any:
+    return part_values(part), (type(part._model), part._model._static, part._path)
+
+
+def _unflatten(kept: Any, values: Any) -> Member:
+    cls, static, path = kept
+    # Without the key: two parts of one model would draw the same keys.
+    return Member(cls(static, *values, None), path)
+
+
+jax.tree_util.register_pytree_with_keys(Member, _flatten_with_keys, _unflatten, _flatten)
 
 
 def _help(part: Member) -> str:

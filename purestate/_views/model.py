@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Generic
 import jax
 
 from purestate._core import trace_guard
-from purestate._core.collection import Bundle
 from purestate._core.errors import JaxUsageError, MissingRNGError
 from purestate._core.outlines import outline
 from purestate._core.pairs import MutableParams, MutableState
@@ -23,12 +22,14 @@ from purestate._views.bound_function import BoundFunction
 from purestate._views.calls import Call, Path, is_hashable, path_text
 from purestate._views.errors import ViewError, ViewTypeError
 from purestate._views.help import help_text, instance_doc, signature_of, target_of
-from purestate._views.members import member
+from purestate._views.members import Member, member, part_values
 from purestate._views.modes import MODE_ARGUMENTS
 from purestate._views.parts import (
     Keys,
+    as_bundle,
     copied,
     filled,
+    filled_in,
     holes,
     parts_by_name,
     parts_by_predicate,
@@ -231,12 +232,13 @@ class Model(Generic[P, R]):
             as_predicate(frozen)(module, name, value) for frozen in self._static.frozen
         )
 
-    def update(self, part: "Model[..., Any] | Mapping[str, Any]") -> "Model[P, R]":
+    def update(self, part: "Model[..., Any] | Member | Mapping[str, Any]") -> "Model[P, R]":
         """Returns a model with the values of `part`.
 
         Args:
-          part: a model with holes, such as `parameters()` returns; or plain params, `{module:
-            {name: array}}`. For a hole the model keeps its value.
+          part: a model with holes, such as `parameters()` returns; or a submodule, such as
+            `model.encoder`; or plain params, `{module: {name: array}}`. For a hole, and for what
+            the submodule does not have, the model keeps its value.
 
         Returns:
           A new model; this one does not change.
@@ -244,13 +246,19 @@ class Model(Generic[P, R]):
         Raises:
           ViewError: `part` has another structure, or its params have other shapes or dtypes of
             another kind.
-          ViewTypeError: `part` is neither.
+          ViewTypeError: `part` is something else.
         """
+        if isinstance(part, Member):
+            params, state = part_values(part)
+            return self._with(
+                params=filled_in(params, self.params, "params"),
+                state=filled_in(state, self.state, "state"),
+            )
         if not isinstance(part, Model):
             if not isinstance(part, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise ViewTypeError(
-                    "`model.update` takes a model or params, {module: {name: array}}, but got"
-                    f" {outline(part)}."
+                    "`model.update` takes a model, a submodule or params, {module: {name: array}},"
+                    f" but got {outline(part)}."
                 )
             return self._with(params=filled(as_bundle(part, "part"), self.params, "params"))
         return self._with(
@@ -369,18 +377,6 @@ def unhashable(owner: str, name: str, kind: str) -> ViewTypeError:
         f"{owner} has the hyperparameter {name!r} of type {kind}, which cannot be hashed, so"
         " jax.jit cannot tell whether it has changed. Use a tuple, a frozenset or the like."
     )
-
-
-def as_bundle(bundle: Mapping[str, Any], what: str) -> Bundle:
-    """Returns a bundle of plain dicts."""
-    wrong = [value for value in bundle.values() if not isinstance(value, Mapping)]
-    if wrong:
-        raise ViewTypeError(
-            f"`ps.bind`: {what} has to be {{module: {{name: array}}}}, but it has"
-            f" {outline(wrong[0])} in the place of a dict. For `transform_with_collections` it"
-            " takes all variables, {'params': params, **others}."
-        )
-    return {module: dict(values) for module, values in bundle.items()}
 
 
 def _flatten_with_keys(model: Model) -> Any:

@@ -6,10 +6,11 @@ from typing import Any
 import jax
 
 from purestate._core.collection import Bundle
+from purestate._core.outlines import outline
 from purestate._editing.differences import difference, mismatch
 from purestate._editing.holes import partition
 from purestate._editing.paths import is_hole
-from purestate._views.errors import ViewError
+from purestate._views.errors import ViewError, ViewTypeError
 
 Keys = jax.Array | dict[str, jax.Array] | None
 """A key, or keys by stream, or none."""
@@ -45,6 +46,24 @@ def filled(part: Any, old: Any, what: str) -> Any:
     return jax.tree.map(
         lambda new, before: before if new is None else new, part, old, is_leaf=is_hole
     )
+
+
+def filled_in(part: Bundle, old: Bundle, what: str) -> Bundle:
+    """Returns all modules of `old`, with the values of the modules that `part` has."""
+    same = {module: bundle for module, bundle in old.items() if module in part}
+    return {**old, **filled(part, same, what)}
+
+
+def as_bundle(bundle: Mapping[str, Any], what: str) -> Bundle:
+    """Returns a bundle of plain dicts."""
+    wrong = [value for value in bundle.values() if not isinstance(value, Mapping)]
+    if wrong:
+        raise ViewTypeError(
+            f"`ps.bind`: {what} has to be {{module: {{name: array}}}}, but it has"
+            f" {outline(wrong[0])} in the place of a dict. For `transform_with_collections` it"
+            " takes all variables, {'params': params, **others}."
+        )
+    return {module: dict(values) for module, values in bundle.items()}
 
 
 def parts_by_predicate(f: Callable[..., Any], params: Bundle, state: Bundle, rng: Keys) -> Parts:

@@ -15,10 +15,12 @@ class Skeleton(NamedTuple):
     Attributes:
       cls: its class, whose methods can be called; None if only a run can tell its attributes.
       parts: the attributes and items by their step; None for a value that cannot be called.
+      module_name: the path of a module in the parameters; None for anything else.
     """
 
     cls: type | None
     parts: dict[Step, "Skeleton | None"]
+    module_name: str | None = None
 
 
 def skeleton_of(value: object) -> Skeleton | None:
@@ -39,7 +41,7 @@ def _skeleton_of(value: object, around: tuple[int, ...]) -> Skeleton | None:
             for name, inner in vars(value).items()
             if not inspect.isdatadescriptor(inspect.getattr_static(cls, name, None))
         }
-        return Skeleton(cls, parts)
+        return Skeleton(cls, parts, value.module_name)
     if isinstance(value, Container) or holds_modules(value):
         items = value.items() if isinstance(value, Container) else items_of(value)
         return Skeleton(type(value), {(key,): _skeleton_of(item, around) for key, item in items})
@@ -47,7 +49,7 @@ def _skeleton_of(value: object, around: tuple[int, ...]) -> Skeleton | None:
 
 
 def is_callable_part(skeleton: Skeleton, path: Path) -> bool:
-    """Whether a path leads to something to call. If not, only a run can tell what is there."""
+    """Whether a path leads to something to call. If not, only a run can tell."""
     found: Skeleton | None = skeleton
     for number, step in enumerate(path):
         if found is None:
@@ -68,6 +70,26 @@ def class_at(skeleton: Skeleton, path: Path) -> type | None:
     for step in path:
         found = found.parts.get(step) if found is not None and is_hashable(step) else None
     return None if found is None else found.cls
+
+
+def modules_at(skeleton: Skeleton, path: Path) -> set[str]:
+    """Returns the paths of the modules that hold the parameters of a part.
+
+    These are the module and all that it holds; for a list, those in the list. A method has those of
+    its module. So has a function in an attribute, as it may use any of them.
+    """
+    found = skeleton
+    for step in path:
+        part = found.parts.get(step) if is_hashable(step) else None
+        if part is None or part.cls is None:
+            break
+        found = part
+    return _modules_in(found)
+
+
+def _modules_in(skeleton: Skeleton) -> set[str]:
+    own = set() if skeleton.module_name is None else {skeleton.module_name}
+    return own.union(*(_modules_in(part) for part in skeleton.parts.values() if part is not None))
 
 
 def _is_method(cls: type | None, name: str) -> bool:

@@ -1,8 +1,12 @@
 """The table of what purestate has of Treex, MLAX and Flax: no row is missing, each name is there, each yes is shown."""
 
+import abc
+import functools
 import re
+import tempfile
 from pathlib import Path
 
+import haiku
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +25,29 @@ ROWS = [
     *(55, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 72, 73, 75),  # state and collections
     *(76, 77, 79, 80, 81, 82, 83, 84),  # random numbers
     *(162, 163, 164, 165, 166, 167, 169, 170, 171, 172),  # surgery, filters, views
+    *(29, 32, 47, 69, 70, 174, 175, 178, 183, 197, 199, 203),  # tools
+]
+# Those for which the page says what to use instead.
+INSTEAD = [
+    8,
+    30,
+    122,
+    130,
+    135,
+    136,
+    137,
+    149,
+    158,
+    180,
+    181,
+    190,
+    191,
+    195,
+    196,
+    204,
+    205,
+    206,
+    212,
 ]
 
 RNG = jax.random.key(0)
@@ -34,8 +61,16 @@ def table() -> dict[int, tuple[str, str, str]]:
     return {int(number): (feature, answer, names) for number, feature, _, answer, names in rows}
 
 
+def instead() -> dict[int, str]:
+    """Returns, for each number of the table without answers, what to use instead."""
+    rows = re.findall(r"^\| (\d+) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", PAGE, re.MULTILINE)
+    assert len({number for number, *_ in rows}) == len(rows)
+    return {int(number): text for number, _, _, text in rows}
+
+
 def test_all_rows_are_there():
-    assert sorted(table()) == ROWS
+    assert sorted(table()) == sorted(ROWS)
+    assert sorted(instead()) == INSTEAD
 
 
 def test_answers_are_answers():
@@ -487,7 +522,119 @@ def names_in_one_level():
     assert sorted(flat) == [f"mlp/~/linear_{i}/{name}" for i in range(2) for name in "bw"]
 
 
+class Net(ps.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = ps.Linear(3, name="encoder")
+        self.head = ps.Linear(1, name="head")
+
+    def __call__(self, x):
+        return self.head(self.encoder(x))
+
+
+def _net() -> ps.Model:
+    return ps.bind(Net, ps.transform(lambda x: Net()(x)).init(RNG, X))
+
+
+def modules_as_pytrees():
+    model = _net()
+    parts = jax.jit(lambda parts: jax.tree.map(lambda p: 2 * p, parts))({"first": model.encoder})
+    np.testing.assert_allclose(parts["first"](X), 2 * model.encoder(X), rtol=1e-6)
+    np.testing.assert_allclose(model.update(parts["first"])(X), model.head(2 * model.encoder(X)))
+
+
+def submodules():
+    found = ps.transform(lambda: [m.name for m in ps.submodules(Net())]).apply({}, None)
+    assert found == ["encoder", "head"]
+    assert [part(X).shape for part in ps.submodules(_net())] == [(4, 3), (4, 1)]
+
+
+def dtype_and_state_checked_on_request():
+    f = ps.transform(lambda x: ps.Linear(2)(x))
+    params = jax.tree.map(lambda p: p.astype(jnp.float16), f.init(RNG, X))
+    assert f.apply(params, None, X).shape == (4, 2)
+    with pytest.raises(ps.errors.CheckError, match="has dtype float16"):
+        ps.check(f)(params, None, X)
+
+    def grows(x):
+        ps.set_state("last", jnp.append(ps.get_state("last", [1], init=jnp.zeros), x))
+
+    lax, strict = (ps.transform_with_state(grows, strict=strict) for strict in (False, True))
+    state = {"~": {"last": jnp.zeros([1])}}
+    assert lax.apply({}, state, None, 1.0)[1]["~"]["last"].shape == (2,)
+    with pytest.raises(ps.errors.CheckError, match="'~/last' is float32"):
+        strict.apply({}, state, None, 1.0)
+
+
+def stale_state():
+    f = ps.transform_with_state(lambda x: Count()(x))
+    params, state = f.init(None, X)
+    with ps.config.context(stale_state="error"):
+        f.apply(params, state, None, X)
+        with pytest.raises(ps.errors.StaleStateError, match="'count/n'"):
+            f.apply(params, state, None, X)
+
+
+def tree_equality():
+    assert surgery.trees_equal(PARAMS, F.init(RNG, X)) is True
+    assert not jax.jit(surgery.trees_equal)(PARAMS, F.init(jax.random.key(1), X))
+
+
+def aliasing():
+    assert surgery.aliases({"a": X, "b": [X, RNG]}) == [["a", "b/0"]]
+
+
+def train_state():
+    tx = optax.sgd(0.1)
+    train = ps.TrainState.create(F, tx, RNG, X)
+    assert len(jax.tree.leaves(train)) == len(jax.tree.leaves(PARAMS)) + 2
+    assert train.update(tx, train.params).step == 1
+
+
+def param_dtype():
+    f = ps.transform(lambda x: ps.Linear(2, param_dtype=jnp.float32)(x))
+    params = f.init(RNG, X.astype(jnp.bfloat16))
+    assert params["linear"]["w"].dtype == jnp.float32
+    assert f.apply(params, None, X.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def saving():
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "params.safetensors"
+        ps.checkpoint.save_safetensors(file, PARAMS)
+        assert surgery.trees_equal(ps.checkpoint.load_safetensors(file, into=PARAMS), PARAMS)
+
+
+def export_of_programs():
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.zip"
+        ps.export(F, PARAMS, None, "float32[b, 3]", path=file)
+        out = ps.load_exported(file)(X)
+    np.testing.assert_allclose(out, F.apply(PARAMS, None, X), rtol=1e-6)
+
+
+def error_if():
+    def f(x):
+        return ps.error_if(x, x > 0, "no value is above 0")
+
+    with pytest.raises(RuntimeError, match="no value is above 0"):
+        jax.block_until_ready(jax.jit(f)(X))
+    jax.block_until_ready(jax.jit(f)(-jnp.abs(X)))
+
+
 SHOWN_BY = {
+    29: modules_as_pytrees,
+    32: submodules,
+    47: dtype_and_state_checked_on_request,
+    69: stale_state,
+    70: dtype_and_state_checked_on_request,
+    174: tree_equality,
+    175: aliasing,
+    178: train_state,
+    183: param_dtype,
+    197: saving,
+    199: export_of_programs,
+    203: error_if,
     37: named_parameter_with_shape_dtype_init,
     38: shape_inference,
     42: trainable_flag,
@@ -545,3 +692,95 @@ def test_every_yes_is_shown():
     assert {number for number, (_, answer, _) in table().items() if answer == "yes"} <= set(
         SHOWN_BY
     )
+
+
+def test_shapes_without_computing():
+    shape = jax.ShapeDtypeStruct(X.shape, X.dtype)
+    shapes = jax.eval_shape(F.init, RNG, shape)
+    assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, PARAMS)
+    assert ps.specs(F)(RNG, shape)["mlp/~/linear_0"]["w"].shape == (3, 4)
+    init = jax.jit(lambda rng: F.init(rng, jnp.zeros(X.shape)))
+    assert surgery.trees_equal(init(RNG), PARAMS, rtol=1e-6)
+    assert "dot" not in init.lower(RNG).compile().as_text()
+
+
+def test_abstract_attributes():
+    class Base(ps.Module):
+        @property
+        @abc.abstractmethod
+        def size(self) -> int: ...
+
+        def __call__(self, x):
+            return ps.Linear(self.size)(x)
+
+    class Made(Base):
+        size = 2
+
+    with pytest.raises(TypeError, match="abstract"):
+        ps.transform(lambda x: Base()(x)).init(RNG, X)
+    assert ps.transform(lambda x: Made()(x)).init(RNG, X)["made/linear"]["w"].shape == (3, 2)
+
+
+def test_a_layer_of_two_functions():
+    def scale(x, is_training):
+        return x * (2 if is_training else 1)
+
+    f = ps.transform(lambda x, is_training: ps.to_module(scale)()(x, is_training))
+    assert [float(f.apply({}, None, 1.0, mode)) for mode in (True, False)] == [2, 1]
+
+
+def test_sonnets_tools_are_there():
+    from purestate import sonnet
+
+    for number in (130, 135, 137, 149, 196):
+        names = re.findall(r"`purestate\.sonnet\.([\w.]+)`", instead()[number])
+        assert names
+        for name in names:
+            assert hasattr(sonnet, name), name
+    assert hasattr(sonnet.nets, "Cifar10ConvNet")
+
+
+def _of_a_recurrent_core(lib, x):
+    h = lib.get_state("h", [len(x), 5], init=jnp.zeros)
+    out, h = lib.GRU(5)(x, h)
+    lib.set_state("h", h)
+    return out
+
+
+def _of_a_window(lib, x):
+    window = jnp.concatenate([lib.get_state("window", [0, 3], init=jnp.zeros), x])
+    lib.set_state("window", window)
+    return window.sum()
+
+
+def _of_an_average(lib, x):
+    return lib.ExponentialMovingAverage(0.9)(x)
+
+
+def _of_python_numbers(lib, x):
+    lib.get_state("n", [], init=jnp.zeros)
+    lib.set_state("n", 1)
+    return x
+
+
+@pytest.mark.parametrize(
+    "program", [_of_a_recurrent_core, _of_a_window, _of_an_average, _of_python_numbers]
+)
+def test_state_that_changes_its_shape_as_in_haiku(program):
+    pairs = [lib.transform_with_state(functools.partial(program, lib)) for lib in (haiku, ps)]
+    params, state = pairs[0].init(RNG, X[:1])
+    a, b = (pair.apply(params, state, None, X) for pair in pairs)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), a, b)
+    shapes = [jax.tree.map(lambda value: getattr(value, "shape", None), s) for s in (state, b[1])]
+    assert shapes[0] != shapes[1]
+
+
+@pytest.mark.parametrize(
+    ("of_params", "of_input"),
+    [(jnp.bfloat16, jnp.float32), (jnp.float32, jnp.bfloat16), (jnp.int32, jnp.float32)],
+)
+def test_params_of_another_dtype_as_in_haiku(of_params, of_input):
+    pairs = [lib.transform(lambda x, lib=lib: lib.Linear(2)(x)) for lib in (haiku, ps)]
+    params = jax.tree.map(lambda p: (2 * p).astype(of_params), pairs[0].init(RNG, X))
+    a, b = (pair.apply(params, None, X.astype(of_input)) for pair in pairs)
+    assert surgery.trees_equal(a, b)

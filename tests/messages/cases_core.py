@@ -459,6 +459,14 @@ def in_shards(**settings: Any) -> Callable[..., Any]:
     return do
 
 
+def stale(action: str) -> Any:
+    f = ps.transform_with_state(lambda: ps.set_state("n", ps.get_state("n") + 1))
+    state = {"~": {"n": zeros(2)}}
+    with ps.config.context(stale_state=action):
+        for _ in range(2):
+            f.apply({}, state, None)
+
+
 def in_pmap() -> Any:
     step = jax.pmap(lambda x: LAST.apply({}, None, None, x)[1], axis_name="data", out_axes=None)
     return jax.eval_shape(step, X[None])
@@ -466,6 +474,8 @@ def in_pmap() -> Any:
 
 JAX: dict[str, Callable[[], Any]] = {
     "state set in jax.vmap": lambda: init(leak, X),
+    "stale state": lambda: stale("error"),
+    "stale state, as a warning": lambda: stale("warn"),
     "parameter made in jax.jit": lambda: init(lambda x: jax.jit(lambda y: ps.Linear(2)(y))(x), X),
     "key drawn in jax.lax.scan": lambda: init(
         lambda x: jax.lax.scan(lambda c, y: (c, ps.next_rng_key()), 0, x), X

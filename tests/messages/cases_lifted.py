@@ -132,7 +132,17 @@ def pair(x: Any, y: Any) -> Any:
     return x, y
 
 
+def check_in_a_module() -> Any:
+    class Words(ps.Module):
+        def __call__(self, x: Any) -> Any:
+            return ps.error_if(x, x > 0, "no value is above 0")
+
+    return run(lambda x: Words()(x), X)
+
+
 LOOPS: dict[str, Callable[[], Any]] = {
+    "error_if": check_in_a_module,
+    "error_if outside": lambda: ps.error_if(X, True, "always"),
     "scan without length": lambda: init(lambda: ps.scan(pair, 0, None)),
     "scan makes a variable late": lambda: init(lambda: ps.scan(late_linear, 0, X)),
     "scan, collections no dict": lambda: init(lambda: ps.scan(pair, 0, X, collections="mean")),

@@ -131,6 +131,8 @@ def as_module(*args: Any) -> Any:
 
 
 VIEWS: dict[str, Callable[[], Any]] = {
+    "submodules of a function": lambda: ps.submodules(lambda x: x),
+    "submodules of a model of a function": lambda: ps.submodules(ps.bind(LINEAR, PARAMS)),
     "bind of a number": lambda: ps.bind(3, {}),
     "bind, params no dict": lambda: ps.bind(LINEAR, X),
     "bind, state one level short": lambda: ps.bind(LINEAR, {"w": X}),

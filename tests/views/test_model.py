@@ -223,7 +223,7 @@ def test_update():
     assert same(model.update(haiku.data_structures.to_immutable_dict(model.params)), model)
     with pytest.raises(ps.errors.ViewError, match="only the model has 'counted/linear/b'"):
         model.update({"counted/linear": {"w": X}})
-    with pytest.raises(ps.errors.ViewTypeError, match="takes a model or params"):
+    with pytest.raises(ps.errors.ViewTypeError, match="takes a model, a submodule or params"):
         model.update([1])
 
 
