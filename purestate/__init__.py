@@ -163,6 +163,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
         transparent_lift_with_state,
     )
     from purestate._lifted.loops import fori_loop, while_loop
+    from purestate._lifted.map_variables import map_variables
     from purestate._lifted.pmean_gradients import pmean_gradients
     from purestate._lifted.purify import get_variables, purify, set_variables
     from purestate._lifted.shard_map import shard_map
@@ -266,6 +267,7 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "custom_vjp": "purestate._lifted.custom_rules",
             "custom_jvp": "purestate._lifted.custom_rules",
             "init_with_output": "purestate._state.init_with_output",
+            "map_variables": "purestate._lifted.map_variables",
             "ExportedModel": "purestate._export.exported_model",
             "Model": "purestate._views.model",
             "Optimizer": "purestate._views.optimizer",
@@ -317,17 +319,17 @@ __all__ = [
     "get_state", "get_variable", "get_variables", "grad", "has_parameter", "has_rng", "has_state",
     "has_variable", "hessian", "init_with_output", "initializers", "intercept_methods",
     "is_mutable", "jacfwd", "jacrev", "jit", "jvp", "layer_stack", "lift", "lift_with_state",
-    "linearize", "load_exported", "lora", "map", "max_pool", "maybe_get_rng_sequence_state",
-    "maybe_next_rng_key", "merge_lora", "metrics", "min_pool", "mixed_precision", "multi_transform",
-    "multi_transform_with_state", "multinomial", "name_like", "name_scope", "nets", "next_rng_key",
-    "next_rng_keys", "one_hot", "optim", "pad", "padding_mask", "param_attr", "partition_trainable",
-    "perturb", "pmean_gradients", "purify", "remat", "replace_rng_sequence_state",
-    "reserve_rng_keys", "rotary_embedding", "rotary_frequencies", "running_init", "scan",
-    "set_parameter", "set_state", "set_variable", "set_variables", "shard_map", "share",
-    "sliding_window_mask", "sow", "specs", "stack_layers", "state_attr", "static_unroll",
-    "sum_pool", "surgery", "switch", "testing", "to_dot", "to_module", "trainable_mask",
-    "trainable_only", "transform", "transform_with_collections", "transform_with_state",
-    "transparent", "transparent_lift", "transparent_lift_with_state", "typing", "unstack_layers",
-    "value_and_grad", "variable", "vjp", "vmap", "weight_norm", "while_loop", "with_empty_state",
-    "with_rng", "without_apply_rng", "without_state",
+    "linearize", "load_exported", "lora", "map", "map_variables", "max_pool",
+    "maybe_get_rng_sequence_state", "maybe_next_rng_key", "merge_lora", "metrics", "min_pool",
+    "mixed_precision", "multi_transform", "multi_transform_with_state", "multinomial", "name_like",
+    "name_scope", "nets", "next_rng_key", "next_rng_keys", "one_hot", "optim", "pad",
+    "padding_mask", "param_attr", "partition_trainable", "perturb", "pmean_gradients", "purify",
+    "remat", "replace_rng_sequence_state", "reserve_rng_keys", "rotary_embedding",
+    "rotary_frequencies", "running_init", "scan", "set_parameter", "set_state", "set_variable",
+    "set_variables", "shard_map", "share", "sliding_window_mask", "sow", "specs", "stack_layers",
+    "state_attr", "static_unroll", "sum_pool", "surgery", "switch", "testing", "to_dot",
+    "to_module", "trainable_mask", "trainable_only", "transform", "transform_with_collections",
+    "transform_with_state", "transparent", "transparent_lift", "transparent_lift_with_state",
+    "typing", "unstack_layers", "value_and_grad", "variable", "vjp", "vmap", "weight_norm",
+    "while_loop", "with_empty_state", "with_rng", "without_apply_rng", "without_state",
 ]  # fmt: skip
