@@ -10,9 +10,10 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import jax
 
 from purestate._core.collection import Bundle
-from purestate._core.errors import CustomRuleError, kind_of
+from purestate._core.errors import CustomRuleError
 from purestate._core.frame import Frame, ambient, get_frame
 from purestate._core.observer import Observer
+from purestate._core.outlines import outline
 from purestate._core.path import variable_path
 from purestate._lifted.differentials import zero_tangent
 from purestate._lifted.lift_frame import Lifted
@@ -133,8 +134,8 @@ class _Call:
         names = paths_of(changed.values) + paths_of(sown)
         if self._changed is not None and self._changed != names:
             raise CustomRuleError(
-                f"{who} of {self._name!r} sets or sows {names or 'nothing'}, but {self._name!r}"
-                f" itself {self._changed or 'nothing'}. It runs in place of the function, so it"
+                f"{who} of {self._name!r} sets and sows {_listed(names)}. {self._name!r} itself"
+                f" sets and sows {_listed(self._changed)}. A rule runs in place of its function, so it"
                 " must make the same changes: call the function in it."
             )
         self._changed = names
@@ -144,6 +145,10 @@ class _Call:
         """Runs a rule, and drops what it changes."""
         with self._lifted.undone():
             return self.run(who, f, *args)[0]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names)) or "nothing"
 
 
 class _WithRule(Generic[P, R]):
@@ -269,7 +274,7 @@ class custom_vjp(_WithRule[P, R]):  # noqa: N801 (JAX's name)
             if not (isinstance(both, tuple) and len(both) == 2):  # pyright: ignore[reportUnknownArgumentType]
                 raise CustomRuleError(
                     f"`fwd` of {self._name!r} must return (out, residuals), but it returned"
-                    f" {kind_of(both)}."
+                    f" {outline(both)}."
                 )
             out, residuals = both  # pyright: ignore[reportUnknownVariableType]
             return (out, changed, sown), (residuals, params, rest)
@@ -288,18 +293,17 @@ class custom_vjp(_WithRule[P, R]):  # noqa: N801 (JAX's name)
     def _checked(self, found: Any, params: Bundle, number: int) -> tuple[Any, ...]:
         """Returns what `bwd` returned in the form that JAX expects."""
         if not isinstance(found, tuple) or len(found) != number + 1:  # pyright: ignore[reportUnknownArgumentType]
-            length = f" of length {len(found)}" if isinstance(found, tuple) else ""  # pyright: ignore[reportUnknownArgumentType]
+            returned = f"{len(found)}" if isinstance(found, tuple) else outline(found)  # pyright: ignore[reportUnknownArgumentType]
             raise CustomRuleError(
                 f"`bwd` of {self._name!r} must return a tuple of {number + 1}: the gradient of the"
-                f" parameters, or None, and one of each argument. It returned {kind_of(found)}"
-                f"{length}."
+                f" parameters, or None, and one of each argument. It returned {returned}."
             )
         given: Any = {} if found[0] is None else found[0]
         if not isinstance(given, dict) or names_in(given) - names_in(params):  # pyright: ignore[reportUnknownArgumentType]
             raise CustomRuleError(
                 f"`bwd` of {self._name!r} must first return a bundle {{module: {{name: array}}}} of"
                 f" gradients, with names among {sorted(names_in(params))}, or None. It returned"
-                f" {sorted(names_in(given)) if isinstance(given, dict) else kind_of(given)}."  # pyright: ignore[reportUnknownArgumentType]
+                f" {sorted(names_in(given)) if isinstance(given, dict) else outline(given)}."  # pyright: ignore[reportUnknownArgumentType]
             )
         gradients = {
             path: {name: given.get(path, {}).get(name) for name in bundle}  # pyright: ignore[reportUnknownMemberType]
@@ -369,7 +373,7 @@ class custom_jvp(_WithRule[P, R]):  # noqa: N801 (JAX's name)
             if not (isinstance(both, tuple) and len(both) == 2):  # pyright: ignore[reportUnknownArgumentType]
                 raise CustomRuleError(
                     f"The rule of {self._name!r} must return (out, tangent), but it returned"
-                    f" {kind_of(both)}."
+                    f" {outline(both)}."
                 )
             out, tangent = both  # pyright: ignore[reportUnknownVariableType]
             return (out, changed, sown), (tangent, *zero_tangent((changed, sown)))

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from purestate._core.collection import Bundle, copy_bundle
-from purestate._core.errors import ArgumentError, kind_of
+from purestate._core.errors import ArgumentError
 from purestate._core.frame import Frame, get_frame
+from purestate._core.outlines import outline
 from purestate._lifted.lift_frame import Lifted
 from purestate._lifted.mapped import not_sliced_again
 from purestate._lifted.reads import names_in, params_of, reads_of
@@ -240,8 +241,8 @@ def jvp(
     primals, tangents = tuple(primals), tuple(tangents)
     if with_params and len(tangents) != len(primals) + 1:
         raise ArgumentError(
-            f"`ps.jvp(..., with_params=True)` got {len(primals)} primals and {len(tangents)}"
-            " tangents. The tangents of the parameters come first, so there is one more tangent:"
+            f"`ps.jvp(..., with_params=True)` got {len(tangents)} tangents for {len(primals)}"
+            " primals. The tangents of the parameters come first, so there is one more tangent:"
             " `ps.jvp(f, (x,), (params_tangents, x_tangent), with_params=True)`."
         )
     pure = pure_form(fun, frame, primals, has_aux=has_aux, with_params=with_params)
@@ -261,7 +262,7 @@ def _filled(frame: Frame, params: Bundle, tangents: Any) -> Bundle:
     if not isinstance(given, dict):
         raise ArgumentError(
             "The first tangent of `ps.jvp(..., with_params=True)` is a bundle"
-            f" {{module: {{name: array}}}} for the parameters, or None, but got {kind_of(given)}."
+            f" {{module: {{name: array}}}} for the parameters, or None, but got {outline(given)}."
         )
     unknown = names_in(given) - names_in(frame.collections["params"].values)
     if unknown:

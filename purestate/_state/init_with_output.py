@@ -56,10 +56,15 @@ def init_with_output(f: Any) -> Callable[..., Any]:
     """
     init = getattr(f, "init", None)
     if not isinstance(init, PureFunction):
-        what = f"a pair whose `init` is {kind_of(init)}" if hasattr(f, "init") else kind_of(f)
+        if hasattr(f, "init"):
+            raise ArgumentError(
+                "`ps.init_with_output` got a pair whose `init` was compiled or wrapped, and cannot"
+                " get the output out of it. Compile what it returns instead:"
+                " `jax.jit(ps.init_with_output(ps.transform(f)))`."
+            )
         raise ArgumentError(
-            f"`ps.init_with_output` takes what a transform returned, but got {what}. Compile what"
-            " it returns instead: `jax.jit(ps.init_with_output(ps.transform(f)))`."
+            f"`ps.init_with_output` takes what a transform returned, but got {kind_of(f)}: write"
+            " `ps.init_with_output(ps.transform(f))`."
         )
     return _InitWithOutput(init)
 
