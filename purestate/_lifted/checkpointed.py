@@ -31,6 +31,7 @@ def segment_size(checkpoint: Any, steps: Any, what: str) -> int:
             f"`{what}` cuts the loop into segments for `checkpoint`, so the number of steps must be"
             f" an int that is known, but it is {steps}."
         )
+    # T / size carries are stored, and size steps at a time: the sum is least at the root.
     if checkpoint is True:
         return max(1, math.isqrt(steps))
     if not isinstance(checkpoint, int) or checkpoint < 1:
@@ -73,6 +74,7 @@ def scan_in_segments(
     cut = rest if reverse else whole * size
     low, high = (jax.tree.map(lambda x, at=at: x[at], xs) for at in (slice(cut), slice(cut, None)))
     full, short = (high, low) if reverse else (low, high)
+    # Two loops, one in the other: the outer one stores its carries, and nothing of the inner one.
     full = jax.tree.map(lambda x: x.reshape(whole, size, *x.shape[1:]), full)
     carry, ys = jax.lax.scan(segment(size), init, full, whole, reverse)
     ys = jax.tree.map(lambda y: y.reshape(whole * size, *y.shape[2:]), ys)
@@ -95,7 +97,7 @@ def bounded_while(
     Args:
       cond: whether to go on.
       body: one step.
-      init: the first value.
+      init: the value before the loop.
       max_steps: the most steps.
       size: the number of steps in a segment. A gradient keeps the value before each segment, and
         those of one segment at a time. None keeps the value before each step.
@@ -105,7 +107,7 @@ def bounded_while(
     """
 
     # A step after the end leaves the value as it is, and costs a test. The test stands inside of
-    # what is computed again: a branch would keep a copy of all parameters for each step.
+    # the part that is computed again: a branch would keep a copy of all parameters for each step.
     def until_end(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def unless_done(value: Any) -> Any:
             return jax.lax.cond(cond(value), run, lambda value: value, value)

@@ -54,6 +54,7 @@ def closure_convert(
     frame = get_frame("`ps.closure_convert` (outside, `jax.closure_convert` does)")
     lifted = Lifted(fun, frame)
     if frame.running_init:
+        # An example may be a shape; the variables do not depend on its values.
         _, changed, sown = lifted.changing(*jax.tree.map(_as_array, example_args))
         keep(frame, changed, sown)
     reads = reads_of(frame, lifted, *example_args)
@@ -87,6 +88,7 @@ def closure_convert(
     converted, more = jax.closure_convert(run, *captured, *example_args)
     number = len(captured)
 
+    # JAX puts the captured values last, as solvers pass them on.
     def pure(*args: Any) -> Any:
         own, rest = args[: len(args) - number - len(more)], args[len(args) - number - len(more) :]
         return converted(*rest[:number], *own, *rest[number:])

@@ -113,6 +113,8 @@ class _Call:
     ) -> Any:
         """Runs a function of the frame on given variables; returns its result and its changes."""
         frame, (around, keys) = self._frame, self._then
+        # What `init` made and the function does not read is there all the same, for `has_parameter`
+        # and its kin. Reading it is an error.
         given = merged(rest.values, {"params": params})
         before = rest._replace(values=merged({"params": self._fixed.get("params", {})}, given))
 
@@ -131,20 +133,27 @@ class _Call:
     def changing(self, who: str, f: Callable[..., Any], *args: Any) -> Any:
         """Runs the function, or a rule in its place; raises if they change different state."""
         out, changed, sown = self.run(who, f, *args)
+        # JAX compares the two results only now and then, and its error would show our own tree.
         names = paths_of(changed.values) + paths_of(sown)
         if self._changed is not None and self._changed != names:
             raise CustomRuleError(
                 f"{who} of {self._name!r} sets and sows {_listed(names)}. {self._name!r} itself"
-                f" sets and sows {_listed(self._changed)}. A rule runs in place of its function, so it"
-                " must make the same changes: call the function in it."
+                f" sets and sows {_listed(self._changed)}. A rule runs in place of its function,"
+                " so it must make the same changes: call the function in it."
             )
         self._changed = names
         return out, changed, sown
 
     def dropping(self, who: str, f: Callable[..., Any], *args: Any) -> Any:
         """Runs a rule, and drops what it changes."""
+        # Names too: `bwd` may make other modules than the function, and may run later.
         with self._lifted.undone():
             return self.run(who, f, *args)[0]
+
+
+def _length(value: Any) -> int | None:
+    # An array of length 2 would unpack as well, into a wrong pair.
+    return len(value) if isinstance(value, tuple) else None  # pyright: ignore
 
 
 def _listed(names: list[str]) -> str:
@@ -174,6 +183,7 @@ class _WithRule(Generic[P, R]):
             )
         if frame.running_init:  # a rule needs parameters that exist
             return self._fun(*args, **kwargs)
+        # Everything that it reads becomes an argument, since JAX differentiates by nothing else.
         call = _Call(frame, self._fun, self._by_position(args, kwargs), self._nondiff)
         out, changed, sown = self._run(call)
         keep(frame, changed, sown)
@@ -182,6 +192,7 @@ class _WithRule(Generic[P, R]):
     def _by_position(self, args: Any, kwargs: Any) -> tuple[Any, ...]:
         if not kwargs:
             return args
+        # As JAX does it: a rule returns gradients in the order of arguments.
         bound = inspect.signature(self._fun).bind(*args, **kwargs)
         bound.apply_defaults()
         if bound.kwargs:
@@ -271,12 +282,13 @@ class custom_vjp(_WithRule[P, R]):  # noqa: N801 (JAX's name)
                 both, changed, sown = call.changing(
                     "`fwd`", lambda *args: fwd(*call.all_args(args)), params, rest, *args
                 )
-            if not (isinstance(both, tuple) and len(both) == 2):  # pyright: ignore[reportUnknownArgumentType]
+            if _length(both) != 2:
                 raise CustomRuleError(
                     f"`fwd` of {self._name!r} must return (out, residuals), but it returned"
                     f" {outline(both)}."
                 )
-            out, residuals = both  # pyright: ignore[reportUnknownVariableType]
+            out, residuals = both
+            # `bwd` may run modules, so their variables are kept for it. They are there anyway.
             return (out, changed, sown), (residuals, params, rest)
 
         def backward(kept: Any, cotangents: Any) -> Any:
@@ -292,21 +304,23 @@ class custom_vjp(_WithRule[P, R]):  # noqa: N801 (JAX's name)
 
     def _checked(self, found: Any, params: Bundle, number: int) -> tuple[Any, ...]:
         """Returns what `bwd` returned in the form that JAX expects."""
-        if not isinstance(found, tuple) or len(found) != number + 1:  # pyright: ignore[reportUnknownArgumentType]
-            returned = f"{len(found)}" if isinstance(found, tuple) else outline(found)  # pyright: ignore[reportUnknownArgumentType]
+        if _length(found) != number + 1:
             raise CustomRuleError(
                 f"`bwd` of {self._name!r} must return a tuple of {number + 1}: the gradient of the"
-                f" parameters, or None, and one of each argument. It returned {returned}."
+                " parameters, or None, and one of each argument. It returned"
+                f" {outline(found) if _length(found) is None else _length(found)}."
             )
+        # JAX wants a gradient of each parameter, and takes None for those that are zero.
         given: Any = {} if found[0] is None else found[0]
-        if not isinstance(given, dict) or names_in(given) - names_in(params):  # pyright: ignore[reportUnknownArgumentType]
+        names = names_in(given) if isinstance(given, dict) else {outline(given)}  # pyright: ignore
+        if names - names_in(params):
             raise CustomRuleError(
                 f"`bwd` of {self._name!r} must first return a bundle {{module: {{name: array}}}} of"
-                f" gradients, with names among {sorted(names_in(params))}, or None. It returned"
-                f" {sorted(names_in(given)) if isinstance(given, dict) else outline(given)}."  # pyright: ignore[reportUnknownArgumentType]
+                f" gradients, with names among {_listed(sorted(names_in(params)))}, or None. It"
+                f" returned {_listed(sorted(names))}."
             )
         gradients = {
-            path: {name: given.get(path, {}).get(name) for name in bundle}  # pyright: ignore[reportUnknownMemberType]
+            path: {name: given.get(path, {}).get(name) for name in bundle}
             for path, bundle in params.items()
         }
         return (gradients, None, *found[1:])
@@ -370,12 +384,12 @@ class custom_jvp(_WithRule[P, R]):  # noqa: N801 (JAX's name)
                     tuple(args),
                     (params_tangents, *args_tangents),
                 )
-            if not (isinstance(both, tuple) and len(both) == 2):  # pyright: ignore[reportUnknownArgumentType]
+            if _length(both) != 2:
                 raise CustomRuleError(
                     f"The rule of {self._name!r} must return (out, tangent), but it returned"
                     f" {outline(both)}."
                 )
-            out, tangent = both  # pyright: ignore[reportUnknownVariableType]
+            out, tangent = both
             return (out, changed, sown), (tangent, *zero_tangent((changed, sown)))
 
         run.defjvp(derivative)

@@ -38,19 +38,21 @@ def pure_form(
     lifted = Lifted(fun, frame)
 
     # What the function changes leaves as auxiliary output: JAX differentiates the value, and no
-    # tracer of the derivative stays behind in the frame.
+    # tracer of the derivative stays behind in the frame. Aux is plain in the same way.
     def split(out: Any, changed: Snapshot, sown: Any) -> Any:
         value, aux = out if has_aux else (out, None)
         return value, (aux, changed, sown)
 
     if not with_params:
-        return Pure(lambda *args: split(*lifted.changing(*args)), ())
+        return Pure(lambda *args, **kwargs: split(*lifted.changing(*args, **kwargs)), ())
     creating = frame.running_init
     if creating:
         # The parameters have to exist before one can differentiate by them. What this run changes
         # is kept, and the second run changes nothing.
         _, changed, sown = lifted.changing(*args)
         keep(frame, changed, sown)
+    # A look finds them before JAX traces: those that are not read would have gradients of zeros,
+    # which a loop around adds up for all parameters of the model.
     params = params_of(reads_of(frame, lifted, *args))
 
     def of_params(params: Bundle, *args: Any) -> Any:
@@ -67,6 +69,7 @@ def pure_form(
 def with_given(frame: Frame, params: Bundle) -> Snapshot:
     """Returns a snapshot of the frame, with some parameters in place of those that it holds."""
     before = take_snapshot(frame)
+    # The others come by closure, and a gradient from outside goes through them.
     everything = copy_bundle(frame.collections["params"].values)
     for path, variables in params.items():
         everything[path] = {**everything.get(path, {}), **variables}
@@ -264,6 +267,7 @@ def _filled(frame: Frame, params: Bundle, tangents: Any) -> Bundle:
             "The first tangent of `ps.jvp(..., with_params=True)` is a bundle"
             f" {{module: {{name: array}}}} for the parameters, or None, but got {outline(given)}."
         )
+    # A name that the function does not read is harmless, one that nobody has is a mistake.
     unknown = names_in(given) - names_in(frame.collections["params"].values)
     if unknown:
         raise ArgumentError(
@@ -283,6 +287,7 @@ def zero_tangent(value: Any) -> Any:
     """Returns the tangent zero of a value, as JAX has it for its dtype."""
 
     def zero(leaf: Any) -> Any:
+        # JAX has no tangents of integers and keys but empty ones of this dtype.
         dtype = jax.dtypes.float0
         if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
             return jnp.zeros_like(leaf)

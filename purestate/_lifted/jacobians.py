@@ -7,7 +7,7 @@ from typing import Any, ParamSpec
 import jax
 
 from purestate._core.frame import get_frame
-from purestate._lifted.lift_frame import Lifted
+from purestate._lifted.differentials import pure_form
 from purestate._lifted.snapshot import keep
 
 P = ParamSpec("P")
@@ -22,16 +22,10 @@ def _lifted_jacobian(
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         frame = get_frame(f"A function made by `ps.{name}`")
-        lifted = Lifted(fun, frame)
-
         # JAX maps over directions of tangents. What the function changes is the same in all of
         # them, so it leaves as auxiliary output, which is not mapped.
-        def with_changes(*args: Any, **kwargs: Any) -> Any:
-            out, changed, sown = lifted.changing(*args, **kwargs)
-            value, aux = out if has_aux else (out, None)
-            return value, (aux, changed, sown)
-
-        differentiate = getattr(jax, name)(with_changes, argnums, has_aux=True, **options)
+        pure = pure_form(fun, frame, args, has_aux=has_aux, with_params=False)
+        differentiate = getattr(jax, name)(pure.function, argnums, has_aux=True, **options)
         jacobian, (aux, changed, sown) = differentiate(*args, **kwargs)
         keep(frame, changed, sown)
         return (jacobian, aux) if has_aux else jacobian

@@ -74,6 +74,7 @@ def while_loop(
             " run the body once instead: `val = body(val) if ps.running_init() else"
             " ps.while_loop(cond, body, val)`."
         )
+    # Checked before the body is traced, so that the error comes first.
     size = None
     if max_steps is not None:
         size = segment_size(checkpoint or True, max_steps, "ps.while_loop")

@@ -58,7 +58,7 @@ def map_variables(
 
     Raises:
       FrameError: the returned function is used outside a transformed function.
-      CollectionError: `f` sets a variable of the collection, and there is no `map_out`.
+      CollectionError: `f` sets a variable of the collection, and `map_out` is None.
     """
 
     def getter(next_getter: Any, value: Any, context: GetterContext) -> Any:
@@ -66,6 +66,7 @@ def map_variables(
         return next_getter(map_in(value, context) if is_meant else value)
 
     def out(value: Any, context: Any) -> Any:
+        # A creator inside decided that the variable is stored nowhere.
         if value is DO_NOT_STORE:
             return value
         is_meant = context.collection == collection and init and map_out is not None
@@ -90,6 +91,8 @@ def map_variables(
             )
         return map_out(value, context)
 
+    # Each way to a variable has its event. Trees and parameters that are set have none that users
+    # can listen to, so that dm-haiku's hooks see what they see in dm-haiku.
     kind = hooks_kind(collection)
     hooks = [
         Hook(("get", kind), getter),

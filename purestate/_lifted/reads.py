@@ -30,6 +30,7 @@ class Reads(Observer):
         self, frame: Frame, collection: str, path: str, name: str, value: Any, **known: Any
     ) -> Any:
         """Notes a variable that existed before the function ran."""
+        # Others are new: the function makes them.
         store = self._frame.layout.store_of(self._frame, collection)
         there = self._there.get(store, {}).get(path, {})
         if name in there:
@@ -48,6 +49,7 @@ class Reads(Observer):
 def reads_of(frame: Frame, lifted: Lifted, *args: Any, **kwargs: Any) -> Reads:
     """Returns what a function reads and draws, and leaves the frame as it was."""
     reads = Reads(frame)
+    # The labels stay, so that the run that follows finds each variable in its collection.
     lifted.look(*args, observer=reads, keeps_labels=True, **kwargs)
     for store, path, name, value in entries(reads.values):
         # If a map around this one only looks ahead, its observer has one element of the variable.

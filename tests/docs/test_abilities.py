@@ -17,6 +17,7 @@ PAGE = (DOCS / "abilities.md").read_text()
 
 # The numbers of the features on the page; each one exists in Treex, MLAX or Flax.
 ROWS = [
+    *(7, 87, 88, 94, 100),  # JAX transforms inside
     *(37, 38, 42, 43, 44, 46, 48, 49, 50, 51, 54),  # parameters
     *(55, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 72, 73, 75),  # state and collections
     *(76, 77, 79, 80, 81, 82, 83, 84),  # random numbers
@@ -35,7 +36,7 @@ def table() -> dict[int, tuple[str, str, str]]:
 
 
 def test_all_rows_are_there():
-    assert sorted(table()) == ROWS
+    assert sorted(table()) == sorted(ROWS)
 
 
 def test_answers_are_answers():
@@ -487,7 +488,63 @@ def names_in_one_level():
     assert sorted(flat) == [f"mlp/~/linear_{i}/{name}" for i in range(2) for name in "bw"]
 
 
+def output_and_variables():
+    out, params = ps.init_with_output(F)(RNG, X)
+    assert _same(params, PARAMS)
+    np.testing.assert_array_equal(out, F.apply(params, None, X))
+
+
+def vjp_and_jvp():
+    def f(x):
+        y, back = ps.vjp(ps.Linear(2, name="a"), x, with_params=True)
+        return back(y), ps.jvp(ps.Linear(2, name="b"), (x,), (x,))[1]
+
+    g = ps.transform(f)
+    (to_params, to_x), tangent = g.apply(g.init(RNG, X), None, X)
+    assert list(to_params) == ["a"]
+    assert (to_x.shape, tangent.shape) == (X.shape, (4, 2))
+
+
+def custom_gradient():
+    net = lambda x: ps.Linear(2)(x)
+    own = ps.custom_vjp(net)
+    own.defvjp(
+        lambda x: ps.vjp(net, x, with_params=True), lambda back, g: (back(g)[0], jnp.ones([4, 3]))
+    )
+    f = ps.transform(lambda x: own(x).sum())
+    assert (jax.grad(f.apply, 2)(f.init(RNG, X), None, X) == 1).all()
+
+
+def loops_that_keep_few_steps():
+    def f(x, checkpoint):
+        step = lambda x, _: (jnp.tanh(ps.Linear(3)(x)), None)
+        return ps.scan(step, x, None, length=100, checkpoint=checkpoint)[0].sum()
+
+    f = ps.transform(f)
+    params = f.init(RNG, X, False)
+    sizes = []
+    for checkpoint in (False, True):
+        _, back = jax.vjp(lambda p, c=checkpoint: f.apply(p, None, X, c), params)
+        sizes.append(sum(leaf.size for leaf in jax.tree.leaves(back)))
+    assert sizes[1] < sizes[0] / 5
+    loop = lambda x: ps.while_loop(lambda x: x > 1, lambda x: x / 2, x, max_steps=9)
+    assert jax.grad(lambda x: ps.transform(loop).apply({}, None, x))(3.0) == 0.25
+
+
+def mapped_variables():
+    transposed = lambda value, context: value.T
+    f = ps.transform(lambda x: ps.map_variables(ps.Linear(2), transposed, transposed)(x))
+    params = f.init(RNG, X)
+    assert params["linear"]["w"].shape == (2, 3)
+    assert f.apply(params, None, X).shape == (4, 2)
+
+
 SHOWN_BY = {
+    7: output_and_variables,
+    87: vjp_and_jvp,
+    88: custom_gradient,
+    94: loops_that_keep_few_steps,
+    100: mapped_variables,
     37: named_parameter_with_shape_dtype_init,
     38: shape_inference,
     42: trainable_flag,
