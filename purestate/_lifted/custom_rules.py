@@ -178,6 +178,7 @@ class _WithRule(Generic[P, R]):
             f"A function made by `ps.{self._what}` (outside, `jax.{self._what}` does)"
         )
         if not self._rules:
+            # JAX says so only when it differentiates; a value without a rule would hide it.
             raise CustomRuleError(
                 f"{self._name!r} has no rule yet: call `{self._name}.{self._define}` first."
             )
@@ -374,6 +375,7 @@ class custom_jvp(_WithRule[P, R]):  # noqa: N801 (JAX's name)
 
         def derivative(primals: Any, tangents: Any) -> Any:
             params, rest, *args = primals
+            # State has a tangent for JAX, but none that a rule could use.
             params_tangents, _, *args_tangents = tangents
             with self._within("The rule"):
                 both, changed, sown = call.changing(

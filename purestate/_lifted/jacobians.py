@@ -17,6 +17,7 @@ def _lifted_jacobian(
     name: str, fun: Callable[..., Any], argnums: Any, has_aux: bool, **options: Any
 ) -> Callable[..., Any]:
     """Returns JAX's function `name` of a function that uses the frame."""
+    # An error now, and not when the result is called, which may be far from here.
     get_frame(f"`ps.{name}` (outside, `jax.{name}` does)")
 
     @functools.wraps(fun)
