@@ -159,8 +159,12 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._layers.residual import Residual
     from purestate._layers.scaler import Scaler
     from purestate._lifted.autodiff import grad, value_and_grad
+    from purestate._lifted.closure_convert import closure_convert
     from purestate._lifted.conditionals import cond, switch
+    from purestate._lifted.custom_rules import custom_jvp, custom_vjp
+    from purestate._lifted.differentials import jvp, linearize, vjp
     from purestate._lifted.error_if import error_if
+    from purestate._lifted.jacobians import hessian, jacfwd, jacrev
     from purestate._lifted.layer_names import LayerStackTransparencyMapping
     from purestate._lifted.layer_stack import layer_stack
     from purestate._lifted.lift import (
@@ -171,6 +175,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
         transparent_lift_with_state,
     )
     from purestate._lifted.loops import fori_loop, while_loop
+    from purestate._lifted.map_variables import map_variables
     from purestate._lifted.pmean_gradients import pmean_gradients
     from purestate._lifted.purify import get_variables, purify, set_variables
     from purestate._lifted.shard_map import shard_map
@@ -178,6 +183,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._rules.configured import configured
     from purestate._rules.explain import explain_rules
     from purestate._state.attributes import param_attr, state_attr
+    from purestate._state.init_with_output import init_with_output
     from purestate._state.intermediates import capture_intermediates, perturb, sow
     from purestate._state.multi_transform import (
         MultiTransformed,
@@ -279,6 +285,17 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "value_and_grad": "purestate._lifted.autodiff",
             "while_loop": "purestate._lifted.loops",
             "without_apply_rng": "purestate._state.multi_transform",
+            "vjp": "purestate._lifted.differentials",
+            "jvp": "purestate._lifted.differentials",
+            "linearize": "purestate._lifted.differentials",
+            "jacfwd": "purestate._lifted.jacobians",
+            "jacrev": "purestate._lifted.jacobians",
+            "hessian": "purestate._lifted.jacobians",
+            "custom_vjp": "purestate._lifted.custom_rules",
+            "custom_jvp": "purestate._lifted.custom_rules",
+            "init_with_output": "purestate._state.init_with_output",
+            "map_variables": "purestate._lifted.map_variables",
+            "closure_convert": "purestate._lifted.closure_convert",
             "ExportedModel": "purestate._export.exported_model",
             "Model": "purestate._views.model",
             "Optimizer": "purestate._views.optimizer",
@@ -330,25 +347,27 @@ __all__ = [
     "TrainableInitialState", "Transformed", "TransformedWithCollections", "TransformedWithState",
     "VanillaRNN", "Variable", "WeightNorm", "__version__", "adaptive_avg_pool", "adaptive_max_pool",
     "avg_pool", "bind", "capture_intermediates", "causal_mask", "check", "checkpoint",
-    "combine_masks", "cond", "config", "configured", "convert", "current_name", "custom_creator",
-    "custom_getter", "custom_setter", "data_structures", "deep_rnn_with_residual_connections",
-    "deep_rnn_with_skip_connections", "dropout", "dynamic_unroll", "ema", "error_if", "errors",
-    "eval_shape", "expand_apply", "experimental", "explain_rules", "export", "force_name",
-    "fori_loop", "freeze", "get_channel_index", "get_current_state", "get_initial_state",
-    "get_parameter", "get_params", "get_state", "get_variable", "get_variables", "grad",
-    "has_parameter", "has_rng", "has_state", "has_variable", "initializers", "intercept_methods",
-    "intercept_ops", "is_mutable", "jit", "labels", "layer_stack", "lift", "lift_with_state",
-    "load_exported", "lora", "map", "max_pool", "maybe_get_rng_sequence_state",
-    "maybe_next_rng_key", "merge_lora", "metrics", "min_pool", "mixed_precision", "multi_transform",
-    "multi_transform_with_state", "multinomial", "name_like", "name_scope", "nets", "next_rng_key",
-    "next_rng_keys", "one_hot", "ops", "optim", "pad", "padding_mask", "param_attr",
-    "partition_trainable", "perturb", "pmean_gradients", "purify", "remat",
-    "replace_rng_sequence_state", "reserve_rng_keys", "rotary_embedding", "rotary_frequencies",
-    "rules", "running_init", "scan", "set_parameter", "set_state", "set_variable", "set_variables",
-    "shard_map", "share", "sliding_window_mask", "sow", "specs", "stack_layers", "state_attr",
-    "static_unroll", "submodules", "sum_pool", "surgery", "switch", "testing", "to_dot",
-    "to_module", "trainable_mask", "trainable_only", "transform", "transform_with_collections",
-    "transform_with_state", "transparent", "transparent_lift", "transparent_lift_with_state",
-    "typing", "unstack_layers", "value_and_grad", "variable", "vmap", "weight_norm", "while_loop",
-    "with_empty_state", "with_rng", "without_apply_rng", "without_state",
+    "closure_convert", "combine_masks", "cond", "config", "configured", "convert", "current_name",
+    "custom_creator", "custom_getter", "custom_jvp", "custom_setter", "custom_vjp",
+    "data_structures", "deep_rnn_with_residual_connections", "deep_rnn_with_skip_connections",
+    "dropout", "dynamic_unroll", "ema", "error_if", "errors", "eval_shape", "expand_apply",
+    "experimental", "explain_rules", "export", "force_name", "fori_loop", "freeze",
+    "get_channel_index", "get_current_state", "get_initial_state", "get_parameter", "get_params",
+    "get_state", "get_variable", "get_variables", "grad", "has_parameter", "has_rng", "has_state",
+    "has_variable", "hessian", "init_with_output", "initializers", "intercept_methods",
+    "intercept_ops", "is_mutable", "jacfwd", "jacrev", "jit", "jvp", "labels", "layer_stack",
+    "lift", "lift_with_state", "linearize", "load_exported", "lora", "map", "map_variables",
+    "max_pool", "maybe_get_rng_sequence_state", "maybe_next_rng_key", "merge_lora", "metrics",
+    "min_pool", "mixed_precision", "multi_transform", "multi_transform_with_state", "multinomial",
+    "name_like", "name_scope", "nets", "next_rng_key", "next_rng_keys", "one_hot", "ops", "optim",
+    "pad", "padding_mask", "param_attr", "partition_trainable", "perturb", "pmean_gradients",
+    "purify", "remat", "replace_rng_sequence_state", "reserve_rng_keys", "rotary_embedding",
+    "rotary_frequencies", "rules", "running_init", "scan", "set_parameter", "set_state",
+    "set_variable", "set_variables", "shard_map", "share", "sliding_window_mask", "sow", "specs",
+    "stack_layers", "state_attr", "static_unroll", "submodules", "sum_pool", "surgery", "switch",
+    "testing", "to_dot", "to_module", "trainable_mask", "trainable_only", "transform",
+    "transform_with_collections", "transform_with_state", "transparent", "transparent_lift",
+    "transparent_lift_with_state", "typing", "unstack_layers", "value_and_grad", "variable", "vjp",
+    "vmap", "weight_norm", "while_loop", "with_empty_state", "with_rng", "without_apply_rng",
+    "without_state",
 ]  # fmt: skip

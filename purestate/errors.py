@@ -31,6 +31,7 @@
     │   └── CollectionModeError: a mode that is not one, or does not fit the values
     ├── LiftError (ValueError): a lifted function whose variables clash, or whose state is lost
     ├── BranchError (ValueError): `cond` or `switch` got its operands in two ways
+    ├── CustomRuleError (ValueError, TypeError): a derivative rule that does not fit its function
     ├── LoopError (ValueError): a loop does what a loop of JAX cannot do
     │   └── NewVariableError (AssertionError): a variable first made inside a loop body
     ├── LayerError (ValueError): options or inputs that do not fit a layer
@@ -93,6 +94,7 @@ from purestate._core.errors import (
     CollectionModeError,
     ConditionError,
     ConfigError,
+    CustomRuleError,
     DtypeMismatchError,
     EmptyStateWarning,
     FrameError,
@@ -172,6 +174,7 @@ __all__ = [
     "ConditionError",
     "ConfigError",
     "ConversionError",
+    "CustomRuleError",
     "DeferredAttributeError",
     "DtypeMismatchError",
     "EmptyStateWarning",

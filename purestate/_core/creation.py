@@ -74,7 +74,7 @@ def run_creators(
                     check_specification(path, name, shape, dtype, init)
                     raise
             return with_key(make)(shape, dtype)
-        context = _context(frame, path, name, shape, dtype, init)
+        context = _context(frame, creating.collection, path, name, shape, dtype, init)
         return run_chain(functions, _run_initializer, context, shape, dtype, make)
     finally:
         frame.creating = outer
@@ -87,7 +87,7 @@ def _run_initializer(shape: Any, dtype: Any, init: Callable[..., Any]) -> Any:
 def run_getters(
     frame: Frame,
     hooks: Any,
-    kind: str,
+    collection: str,
     path: str,
     name: str,
     shape: Any,
@@ -96,13 +96,39 @@ def run_getters(
     value: Any,
 ) -> Any:
     """Runs the active getters around a variable that is read."""
-    functions = functions_for(("get", kind), hooks)
+    functions = functions_for(("get", hooks_kind(collection)), hooks)
     if functions:
-        context = _context(frame, path, name, shape, dtype, init)
+        context = _context(frame, collection, path, name, shape, dtype, init)
         value = run_chain(functions, _unchanged, context, value)
-    if kind == "params" and functions_for(OPERATION, hooks):
+    if collection == "params" and functions_for(OPERATION, hooks):
         note_parameter(value, path, name)
     return value
+
+
+def run_mappers(frame: Frame, verb: str, collection: str, path: str, name: str, value: Any) -> Any:
+    """Runs `ps.map_variables` around what creators and setters do not listen to.
+
+    Args:
+      frame: the running frame.
+      verb: "make" for a new variable that is a pytree, "write" for a parameter that is set.
+      collection: the collection of the variable.
+      path: the path of its module.
+      name: its name.
+      value: its value.
+
+    Returns:
+      The value to store.
+    """
+    functions = functions_for((verb, hooks_kind(collection)), ambient.get()[1])
+    if not functions:
+        return value
+    context = _context(frame, collection, path, name, None, None, None)
+    return run_chain(functions, _unchanged, context, value)
+
+
+def hooks_kind(collection: str) -> str:
+    """Returns the kind that hooks listen to: "params", or "state" for all other collections."""
+    return collection if collection == "params" else "state"
 
 
 def _unchanged(value: Any) -> Any:
@@ -110,11 +136,10 @@ def _unchanged(value: Any) -> Any:
 
 
 def _context(
-    frame: Frame, path: str, name: str, shape: Any, dtype: Any, init: Any
+    frame: Frame, collection: str, path: str, name: str, shape: Any, dtype: Any, init: Any
 ) -> GetterContext:
-    return GetterContext(
-        variable_path(path, name), frame.scope.module, dtype, shape, init, lift_prefix()
-    )
+    full_name, module = variable_path(path, name), frame.scope.module
+    return GetterContext(full_name, module, dtype, shape, init, lift_prefix(), collection)
 
 
 def lift_prefix() -> str | None:

@@ -189,6 +189,10 @@ class BranchError(PurestateError, ValueError):
     """`cond` or `switch` got its operands in two ways at once."""
 
 
+class CustomRuleError(PurestateError, ValueError, TypeError):
+    """The rule of a `custom_vjp` or `custom_jvp` does not fit its function."""
+
+
 class LoopError(PurestateError, ValueError):
     """A loop does what a loop of JAX cannot do."""
 

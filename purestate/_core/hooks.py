@@ -34,7 +34,7 @@ class Hook(NamedTuple):
 
 
 class GetterContext(NamedTuple):
-    """Describes the variable that a getter or creator runs for."""
+    """Describes the variable that a getter or creator runs for; `collection` is its collection."""
 
     full_name: str
     module: Any
@@ -42,6 +42,7 @@ class GetterContext(NamedTuple):
     original_shape: Any
     original_init: Any = None
     lifted_prefix_name: str | None = None
+    collection: str = "params"
 
     @property
     def module_name(self) -> str:
@@ -55,13 +56,14 @@ class GetterContext(NamedTuple):
 
 
 class SetterContext(NamedTuple):
-    """Describes the state that a setter runs for."""
+    """Describes the state that a setter runs for; `collection` is its collection."""
 
     full_name: str
     module: Any
     original_dtype: Any
     original_shape: Any
     lifted_prefix_name: str | None = None
+    collection: str = "state"
 
     @property
     def module_name(self) -> str:

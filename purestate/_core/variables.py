@@ -239,7 +239,8 @@ def get_state(
         belongs = frame.layout.collection_of(frame, state.name, path, name)
         value = observer.read(frame, belongs, path, name, value, init=init)
     if hooks:
-        value = run_getters(frame, hooks, "state", path, name, shape, dtype, init, value)
+        kind = collection or "state"
+        value = run_getters(frame, hooks, kind, path, name, shape, dtype, init, value)
     return value
 
 
@@ -321,8 +322,9 @@ def set_state(name: str, value: Any, *, collection: str | None = None) -> None:
         if functions:
             shape = jax.tree.map(lambda leaf: getattr(leaf, "shape", None), value)
             dtype = jax.tree.map(lambda leaf: getattr(leaf, "dtype", None), value)
+            full_name, module = variable_path(path, name), frame.scope.module
             context = SetterContext(
-                variable_path(path, name), frame.scope.module, dtype, shape, lift_prefix()
+                full_name, module, dtype, shape, lift_prefix(), collection or "state"
             )
             value = run_chain(functions, lambda value: value, context, value)
     if value is DO_NOT_STORE:

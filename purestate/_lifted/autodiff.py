@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar,
 import jax
 
 from purestate._core.frame import get_frame
-from purestate._lifted.lift_frame import Lifted
+from purestate._lifted.differentials import pure_form
 from purestate._lifted.snapshot import keep
 
 if TYPE_CHECKING:
@@ -78,17 +78,10 @@ def value_and_grad(
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         frame = get_frame("A function made by `ps.value_and_grad`")
-        lifted = Lifted(fun, frame)
-
-        # What the function changes leaves as auxiliary output: JAX differentiates the value alone,
-        # and no tracer of the gradient stays behind in the frame.
-        def with_changes(*args: Any, **kwargs: Any) -> Any:
-            out, changed, sown = lifted.changing(*args, **kwargs)
-            value, aux = out if has_aux else (out, None)
-            return value, (aux, changed, sown)
-
+        # What the function changes leaves as auxiliary output; see `pure_form`.
+        pure = pure_form(fun, frame, args, has_aux=has_aux, with_params=False)
         differentiate = jax.value_and_grad(
-            with_changes, argnums, has_aux=True, holomorphic=holomorphic, **options
+            pure.function, argnums, has_aux=True, holomorphic=holomorphic, **options
         )
         (value, (aux, changed, sown)), grads = differentiate(*args, **kwargs)
         # `has_aux` hands out plain values here, not those of the trace that has ended.

@@ -245,9 +245,25 @@ def elements(
         frame.elements = (*outside, Elements(modes.own, index))
     with contextlib.ExitStack() as stack:
         stack.callback(setattr, frame, "elements", outside)
+        # Inside, the variables are slices.
+        stack.enter_context(not_sliced_again(frame, own))
+        yield
+
+
+@contextlib.contextmanager
+def not_sliced_again(frame: Frame, own: Own) -> Generator[None]:
+    """Gives variables in a `with` block that a map around must take as they are.
+
+    Args:
+      frame: the running frame.
+      own: the variables, by any axis.
+
+    Yields:
+      None.
+    """
+    with contextlib.ExitStack() as stack:
         for observer in frame.observers:
-            # Inside, the variables are slices. A look of a map around this one sees them read, and
-            # must not slice them once more.
+            # A look of a map around sees them read, and would take them for whole variables.
             if isinstance(observer, _Looker):
                 stack.enter_context(observer.passing(own))
         yield

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from purestate._core.errors import LoopError, NewVariableError, kind_of
 from purestate._core.frame import Frame, get_frame
 from purestate._core.path import variable_path
+from purestate._lifted.checkpointed import scan_in_segments, segment_size
 from purestate._lifted.collection_modes import COMBINED, Modes, combine
 from purestate._lifted.lift_frame import Lifted, fill_keys
 from purestate._lifted.mapped import Own, elements, slices_read, sown_by_runs, with_own
@@ -42,6 +43,7 @@ def scan(
     unroll: int | bool = 1,
     *,
     collections: Mapping[str, int | str] | None = None,
+    checkpoint: bool | int = False,
     **options: Any,
 ) -> "tuple[Carry, Y]":
     """Like `jax.lax.scan`, with a body that uses modules, state or random keys.
@@ -79,6 +81,10 @@ def scan(
         with an axis (an int) each step has variables of its own, slices along that axis; with
         "mean", "sum", "max", "min" or "first" all steps see the same values, and what they write is
         combined. Sown values and perturbations are stacked along axis 0.
+      checkpoint: whether the gradient keeps only the carry before each segment of about sqrt(T)
+        steps, and computes the steps again; an int is the number of steps in a segment. The segment
+        that is computed again is stored step by step; `scan(remat(f), ...)` stores only its
+        carries.
       **options: further keywords of `jax.lax.scan`.
 
     Returns:
@@ -86,7 +92,7 @@ def scan(
 
     Raises:
       FrameError: used outside a transformed function; use `jax.lax.scan` there.
-      LoopError: `xs` and `length` do not fit together.
+      LoopError: `xs` and `length` do not fit together, or `checkpoint` is invalid.
       NewVariableError: a later step creates a variable that the first one did not create.
       CollectionModeError: `collections` has an unknown mode, or one that does not fit the values.
     """
@@ -117,8 +123,13 @@ def scan(
     carried = carried_by(frame, modes)
     # If `each` has arrays, JAX takes their length, which may be symbolic (`jax.export`).
     steps = None if jax.tree.leaves(each) else length
-    (carry, carried), (ys, written, sown) = jax.lax.scan(
-        step, (init, carried), each, steps, reverse, unroll, **options
+    if checkpoint is False:
+        run = functools.partial(jax.lax.scan, length=steps, unroll=unroll)
+    else:
+        size = segment_size(checkpoint, length, "ps.scan")
+        run = functools.partial(scan_in_segments, length=length, size=size, unroll=unroll)
+    (carry, carried), (ys, written, sown) = run(
+        step, (init, carried), each, reverse=reverse, **options
     )
     # 4. What was carried goes back into the frame; what each step wrote for itself is stacked,
     #    behind that of the first step, or before it if the loop ran in reverse.

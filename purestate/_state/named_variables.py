@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.collection import Collection
-from purestate._core.creation import keep_new, run_getters, shield
+from purestate._core.creation import keep_new, run_getters, run_mappers, shield
 from purestate._core.errors import FrameError, ShapeMismatchError
 from purestate._core.frame import Creating, Frame, ambient, get_frame
 from purestate._core.naming import path_here
@@ -145,6 +145,7 @@ def _make_tree(
         frame.creating = outer
     check_arrays(path, name, value, "Variable")
     value = jax.tree.map(jnp.asarray, value)
+    value = run_mappers(frame, "make", collection, path, name, value)
     keep_new(frame, kept, path, name, value, f"Making {name!r}")
     for observer in frame.observers:
         observer.read(
@@ -250,6 +251,7 @@ def set_parameter(name: str, value: Any) -> None:
     if not params.writable:
         raise immutable(frame, "params", path, name)
     check_arrays(path, name, value, "Parameter")
+    value = run_mappers(frame, "write", "params", path, name, value)
     if name not in values and params.creatable:  # in `init`
         keep_new(frame, params, path, name, value, f"`ps.set_parameter({name!r})`")
         return

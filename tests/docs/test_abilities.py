@@ -21,11 +21,13 @@ PAGE = (DOCS / "abilities.md").read_text()
 
 # The numbers of the features on the page; each one exists in Treex, MLAX or Flax.
 ROWS = [
+    *(7, 87, 88, 94, 100),  # JAX transforms inside
     *(37, 38, 42, 43, 44, 46, 48, 49, 50, 51, 54),  # parameters
     *(55, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 72, 73, 75),  # state and collections
     *(76, 77, 79, 80, 81, 82, 83, 84),  # random numbers
     *(162, 163, 164, 165, 166, 167, 169, 170, 171, 172),  # surgery, filters, views
     *(29, 32, 47, 69, 70, 174, 175, 178, 183, 197, 199, 203),  # tools
+    *(89, 101, 109, 114, 120, 121, 132, 158, 185),
 ]
 # Those for which the page says what to use instead.
 INSTEAD = [
@@ -37,7 +39,6 @@ INSTEAD = [
     136,
     137,
     149,
-    158,
     180,
     181,
     190,
@@ -592,9 +593,11 @@ def train_state():
 
 
 def param_dtype():
-    f = ps.transform(lambda x: ps.Linear(2, param_dtype=jnp.float32)(x))
+    f = ps.transform(lambda x: ps.Linear(2, param_dtype=jnp.float32, name="linear")(x))
     params = f.init(RNG, X.astype(jnp.bfloat16))
     assert params["linear"]["w"].dtype == jnp.float32
+    low = ps.configured(lambda x: ps.Linear(2)(x), {"linear": ps.rules.precision("bfloat16")})
+    assert ps.transform(low).apply(params, None, X).dtype == jnp.bfloat16
     assert f.apply(params, None, X.astype(jnp.bfloat16)).dtype == jnp.bfloat16
 
 
@@ -622,7 +625,100 @@ def error_if():
     jax.block_until_ready(jax.jit(f)(-jnp.abs(X)))
 
 
+def output_and_variables():
+    out, params = ps.init_with_output(F)(RNG, X)
+    assert _same(params, PARAMS)
+    np.testing.assert_array_equal(out, F.apply(params, None, X))
+
+
+def vjp_and_jvp():
+    def f(x):
+        y, back = ps.vjp(ps.Linear(2, name="a"), x, with_params=True)
+        return back(y), ps.jvp(ps.Linear(2, name="b"), (x,), (x,))[1]
+
+    g = ps.transform(f)
+    (to_params, to_x), tangent = g.apply(g.init(RNG, X), None, X)
+    assert list(to_params) == ["a"]
+    assert (to_x.shape, tangent.shape) == (X.shape, (4, 2))
+
+
+def custom_gradient():
+    net = lambda x: ps.Linear(2)(x)
+    own = ps.custom_vjp(net)
+    own.defvjp(
+        lambda x: ps.vjp(net, x, with_params=True), lambda back, g: (back(g)[0], jnp.ones([4, 3]))
+    )
+    f = ps.transform(lambda x: own(x).sum())
+    assert (jax.grad(f.apply, 2)(f.init(RNG, X), None, X) == 1).all()
+
+
+def loops_that_keep_few_steps():
+    def f(x, checkpoint):
+        step = lambda x, _: (jnp.tanh(ps.Linear(3)(x)), None)
+        return ps.scan(step, x, None, length=100, checkpoint=checkpoint)[0].sum()
+
+    f = ps.transform(f)
+    params = f.init(RNG, X, False)
+    sizes = []
+    for checkpoint in (False, True):
+        _, back = jax.vjp(lambda p, c=checkpoint: f.apply(p, None, X, c), params)
+        sizes.append(sum(leaf.size for leaf in jax.tree.leaves(back)))
+    assert sizes[1] < sizes[0] / 5
+    loop = lambda x: ps.while_loop(lambda x: x > 1, lambda x: x / 2, x, max_steps=9)
+    assert jax.grad(lambda x: ps.transform(loop).apply({}, None, x))(3.0) == 0.25
+
+
+def mapped_variables():
+    transposed = lambda value, context: value.T
+    f = ps.transform(lambda x: ps.map_variables(ps.Linear(2), transposed, transposed)(x))
+    params = f.init(RNG, X)
+    assert params["linear"]["w"].shape == (2, 3)
+    assert f.apply(params, None, X).shape == (4, 2)
+
+
+def second_derivatives():
+    f = ps.transform(lambda x: ps.hessian(lambda x: (x**3).sum())(x))
+    np.testing.assert_allclose(f.apply({}, None, jnp.array([2.0])), [[12.0]])
+
+
+def closures():
+    def f(x):
+        pure, captured = ps.closure_convert(ps.Linear(2), x)
+        return pure(x, *captured)
+
+    f = ps.transform(f)
+    assert f.apply(f.init(RNG, X), None, X).shape == (4, 2)
+
+
+def small_layers():
+    def f(x):
+        x = ps.Residual(ps.Parallel([ps.Linear(3), ps.Scaler()], combine=sum))(x)
+        return ps.PReLU()(ps.ConvLocal1D(2, 1)(x[None]))
+
+    f = ps.transform(f)
+    assert f.apply(f.init(RNG, X), None, X).shape == (1, 4, 2)
+
+
+def attention_as_a_function():
+    x = jnp.ones([1, 3, 2, 4])
+    np.testing.assert_allclose(ps.ops.dot_product_attention(x, x, x, is_causal=True), x, rtol=1e-6)
+
+
+def loss_scaling():
+    tx = ps.mixed_precision.dynamic_loss_scale(optax.sgd(0.1))
+    assert ps.mixed_precision.loss_scale(tx.init(PARAMS)) == 2**15
+
+
 SHOWN_BY = {
+    89: second_derivatives,
+    101: closures,
+    109: small_layers,
+    114: small_layers,
+    120: small_layers,
+    121: small_layers,
+    132: small_layers,
+    158: attention_as_a_function,
+    185: loss_scaling,
     29: modules_as_pytrees,
     32: submodules,
     47: dtype_and_state_checked_on_request,
@@ -635,6 +731,11 @@ SHOWN_BY = {
     197: saving,
     199: export_of_programs,
     203: error_if,
+    7: output_and_variables,
+    87: vjp_and_jvp,
+    88: custom_gradient,
+    94: loops_that_keep_few_steps,
+    100: mapped_variables,
     37: named_parameter_with_shape_dtype_init,
     38: shape_inference,
     42: trainable_flag,

@@ -7,6 +7,7 @@ from tests.messages import (
     cases_checkpoint,
     cases_convert,
     cases_core,
+    cases_derivatives,
     cases_editing,
     cases_export,
     cases_layers,
@@ -24,6 +25,7 @@ CASES: dict[str, Callable[[], Any]] = {
     for room in (
         cases_core,
         cases_lifted,
+        cases_derivatives,
         cases_editing,
         cases_layers,
         cases_rest,
