@@ -11,13 +11,15 @@ from purestate._core.errors import kind_of
 from purestate._tf_checkpoint.bundle import Bundle
 from purestate._tf_checkpoint.naming import Place, name_variables
 from purestate._tf_checkpoint.object_graph import COUNTER, ObjectGraph
-from purestate._tf_checkpoint.targets import Target, Targets
+from purestate._tf_checkpoint.proof import Proof, Stored
+from purestate._tf_checkpoint.targets import Target, Targets, split_name
 
 Attributes = Mapping[str, Place]
 
 _HOW = (
     "Pass `attributes`, which says what each variable is, such as {'_layers/0/w': ('linear', 'w')}:"
     " its attributes in Sonnet, and the path of its module and its name in purestate."
+    " `snt.attribute_paths(net)` returns it for a net that has been called."
 )
 
 
@@ -28,12 +30,10 @@ class Match:
     Attributes:
       found: by the number of the variable in the object graph.
       report: what has no counterpart, or another shape or dtype.
-      unordered: pairs of modules or variables that may be in the wrong order.
     """
 
     found: dict[int, Target]
     report: LoadReport
-    unordered: list[tuple[str, str]]
 
 
 def match(
@@ -57,7 +57,7 @@ def match(
 
     Raises:
       CheckpointMismatchError: they are not the same variables; the message has all problems.
-      CheckpointError: the root does not exist, or the order of equal modules is unknown.
+      CheckpointError: the root does not exist, or equal variables cannot be told apart.
     """
     matcher = _Matcher(bundle, graph, root, targets, only_given)
     if attributes is not None:
@@ -69,23 +69,14 @@ def match(
                 " the model has one.",
             )
         return only.found
-    both = [matcher.by_names(deduces) for deduces in (True, False)]
-    fitting = [each for each in both if not each.report]
-    if not fitting:
-        best = min(both, key=lambda each: len(_problems(each.report)))
-        raise matcher.error(
-            best.report, f"The names in the file come from its object graph. {_HOW}"
-        )
-    if len(fitting) == 2 and fitting[0].found != fitting[1].found:
-        shown = [
-            (a.shown, b.shown)
-            for at, a in fitting[0].found.items()
-            if a != (b := fitting[1].found[at])
-        ]
-        raise matcher.ambiguous(shown)
-    if all(each.unordered for each in fitting):
-        raise matcher.ambiguous(fitting[0].unordered)
-    return fitting[0].found
+    proof = matcher.proof()
+    if proof.is_complete:
+        return proof.found
+    likely = [matcher.by_names(deduces) for deduces in (True, False)]
+    if proof.is_open or not all(each.report for each in likely):
+        raise matcher.ambiguous(proof)
+    best = min(likely, key=lambda each: len(_problems(each.report)))
+    raise matcher.error(best.report, f"The names in the file come from its object graph. {_HOW}")
 
 
 def _problems(report: LoadReport) -> list[object]:
@@ -109,13 +100,21 @@ class _Matcher:
             if self._outline(at)[1].kind != "O" and not (root == "" and path == COUNTER)
         }
 
+    def proof(self) -> Proof:
+        """Matches what is certain."""
+        stored = {
+            at: Stored(split_name(self._graph.nodes[at].full_name), *self._outline(at))
+            for at in self._paths
+        }
+        return Proof(self._graph, self._root, stored, self._targets.all, self._only_given)
+
     def by_names(self, deduces: bool) -> Match:
-        """Matches by the names that the graph implies; see `ObjectTree` for `deduces`."""
-        named = name_variables(self._graph, self._root, lambda at: self._outline(at)[0], deduces)
-        places = {at: place for at, place in named.places.items() if at in self._paths}
+        """Matches by likely names, for messages; see `ObjectTree` for `deduces`."""
+        named = name_variables(self._graph, self._root, deduces)
+        places = {at: place for at, place in named.items() if at in self._paths}
         found = {at: self._targets.plainly(*place) for at, place in places.items()}
         shown = {at: "/".join(part for part in place if part) for at, place in places.items()}
-        return self._judged(found, shown, [], named.unordered)
+        return self._judged(found, shown, [])
 
     def by_attributes(self, attributes: Attributes) -> Match:
         """Matches by the attributes of the user."""
@@ -138,14 +137,13 @@ class _Matcher:
                 missing.append(f"{place[0]}/{place[1]} ({path} is not in the file)")
             elif at not in found:  # else another name of one variable
                 found[at] = targets
-        return self._judged(found, dict(self._paths), missing, [])
+        return self._judged(found, dict(self._paths), missing)
 
     def _judged(
         self,
         found: dict[int, list[Target]],
         shown: dict[int, str],
         missing: list[str],
-        unordered: list[tuple[str, str]],
     ) -> Match:
         """Compares shapes and dtypes, and finds the rest of both sides."""
         matched: dict[int, Target] = {}
@@ -173,7 +171,7 @@ class _Matcher:
         if self._only_given:
             unexpected = []
         report = LoadReport(tuple(missing), tuple(unexpected), tuple(mismatched))
-        return Match(matched, report, unordered)
+        return Match(matched, report)
 
     def _outline(self, at: int) -> tuple[tuple[int, ...], np.dtype]:
         key = self._graph.nodes[at].key
@@ -195,12 +193,17 @@ class _Matcher:
             report,
         )
 
-    def ambiguous(self, pairs: list[tuple[str, str]]) -> CheckpointError:
-        shown = ", ".join(f"{one!r} and {other!r}" for one, other in pairs[:4])
+    def ambiguous(self, proof: Proof) -> CheckpointError:
+        pairs = list(proof.pairs())
+        shown = "".join(
+            f"\n  {self._paths[one]!r} or {self._paths[other]!r} is {target.shown!r}"
+            for one, other, target in pairs[:4]
+        )
+        others = "\n  and others" if len(pairs) > 4 else ""
         return CheckpointError(
-            f"{self._root_name!r} of the checkpoint {self._bundle.prefix!r} has equal modules or"
-            f" variables, and does not say which was made first: {shown}"
-            f"{' and others' if len(pairs) > 4 else ''}. {_HOW}"
+            f"{self._root_name!r} of the checkpoint {self._bundle.prefix!r} has modules or"
+            " variables of equal names and shapes, and does not say in which order they were made:"
+            f"{shown}{others}\n{_HOW}"
         )
 
 
