@@ -158,5 +158,5 @@ def test_errors(tmp_path: Path):
         text = {"m": {"w": np.array("text")}}
         checkpoint.save(path, text, {}, attributes={"a": ("m", "w")})
     with pytest.raises(CheckpointNotFoundError, match="makedirs"):
-        checkpoint.save(tmp_path / "no" / "folder", params, state, prefix("sequential"))
+        checkpoint.save(tmp_path / "no" / "folder", *params_and_state("vq"), prefix("vq"))
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,102 @@
+"""Random models are restored rightly or with an error, and never wrongly."""
+
+import collections
+import gc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import purestate as ps
+import purestate.sonnet.checkpoint as checkpoint
+from purestate._checkpoint.errors import CheckpointError
+from purestate._tf_checkpoint.bundle import open_bundle
+from purestate._tf_checkpoint.matching import match
+from purestate._tf_checkpoint.object_graph import read_graph
+from purestate._tf_checkpoint.targets import Targets
+from tests.tf_checkpoint import random_models
+
+Place = tuple[bool, str, str]
+Bundles = dict[str, dict[str, np.ndarray]]
+
+
+def places_inside(seed: int) -> list[Place]:
+    """Returns where a transformed function has each variable."""
+    places: list[Place] = []
+
+    def run() -> None:
+        _, variables = random_models.build(seed)
+        places.extend((variable.trainable, *variable.path) for variable in variables)
+
+    ps.transform_with_state(run).init(None)
+    return places
+
+
+def bundles(places: list[Place], values: list[np.ndarray]) -> tuple[Bundles, Bundles]:
+    params: Bundles = {}
+    state: Bundles = {}
+    for (trainable, module, name), value in zip(places, values, strict=True):
+        (params if trainable else state).setdefault(module, {})[name] = value
+    return params, state
+
+
+def told(run: Any) -> str:
+    """Returns "right" or "error"; raises if it is wrong."""
+    try:
+        run()
+    except CheckpointError as error:
+        assert "Pass `attributes`" in str(error)
+        return "error"
+    return "right"
+
+
+def check(seed: int, prefix: str, tally: collections.Counter[str]) -> None:
+    net, variables = random_models.build(seed)
+    graph, which = random_models.graph_of(net, variables)
+    shapes = [tuple(variable.shape) for variable in variables]
+    values = [np.full(shape, i + 1, np.float32) for i, shape in enumerate(shapes)]
+    random_models.write(prefix, graph, {at: values[i] for at, i in which.items()})
+    held = set(which.values())
+    for kind, all_places in (
+        ("outside", [(v.trainable, *v.path) for v in variables]),
+        ("inside", places_inside(seed)),
+    ):
+        places = [place for i, place in enumerate(all_places) if i in held]
+        expected = bundles(places, [values[i] for i in sorted(held)])
+        blank = bundles(places, [np.zeros_like(values[i]) for i in sorted(held)])
+
+        def restored(expected: Any = expected, blank: Any = blank, **options: Any) -> None:
+            read = checkpoint.restore(prefix, *blank, **options)
+            for one, other in zip(read, expected, strict=True):
+                for module, named in other.items():
+                    for name, x in named.items():
+                        assert np.array_equal(one[module][name], x), (seed, module, name)
+
+        def only_params(
+            blank: Any = blank, all_places: list[Place] = all_places, prefix: str = prefix
+        ) -> None:
+            bundle = open_bundle(prefix)
+            targets = Targets(blank[0], {})
+            read = read_graph(bundle)
+            for at, target in match(bundle, read, "model", targets, None, only_given=True).items():
+                assert all_places[which[at]] == (True, target.module, target.name), seed
+
+        tally[kind, told(restored)] += 1
+        tally[kind, "params", told(only_params)] += 1
+        where = {path: all_places[which[at]][1:] for path, at in graph.variables(1)}
+        restored(attributes=where)
+
+
+@pytest.mark.parametrize(
+    ("first", "count"), [(0, 60), pytest.param(60, 1500, marks=pytest.mark.slow)]
+)
+def test_right_or_an_error(first: int, count: int, tmp_path: Path):
+    tally: collections.Counter[Any] = collections.Counter()
+    for seed in range(first, first + count):
+        check(seed, str(tmp_path / "ckpt"), tally)
+        if seed % 50 == 0:
+            gc.collect()  # the names of modules outside are free again
+    for kind in ("outside", "inside"):
+        assert tally[kind, "right"] > count / 5 < tally[kind, "error"], tally
+        assert tally[kind, "params", "right"] > count / 10, tally
