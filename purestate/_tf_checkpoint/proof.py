@@ -112,16 +112,17 @@ class Proof:
         return before != (sum(map(len, self.options.values())), len(self.options))
 
     def _keep_together(self, unit: list[int]) -> None:
-        """Leaves the variables of one module what is in a module that has room for all of them."""
-        modules = [
-            {self._targets[i].module for i in self.options[at]}
-            if at in self.options
-            else {self.found[at].module}
-            for at in unit
-        ]
-        common = set[str].intersection(*modules)
-        for at in unit:
-            if at in self.options:
+        """Leaves the variables of one module what is in a module that has room for all of them.
+
+        If the checkpoint may have more variables, only those that are found need room.
+        """
+        modules = [{self.found[at].module} for at in unit if at in self.found]
+        left = [at for at in unit if at in self.options]
+        if not self._only_given:
+            modules += [{self._targets[i].module for i in self.options[at]} for at in left]
+        if modules:
+            common = set[str].intersection(*modules)
+            for at in left:
                 options = self.options[at]
                 self.options[at] = {i for i in options if self._targets[i].module in common}
 
