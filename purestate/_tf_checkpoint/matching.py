@@ -57,7 +57,7 @@ def match(
 
     Raises:
       CheckpointMismatchError: they are not the same variables; the message has all problems.
-      CheckpointError: the root does not exist, or equal variables cannot be told apart.
+      CheckpointError: the root does not exist, or nothing says which of two variables is which.
     """
     matcher = _Matcher(bundle, graph, root, targets, only_given)
     if attributes is not None:
@@ -101,7 +101,7 @@ class _Matcher:
         }
 
     def proof(self) -> Proof:
-        """Matches what is certain."""
+        """Matches all that is certain."""
         stored = {
             at: Stored(split_name(self._graph.nodes[at].full_name), *self._outline(at))
             for at in self._paths

@@ -1,7 +1,7 @@
 """Likely names of the variables of a checkpoint in purestate, for messages.
 
 A checkpoint does not say in which order equal modules were made. That of attributes and of lists
-is the likely one. What is certain is in `proof`.
+is the likely one. `proof` has all that is certain.
 """
 
 from purestate._core.path import split_number

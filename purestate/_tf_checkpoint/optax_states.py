@@ -47,6 +47,9 @@ def read_slots(
 ) -> dict[str, Any]:
     """Reads the slots of an optimizer, with the names of the params.
 
+    Sonnet keeps them in the order of the variables in its first `apply`. They are taken to be those
+    of `net.trainable_variables`, unless names or shapes show another order.
+
     >>> import os, tempfile, numpy as np, optax, purestate.sonnet.checkpoint as checkpoint
     >>> prefix = os.path.join(tempfile.mkdtemp(), "ckpt")
     >>> params = {"linear": {"w": np.ones(2, np.float32)}}

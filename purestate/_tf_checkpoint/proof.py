@@ -44,7 +44,7 @@ class Stored(NamedTuple):
 
 
 class Proof:
-    """What is certain.
+    """All that is certain.
 
     Args:
       graph: all objects.
@@ -94,7 +94,7 @@ class Proof:
                     yield other, at, self._targets[i]
 
     def _narrowed(self) -> bool:
-        """Rules out what cannot be; returns whether anything is new."""
+        """Rules out possibilities; returns whether anything is new."""
         before = sum(map(len, self.options.values())), len(self.options)
         for unit in self._units:
             self._keep_together(unit)
@@ -112,9 +112,9 @@ class Proof:
         return before != (sum(map(len, self.options.values())), len(self.options))
 
     def _keep_together(self, unit: list[int]) -> None:
-        """Leaves the variables of one module what is in a module that has room for all of them.
+        """Leaves the variables of one module those of a module that all of them may be in.
 
-        If the checkpoint may have more variables, only those that are found need room.
+        If the checkpoint may have more variables, only those that are found count.
         """
         modules = [{self.found[at].module} for at in unit if at in self.found]
         left = [at for at in unit if at in self.options]
@@ -148,13 +148,13 @@ def _options(stored: dict[int, Stored], targets: list[Target]) -> dict[int, set[
         names = [stored[at].parts for at in ats]
         # Numbers make names longer. So if both sides have the same names, none has a new number.
         same = sorted(names) == sorted(paths[i] for i in fitting)
-        is_told = same and len(set(names)) == len(names)
+        is_named = same and len(set(names)) == len(names)
         for at, name in zip(ats, names, strict=True):
-            bare = name if is_told else _given(name, known)
+            bare = name if is_named else _given(name, known)
             options[at] = {
                 i
                 for i in fitting
-                if (paths[i] == name if is_told else _extends(paths[i], bare))
+                if (paths[i] == name if is_named else _extends(paths[i], bare))
                 and targets[i].problem(stored[at].shape, stored[at].dtype) is None
             }
     return options
@@ -163,7 +163,7 @@ def _options(stored: dict[int, Stored], targets: list[Target]) -> dict[int, set[
 def _given(name: Parts, known: set[Parts]) -> Parts:
     """Returns a name without numbers that TensorFlow may have added.
 
-    It does so to modules that are made in a `tf.function`. It counts in each function anew.
+    It does so to modules that are made in a `tf.function`. Each function counts for itself.
     """
     given: list[str] = []
     for n, part in enumerate(name):

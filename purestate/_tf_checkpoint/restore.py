@@ -54,7 +54,7 @@ def restore(
     Raises:
       CheckpointMismatchError: model and checkpoint differ in a variable, a shape or a dtype. The
         message has all problems. Variables outside the root do not count.
-      CheckpointError: the root does not exist, or equal variables cannot be told apart.
+      CheckpointError: the root does not exist, or nothing says which of two variables is which.
       CheckpointFileError: the file is damaged, or cannot be read.
       CheckpointNotFoundError: the file does not exist.
     """

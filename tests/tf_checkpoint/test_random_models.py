@@ -51,7 +51,7 @@ def told(run: Any) -> str:
     return "right"
 
 
-def check(seed: int, prefix: str, tally: collections.Counter[str]) -> None:
+def check(seed: int, prefix: str, tally: collections.Counter[Any]) -> None:
     net, variables = random_models.build(seed)
     graph, which = random_models.graph_of(net, variables)
     shapes = [tuple(variable.shape) for variable in variables]
@@ -66,7 +66,9 @@ def check(seed: int, prefix: str, tally: collections.Counter[str]) -> None:
         expected = bundles(places, [values[i] for i in sorted(held)])
         blank = bundles(places, [np.zeros_like(values[i]) for i in sorted(held)])
 
-        def restored(expected: Any = expected, blank: Any = blank, **options: Any) -> None:
+        def restored(
+            expected: Any = expected, blank: Any = blank, prefix: str = prefix, **options: Any
+        ) -> None:
             read = checkpoint.restore(prefix, *blank, **options)
             for one, other in zip(read, expected, strict=True):
                 for module, named in other.items():
@@ -86,6 +88,8 @@ def check(seed: int, prefix: str, tally: collections.Counter[str]) -> None:
         tally[kind, "params", told(only_params)] += 1
         where = {path: all_places[which[at]][1:] for path, at in graph.variables(1)}
         restored(attributes=where)
+        checkpoint.save(prefix + "-new", *expected, attributes=where)  # has names with numbers
+        restored(prefix=prefix + "-new")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""What names, shapes and holders prove, on graphs that the tests make."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import purestate.sonnet.checkpoint as checkpoint
+from purestate._checkpoint.errors import CheckpointError
+from purestate._tf_checkpoint.object_graph import Node, ObjectGraph, add_variable
+from tests.tf_checkpoint import random_models
+
+Files = dict[str, tuple[str, int]]
+"""Full name and size by the path of attributes."""
+
+
+def restored(folder: Path, files: Files, model: dict[str, int], **shared: str) -> dict[str, str]:
+    """Returns which path each variable of a model was read from."""
+    graph = ObjectGraph("", [Node()])
+    values: dict[int, Any] = {}
+    for i, (path, (full_name, size)) in enumerate(files.items()):
+        add_variable(graph, f"model/{path}", full_name)
+        values[len(graph.nodes) - 1] = np.full(size, i, np.float32)
+    for path, other in shared.items():
+        graph.nodes[1].children[path] = graph.find(1, other) or 0
+    prefix = str(folder / "ckpt")
+    random_models.write(prefix, graph, values)
+    params: dict[str, dict[str, Any]] = {}
+    for name, size in model.items():
+        module, _, variable = name.rpartition("/")
+        params.setdefault(module, {})[variable] = np.zeros(size, np.float32)
+    read, _ = checkpoint.restore(prefix, params, {})
+    paths = list(files)
+    return {f"{m}/{n}": paths[int(x[0])] for m, values in read.items() for n, x in values.items()}
+
+
+def test_shapes_decide_and_not_the_order(tmp_path: Path):
+    """The second Linear was made first. Only its weight shows it: it takes the bias along."""
+    files = {"0/w": ("linear/w", 2), "0/b": ("linear/b", 1), "1/w": ("linear/w", 3)}
+    files["1/b"] = ("linear/b", 1)
+    model = {"linear/w": 3, "linear/b": 1, "linear_1/w": 2, "linear_1/b": 1}
+    assert restored(tmp_path, files, model) == {
+        "linear/w": "1/w",
+        "linear/b": "1/b",
+        "linear_1/w": "0/w",
+        "linear_1/b": "0/b",
+    }
+
+
+def test_a_list_of_all_variables_says_nothing(tmp_path: Path):
+    files = {"a/w": ("linear/w", 2), "a/b": ("linear/b", 1), "c/w": ("linear/w", 3)}
+    model = {"linear/w": 3, "linear_1/w": 2, "linear_1/b": 1}
+    assert restored(tmp_path, files, model, all="c/w")["linear/w"] == "c/w"
+
+
+@pytest.mark.parametrize("order", [("linear", "linear_1"), ("linear_1", "linear")])
+def test_names_with_numbers(tmp_path: Path, order: tuple[str, str]):
+    files = {f"{i}/w": (f"{name}/w", 2) for i, name in enumerate(order)}
+    read = restored(tmp_path, files, {"linear/w": 2, "linear_1/w": 2})
+    assert {module: files[path][0] for module, path in read.items()} == {
+        "linear/w": "linear/w",
+        "linear_1/w": "linear_1/w",
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "model"),
+    [
+        # Made in either order, and in either place.
+        ({"a/w": ("linear/w", 2), "b/w": ("linear/w", 2)}, {"linear/w": 2, "linear_1/w": 2}),
+        # In a list, as attributes of the module that made them, or as variables of a list.
+        ({f"l/{i}/w": ("linear/w", 2) for i in range(2)}, {"linear/w": 2, "linear_1/w": 2}),
+        (
+            {"a/w": ("net/linear/w", 2), "b/w": ("net/linear/w", 2), "x": ("net/x", 2)},
+            {"net/linear/w": 2, "net/linear_1/w": 2, "net/x": 2},
+        ),
+        ({f"ws/{i}": ("net/w", 2) for i in range(2)}, {"net/w": 2, "net/w_1": 2}),
+        # Two MLPs that differ in their last layers: the first ones may have been exchanged.
+        (
+            {f"{i}/{j}/w": (f"mlp/linear_{j}/w", 2 + i * j) for i in range(2) for j in range(2)},
+            {f"mlp{m}/linear_{j}/w": 2 + i * j for i, m in enumerate(["", "_1"]) for j in range(2)},
+        ),
+        # A tf.function numbers its own modules, and `linear_1` may be the third that was made.
+        (
+            {"a/w": ("linear/w", 2), "b/w": ("linear_1/w", 2), "c/w": ("linear/w", 3)},
+            {"linear/w": 3, "linear_1/w": 2, "linear_2/w": 2},
+        ),
+    ],
+)
+def test_not_certain(tmp_path: Path, files: Files, model: dict[str, int]):
+    with pytest.raises(CheckpointError, match="(?s)equal names and shapes.*Pass `attributes`"):
+        restored(tmp_path, files, model)
