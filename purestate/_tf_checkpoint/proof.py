@@ -76,7 +76,11 @@ class Proof:
         self._free = set(range(len(targets)))
         while self._narrowed():
             pass
-        self.is_complete = not self._free and (only_given or not self.options)
+        self.is_complete = (
+            not self._free
+            and (only_given or not self.options)
+            and all(self._is_together(unit) for unit in self._units)
+        )
         possible: set[int] = set().union(*self.options.values())
         self.is_open = self._free <= possible and (
             only_given or (all(self.options.values()) and len(self.options) == len(self._free))
@@ -125,6 +129,9 @@ class Proof:
             for at in left:
                 options = self.options[at]
                 self.options[at] = {i for i in options if self._targets[i].module in common}
+
+    def _is_together(self, unit: list[int]) -> bool:
+        return len({self.found[at].module for at in unit if at in self.found}) < 2
 
     def _settle(self, at: int, i: int) -> None:
         self.found[at] = self._targets[i]

@@ -54,6 +54,15 @@ def test_a_list_of_all_variables_says_nothing(tmp_path: Path):
     assert restored(tmp_path, files, model, all="c/w")["linear/w"] == "c/w"
 
 
+def test_an_object_with_parts_of_two_modules(tmp_path: Path):
+    """It is taken to be one module, which does not fit."""
+    files = {"a/w": ("linear/w", 2), "a/b": ("linear/b", 1), "c/w": ("linear/w", 3)}
+    files["c/b"] = ("linear/b", 4)
+    model = {"linear/w": 2, "linear/b": 4, "linear_1/w": 3, "linear_1/b": 1}
+    with pytest.raises(CheckpointError, match="Pass `attributes`"):
+        restored(tmp_path, files, model)
+
+
 @pytest.mark.parametrize("order", [("linear", "linear_1"), ("linear_1", "linear")])
 def test_names_with_numbers(tmp_path: Path, order: tuple[str, str]):
     files = {f"{i}/w": (f"{name}/w", 2) for i, name in enumerate(order)}
