@@ -88,12 +88,13 @@ def check(seed: int, prefix: str, tally: collections.Counter[Any]) -> None:
         tally[kind, "params", told(only_params)] += 1
         where = {path: all_places[which[at]][1:] for path, at in graph.variables(1)}
         restored(attributes=where)
-        checkpoint.save(prefix + "-new", *expected, attributes=where)  # has names with numbers
-        restored(prefix=prefix + "-new")
+        if seed % 4 == 0:  # a new checkpoint has names with numbers, and is never an error
+            checkpoint.save(prefix + "-new", *expected, attributes=where)
+            restored(prefix=prefix + "-new")
 
 
 @pytest.mark.parametrize(
-    ("first", "count"), [(0, 60), pytest.param(60, 1500, marks=pytest.mark.slow)]
+    ("first", "count"), [(0, 60), pytest.param(60, 1140, marks=pytest.mark.slow)]
 )
 def test_right_or_an_error(first: int, count: int, tmp_path: Path):
     tally: collections.Counter[Any] = collections.Counter()
