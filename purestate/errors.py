@@ -65,7 +65,7 @@
     ├── EmptyStateWarning: `apply` got an empty state, and re-initialized it
     ├── JaxUsageWarning: a JaxUsageError that `ps.config` turned into a warning
     ├── LoraWarning: `ps.lora` passed over modules that it cannot adapt
-    └── UnverifiedWarning: weights were converted, and nothing compared the outputs
+    └── UnverifiedWarning: weights were taken over, and nothing shows that each is in its place
 
 Each class also derives from the builtin in parentheses, which programs written for dm-haiku catch.
 """

@@ -7,7 +7,9 @@ import numpy as np
 
 from purestate._checkpoint.errors import CheckpointError, CheckpointMismatchError
 from purestate._checkpoint.fitting import LoadReport
+from purestate._convert.errors import UnverifiedWarning
 from purestate._core.errors import kind_of
+from purestate._core.trace_guard import warn_user
 from purestate._tf_checkpoint.bundle import Bundle
 from purestate._tf_checkpoint.naming import Place, name_variables
 from purestate._tf_checkpoint.object_graph import COUNTER, ObjectGraph
@@ -21,6 +23,11 @@ _HOW = (
     " its attributes in Sonnet, and the path of its module and its name in purestate."
     " `snt.attribute_paths(net)` returns it for a net that has been called."
 )
+_TO_BE_SURE = (
+    "pass `attributes=snt.attribute_paths(net)`, for a net that has been called. For a net in a"
+    " transformed function, write `paths.update(snt.attribute_paths(net))` there after its call,"
+    " with `paths = {}` outside; after `init`, pass `attributes=paths`."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +37,12 @@ class Match:
     Attributes:
       found: by the number of the variable in the object graph.
       report: what has no counterpart, or another shape or dtype.
+      has_order: whether equal modules have a likely order of construction.
     """
 
     found: dict[int, Target]
     report: LoadReport
+    has_order: bool = True
 
 
 def match(
@@ -46,6 +55,8 @@ def match(
     only_given: bool = False,
 ) -> dict[int, Target]:
     """Returns the variable of the model for each variable below the root.
+
+    Warns, if equal modules are matched by the order of the attributes.
 
     Args:
       bundle: the checkpoint.
@@ -73,6 +84,10 @@ def match(
     if proof.is_complete:
         return proof.found
     likely = [matcher.by_names(deduces) for deduces in (True, False)]
+    fitting = [each for each in likely if not each.report and proof.allows(each.found)]
+    if any(each.has_order for each in fitting) and fitting[0].found == fitting[-1].found:
+        matcher.warn(proof)
+        return fitting[0].found
     if proof.is_open or not all(each.report for each in likely):
         raise matcher.ambiguous(proof)
     best = min(likely, key=lambda each: len(_problems(each.report)))
@@ -109,12 +124,13 @@ class _Matcher:
         return Proof(self._graph, self._root, stored, self._targets.all, self._only_given)
 
     def by_names(self, deduces: bool) -> Match:
-        """Matches by likely names, for messages; see `ObjectTree` for `deduces`."""
-        named = name_variables(self._graph, self._root, deduces)
-        places = {at: place for at, place in named.items() if at in self._paths}
+        """Matches by the order of the attributes; see `ObjectTree` for `deduces`."""
+        named = name_variables(self._graph, self._root, lambda at: self._outline(at)[0], deduces)
+        places = {at: place for at, place in named.places.items() if at in self._paths}
         found = {at: self._targets.plainly(*place) for at, place in places.items()}
         shown = {at: "/".join(part for part in place if part) for at, place in places.items()}
-        return self._judged(found, shown, [])
+        match = self._judged(found, shown, [])
+        return dataclasses.replace(match, has_order=not named.unordered)
 
     def by_attributes(self, attributes: Attributes) -> Match:
         """Matches by the attributes of the user."""
@@ -193,18 +209,35 @@ class _Matcher:
             report,
         )
 
+    def warn(self, proof: Proof) -> None:
+        warn_user(
+            f"{self._of_equal_names()}:{self._pairs(proof, 1)}\nThey were matched in the order of"
+            " the attributes and lists that hold them. If they were made in another order, their"
+            f" weights are exchanged now. To be sure, {_TO_BE_SURE}",
+            UnverifiedWarning,
+        )
+
     def ambiguous(self, proof: Proof) -> CheckpointError:
-        pairs = list(proof.pairs())
-        shown = "".join(
-            f"\n  {self._paths[one]!r} or {self._paths[other]!r} is {target.shown!r}"
-            for one, other, target in pairs[:4]
-        )
-        others = "\n  and others" if len(pairs) > 4 else ""
         return CheckpointError(
-            f"{self._root_name!r} of the checkpoint {self._bundle.prefix!r} has modules or"
-            " variables of equal names and shapes, and does not say in which order they were made:"
-            f"{shown}{others}\n{_HOW}"
+            f"{self._of_equal_names()}, and does not say in which order they were made:"
+            f"{self._pairs(proof, 4)}\n{_HOW}"
         )
+
+    def _of_equal_names(self) -> str:
+        return (
+            f"{self._root_name!r} of the checkpoint {self._bundle.prefix!r} has modules or"
+            " variables of equal names and shapes"
+        )
+
+    def _pairs(self, proof: Proof, limit: int) -> str:
+        pairs = list(proof.pairs())
+        lines = [
+            f"{self._paths[one]!r} or {self._paths[other]!r} is {target.shown!r}"
+            for one, other, target in pairs[:limit]
+        ]
+        if len(pairs) > limit:
+            lines.append("and others")
+        return "".join(f"\n  {line}" for line in lines)
 
 
 def check_attributes(targets: Targets, attributes: Attributes) -> list[tuple[str, Target]]:

@@ -1,8 +1,15 @@
-"""Likely names of the variables of a checkpoint in purestate, for messages.
+"""Likely names of the variables of a checkpoint in purestate, by the order of the attributes.
 
-A checkpoint does not say in which order equal modules were made. That of attributes and of lists
-is the likely one. `proof` has all that is certain.
+A full name of TensorFlow, such as `mlp/linear_0/w`, has the name scopes in which the variable was
+made. Several objects may have one scope. purestate numbers them in the order in which they were
+made. A checkpoint does not say this order. It has the order of attributes and of lists, which is
+likely the same if the objects were made inside the method that sets the attributes, or within the
+list. `proof` has all that is certain.
 """
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from purestate._core.path import split_number
 from purestate._tf_checkpoint.object_graph import ObjectGraph
@@ -12,17 +19,34 @@ Place = tuple[str, str]
 """Path of the module, and name of the variable."""
 
 
-def name_variables(graph: ObjectGraph, root: int, deduces: bool) -> dict[int, Place]:
-    """Returns the likely place of each variable below an object, by its number.
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """The variables of an object by their likely names in purestate.
+
+    Attributes:
+      places: the place of each variable, by its number in the graph.
+      unordered: pairs of places. The modules or variables there are equal but for their order, for
+        which the graph has not even a likely one.
+    """
+
+    places: dict[int, Place]
+    unordered: list[tuple[str, str]]
+
+
+def name_variables(
+    graph: ObjectGraph, root: int, shape: Callable[[int], tuple[int, ...]], deduces: bool
+) -> Named:
+    """Names the variables below an object.
 
     Args:
       graph: all objects.
       root: the number of the object.
+      shape: returns the shape of a variable.
       deduces: see `ObjectTree`.
     """
     tree = ObjectTree(graph, root, deduces)
     modules = _Modules(tree)
-    counts: dict[Place, int] = {}
+    same: dict[Place, list[int]] = {}
     places: dict[int, Place] = {}
     for at in tree.order:
         scope = tree.scopes[at]
@@ -31,15 +55,53 @@ def name_variables(graph: ObjectGraph, root: int, deduces: bool) -> dict[int, Pl
         if tree.nodes[at].key is not None:
             scope, name = scope_and_name(tree.nodes[at].full_name)
             path = modules.path(tree.holder(at), scope)
-            number = counts[path, name] = counts.get((path, name), -1) + 1
-            places[at] = path, f"{name}_{number}" if number else name
-    return places
+            equal = same.setdefault((path, name), [])
+            places[at] = path, f"{name}_{len(equal)}" if equal else name
+            equal.append(at)
+    unordered: list[tuple[str, str]] = []
+    for equal in same.values():
+        unordered += _unordered(tree, [(at, "/".join(places[at]), shape(at)) for at in equal])
+    contents = _contents(places, shape)
+    for group in modules.equal.values():
+        unordered += _unordered(
+            tree, [(at, path, frozenset(contents.get(path, ()))) for at, path in group]
+        )
+    return Named(places, unordered)
+
+
+def _unordered(tree: ObjectTree, group: list[tuple[int, str, object]]) -> Iterator[tuple[str, str]]:
+    """Yields the pairs of a group whose order matters, as they look the same, and is not known."""
+    alike: dict[object, list[tuple[int, str]]] = {}
+    for at, path, looks in group:
+        alike.setdefault(looks, []).append((at, path))
+    for members in alike.values():
+        for (first, path), (second, other) in pairwise(members):
+            if not tree.is_ordered(first, second):
+                yield path, other
+
+
+def _contents(
+    places: dict[int, Place], shape: Callable[[int], tuple[int, ...]]
+) -> dict[str, list[object]]:
+    """Returns relative names and shapes of the variables below each path."""
+    found: dict[str, list[object]] = {}
+    for at, (path, name) in places.items():
+        parts = path.split("/")
+        for size in range(1, len(parts) + 1):
+            below = "/".join([*parts[size:], name])
+            found.setdefault("/".join(parts[:size]), []).append((below, shape(at)))
+    return found
 
 
 class _Modules:
-    """Gives each module its path."""
+    """Gives each module its path.
+
+    Attributes:
+      equal: the modules of one name in one place, each as its number and its path.
+    """
 
     def __init__(self, tree: ObjectTree):
+        self.equal: dict[Place, list[tuple[int, str]]] = {}
         self._tree = tree
         self._paths: dict[tuple[int, Scope], str] = {}
         self._counts: dict[Place, int] = {}
@@ -65,7 +127,9 @@ class _Modules:
             return parent
         for part in rest[:-1]:  # scopes without an object of their own
             parent = _join(parent, part)
-        return self._numbered(parent, rest[-1])
+        path = self._numbered(parent, rest[-1])
+        self.equal.setdefault((parent, rest[-1]), []).append((at, path))
+        return path
 
     def _numbered(self, parent: str, name: str) -> str:
         """Returns the path of a new module, by the rules of `purestate._core.naming`."""

@@ -46,6 +46,30 @@ class ObjectTree:
         """Returns the module that has a variable, itself or in a list."""
         return next((at for at in self.above(variable) if not self.nodes[at].is_list), variable)
 
+    def is_ordered(self, first: int, second: int) -> bool:
+        """Whether the graph has a likely order of construction of two modules or variables.
+
+        It has that of two items of a list, and of two attributes of a module that were made in one
+        of its methods. It has none of objects that were passed to a module.
+        """
+        ways = [[*reversed(self.above(at)), at] for at in (first, second)]
+        common = next((i for i, (a, b) in enumerate(zip(*ways, strict=False)) if a != b), None)
+        if common is None:  # one has the other
+            return False
+        parent = ways[0][common - 1]
+        if self.nodes[parent].is_list:
+            return True
+        scope = self.scopes[parent]
+        if not scope:
+            return False
+        return all(self._is_made_in(scope, way[common]) for way in ways)
+
+    def _is_made_in(self, scope: Scope, at: int) -> bool:
+        if self.nodes[at].key is not None:
+            return scope_and_name(self.nodes[at].full_name)[0] == scope
+        own = self.scopes[at]
+        return own is not None and len(own) > len(scope) and own[: len(scope)] == scope
+
     def _find_scopes(self, deduces: bool) -> None:
         own: dict[int, list[Scope]] = {}
         for at in self.order:

@@ -74,6 +74,7 @@ def read_slots(
       CheckpointError: the optimizer does not exist, it has no slots, or they are in another order
         than `net.trainable_variables`.
       CheckpointMismatchError: the checkpoint lacks some of the params.
+      UnverifiedWarning: as a warning, see `restore`.
       CheckpointFileError: the file is damaged, or cannot be read.
     """
     bundle = open_bundle(prefix)
@@ -121,6 +122,7 @@ def to_optax(
     Raises:
       CheckpointError: see `read_slots`; or the state is of another optimizer.
       CheckpointMismatchError: a slot is missing, or has another shape or dtype.
+      UnverifiedWarning: as a warning, see `restore`.
       CheckpointFileError: the file is damaged, or cannot be read.
     """
     slots = read_slots(prefix, params, optimizer, root, attributes=attributes)

@@ -79,12 +79,20 @@ class Proof:
         self.is_complete = (
             not self._free
             and (only_given or not self.options)
-            and all(self._is_together(unit) for unit in self._units)
+            and all(_is_together(unit, self.found) for unit in self._units)
         )
         possible: set[int] = set().union(*self.options.values())
         self.is_open = self._free <= possible and (
             only_given or (all(self.options.values()) and len(self.options) == len(self._free))
         )
+
+    def allows(self, found: dict[int, Target]) -> bool:
+        """Whether it may be that these are the variables of the model."""
+        numbers = {id(target): i for i, target in enumerate(self._targets)}
+        return all(
+            self.found.get(at) is target or numbers[id(target)] in self.options.get(at, ())
+            for at, target in found.items()
+        ) and all(_is_together(unit, found) for unit in self._units)
 
     def pairs(self) -> Iterator[tuple[int, int, Target]]:
         """Yields two variables of the checkpoint that may both be the same one of the model."""
@@ -130,15 +138,16 @@ class Proof:
                 options = self.options[at]
                 self.options[at] = {i for i in options if self._targets[i].module in common}
 
-    def _is_together(self, unit: list[int]) -> bool:
-        return len({self.found[at].module for at in unit if at in self.found}) < 2
-
     def _settle(self, at: int, i: int) -> None:
         self.found[at] = self._targets[i]
         self._free.discard(i)
         del self.options[at]
         for options in self.options.values():
             options.discard(i)
+
+
+def _is_together(unit: list[int], found: dict[int, Target]) -> bool:
+    return len({found[at].module for at in unit if at in found}) < 2
 
 
 def _options(stored: dict[int, Stored], targets: list[Target]) -> dict[int, set[int]]:

@@ -34,7 +34,9 @@ def restore(
     object that holds it. Names repeat: two Linears of one module both have the variable `linear/w`,
     and purestate numbers them in the order in which they were made. A checkpoint does not say that
     order: lists and attributes may be set in another one. So two modules whose variables have equal
-    names and shapes are an error. Then pass `attributes`.
+    names and shapes are matched with a warning, in the order of the list that holds them, or of the
+    attributes of the module that made them. If they have neither, they are an error. `attributes`
+    is exact.
 
     Args:
       prefix: what `tf.train.Checkpoint.save` or `write` returned; or a folder, for its latest
@@ -55,6 +57,7 @@ def restore(
       CheckpointMismatchError: model and checkpoint differ in a variable, a shape or a dtype. The
         message has all problems. Variables outside the root do not count.
       CheckpointError: the root does not exist, or nothing says which of two variables is which.
+      UnverifiedWarning: as a warning, if only the order of the attributes says it.
       CheckpointFileError: the file is damaged, or cannot be read.
       CheckpointNotFoundError: the file does not exist.
     """

@@ -11,7 +11,9 @@ TWINS = [
     *("dueling", "lstm", "mlps", "nested", "numbered", "passed", "plain", "resnet", "sequential"),
     *("twins_reversed", "two_linears"),
 ]
-"""Models with modules that only the order of construction tells apart."""
+"""Models with modules that only the order of construction tells apart.
+
+That of the attributes is the same, but for `passed`."""
 
 Bundles = dict[str, dict[str, Any]]
 

@@ -1,17 +1,20 @@
 """Likely names of models that no recorded checkpoint has, from graphs that the tests make."""
 
+import pytest
+
 from purestate._tf_checkpoint.naming import name_variables
 from purestate._tf_checkpoint.object_graph import Node, ObjectGraph, add_variable
 
 
 def named(variables: dict[str, str], deduces: bool = True) -> dict[str, str]:
-    """Returns `{path of attributes: likely name in purestate}`."""
+    """Returns `{path of attributes: likely name in purestate}`; raises if it has no likely order."""
     graph = ObjectGraph("", [Node()])
     for path, full_name in variables.items():
         add_variable(graph, f"model/{path}", full_name)
     root = graph.root("model")
-    places = name_variables(graph, root, deduces)
-    return {path: "/".join(places[at]) for path, at in graph.variables(root)}
+    result = name_variables(graph, root, lambda at: (), deduces)
+    assert not result.unordered, result.unordered
+    return {path: "/".join(result.places[at]) for path, at in graph.variables(root)}
 
 
 def test_three_modules_of_one_name_in_a_list():
@@ -35,7 +38,8 @@ def test_a_shared_module_is_named_once():
     root = graph.root("model")
     shared = graph.nodes[root].children["a"]
     graph.nodes[root].children["again"] = shared
-    assert sorted(name_variables(graph, root, True).values()) == [
+    result = name_variables(graph, root, lambda at: (), True)
+    assert sorted(result.places.values()) == [
         ("net", "x"),
         ("net/linear", "w"),
         ("net/linear_1", "w"),
@@ -47,7 +51,7 @@ def test_a_cycle_ends():
     add_variable(graph, "model/a/w", "net/linear/w")
     root = graph.root("model")
     graph.nodes[graph.nodes[root].children["a"]].children["parent"] = root
-    assert name_variables(graph, root, True)
+    assert name_variables(graph, root, lambda at: (), True).places
 
 
 def test_containers_in_a_module_are_not_modules():
@@ -62,6 +66,24 @@ def test_containers_in_a_module_are_not_modules():
         "body/_layers/0/w": "net/linear/w",
         "body/_layers/1/w": "net/linear_1/w",
     }
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        # Attributes of an object that made neither.
+        {"a/w": "linear/w", "b/w": "linear/w"},
+        # Two lists of one module: either may have been filled first.
+        {"a/0/w": "net/linear/w", "b/0/w": "net/linear/w", "x": "net/x"},
+        # Variables of one name in two lists.
+        {"a/0": "net/w", "b/0": "net/w"},
+        # Two MLPs that were made outside.
+        {"a/layers/0/w": "mlp/linear_0/w", "b/layers/0/w": "mlp/linear_0/w"},
+    ],
+)
+def test_orders_that_are_not_known(names: dict[str, str]):
+    with pytest.raises(AssertionError):
+        named(names)
 
 
 def test_two_meanings():

@@ -8,7 +8,10 @@ import pytest
 
 import purestate.sonnet.checkpoint as checkpoint
 from purestate._checkpoint.errors import CheckpointError
+from purestate._convert.errors import UnverifiedWarning
 from purestate._tf_checkpoint.object_graph import Node, ObjectGraph, add_variable
+from purestate._tf_checkpoint.proof import Proof, Stored
+from purestate._tf_checkpoint.targets import Target
 from tests.tf_checkpoint import random_models
 
 Files = dict[str, tuple[str, int]]
@@ -73,18 +76,29 @@ def test_names_with_numbers(tmp_path: Path, order: tuple[str, str]):
     }
 
 
+LISTS: list[tuple[Files, dict[str, int]]] = [
+    # In a list, as attributes of the module that made them, or as variables of a list.
+    ({f"l/{i}/w": ("linear/w", 2) for i in range(2)}, {"linear/w": 2, "linear_1/w": 2}),
+    (
+        {"a/w": ("net/linear/w", 2), "b/w": ("net/linear/w", 2), "x": ("net/x", 2)},
+        {"net/linear/w": 2, "net/linear_1/w": 2, "net/x": 2},
+    ),
+    ({f"ws/{i}": ("net/w", 2) for i in range(2)}, {"net/w": 2, "net/w_1": 2}),
+]
+
+
+@pytest.mark.parametrize(("files", "model"), LISTS)
+def test_in_order_with_a_warning(tmp_path: Path, files: Files, model: dict[str, int]):
+    with pytest.warns(UnverifiedWarning, match="in the order of the attributes"):
+        read = restored(tmp_path, files, model)
+    assert read == dict(zip(model, files, strict=True))
+
+
 @pytest.mark.parametrize(
     ("files", "model"),
     [
         # Made in either order, and in either place.
         ({"a/w": ("linear/w", 2), "b/w": ("linear/w", 2)}, {"linear/w": 2, "linear_1/w": 2}),
-        # In a list, as attributes of the module that made them, or as variables of a list.
-        ({f"l/{i}/w": ("linear/w", 2) for i in range(2)}, {"linear/w": 2, "linear_1/w": 2}),
-        (
-            {"a/w": ("net/linear/w", 2), "b/w": ("net/linear/w", 2), "x": ("net/x", 2)},
-            {"net/linear/w": 2, "net/linear_1/w": 2, "net/x": 2},
-        ),
-        ({f"ws/{i}": ("net/w", 2) for i in range(2)}, {"net/w": 2, "net/w_1": 2}),
         # Two MLPs that differ in their last layers: the first ones may have been exchanged.
         (
             {f"{i}/{j}/w": (f"mlp/linear_{j}/w", 2 + i * j) for i in range(2) for j in range(2)},
@@ -95,8 +109,37 @@ def test_names_with_numbers(tmp_path: Path, order: tuple[str, str]):
             {"a/w": ("linear/w", 2), "b/w": ("linear_1/w", 2), "c/w": ("linear/w", 3)},
             {"linear/w": 3, "linear_1/w": 2, "linear_2/w": 2},
         ),
+        # In order, `c` is the third. Its shape says that it is not.
+        (
+            {f"l/{i}/w": ("linear/w", 3 if i == 2 else 2) for i in range(3)},
+            {"linear/w": 3, "linear_1/w": 2, "linear_2/w": 2},
+        ),
     ],
 )
 def test_not_certain(tmp_path: Path, files: Files, model: dict[str, int]):
     with pytest.raises(CheckpointError, match="(?s)equal names and shapes.*Pass `attributes`"):
         restored(tmp_path, files, model)
+
+
+@pytest.mark.parametrize(
+    ("order", "is_allowed"), [("wbWB", True), ("WBwb", True), ("wBWb", False), ("WbwB", False)]
+)
+def test_an_order_does_not_take_one_object_apart(order: str, is_allowed: bool):
+    """`order` says what each variable of the file is; `W` and `B` are of the second Linear."""
+    files = [(f"l/{i}/{name}", f"linear/{name}") for i in range(2) for name in "wb"]
+    graph = ObjectGraph("", [Node()])
+    for path, full_name in files:
+        add_variable(graph, f"model/{path}", full_name)
+    root = graph.root("model")
+    ats = [graph.find(root, path) or 0 for path, _ in files]
+    shape, dtype = (2,), np.dtype(np.float32)
+    stored = {
+        at: Stored(tuple(full_name.split("/")), shape, dtype)
+        for at, (_, full_name) in zip(ats, files, strict=True)
+    }
+    value = np.zeros(shape, dtype)
+    places = [(module, name) for module in ("linear", "linear_1") for name in "wb"]
+    targets = [Target(True, *place, value) for place in places]
+    proof = Proof(graph, root, stored, targets, only_given=False)
+    which = ["wbWB".index(letter) for letter in order]
+    assert proof.allows({at: targets[i] for at, i in zip(ats, which, strict=True)}) is is_allowed

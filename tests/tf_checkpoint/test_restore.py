@@ -7,10 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+import purestate as ps
+import purestate.sonnet as snt
 import purestate.sonnet.checkpoint as checkpoint
 from purestate._checkpoint.errors import CheckpointError, CheckpointMismatchError
+from purestate._convert.errors import UnverifiedWarning
 from tests.tf_checkpoint.fixtures import (
     MODELS,
     TWINS,
@@ -20,6 +24,7 @@ from tests.tf_checkpoint.fixtures import (
     by_value,
     params_and_state,
     prefix,
+    where,
 )
 
 
@@ -31,11 +36,67 @@ def test_restored_by_the_object_graph(name: str):
     assert_same(read_state, state)
 
 
-@pytest.mark.parametrize("name", TWINS)
-def test_equal_modules_are_not_guessed(name: str):
+@pytest.mark.parametrize("name", [name for name in TWINS if name != "passed"])
+def test_equal_modules_are_matched_by_order_with_a_warning(name: str):
     params, state = params_and_state(name)
+    with pytest.warns(UnverifiedWarning, match="in the order of the attributes") as caught:
+        read_params, read_state = checkpoint.restore(prefix(name), blank(params), blank(state))
+    assert [each.filename for each in caught] == [__file__]
+    assert_same(read_params, params)
+    assert_same(read_state, state)
+
+
+def test_the_warning_says_what_to_write():
+    """A net in a transform tells its attributes as the warning says."""
+    params, state = params_and_state("sequential")
+    with pytest.warns(UnverifiedWarning) as caught:
+        checkpoint.restore(prefix("sequential"), params, state)
+    message = str(caught[0].message)
+    assert "'_layers/0/" in message or "'_layers/2/" in message
+    assert "paths.update(snt.attribute_paths(net))" in message
+    paths: dict[str, tuple[str, str]] = {}
+
+    def model(x: Any) -> Any:
+        net = snt.Sequential([snt.Linear(3), jax.nn.relu, snt.Linear(3), snt.Linear(3)])
+        out = net(x)
+        paths.update(snt.attribute_paths(net))
+        return out
+
+    shapes = jax.eval_shape(
+        ps.transform_with_state(model).init, jax.random.key(0), jnp.ones([4, 3])
+    )
+    assert paths == by_value("sequential")
+    read = checkpoint.restore(prefix("sequential"), *shapes, attributes=paths)
+    assert_same(read[0], jax.tree.map(jnp.asarray, params))
+
+
+def test_one_warning_for_each_call(tmp_path: Path):
+    params, state = params_and_state("resnet")
+    opt_state = optax.adam(0.1).init(params)
+    calls: list[Callable[[], Any]] = [
+        lambda: checkpoint.save(tmp_path / "new", params, state, like=prefix("resnet")),
+        lambda: checkpoint.read_slots(prefix("resnet"), params),
+        lambda: checkpoint.to_optax(prefix("resnet"), opt_state, params),
+    ]
+    told = where("resnet")
+    expected: list[Callable[[], Any]] = [
+        lambda: checkpoint.load(prefix("resnet")),
+        lambda: checkpoint.read_slots(prefix("resnet"), params, attributes=told),
+        lambda: checkpoint.to_optax(prefix("resnet"), opt_state, params, attributes=told),
+    ]
+    for call, other in zip(calls, expected, strict=True):
+        with pytest.warns(UnverifiedWarning) as caught:
+            result = call()
+        assert [each.filename for each in caught] == [__file__]
+        result = checkpoint.load(tmp_path / "new") if result is None else result
+        jax.tree.map(np.testing.assert_array_equal, result, other())
+
+
+def test_modules_passed_from_outside_are_not_guessed():
+    """Their attributes are not in the order in which they were made."""
+    params, state = params_and_state("passed")
     with pytest.raises(CheckpointError, match="(?s)equal names and shapes.*`attributes`"):
-        checkpoint.restore(prefix(name), params, state)
+        checkpoint.restore(prefix("passed"), params, state)
 
 
 @pytest.mark.parametrize("name", [*TWINS, "heads", "shards"])
