@@ -14,7 +14,7 @@ from purestate._tf_checkpoint.bundle import Bundle
 from purestate._tf_checkpoint.naming import Place, name_variables
 from purestate._tf_checkpoint.object_graph import COUNTER, ObjectGraph
 from purestate._tf_checkpoint.proof import Proof, Stored
-from purestate._tf_checkpoint.targets import Target, Targets, split_name
+from purestate._tf_checkpoint.targets import Target, Targets, full_path, split_name
 
 Attributes = Mapping[str, Place]
 
@@ -126,7 +126,9 @@ class _Matcher:
     def by_names(self, deduces: bool) -> Match:
         """Matches by the order of the attributes; see `ObjectTree` for `deduces`."""
         named = name_variables(self._graph, self._root, lambda at: self._outline(at)[0], deduces)
-        places = {at: place for at, place in named.places.items() if at in self._paths}
+        tops = {full_path(target)[0] for target in self._targets.all if target.module}
+        renamed = named.renumbered(tops)
+        places = {at: place for at, place in renamed.items() if at in self._paths}
         found = {at: self._targets.plainly(*place) for at, place in places.items()}
         shown = {at: "/".join(part for part in place if part) for at, place in places.items()}
         match = self._judged(found, shown, [])

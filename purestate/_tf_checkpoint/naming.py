@@ -32,6 +32,31 @@ class Named:
     places: dict[int, Place]
     unordered: list[tuple[str, str]]
 
+    def renumbered(self, tops: set[str]) -> dict[int, Place]:
+        """Returns the places with the modules on top of a model in place of those here.
+
+        A model outside may have higher numbers, if other modules were made before.
+        """
+        there = _by_name(tops)
+        new: dict[str, str] = {}
+        for name, here in _by_name({path.split("/")[0] for path, _ in self.places.values()}).items():
+            if len(there.get(name, ())) == len(here):
+                new |= zip(here, there[name], strict=True)
+        renamed: dict[int, Place] = {}
+        for at, (path, name) in self.places.items():
+            top, *rest = path.split("/")
+            renamed[at] = "/".join([new.get(top, top), *rest]), name
+        return renamed
+
+
+def _by_name(modules: set[str]) -> dict[str, list[str]]:
+    """Returns the modules of each name without a number, in the order of their numbers."""
+    groups: dict[str, list[tuple[int, str]]] = {}
+    for module in modules:
+        bare, number = split_number(module)
+        groups.setdefault(bare, []).append((-1 if number is None else number, module))
+    return {bare: [module for _, module in sorted(group)] for bare, group in groups.items()}
+
 
 def name_variables(
     graph: ObjectGraph, root: int, shape: Callable[[int], tuple[int, ...]], deduces: bool
