@@ -35,13 +35,16 @@ class Named:
     def renumbered(self, tops: set[str]) -> dict[int, Place]:
         """Returns the places with the modules on top of a model in place of those here.
 
-        A model outside may have higher numbers, if other modules were made before.
+        All numbers of a name may be higher, if other modules were made outside before.
         """
         there = _by_name(tops)
         new: dict[str, str] = {}
-        for name, here in _by_name({path.split("/")[0] for path, _ in self.places.values()}).items():
-            if len(there.get(name, ())) == len(here):
-                new |= zip(here, there[name], strict=True)
+        here = _by_name({path.split("/")[0] for path, _ in self.places.values()})
+        for name, modules in here.items():
+            pairs = list(zip(modules, there.get(name, []), strict=False))
+            is_shifted = len({after - before for (before, _), (after, _) in pairs}) == 1
+            if is_shifted and len(modules) == len(there[name]):
+                new |= {old: top for (_, old), (_, top) in pairs}
         renamed: dict[int, Place] = {}
         for at, (path, name) in self.places.items():
             top, *rest = path.split("/")
@@ -49,13 +52,13 @@ class Named:
         return renamed
 
 
-def _by_name(modules: set[str]) -> dict[str, list[str]]:
-    """Returns the modules of each name without a number, in the order of their numbers."""
+def _by_name(modules: set[str]) -> dict[str, list[tuple[int, str]]]:
+    """Returns numbers and modules of each name without a number, in order."""
     groups: dict[str, list[tuple[int, str]]] = {}
-    for module in modules:
+    for module in sorted(modules):
         bare, number = split_number(module)
-        groups.setdefault(bare, []).append((-1 if number is None else number, module))
-    return {bare: [module for _, module in sorted(group)] for bare, group in groups.items()}
+        groups.setdefault(bare, []).append((number or 0, module))
+    return {bare: sorted(group) for bare, group in groups.items()}
 
 
 def name_variables(

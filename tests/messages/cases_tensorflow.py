@@ -143,6 +143,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "restore, without an object graph": lambda: checkpoint.restore(copied("parts"), {}, {}),
     "restore, a damaged object graph": damaged_graph,
     "restore, other variables": differing,
+    "restore, in order": lambda: restored("two_linears"),
     "restore, an unknown order": lambda: restored("passed"),
     "restore, attributes that are a list": lambda: restored("passed", attributes=[]),
     "restore, attributes of texts": lambda: restored("passed", attributes={"w": "linear/w"}),

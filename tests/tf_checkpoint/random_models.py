@@ -34,7 +34,7 @@ class Many(snt.Module):
     def __init__(self, builder: "Builder"):
         super().__init__()
         made = [builder.variable(builder.random.choice(["s", "s", "t"]), 1) for _ in range(3)]
-        builder.random.shuffle(made)
+        builder.shuffle(made)
         self.some, self.more = made[:2], {"a": made[2]}
 
 
@@ -72,15 +72,20 @@ class Holder(snt.Module):
 class Builder:
     """Builds one model; the random numbers decide everything.
 
+    Args:
+      seed: of the random numbers.
+      is_plain: whether each module makes all that it holds, in the order in which it holds it.
+
     Attributes:
       variables: all variables, in the order in which they were made.
     """
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, is_plain: bool = False):
         self.random = random.Random(seed)
+        self._is_plain = is_plain
         self.variables: list[Any] = []
         self._sizes = self.random.choice([[2], [2, 3], [2, 3, 4, 5, 6, 7], [*range(1, 40)]])
-        self._shares = self.random.random() < 0.4
+        self._shares = self.random.random() < 0.4 and not is_plain
         self._made: list[Any] = []
 
     def variable(self, name: str, axes: int) -> Any:
@@ -94,7 +99,7 @@ class Builder:
         if self._shares and self._made and self.random.random() < 0.2:
             return self.random.choice(self._made)
         kind = self.random.choice(["linear"] * 3 + ["many", "tower"] + ["net", "other", "both"] * 2)
-        if kind == "both" and depth:
+        if kind == "both" and depth and not self._is_plain:
             made = self._exchanged(Tower(self), Tower(self))
         elif kind in ("net", "other") and depth:
             made = (Net if kind == "net" else Other)(self, depth - 1)
@@ -108,9 +113,16 @@ class Builder:
         self._made.append(made)
         return made
 
+    def shuffle(self, made: list[Any]) -> None:
+        if not self._is_plain:
+            self.random.shuffle(made)
+
     def fill(self, holder: Any, depth: int) -> None:
         """Makes modules and holds them in another order."""
         made = [self.module(depth) for _ in range(self.random.choice([1, 2, 3, 4]))]
+        if self._is_plain:
+            self.hold(holder, made)
+            return
         self.random.shuffle(made)
         if self.random.random() < 0.3:
             made = [Holder(self, made[:2]), *made[2:]]
@@ -146,9 +158,9 @@ class Builder:
         return Holder(self, held)
 
 
-def build(seed: int) -> tuple[Any, list[Any]]:
-    """Returns a model and all variables that were made, in order."""
-    builder = Builder(seed)
+def build(seed: int, is_plain: bool = False) -> tuple[Any, list[Any]]:
+    """Returns a model and all variables that were made, in order; see `Builder`."""
+    builder = Builder(seed, is_plain)
     return Net(builder, 2), builder.variables
 
 

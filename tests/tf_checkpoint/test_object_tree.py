@@ -73,10 +73,8 @@ def test_containers_in_a_module_are_not_modules():
     [
         # Attributes of an object that made neither.
         {"a/w": "linear/w", "b/w": "linear/w"},
-        # Two lists of one module: either may have been filled first.
-        {"a/0/w": "net/linear/w", "b/0/w": "net/linear/w", "x": "net/x"},
-        # Variables of one name in two lists.
-        {"a/0": "net/w", "b/0": "net/w"},
+        # Two lists of an object that made neither.
+        {"a/0/w": "linear/w", "b/0/w": "linear/w", "x": "net/x"},
         # Two MLPs that were made outside.
         {"a/layers/0/w": "mlp/linear_0/w", "b/layers/0/w": "mlp/linear_0/w"},
     ],
@@ -84,6 +82,16 @@ def test_containers_in_a_module_are_not_modules():
 def test_orders_that_are_not_known(names: dict[str, str]):
     with pytest.raises(AssertionError):
         named(names)
+
+
+def test_two_lists_of_one_module():
+    names = {"b/0/w": "net/linear/w", "a/0/w": "net/linear/w", "a/1": "net/x", "b/1": "net/x"}
+    assert named(names) == {
+        "b/0/w": "net/linear/w",
+        "a/0/w": "net/linear_1/w",
+        "b/1": "net/x",
+        "a/1": "net/x_1",
+    }
 
 
 def test_two_meanings():
