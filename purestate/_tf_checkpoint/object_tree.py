@@ -52,7 +52,7 @@ class ObjectTree:
         """Whether the graph has a likely order of construction of two modules or variables.
 
         It has that of two items of a list, and of two attributes of a module that were made in one
-        of its methods, or that hold what was made there. It has none of objects that were passed to
+        of its methods, or that hold modules made there. It has none of objects that were passed to
         a module.
         """
         ways = [[*reversed(self.above(at)), at] for at in (first, second)]
