@@ -72,7 +72,7 @@
     ├── JaxUsageWarning: a JaxUsageError that `ps.config` turned into a warning
     ├── StaleStateWarning: a StaleStateError that `ps.config` made a warning of
     ├── LoraWarning: `ps.lora` passed over modules that it cannot adapt
-    └── UnverifiedWarning: weights were converted, and nothing compared the outputs
+    └── UnverifiedWarning: weights were taken over, and nothing shows that each is in its place
 
 Each class also derives from the builtin in parentheses, which programs written for dm-haiku catch.
 """

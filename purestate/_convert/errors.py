@@ -8,4 +8,8 @@ class ConversionError(PurestateError, ValueError):
 
 
 class UnverifiedWarning(PurestateWarning):
-    """Weights were converted, and nothing compared the outputs of the two models."""
+    """Weights of another library were taken over, and nothing shows that each is in its place.
+
+    They were converted, and nothing compared the outputs of the two models. Or equal modules of a
+    checkpoint of Sonnet were matched in the order of their attributes.
+    """

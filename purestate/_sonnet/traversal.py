@@ -43,9 +43,14 @@ def attribute_paths(module: CoreModule) -> dict[str, tuple[str, str]]:
       module: a module that was called.
 
     Returns:
-      `{attribute path: (module path, name)}`.
+      `{attribute path: (module path, name)}`. A slash or a backslash in a key of a dict has a
+      backslash before it.
     """
-    return {"/".join(path): variable.path for path, variable in _variables(module)}
+    return {"/".join(map(_escaped, path)): variable.path for path, variable in _variables(module)}
+
+
+def _escaped(name: str) -> str:
+    return name.replace("\\", "\\\\").replace("/", "\\/")
 
 
 def _variables(module: CoreModule) -> Iterator[tuple[AttributePath, Variable]]:

@@ -7,17 +7,26 @@ import numpy as np
 
 from purestate._checkpoint.errors import CheckpointError, CheckpointMismatchError
 from purestate._checkpoint.fitting import LoadReport
+from purestate._convert.errors import UnverifiedWarning
 from purestate._core.errors import kind_of
+from purestate._core.trace_guard import warn_user
 from purestate._tf_checkpoint.bundle import Bundle
 from purestate._tf_checkpoint.naming import Place, name_variables
 from purestate._tf_checkpoint.object_graph import COUNTER, ObjectGraph
-from purestate._tf_checkpoint.targets import Target, Targets
+from purestate._tf_checkpoint.proof import Proof, Stored
+from purestate._tf_checkpoint.targets import Target, Targets, full_path, split_name
 
 Attributes = Mapping[str, Place]
 
 _HOW = (
     "Pass `attributes`, which says what each variable is, such as {'_layers/0/w': ('linear', 'w')}:"
     " its attributes in Sonnet, and the path of its module and its name in purestate."
+    " `snt.attribute_paths(net)` returns it for a net that has been called."
+)
+_TO_BE_SURE = (
+    "pass `attributes=snt.attribute_paths(net)`, for a net that has been called. For a net in a"
+    " transformed function, write `paths.update(snt.attribute_paths(net))` there after its call,"
+    " with `paths = {}` outside; after `init`, pass `attributes=paths`."
 )
 
 
@@ -28,12 +37,12 @@ class Match:
     Attributes:
       found: by the number of the variable in the object graph.
       report: what has no counterpart, or another shape or dtype.
-      unordered: pairs of modules or variables that may be in the wrong order.
+      has_order: whether equal modules have a likely order of construction.
     """
 
     found: dict[int, Target]
     report: LoadReport
-    unordered: list[tuple[str, str]]
+    has_order: bool = True
 
 
 def match(
@@ -47,6 +56,8 @@ def match(
 ) -> dict[int, Target]:
     """Returns the variable of the model for each variable below the root.
 
+    Warns, if equal modules are matched by the order of the attributes.
+
     Args:
       bundle: the checkpoint.
       graph: its objects.
@@ -57,7 +68,7 @@ def match(
 
     Raises:
       CheckpointMismatchError: they are not the same variables; the message has all problems.
-      CheckpointError: the root does not exist, or the order of equal modules is unknown.
+      CheckpointError: the root does not exist, or nothing says which of two variables is which.
     """
     matcher = _Matcher(bundle, graph, root, targets, only_given)
     if attributes is not None:
@@ -69,23 +80,18 @@ def match(
                 " the model has one.",
             )
         return only.found
-    both = [matcher.by_names(deduces) for deduces in (True, False)]
-    fitting = [each for each in both if not each.report]
-    if not fitting:
-        best = min(both, key=lambda each: len(_problems(each.report)))
-        raise matcher.error(
-            best.report, f"The names in the file come from its object graph. {_HOW}"
-        )
-    if len(fitting) == 2 and fitting[0].found != fitting[1].found:
-        shown = [
-            (a.shown, b.shown)
-            for at, a in fitting[0].found.items()
-            if a != (b := fitting[1].found[at])
-        ]
-        raise matcher.ambiguous(shown)
-    if all(each.unordered for each in fitting):
-        raise matcher.ambiguous(fitting[0].unordered)
-    return fitting[0].found
+    proof = matcher.proof()
+    if proof.is_complete:
+        return proof.found
+    likely = [matcher.by_names(deduces) for deduces in (True, False)]
+    fitting = [each for each in likely if not each.report and proof.allows(each.found)]
+    if any(each.has_order for each in fitting) and fitting[0].found == fitting[-1].found:
+        matcher.warn(proof)
+        return fitting[0].found
+    if proof.is_open or not all(each.report for each in likely):
+        raise matcher.ambiguous(proof)
+    best = min(likely, key=lambda each: len(_problems(each.report)))
+    raise matcher.error(best.report, f"The names in the file come from its object graph. {_HOW}")
 
 
 def _problems(report: LoadReport) -> list[object]:
@@ -109,13 +115,24 @@ class _Matcher:
             if self._outline(at)[1].kind != "O" and not (root == "" and path == COUNTER)
         }
 
+    def proof(self) -> Proof:
+        """Matches all that is certain."""
+        stored = {
+            at: Stored(split_name(self._graph.nodes[at].full_name), *self._outline(at))
+            for at in self._paths
+        }
+        return Proof(self._graph, self._root, stored, self._targets.all, self._only_given)
+
     def by_names(self, deduces: bool) -> Match:
-        """Matches by the names that the graph implies; see `ObjectTree` for `deduces`."""
+        """Matches by the order of the attributes; see `ObjectTree` for `deduces`."""
         named = name_variables(self._graph, self._root, lambda at: self._outline(at)[0], deduces)
-        places = {at: place for at, place in named.places.items() if at in self._paths}
+        tops = {full_path(target)[0] for target in self._targets.all if target.module}
+        renamed = named.renumbered(tops)
+        places = {at: place for at, place in renamed.items() if at in self._paths}
         found = {at: self._targets.plainly(*place) for at, place in places.items()}
         shown = {at: "/".join(part for part in place if part) for at, place in places.items()}
-        return self._judged(found, shown, [], named.unordered)
+        match = self._judged(found, shown, [])
+        return dataclasses.replace(match, has_order=not named.unordered)
 
     def by_attributes(self, attributes: Attributes) -> Match:
         """Matches by the attributes of the user."""
@@ -138,14 +155,13 @@ class _Matcher:
                 missing.append(f"{place[0]}/{place[1]} ({path} is not in the file)")
             elif at not in found:  # else another name of one variable
                 found[at] = targets
-        return self._judged(found, dict(self._paths), missing, [])
+        return self._judged(found, dict(self._paths), missing)
 
     def _judged(
         self,
         found: dict[int, list[Target]],
         shown: dict[int, str],
         missing: list[str],
-        unordered: list[tuple[str, str]],
     ) -> Match:
         """Compares shapes and dtypes, and finds the rest of both sides."""
         matched: dict[int, Target] = {}
@@ -173,7 +189,7 @@ class _Matcher:
         if self._only_given:
             unexpected = []
         report = LoadReport(tuple(missing), tuple(unexpected), tuple(mismatched))
-        return Match(matched, report, unordered)
+        return Match(matched, report)
 
     def _outline(self, at: int) -> tuple[tuple[int, ...], np.dtype]:
         key = self._graph.nodes[at].key
@@ -195,13 +211,35 @@ class _Matcher:
             report,
         )
 
-    def ambiguous(self, pairs: list[tuple[str, str]]) -> CheckpointError:
-        shown = ", ".join(f"{one!r} and {other!r}" for one, other in pairs[:4])
-        return CheckpointError(
-            f"{self._root_name!r} of the checkpoint {self._bundle.prefix!r} has equal modules or"
-            f" variables, and does not say which was made first: {shown}"
-            f"{' and others' if len(pairs) > 4 else ''}. {_HOW}"
+    def warn(self, proof: Proof) -> None:
+        warn_user(
+            f"{self._of_equal_names()}:{self._pairs(proof, 1)}\nThey were matched in the order of"
+            " the attributes and lists that hold them. If they were made in another order, their"
+            f" weights are exchanged now. To be sure, {_TO_BE_SURE}",
+            UnverifiedWarning,
         )
+
+    def ambiguous(self, proof: Proof) -> CheckpointError:
+        return CheckpointError(
+            f"{self._of_equal_names()}, and does not say in which order they were made:"
+            f"{self._pairs(proof, 4)}\n{_HOW}"
+        )
+
+    def _of_equal_names(self) -> str:
+        return (
+            f"{self._root_name!r} of the checkpoint {self._bundle.prefix!r} has modules or"
+            " variables of equal names and shapes"
+        )
+
+    def _pairs(self, proof: Proof, limit: int) -> str:
+        pairs = list(proof.pairs())
+        lines = [
+            f"{self._paths[one]!r} or {self._paths[other]!r} is {target.shown!r}"
+            for one, other, target in pairs[:limit]
+        ]
+        if len(pairs) > limit:
+            lines.append("and others")
+        return "".join(f"\n  {line}" for line in lines)
 
 
 def check_attributes(targets: Targets, attributes: Attributes) -> list[tuple[str, Target]]:

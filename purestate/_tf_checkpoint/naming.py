@@ -1,9 +1,10 @@
-"""What purestate calls the variables of a checkpoint, found from names and from the object graph.
+"""Likely names of the variables of a checkpoint in purestate, by the order of the attributes.
 
 A full name of TensorFlow, such as `mlp/linear_0/w`, has the name scopes in which the variable was
 made. Several objects may have one scope. purestate numbers them in the order in which they were
 made. A checkpoint does not say this order. It has the order of attributes and of lists, which is
-the same if the objects were made inside the method that sets the attributes, or within the list.
+likely the same if the objects were made inside the method that sets the attributes, or within the
+list. `proof` has all that is certain.
 """
 
 import dataclasses
@@ -20,16 +21,44 @@ Place = tuple[str, str]
 
 @dataclasses.dataclass(frozen=True)
 class Named:
-    """The variables of an object by their names in purestate.
+    """The variables of an object by their likely names in purestate.
 
     Attributes:
       places: the place of each variable, by its number in the graph.
-      unordered: pairs of places. The modules or variables there are equal but for their order,
-        which the graph does not say.
+      unordered: pairs of places. The modules or variables there are equal but for their order, for
+        which the graph has not even a likely one.
     """
 
     places: dict[int, Place]
     unordered: list[tuple[str, str]]
+
+    def renumbered(self, tops: set[str]) -> dict[int, Place]:
+        """Returns the places with the modules on top of a model in place of those here.
+
+        All numbers of a name may be higher, if other modules were made outside before.
+        """
+        there = _by_name(tops)
+        new: dict[str, str] = {}
+        here = _by_name({path.split("/")[0] for path, _ in self.places.values()})
+        for name, modules in here.items():
+            pairs = list(zip(modules, there.get(name, []), strict=False))
+            is_shifted = len({after - before for (before, _), (after, _) in pairs}) == 1
+            if is_shifted and len(modules) == len(there[name]):
+                new |= {old: top for (_, old), (_, top) in pairs}
+        renamed: dict[int, Place] = {}
+        for at, (path, name) in self.places.items():
+            top, *rest = path.split("/")
+            renamed[at] = "/".join([new.get(top, top), *rest]), name
+        return renamed
+
+
+def _by_name(modules: set[str]) -> dict[str, list[tuple[int, str]]]:
+    """Returns numbers and modules of each name without a number, in order."""
+    groups: dict[str, list[tuple[int, str]]] = {}
+    for module in sorted(modules):
+        bare, number = split_number(module)
+        groups.setdefault(bare, []).append((number or 0, module))
+    return {bare: sorted(group) for bare, group in groups.items()}
 
 
 def name_variables(

@@ -1,5 +1,7 @@
 """The objects below one object, each at the first place that has it."""
 
+from collections.abc import Iterator
+
 from purestate._tf_checkpoint.object_graph import ObjectGraph
 
 Scope = tuple[str, ...]
@@ -47,10 +49,11 @@ class ObjectTree:
         return next((at for at in self.above(variable) if not self.nodes[at].is_list), variable)
 
     def is_ordered(self, first: int, second: int) -> bool:
-        """Whether the graph says which of two modules or variables was made first.
+        """Whether the graph has a likely order of construction of two modules or variables.
 
-        It does for two items of a list. It does for two attributes of a module that were made in
-        one of its methods, and not for objects that were passed to it.
+        It has that of two items of a list, and of two attributes of a module that were made in one
+        of its methods, or that hold modules made there. It has none of objects that were passed to
+        a module.
         """
         ways = [[*reversed(self.above(at)), at] for at in (first, second)]
         common = next((i for i, (a, b) in enumerate(zip(*ways, strict=False)) if a != b), None)
@@ -65,10 +68,20 @@ class ObjectTree:
         return all(self._is_made_in(scope, way[common]) for way in ways)
 
     def _is_made_in(self, scope: Scope, at: int) -> bool:
-        if self.nodes[at].key is not None:
-            return scope_and_name(self.nodes[at].full_name)[0] == scope
         own = self.scopes[at]
-        return own is not None and len(own) > len(scope) and own[: len(scope)] == scope
+        if own is not None and len(own) > len(scope) and own[: len(scope)] == scope:
+            return True
+        return all(each[: len(scope)] == scope for each in self._scopes_below(at))
+
+    def _scopes_below(self, top: int) -> Iterator[Scope]:
+        """Yields the scopes of all variables of an object."""
+        waiting, seen = [top], {top}
+        for at in waiting:
+            if self.nodes[at].key is not None:
+                yield scope_and_name(self.nodes[at].full_name)[0]
+            new = set(self.nodes[at].children.values()) - seen
+            seen |= new
+            waiting += new
 
     def _find_scopes(self, deduces: bool) -> None:
         own: dict[int, list[Scope]] = {}

@@ -47,6 +47,9 @@ def read_slots(
 ) -> dict[str, Any]:
     """Reads the slots of an optimizer, with the names of the params.
 
+    Sonnet keeps them in the order of the variables in its first `apply`. They are taken to be those
+    of `net.trainable_variables`, unless names or shapes show another order.
+
     >>> import os, tempfile, numpy as np, optax, purestate.sonnet.checkpoint as checkpoint
     >>> prefix = os.path.join(tempfile.mkdtemp(), "ckpt")
     >>> params = {"linear": {"w": np.ones(2, np.float32)}}
@@ -71,6 +74,7 @@ def read_slots(
       CheckpointError: the optimizer does not exist, it has no slots, or they are in another order
         than `net.trainable_variables`.
       CheckpointMismatchError: the checkpoint lacks some of the params.
+      UnverifiedWarning: as a warning, see `restore`.
       CheckpointFileError: the file is damaged, or cannot be read.
     """
     bundle = open_bundle(prefix)
@@ -118,6 +122,7 @@ def to_optax(
     Raises:
       CheckpointError: see `read_slots`; or the state is of another optimizer.
       CheckpointMismatchError: a slot is missing, or has another shape or dtype.
+      UnverifiedWarning: as a warning, see `restore`.
       CheckpointFileError: the file is damaged, or cannot be read.
     """
     slots = read_slots(prefix, params, optimizer, root, attributes=attributes)

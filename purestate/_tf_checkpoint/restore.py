@@ -30,11 +30,13 @@ def restore(
     >>> checkpoint.restore(prefix, zeros, {})[0]["linear_1"]["w"]
     Array([2., 2.], dtype=float32)
 
-    Without `attributes`, the names of the variables in purestate come from the object graph of the
-    checkpoint. The names in Sonnet are not enough: two Linears of one module both have the variable
-    `linear/w`. Equal modules are taken to be made in the order of the list that holds
-    them, or of the attributes of the module that made them. If neither says it, this is an error.
-    If the items of a list were made in another order, only `attributes` is right.
+    Without `attributes`, a variable is found by its full name in TensorFlow, its shape, and the
+    object that holds it. Names repeat: two Linears of one module both have the variable `linear/w`,
+    and purestate numbers them in the order in which they were made. A checkpoint does not say that
+    order: lists and attributes may be set in another one. So two modules whose variables have equal
+    names and shapes are matched with a warning, in the order of the list that holds them, or of the
+    attributes of the module that made them. If they have neither, they are an error. `attributes`
+    is exact.
 
     Args:
       prefix: what `tf.train.Checkpoint.save` or `write` returned; or a folder, for its latest
@@ -54,7 +56,8 @@ def restore(
     Raises:
       CheckpointMismatchError: model and checkpoint differ in a variable, a shape or a dtype. The
         message has all problems. Variables outside the root do not count.
-      CheckpointError: the root does not exist, or the order of equal modules is unknown.
+      CheckpointError: the root does not exist, or nothing says which of two variables is which.
+      UnverifiedWarning: as a warning, if only the order of the attributes says it.
       CheckpointFileError: the file is damaged, or cannot be read.
       CheckpointNotFoundError: the file does not exist.
     """

@@ -73,6 +73,7 @@ def save(
     Raises:
       CheckpointMismatchError: model and `like` differ in a variable, a shape or a dtype.
       CheckpointError: neither `like` nor `attributes` is given, or `opt_state` does not fit.
+      UnverifiedWarning: as a warning, see `restore`.
       CheckpointFileError: a file cannot be read or written.
     """
     target_prefix = os.fsdecode(prefix)

@@ -97,6 +97,15 @@ class Targets:
         return self._plain.get((_plain(module), name), [])
 
 
+def full_path(target: Target) -> tuple[str, ...]:
+    """Returns path and name, split; the names of methods do not count."""
+    return split_name(f"{target.module}/{target.name}")
+
+
+def split_name(full_name: str) -> tuple[str, ...]:
+    return tuple(part for part in full_name.split("/") if part and not part.startswith("~"))
+
+
 def _plain(module: str) -> str:
     return "/".join(part for part in module.split("/") if not part.startswith("~"))
 

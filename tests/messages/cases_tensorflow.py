@@ -143,6 +143,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "restore, without an object graph": lambda: checkpoint.restore(copied("parts"), {}, {}),
     "restore, a damaged object graph": damaged_graph,
     "restore, other variables": differing,
+    "restore, in order": lambda: restored("two_linears"),
     "restore, an unknown order": lambda: restored("passed"),
     "restore, attributes that are a list": lambda: restored("passed", attributes=[]),
     "restore, attributes of texts": lambda: restored("passed", attributes={"w": "linear/w"}),
@@ -161,7 +162,9 @@ CASES: dict[str, Callable[[], Any]] = {
     "read_slots, no slots": lambda: checkpoint.read_slots(
         copied("before_a_step"), fixtures.params_and_state("before_a_step")[0], "other"
     ),
-    "read_slots, an unknown order": lambda: to_optax("twins_reversed", optax.sgd(0.1, 0.9)),
+    "read_slots, an unknown order": lambda: to_optax(
+        "twins_reversed", optax.sgd(0.1, 0.9), attributes=fixtures.where("twins_reversed")
+    ),
     "to_optax, another optimizer": lambda: to_optax("mlp_adam", optax.sgd(0.1, 0.9)),
     "to_optax, an unknown optimizer": lambda: to_optax("mlp_adam", optax.lion(0.1)),
     "to_optax, early momentum": lambda: to_optax("rmsprop", EARLY),

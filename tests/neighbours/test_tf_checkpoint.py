@@ -96,8 +96,8 @@ def assert_equal(net: Any, params: Any, state: Any) -> None:
         np.testing.assert_array_equal(variable_at(net, path).numpy(), value, err_msg=path)
 
 
-@pytest.mark.parametrize("attributes", [None, ATTRIBUTES])
-def test_tensorflow_reads_what_we_wrote_like_its_own(tmp_path: Path, attributes: Any) -> None:
+def test_tensorflow_reads_what_we_wrote_like_its_own(tmp_path: Path) -> None:
+    attributes = ATTRIBUTES  # nothing else tells the twins apart
     net, optimizer = made(0)
     old, new = str(tmp_path / "old"), str(tmp_path / "new")
     old = tf.train.Checkpoint(model=net, optimizer=optimizer).save(old)

@@ -1,7 +1,7 @@
-"""Checkpoints of random Sonnet models: restored rightly or with an error, never wrongly.
+"""Checkpoints of random Sonnet models: restored rightly, with a warning or an error.
 
-All layers have equal shapes, so that only names and order tell them apart, and they are first called
-in a random order. The truth is noted while the modules are made; see `tests/tf_checkpoint/record.py`.
+Layers often have equal shapes, so that only names tell them apart, and they are first called in a
+random order. The truth is noted while the modules are made; see `tests/tf_checkpoint/record.py`.
 """
 
 import collections
@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import pytest
 
+import purestate as ps
 import purestate.sonnet.checkpoint as checkpoint
 from purestate._checkpoint.errors import CheckpointError
 
@@ -34,6 +35,10 @@ class Builder:
     def __init__(self, seed: int):
         self.random = random.Random(seed)
         self.layers: list[Any] = []
+        self._sizes = self.random.choice([[2], [2, 3, 4], range(1, 40), range(1, 40)])
+
+    def size(self) -> int:
+        return self.random.choice(self._sizes)
 
     def module(self, depth: int) -> Any:
         pick = self.random.choice
@@ -46,9 +51,9 @@ class Builder:
         if kind == "norm":
             layer = snt.BatchNorm(True, True)
         elif kind == "mlp":
-            layer = snt.nets.MLP([2, 2])
+            layer = snt.nets.MLP([self.size(), self.size()])
         else:
-            layer = snt.Linear(2, name=pick([None] * 6 + ["head"]))
+            layer = snt.Linear(self.size(), name=pick([None] * 6 + ["head"]))
         self.layers.append(layer)
         return layer
 
@@ -88,7 +93,7 @@ def made(seed: int) -> tuple[Any, dict[int, Any]]:
         net = builder.module(3)
         builder.random.shuffle(builder.layers)
         for layer in builder.layers:
-            x = tf.ones([1, 2])
+            x = tf.ones([1, builder.size()])
             layer(x, True) if isinstance(layer, snt.BatchNorm) else layer(x)
     for i, v in enumerate(net.variables):
         v.assign(tf.cast(tf.fill(v.shape, i + 1), v.dtype))
@@ -115,14 +120,18 @@ def test_random_models(tmp_path: Path) -> None:
             )
             return all(np.array_equal(one, other) for one, other in pairs)
 
-        try:
-            assert is_right(), seed
-            tally["right"] += 1
-        except CheckpointError:
-            tally["error"] += 1
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ps.errors.UnverifiedWarning)
+            try:
+                told = is_right()
+            except CheckpointError:
+                tally["error"] += 1
+            else:
+                assert told or caught, seed
+                tally["warned" if caught else "right"] += 1
         attributes = {
             path.removeprefix("model/"): places[id(v)][1:]
             for path, v in record.attributes(model=net).items()
         }
         assert is_right(attributes=attributes), seed
-    assert tally["right"] > PROGRAMS / 2, tally
+    assert tally["right"] > PROGRAMS / 5, tally

@@ -7,6 +7,13 @@ import numpy as np
 
 FOLDER = Path(__file__).parent / "recorded"
 MODELS = sorted(path.stem for path in FOLDER.glob("*.npz"))
+TWINS = [
+    *("dueling", "lstm", "mlps", "nested", "numbered", "passed", "plain", "resnet", "sequential"),
+    *("twins_reversed", "two_linears"),
+]
+"""Models with modules that only the order of construction tells apart.
+
+That of the attributes is the same, but for `passed`."""
 
 Bundles = dict[str, dict[str, Any]]
 
@@ -41,6 +48,30 @@ def bundles(name: str, kind: str) -> Bundles:
 
 def params_and_state(name: str) -> tuple[Bundles, Bundles]:
     return bundles(name, "params"), bundles(name, "state")
+
+
+def by_value(name: str) -> dict[str, tuple[str, str]]:
+    """Returns the attributes of each variable, found by comparing values."""
+    params, state = params_and_state(name)
+    places = {
+        (module, variable): x
+        for bundles in (params, state)
+        for module, variables in bundles.items()
+        for variable, x in variables.items()
+    }
+    found: dict[str, tuple[str, str]] = {}
+    for path, x in attributes(name).items():
+        if path.startswith("model/"):
+            place = next(p for p, y in places.items() if np.array_equal(x, y))
+            found[path.removeprefix("model/")] = place
+            del places[place]
+    assert not places
+    return found
+
+
+def where(name: str) -> dict[str, tuple[str, str]] | None:
+    """Returns what `restore` needs to be told about a model."""
+    return by_value(name) if name in TWINS else None
 
 
 def blank(values: Bundles) -> Bundles:

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+import purestate.sonnet as snt
 from purestate._tf_checkpoint import attribute_paths as paths
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -20,3 +21,12 @@ def test_paths_of_keys():
 def test_round_trip(names: list[str]):
     assert paths.split_path(paths.join_path(names)) == names
     assert paths.attribute_path(paths.variable_key(names)) == paths.join_path(names)
+
+
+def test_keys_of_dicts_in_a_module():
+    """`snt.attribute_paths` writes them as `load` does."""
+    net = snt.Module()
+    net.heads = {"b/x.y": snt.Variable(0.0, name="w"), "b": {"x\\": snt.Variable(1.0, name="v")}}
+    assert sorted(snt.attribute_paths(net)) == sorted(
+        paths.join_path(["heads", *keys]) for keys in (["b/x.y"], ["b", "x\\"])
+    )

@@ -18,6 +18,7 @@ from tests.tf_checkpoint.fixtures import (
     copy,
     params_and_state,
     prefix,
+    where,
 )
 
 
@@ -44,7 +45,9 @@ SLOTS = {"m", "v", "accumulated_momentum", "mom", "ms", "mg"}
 def test_the_next_step_is_that_of_sonnet(name: str):
     optimizer = OPTIMIZERS[name]
     params = jax.tree.map(jnp.asarray, params_and_state(name)[0])
-    opt_state = checkpoint.to_optax(prefix(name), optimizer.init(params), params)
+    opt_state = checkpoint.to_optax(
+        prefix(name), optimizer.init(params), params, attributes=where(name)
+    )
     updates, _ = optimizer.update(bundles(name, "gradient"), opt_state, params)
     after = optax.apply_updates(params, updates)
     expected = bundles(name, "next")
@@ -65,23 +68,25 @@ def test_the_next_step_is_that_of_sonnet(name: str):
 def test_there_and_back(name: str, tmp_path: Path):
     params, state = params_and_state(name)
     optimizer = OPTIMIZERS[name]
-    opt_state = checkpoint.to_optax(prefix(name), optimizer.init(params), params)
+    told: Any = {"attributes": where(name)}
+    opt_state = checkpoint.to_optax(prefix(name), optimizer.init(params), params, **told)
     slots = checkpoint.from_optax(opt_state)
     assert set(slots) <= SLOTS | {"step"}
     path = str(tmp_path / "new")
     changed = jax.tree.map(lambda x: x + 1, opt_state)
-    checkpoint.save(path, params, state, prefix(name), opt_state=changed)
-    again = checkpoint.to_optax(path, optimizer.init(params), params)
+    checkpoint.save(path, params, state, prefix(name), opt_state=changed, **told)
+    again = checkpoint.to_optax(path, optimizer.init(params), params, **told)
     for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(changed), strict=True):
         np.testing.assert_array_equal(one, other)
-    checkpoint.save(path, params, state, prefix(name), opt_state=opt_state)
+    checkpoint.save(path, params, state, prefix(name), opt_state=opt_state, **told)
     for attribute, x in attributes(name).items():
         np.testing.assert_array_equal(checkpoint.load(path)[attribute], x)
 
 
 def test_slots_are_where_the_recorder_saw_them():
     """Params are in the order of the attributes' names: `alpha` before `zeta`, and b before w."""
-    slots = checkpoint.read_slots(prefix("two_linears"), params_and_state("two_linears")[0])
+    params, _ = params_and_state("two_linears")
+    slots = checkpoint.read_slots(prefix("two_linears"), params, attributes=where("two_linears"))
     recorded = attributes("two_linears")
     places = [("linear_1", "b"), ("linear_1", "w"), ("linear", "b"), ("linear", "w")]
     for i, (module, name) in enumerate(places):

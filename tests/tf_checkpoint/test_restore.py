@@ -7,24 +7,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+import purestate as ps
+import purestate.sonnet as snt
 import purestate.sonnet.checkpoint as checkpoint
 from purestate._checkpoint.errors import CheckpointError, CheckpointMismatchError
+from purestate._convert.errors import UnverifiedWarning
 from tests.tf_checkpoint.fixtures import (
     MODELS,
+    TWINS,
     Bundles,
     assert_same,
-    attributes,
     blank,
+    by_value,
     params_and_state,
     prefix,
+    where,
 )
 
-TOLD = [name for name in MODELS if name not in ("passed", "dtypes")]
 
-
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in (*TWINS, "dtypes")])
 def test_restored_by_the_object_graph(name: str):
     params, state = params_and_state(name)
     read_params, read_state = checkpoint.restore(prefix(name), blank(params), blank(state))
@@ -32,26 +36,70 @@ def test_restored_by_the_object_graph(name: str):
     assert_same(read_state, state)
 
 
-def by_value(name: str) -> dict[str, tuple[str, str]]:
-    """Returns the attributes of each variable, found by comparing values."""
+@pytest.mark.parametrize("name", [name for name in TWINS if name != "passed"])
+def test_equal_modules_are_matched_by_order_with_a_warning(name: str):
     params, state = params_and_state(name)
-    places = {
-        (module, variable): x
-        for bundles in (params, state)
-        for module, variables in bundles.items()
-        for variable, x in variables.items()
-    }
-    found: dict[str, tuple[str, str]] = {}
-    for path, x in attributes(name).items():
-        if path.startswith("model/"):
-            place = next(p for p, y in places.items() if np.array_equal(x, y))
-            found[path.removeprefix("model/")] = place
-            del places[place]
-    assert not places
-    return found
+    with pytest.warns(UnverifiedWarning, match="in the order of the attributes") as caught:
+        read_params, read_state = checkpoint.restore(prefix(name), blank(params), blank(state))
+    assert [each.filename for each in caught] == [__file__]
+    assert_same(read_params, params)
+    assert_same(read_state, state)
 
 
-@pytest.mark.parametrize("name", ["passed", "nested", "two_linears", "heads", "shards"])
+def test_the_warning_says_what_to_write():
+    """A net in a transform tells its attributes as the warning says."""
+    params, state = params_and_state("sequential")
+    with pytest.warns(UnverifiedWarning) as caught:
+        checkpoint.restore(prefix("sequential"), params, state)
+    message = str(caught[0].message)
+    assert "'_layers/0/" in message or "'_layers/2/" in message
+    assert "paths.update(snt.attribute_paths(net))" in message
+    paths: dict[str, tuple[str, str]] = {}
+
+    def model(x: Any) -> Any:
+        net = snt.Sequential([snt.Linear(3), jax.nn.relu, snt.Linear(3), snt.Linear(3)])
+        out = net(x)
+        paths.update(snt.attribute_paths(net))
+        return out
+
+    shapes = jax.eval_shape(
+        ps.transform_with_state(model).init, jax.random.key(0), jnp.ones([4, 3])
+    )
+    assert paths == by_value("sequential")
+    read = checkpoint.restore(prefix("sequential"), *shapes, attributes=paths)
+    assert_same(read[0], jax.tree.map(jnp.asarray, params))
+
+
+def test_one_warning_for_each_call(tmp_path: Path):
+    params, state = params_and_state("resnet")
+    opt_state = optax.adam(0.1).init(params)
+    calls: list[Callable[[], Any]] = [
+        lambda: checkpoint.save(tmp_path / "new", params, state, like=prefix("resnet")),
+        lambda: checkpoint.read_slots(prefix("resnet"), params),
+        lambda: checkpoint.to_optax(prefix("resnet"), opt_state, params),
+    ]
+    told = where("resnet")
+    expected: list[Callable[[], Any]] = [
+        lambda: checkpoint.load(prefix("resnet")),
+        lambda: checkpoint.read_slots(prefix("resnet"), params, attributes=told),
+        lambda: checkpoint.to_optax(prefix("resnet"), opt_state, params, attributes=told),
+    ]
+    for call, other in zip(calls, expected, strict=True):
+        with pytest.warns(UnverifiedWarning) as caught:
+            result = call()
+        assert [each.filename for each in caught] == [__file__]
+        result = checkpoint.load(tmp_path / "new") if result is None else result
+        jax.tree.map(np.testing.assert_array_equal, result, other())
+
+
+def test_modules_passed_from_outside_are_not_guessed():
+    """Their attributes are not in the order in which they were made."""
+    params, state = params_and_state("passed")
+    with pytest.raises(CheckpointError, match="(?s)equal names and shapes.*`attributes`"):
+        checkpoint.restore(prefix("passed"), params, state)
+
+
+@pytest.mark.parametrize("name", [*TWINS, "heads", "shards"])
 @pytest.mark.parametrize("start", ["", "model/"])
 def test_restored_by_attributes(name: str, start: str):
     params, state = params_and_state(name)
@@ -74,17 +122,12 @@ def test_attributes_decide_against_the_graph():
     assert_same(read, {one: params[other], other: params[one]})
 
 
-def test_modules_passed_from_outside_are_not_guessed():
-    params, state = params_and_state("passed")
-    with pytest.raises(CheckpointError, match="'linear' and 'linear_1'.*`attributes`"):
-        checkpoint.restore(prefix("passed"), params, state)
-
-
 def test_names_of_methods_do_not_count():
     params, state = params_and_state("nested")
     tilde: Callable[[str], str] = lambda path: path.replace("nested/", "nested/~/", 1)
     inner = {tilde(module): values for module, values in params.items()}
-    read, _ = checkpoint.restore(prefix("nested"), blank(inner), state)
+    where = {path: (tilde(module), n) for path, (module, n) in by_value("nested").items()}
+    read, _ = checkpoint.restore(prefix("nested"), blank(inner), state, attributes=where)
     assert_same(read, inner)
 
 

@@ -7,7 +7,7 @@ import purestate.sonnet.checkpoint as checkpoint
 from purestate._checkpoint.errors import CheckpointError
 from purestate._tf_checkpoint.object_graph import Node, ObjectGraph, add_variable
 from purestate._tf_checkpoint.slot_order import flattened
-from tests.tf_checkpoint.fixtures import attributes, params_and_state, prefix
+from tests.tf_checkpoint.fixtures import attributes, params_and_state, prefix, where
 
 
 def test_another_order_is_told_from_names():
@@ -23,7 +23,9 @@ def test_another_order_is_told_from_names():
 
 def test_another_order_of_equal_names_is_an_error():
     with pytest.raises(CheckpointError, match="in another order than"):
-        checkpoint.read_slots(prefix("twins_reversed"), params_and_state("twins_reversed")[0])
+        params, _ = params_and_state("twins_reversed")
+        told = where("twins_reversed")
+        checkpoint.read_slots(prefix("twins_reversed"), params, attributes=told)
 
 
 def test_slots_of_another_model_are_an_error():
