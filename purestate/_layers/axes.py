@@ -113,7 +113,9 @@ def with_rank(x: ArrayLike, ndim: int) -> Any:
 
 def checked_norm_mask(layer: Any, mask: Any, shape: tuple[int, ...]) -> jax.Array:
     """Returns the mask of a norm; raises unless it is of bool and broadcasts to `shape`."""
-    dtype, given = getattr(mask, "dtype", None), np.shape(mask)
+    if not hasattr(mask, "dtype"):
+        mask = np.asarray(mask)
+    dtype, given = mask.dtype, mask.shape
     fits = len(given) <= len(shape) and all(
         m in (1, n) for m, n in zip(reversed(given), reversed(shape), strict=False)
     )
@@ -121,7 +123,7 @@ def checked_norm_mask(layer: Any, mask: Any, shape: tuple[int, ...]) -> jax.Arra
         return jnp.asarray(mask)
     raise LayerError(
         f"{type(layer).__name__} {layer.module_name!r} was given a mask of"
-        f" {dtype or type(mask).__name__} and shape {given}; for an input of shape {shape} it has"
+        f" {dtype} and shape {given}; for an input of shape {shape} it has"
         " to be bool, and to broadcast to it. For one value per step, [B, T], of [B, T, D] write"
         " mask[:, :, None]."
     )
