@@ -1,7 +1,7 @@
 """Which arrays are parameters, for those who intercept operations.
 
 Noted only while operations are intercepted. An array is known by its identity, and only as long as
-somebody else keeps it: an array that was computed from a parameter is none.
+somebody else keeps it: a value computed from a parameter does not count.
 """
 
 import weakref
@@ -27,15 +27,16 @@ def note_parameter(value: Any, path: str, name: str) -> None:
         return
 
 
-def note_same_parameter(value: Any, old: Any) -> None:
-    """Remembers that `value` is the parameter `old`, in another dtype."""
+def note_same_parameter(value: Any, old: Any) -> Any:
+    """Remembers that `value` is the parameter `old`, such as in another dtype; returns `value`."""
     noted = _read.get(id(old))
     if noted is not None and noted[0]() is old:
         note_parameter(value, noted[1], noted[2])
+    return value
 
 
 def parameter_names(value: Any) -> tuple[str, str] | None:
-    """Returns the path and the name of the parameter that `value` is; None if it is none."""
+    """Returns the path and the name of the parameter `value`; None for other values."""
     noted = _read.get(id(value))
     return None if noted is None or noted[0]() is not value else noted[1:]
 

@@ -137,10 +137,7 @@ def get_parameter(
     if actual != shape and actual != tuple(shape):
         raise wrong_shape(path, name, actual, shape, dtype)
     if trainable is False:
-        fixed = jax.lax.stop_gradient(value)
-        if hooks:
-            note_same_parameter(fixed, value)
-        return fixed
+        value = note_same_parameter(jax.lax.stop_gradient(value), value)
     return value
 
 

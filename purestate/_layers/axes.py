@@ -123,7 +123,7 @@ def checked_norm_mask(layer: Any, mask: Any, shape: tuple[int, ...]) -> jax.Arra
         return jnp.asarray(mask)
     raise LayerError(
         f"{type(layer).__name__} {layer.module_name!r} was given a mask of"
-        f" {dtype} and shape {given}; for an input of shape {shape} it has"
-        " to be bool, and to broadcast to it. For one value per step, [B, T], of [B, T, D] write"
+        f" {dtype} and shape {given}; for an input of shape {shape} it must"
+        " be bool, and broadcast to it. For one value per step, [B, T], of [B, T, D] write"
         " mask[:, :, None]."
     )

@@ -128,11 +128,9 @@ class ConvNDTranspose(Module):
         self.num_spatial_dims = num_spatial_dims
         self.output_channels = output_channels
         self.kernel_shape = sizes_of_axes(kernel_shape, num_spatial_dims, "kernel_shape")
-        self.output_shape = (
-            None
-            if output_shape is None
-            else replicate(output_shape, num_spatial_dims, "output_shape")
-        )
+        if output_shape is not None:
+            output_shape = replicate(output_shape, num_spatial_dims, "output_shape")
+        self.output_shape: Any = output_shape
         self.with_bias = with_bias
         self.stride = sizes_of_axes(stride, num_spatial_dims, "stride")
         self.w_init = w_init

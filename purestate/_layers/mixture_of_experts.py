@@ -38,9 +38,7 @@ class ExpertLinear(Module):
             one_by_one(init, 1),
             axes=("expert", *[None] * (len(shape) - 1)),
         )
-        used = lax.convert_element_type(value, dtype)
-        note_same_parameter(used, value)
-        return used
+        return note_same_parameter(lax.convert_element_type(value, dtype), value)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         layer, dtype = self.layer, x.dtype

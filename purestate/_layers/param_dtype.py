@@ -29,6 +29,4 @@ def get_parameter_kept_in(
     # then.
     if not jnp.issubdtype(dtype, jnp.inexact):
         return value
-    used = lax.convert_element_type(value, dtype)
-    note_same_parameter(used, value)
-    return used
+    return note_same_parameter(lax.convert_element_type(value, dtype), value)

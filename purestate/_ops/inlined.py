@@ -19,7 +19,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def is_staged() -> bool:
     """Whether a jaxpr is being made of what the frame does, and nothing is computed at once.
 
-    Where it is computed, layers use jax.numpy's functions in place of the equations that they come
+    If it is computed, layers use jax.numpy's functions in place of the equations that they come
     to: from JAX 0.12 on the gradient of each of them is compiled as one, in which a product and its
     transposition become one sum in another order.
     """
@@ -28,7 +28,7 @@ def is_staged() -> bool:
 
 
 def remembered_by_jax(f: Callable[..., Any], static: tuple[str, ...]) -> Callable[..., Any]:
-    """Returns `f` as a function whose jaxpr JAX remembers, and writes out where it is called.
+    """Returns `f` as a function whose jaxpr JAX remembers, and writes out in each call.
 
     As `jax.jit(f, inline=True)`, which is how jax.numpy's own functions are made: the same
     equations, and less Python for all calls but the first of a shape, above all under `jax.grad`,
@@ -44,9 +44,9 @@ def argument_names(f: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def inlined(*, static: int | tuple[int, ...] = ()) -> Callable[[_F], _F]:
-    """Has JAX remember the jaxpr of a function of arrays, where one is being made.
+    """Has JAX remember the jaxpr of a function of arrays, if one is being made.
 
-    Where nothing is staged out the function runs as it is: compiled as one it might round in
+    If nothing is staged out the function runs as it is: compiled as one it might round in
     another way than its operations one by one. It does so too while operations are intercepted,
     since there may be some in it.
 

@@ -109,7 +109,7 @@ def _shapes(out: Any) -> Any:
 
 def _told(shapes: Any) -> str:
     if shapes is None:
-        return "something that is no array"
+        return "something that is not an array"
     if isinstance(shapes, list):
         return f"shape {tuple(shapes)}"
     return f"{len(shapes)} arrays: {', '.join(_told(shape) for shape in shapes)}"

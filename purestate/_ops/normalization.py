@@ -11,7 +11,7 @@ from purestate._ops.operation import operation
 
 
 def mean_over(x: jax.Array, axis: tuple[int, ...], mask: jax.Array | None) -> jax.Array:
-    """The mean over axes, which stay, of what the mask does not leave out; 0 where that is all."""
+    """The mean over axes, which stay, of what the mask leaves in; 0 if that is nothing."""
     if mask is None:
         return jnp.mean(x, axis, keepdims=True)
     mask = jnp.broadcast_to(mask, x.shape)

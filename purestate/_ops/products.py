@@ -1,4 +1,4 @@
-"""Products of matrices, and looking up their rows."""
+"""Products of matrices, and looking up vectors in them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -45,7 +45,7 @@ def dot_general(
       precision: see `jax.lax.dot_general`.
       preferred_element_type: the dtype to sum in and to return; None for that of the operands.
       out_sharding: the sharding of the result on a mesh with explicit axes, a `PartitionSpec` or a
-        `NamedSharding`; None where there is only one that fits.
+        `NamedSharding`; None if only one fits.
 
     Returns:
       The batch axes, then the other axes of `lhs`, then those of `rhs`.
@@ -91,7 +91,7 @@ def with_axes_in_order(out_sharding: Any, places: Sequence[int]) -> Any:
 def _einsum_by_product(
     equation: str, lhs: jax.Array, rhs: jax.Array, precision: lax.PrecisionLike, out_sharding: Any
 ) -> jax.Array:
-    """The same as one product: what is summed in one operand alone first, the order at the end."""
+    """The same as one product: first what only one operand sums, the order at the end."""
     shapes = jax.eval_shape(lambda a, b: jnp.einsum(equation, a, b), lhs, rhs)
     x, w, out = _letters(equation, lhs.ndim, rhs.ndim)
     if len(set(x)) < len(x) or len(set(w)) < len(w) or 1 in _sizes_that_differ(x, w, lhs, rhs):
@@ -153,7 +153,7 @@ def _summed_alone(operand: jax.Array, letters: str, others: str) -> tuple[jax.Ar
 
 @operation("embedding_lookup", operands=2)
 def embedding_lookup(table: jax.Array, ids: jax.Array, out_sharding: Any = None) -> jax.Array:
-    """Returns the rows of a table that ids say.
+    """Returns the vectors of a table that ids say.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> table = jnp.array([[0.0, 0.0], [1.0, 2.0]])

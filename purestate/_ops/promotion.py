@@ -7,7 +7,7 @@ import jax
 
 
 def with_standard_promotion(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Calls `f` under the standard promotion where the strict one is set."""
+    """Calls `f` under the standard promotion, if the strict one is set."""
     config: Any = jax.config
     if config.jax_numpy_dtype_promotion != "strict":
         return f(*args, **kwargs)

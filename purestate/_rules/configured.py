@@ -69,7 +69,7 @@ def configured(f: Callable[..., Any], rules: Mapping[str, Rule | Sequence[Rule]]
       A function of the same arguments and result.
 
     Raises:
-      RuleError: what is given are no rules; or, in `init`, a pattern fits no module, a rule changes
-        nothing, or two patterns that fit one module say different things.
+      RuleError: something else than rules is given; or, in `init`, a pattern fits no module, a
+        rule changes nothing, or two patterns that fit one module say different things.
     """
     return Configured(f, rules)

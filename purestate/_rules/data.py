@@ -61,7 +61,7 @@ def from_data(data: Mapping[str, Any]) -> dict[str, tuple[Rule, ...]]:
       {pattern: rules}.
 
     Raises:
-      RuleError: there is no such rule, or it does not take these options.
+      RuleError: a rule is unknown, or does not take these options.
     """
     found: dict[str, tuple[Rule, ...]] = {}
     for pattern, several in data.items():
@@ -80,7 +80,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, tuple[Rule, ...]]:
       {pattern: rules}.
 
     Raises:
-      RuleError: the file is no such file, or holds something else.
+      RuleError: the file is neither, or holds something else.
     """
     text = pathlib.Path(path).read_text(encoding="utf-8")
     try:
@@ -89,7 +89,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, tuple[Rule, ...]]:
         raise RuleError(f"{os.fspath(path)!r} is not a TOML or JSON file: {error}") from error
     if not isinstance(data, Mapping):
         raise RuleError(
-            f"{os.fspath(path)!r} has to hold {{pattern: rules}}, but holds {kind_of(data)}."
+            f"{os.fspath(path)!r} must hold {{pattern: rules}}, but holds {kind_of(data)}."
         )
     return from_data(data)  # pyright: ignore[reportUnknownArgumentType]
 
@@ -118,8 +118,8 @@ def _plain(name: str, value: Any) -> Any:
     if module and qualname and _named(f"{module}:{qualname}") is value:
         return {"function": f"{module}:{qualname}"}
     raise RuleError(
-        f"The option {name}={value!r} of a rule cannot go into a file. A function can, if it is"
-        " defined at the top of a module, so that it is found by its name."
+        f"The option {name!r} of a rule, {qualname or repr(value)}, cannot go into a file. A function"
+        " can, if it is defined at the top of a module, so that it is found by its name."
     )
 
 
@@ -137,14 +137,17 @@ def _named(name: str) -> Any:
 def _rule(pattern: str, data: Any) -> Rule:
     if not isinstance(data, Mapping) or data.get("rule") not in _KINDS:  # pyright: ignore
         raise RuleError(
-            f"For {pattern!r} there has to be a list of rules such as"
+            f"For {pattern!r} a list of rules is needed, such as"
             f" {{'rule': 'freeze'}}, with one of {', '.join(_KINDS)}; got {data!r}."
         )
-    options = {name: _loaded(value) for name, value in data.items() if name != "rule"}  # pyright: ignore
+    given: Mapping[str, Any] = data  # pyright: ignore[reportUnknownVariableType]
+    options = {name: _loaded(value) for name, value in given.items() if name != "rule"}
     try:
-        return _KINDS[data["rule"]](**options)
+        return _KINDS[given["rule"]](**options)
     except TypeError as error:
-        raise RuleError(f"The rule {data!r} for {pattern!r}: {error}") from error
+        raise RuleError(
+            f"The rule {data!r} for {pattern!r} has options that it does not take: {error}."
+        ) from error
 
 
 def _loaded(value: Any) -> Any:
@@ -153,7 +156,7 @@ def _loaded(value: Any) -> Any:
         if found is None:
             raise RuleError(
                 f"The rules need the function {value['function']!r}, which is not found: it is"
-                " 'module:name', and the module has to be one that can be imported."
+                " 'module:name', and the module must be one that can be imported."
             )
         return found
     return value  # pyright: ignore[reportUnknownVariableType]

@@ -18,7 +18,7 @@ class ExplainedRule(NamedTuple):
     Attributes:
       module: the path of the module.
       module_class: its class.
-      rule: what is decided: "freeze()", "ops(attention='float32')".
+      rule: what it says: "freeze()", "ops(attention='float32')".
       pattern: the pattern that the rule stands under.
     """
 
@@ -29,28 +29,28 @@ class ExplainedRule(NamedTuple):
 
 
 class Explanation:
-    """What holds for each module of a function; prints as a table, and iterates over its rows.
+    """What holds for each module of a function; prints as a table.
 
     Attributes:
-      rows: an `ExplainedRule` for each rule of each module.
+      entries: an `ExplainedRule` for each rule of each module.
       modules: the class of each module that ran, by path.
     """
 
-    def __init__(self, rows: list[ExplainedRule], modules: dict[str, type[Any]]):
-        self.rows = rows
+    def __init__(self, entries: list[ExplainedRule], modules: dict[str, type[Any]]):
+        self.entries = entries
         self.modules = modules
 
     def __iter__(self) -> Iterator[ExplainedRule]:
-        return iter(self.rows)
+        return iter(self.entries)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.entries)
 
     def __repr__(self) -> str:
         lines = [("module", "class", "rule", "from")]
         for path, cls in self.modules.items():
-            held = [row for row in self.rows if row.module == path]
-            lines += [(path, cls.__name__, row.rule, repr(row.pattern)) for row in held]
+            held = [one for one in self.entries if one.module == path]
+            lines += [(path, cls.__name__, one.rule, repr(one.pattern)) for one in held]
             if not held:
                 lines.append((path, cls.__name__, "-", ""))
         widths = [max(len(line[i]) for line in lines) for i in range(3)]
@@ -96,11 +96,11 @@ def explain_rules(f: Callable[..., Any]) -> Callable[..., Explanation]:
         found: list[tuple[str, Found]] = [
             (path, one) for path in book.visited for one in book.of_module(path)
         ]
-        rows = [
+        entries = [
             ExplainedRule(path, book.visited[path], told(one.kind, one.value), one.pattern)
             for path, one in found
         ]
-        return Explanation(rows, dict(book.visited))
+        return Explanation(entries, dict(book.visited))
 
     return explain
 

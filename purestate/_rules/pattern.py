@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def parts_of(path: str) -> list[str]:
-    """Returns the parts of a path, without those that only say where a module was made."""
+    """Returns the parts of a path, without `~`, the mark of a constructor."""
     return [part for part in path.split("/") if part != "~"]
 
 

@@ -77,7 +77,7 @@ def remat(policy: str | Callable[..., bool] | None = None) -> Rule:
       A rule for calls of the modules that the pattern fits, and not of those within.
 
     Raises:
-      RuleError: there is no policy of that name.
+      RuleError: `jax.checkpoint_policies` lacks that name.
     """
     if isinstance(policy, str) and not hasattr(jax.checkpoint_policies, policy):
         names = [name for name in dir(jax.checkpoint_policies) if not name.startswith("_")]
@@ -106,7 +106,7 @@ def precision(
       A rule. A module within that has a rule of its own follows that one.
 
     Raises:
-      RuleError: one of them is no floating point type.
+      RuleError: one of them is not a floating point type.
     """
     names: dict[str, str] = {}
     for name, dtype in (("compute", compute), ("params", params), ("output", output)):
@@ -117,7 +117,7 @@ def precision(
                 raise TypeError
         except TypeError:
             raise RuleError(
-                f"ps.rules.precision: {name}={dtype!r} is no floating point type, such as"
+                f"ps.rules.precision: {name}={dtype!r} is not a floating point type, such as"
                 " jnp.bfloat16 or 'bfloat16'."
             ) from None
         names[name] = jnp.dtype(dtype).name
@@ -141,7 +141,7 @@ def ops(**implementations: "OpInterceptor | DTypeLike") -> Rule:
       A rule.
 
     Raises:
-      RuleError: there is no such operation, or a value is neither a dtype nor a function.
+      RuleError: an operation is unknown, or a value is neither a dtype nor a function.
     """
     for name, value in implementations.items():
         if name not in OPS:
@@ -171,7 +171,7 @@ def axes(**names: tuple[str | None, ...]) -> Rule:
       A rule for the modules that the pattern fits, and not for those within.
 
     Raises:
-      RuleError: the names of a parameter are no tuple.
+      RuleError: the names of a parameter are not a tuple.
     """
     for name, value in names.items():
         if isinstance(value, str) or not isinstance(value, (tuple, list)):  # pyright: ignore

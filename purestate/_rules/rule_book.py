@@ -13,7 +13,7 @@ ALONE = ("axes", "out_sharding", "remat")
 
 
 class Found(NamedTuple):
-    """A rule that holds for a module: what it says, where, and by which pattern."""
+    """A rule that holds for a module: what it says, for which path, and by which pattern."""
 
     kind: str
     value: Any
@@ -43,7 +43,7 @@ class RuleBook:
             for rule in several:
                 if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
                     raise RuleError(
-                        f"ps.configured: for {pattern!r} there has to be a rule, such as"
+                        f"ps.configured: for {pattern!r} a rule is needed, such as"
                         f" ps.rules.freeze(), or a list of rules; got {kind_of(rule)}."
                     )
             self.rules[pattern] = several
@@ -145,7 +145,7 @@ def _decided(rule: Rule) -> list[tuple[str, Any]]:
 
 
 def told(kind: str, value: Any) -> str:
-    """Says what is decided as somebody would write the rule."""
+    """Returns a decision as somebody would write the rule."""
     kind, _, name = kind.partition(" ")
     if isinstance(value, Rule):
         return repr(value).removeprefix("ps.rules.")

@@ -1,5 +1,6 @@
 """Messages of operations and rules."""
 
+import contextlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -63,12 +64,9 @@ def configured(rules: Any) -> Any:
 
 
 def loaded(text: str, name: str = "rules.json") -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / name).write_text(text)
-        try:
-            return ps.rules.load(Path(folder) / name)
-        except ps.errors.RuleError as error:
-            raise type(error)(str(error).replace(folder, "...")) from None
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path(name).write_text(text)
+        return ps.rules.load(name)
 
 
 RULES: dict[str, Callable[[], Any]] = {
