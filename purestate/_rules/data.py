@@ -118,8 +118,8 @@ def _plain(name: str, value: Any) -> Any:
     if module and qualname and _named(f"{module}:{qualname}") is value:
         return {"function": f"{module}:{qualname}"}
     raise RuleError(
-        f"The option {name!r} of a rule, {qualname or repr(value)}, cannot go into a file. A function"
-        " can, if it is defined at the top of a module, so that it is found by its name."
+        f"The option {name!r} of a rule, {qualname or repr(value)}, cannot go into a file. A"
+        " function can, if it is defined at the top of a module, so that it is found by its name."
     )
 
 
