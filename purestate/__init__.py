@@ -148,7 +148,8 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
         adaptive_avg_pool,
         adaptive_max_pool,
     )
-    from purestate._layers.lora import lora, merge_lora
+    from purestate._layers.lora import lora
+    from purestate._layers.merge_lora import merge_lora
     from purestate._lifted.autodiff import grad, value_and_grad
     from purestate._lifted.conditionals import cond, switch
     from purestate._lifted.layer_names import LayerStackTransparencyMapping
@@ -211,7 +212,7 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "has_variable": "purestate._state.named_variables",
             "is_mutable": "purestate._state.named_variables",
             "lora": "purestate._layers.lora",
-            "merge_lora": "purestate._layers.lora",
+            "merge_lora": "purestate._layers.merge_lora",
             "perturb": "purestate._state.intermediates",
             "set_parameter": "purestate._state.named_variables",
             "set_variable": "purestate._state.named_variables",

@@ -7,7 +7,8 @@ import pytest
 
 import purestate as ps
 from purestate._layers.errors import LayerError
-from purestate._layers.lora import lora, merge_lora
+from purestate._layers.lora import lora
+from purestate._layers.merge_lora import merge_lora
 
 KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), [4, 6])
