@@ -1,6 +1,7 @@
 """LoRA: training a few parameters beside those of a network that is kept as it is."""
 
 import contextvars
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -64,6 +65,8 @@ def _split_at_read(module: Any, name: str, shape: tuple[int, ...]) -> Split | No
     """Returns the split of a weight that no operation sees as it is; None for all others."""
     last = len(shape) - 1
     first = tuple(range(last))
+    if name in getattr(module, "lora_at_read", ()):
+        return Split(shape, first, (last,), (last,), math.prod(shape[:last]))
     if isinstance(module, GRU) and name == "w_h" and not module.reset_after:
         return Split(shape, first, (last,), (last,), shape[0])  # multiplied in two parts
     if isinstance(module, Embed) and name == "embeddings":
@@ -91,15 +94,22 @@ class _LoraBlock(ActiveHooks):
 
     def __exit__(self, *exc_info: object) -> None:
         super().__exit__(*exc_info)
-        left = {path for (path, name), n in self._reads.items() if n > self._adapted[path, name]}
+        left = {
+            path
+            for (path, name), n in self._reads.items()
+            if n > self._adapted[path, name]
+            # The length that weight_norm gave a weight.
+            and not (name.endswith("_g") and (path, name[:-2]) in self._reads)
+        }
         passed_over = [label for path, label in self._labels.items() if path in left]
         for seen in (self._reads, self._adapted, self._labels):
             seen.clear()
         if passed_over and exc_info[0] is None:
             warn_user(
-                f"`ps.lora` passed over {', '.join(passed_over)}, whose weights stay as they are:"
-                " they do not go into an operation that it knows. In a layer of your own write"
-                " ps.ops.dot_general(x, w) in place of x @ w. If it is right so, leave them out:"
+                f"`ps.lora` passed over {', '.join(passed_over)}: some of their weights, or some"
+                " uses of them, do not go into an operation that it knows, and stay as they are. In"
+                " a layer of your own write ps.ops.dot_general(x, w) in place of x @ w, or give its"
+                ' class the attribute lora_at_read = ("w",). If it is right so, leave them out:'
                 " ps.lora(rank, predicate=lambda layer: isinstance(layer, ps.Linear)).",
                 LoraWarning,
             )
@@ -202,7 +212,9 @@ def lora(
     the first axes of the weight and `lora_b` the last: `[inputs, rank]` and `[rank, outputs]` for
     Linear, `[*kernel, inputs, rank]` and `[rank, outputs]` for a convolution. A weight of another
     name than `w` puts it in front, as in `embeddings_lora_a`. At the end of the block a
-    `LoraWarning` names the modules with a weight that was passed over.
+    `LoraWarning` names the modules with a weight that was passed over. A class whose weights are
+    used in another way can name them, `lora_at_read = ("table",)`: these are adapted when they are
+    read.
 
     The block may also be outside a transformed function, around `init` and `apply`.
 

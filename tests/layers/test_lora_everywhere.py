@@ -31,7 +31,7 @@ def _step(core: Any, x: Any) -> Any:
 def _steps(core: Any, x: Any) -> Any:
     """Two steps, so that the second sees a state."""
     out, state = core(x, core.initial_state(x.shape[0]))
-    return core(x * out.mean(), state)[0]
+    return core(x * out.mean(-1, keepdims=True), state)[0]
 
 
 class Tied(ps.Module):
