@@ -3,7 +3,7 @@
 import contextvars
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -123,7 +123,7 @@ class _LoraBlock(ActiveHooks):
             return False
 
     @contextmanager
-    def _alone(self, module: Any, path: str, name: str) -> Iterator[None]:
+    def _alone(self, module: Any, path: str, name: str) -> Generator[None]:
         """Raises if another block adapts this weight with parameters of the same names."""
         mine = {(path, name, adapter) for adapter in self._settings.adapters}
         before = _being_adapted.get()
@@ -177,12 +177,8 @@ class _LoraBlock(ActiveHooks):
         if not names or adapt is None or not self._is_requested(module):
             return next_op(*operands)
         name = names[-1]
-
-        def run(*operands: Any) -> Any:
-            with self._alone(module, path, name):
-                return next_op(*operands)
-
-        out = adapt(self._settings, run, operands, context, name)
+        with self._alone(module, path, name):
+            out = adapt(self._settings, next_op, operands, context, name)
         if out is None:
             return next_op(*operands)
         self._adapted[path, name] += 1
@@ -266,8 +262,10 @@ def lora(
             f" {index.dtype} of shape {index.shape}."
         )
     settings = Settings(rank, scale, a_init, param_dtype, dora, adapters, index)
-    key = ("lora", rank, predicate, scale, a_init, param_dtype, dora, adapters)
-    return _LoraBlock(settings, predicate, key if index is None else None)
+    # An index may be traced: what is compiled for one block is for no other, and keeps no tracer.
+    chosen = None if index is None else object()
+    key = ("lora", rank, predicate, scale, a_init, param_dtype, dora, adapters, chosen)
+    return _LoraBlock(settings, predicate, key)
 
 
 def _names(adapter: Any) -> tuple[str | None, ...]:

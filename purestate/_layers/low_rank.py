@@ -264,8 +264,9 @@ def through_convolution(
 ) -> jax.Array:
     """Returns the convolution with A, whose channels are then multiplied with B."""
     a, b = factors
-    options = {**options, "dimension_numbers": layout, "preferred_element_type": None}
-    h = conv_general_dilated(x, a, **{**options, "out_sharding": None})
+    mine = {"dimension_numbers": layout, "preferred_element_type": None, "out_sharding": None}
+    plain: Any = {**options, **mine}
+    h = conv_general_dilated(x, a, **plain)
     batch, channel = layout.out_spec[:2]
     if chosen is not None:
         h = chosen.of(h, batch, channel)

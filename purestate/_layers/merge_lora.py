@@ -52,11 +52,11 @@ def merge_lora(
     parsed = [parse_lora_name(name) for variables in params.values() for name in variables]
     there = {name.adapter for name in parsed if name is not None}
     if adapter not in there and (there or adapter is not None):
-        named = sorted(map(repr, there)) or ["none"]
+        named = sorted("one without a name" if x is None else repr(x) for x in there) or ["none"]
         raise LayerError(
-            f"merge_lora: adapter={adapter!r} is not in these params; in them there are"
-            f" {', '.join(named)}. Pass the name that `ps.lora` received:"
-            " ps.merge_lora(params, alpha, adapter=...)."
+            f"merge_lora: these params do not have the adapter {adapter!r}. In them:"
+            f" {', '.join(named)}. Pass the name that `ps.lora` received, as in"
+            ' ps.merge_lora(params, alpha, adapter="french"); leave it out for one without a name.'
         )
     return {
         module: _merged(module, variables, alpha, weight_norm_eps, rank_stabilized, adapter)

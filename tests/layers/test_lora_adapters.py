@@ -183,7 +183,7 @@ def test_wrong_adapters():
             chosen(CASES[case], jnp.zeros(3, int)).init(KEY, input_of(CASES[case]))
     params = {"linear": {"w": X, "lora_french_a": X[:, :2], "lora_french_b": X[:2]}}
     for adapter in (None, "german"):
-        with pytest.raises(error, match="there are 'french'"):
+        with pytest.raises(error, match="In them: 'french'"):
             ps.merge_lora(params, adapter=adapter)
     with pytest.raises(error, match="do not fit"):
         ps.merge_lora({"linear": {"w": X, "lora_a": X[:3, :2], "lora_b": X[:2]}})
@@ -288,3 +288,51 @@ def test_in_a_policy_of_mixed_precision():
     plain = f.apply(params, None, B)
     np.testing.assert_allclose(out, plain, rtol=0.1, atol=0.1)
     assert not np.array_equal(out, plain)
+
+
+def test_the_network_in_another_precision_and_the_adapter_in_its_own():
+    seen = []
+
+    def lower(next_op, operands, context):
+        seen.append(dict(context.params))
+        return next_op(*(x.astype(jnp.bfloat16) for x in operands)).astype(jnp.float32)
+
+    def f(x):
+        with ps.lora(2), ps.intercept_ops(lower):
+            return ps.Linear(3, with_bias=False)(x)
+
+    net = ps.transform(f)
+    params = moved(net.init(KEY, X))
+    seen.clear()
+    out = net.apply(params, None, X)
+    assert seen == [{"w": 1}]
+    p = params["linear"]
+    base = (X.astype(jnp.bfloat16) @ p["w"].astype(jnp.bfloat16)).astype(jnp.float32)
+    np.testing.assert_allclose(out, base + X @ p["lora_a"] @ p["lora_b"], rtol=1e-5, atol=1e-5)
+
+
+def test_around_a_compiled_function_inside_of_another():
+    net = ps.transform(lambda x: ps.Linear(3)(x))
+    inner = jax.jit(net.apply)
+
+    @jax.jit
+    def outer(params, which):
+        with ps.lora(2, adapter=NAMES, which=which):
+            return inner(params, None, X)
+
+    with ps.lora(2, adapter=NAMES, which=0):
+        params = moved(net.init(KEY, X))
+    for i, name in enumerate(NAMES):
+        expected = net.apply(ps.merge_lora(params, adapter=name), None, X)
+        np.testing.assert_allclose(outer(params, i), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_names_of_parameters_are_read_back():
+    from purestate._editing.lora_names import lora_name, parse_lora_name
+
+    for weight in ("w", "w_i", "embeddings", "a_b"):
+        for adapter in (None, "french", "a", "b_m", "x_1"):
+            for part in "abm":
+                assert parse_lora_name(lora_name(weight, adapter, part)) == (weight, adapter, part)
+    for name in ("w", "lora_a_g", "flora", "lora_c", "lora", "lora_alpha", "floral_a"):
+        assert parse_lora_name(name) is None, name
