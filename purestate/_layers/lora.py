@@ -123,7 +123,7 @@ class _LoraBlock(ActiveHooks):
             return False
 
     @contextmanager
-    def _alone(self, module: Any, path: str, name: str) -> Generator[None]:
+    def _claimed(self, module: Any, path: str, name: str) -> Generator[None]:
         """Raises if another block adapts this weight with parameters of the same names."""
         mine = {(path, name, adapter) for adapter in self._settings.adapters}
         before = _being_adapted.get()
@@ -157,7 +157,7 @@ class _LoraBlock(ActiveHooks):
                     else f"{type(module).__name__} {path!r}"
                 )
             return next_getter(value)
-        with self._alone(module, path, name):
+        with self._claimed(module, path, name):
             value = jnp.asarray(next_getter(value))
         settings = self._settings
         settings.check_examples(f"{type(module).__name__} {path!r}", None)
@@ -177,7 +177,7 @@ class _LoraBlock(ActiveHooks):
         if not names or adapt is None or not self._is_requested(module):
             return next_op(*operands)
         name = names[-1]
-        with self._alone(module, path, name):
+        with self._claimed(module, path, name):
             out = adapt(self._settings, next_op, operands, context, name)
         if out is None:
             return next_op(*operands)
@@ -201,7 +201,7 @@ def lora(
 
     A layer computes with `w + lora_a @ lora_b * alpha / rank`. `lora_b` is zero at first, so that
     nothing changes, and the layer's own parameters have the names and values that they have
-    without. Train the two alone, then `merge_lora` them. Hu et al. 2021, arXiv:2106.09685.
+    without. Train only these two, then `merge_lora` them. Hu et al. 2021, arXiv:2106.09685.
 
     It adapts each weight that goes into an operation of `ps.ops`, also in a layer of your own:
     linear layers, those of attention and recurrent cores, convolutions and embeddings. `lora_a` has
@@ -246,7 +246,7 @@ def lora(
         examples than `which`.
     """
     if rank < 1:
-        raise LayerError(f"lora: rank has to be at least 1, got {rank}.")
+        raise LayerError(f"lora: rank must be at least 1, got {rank}.")
     scale = lora_scale("lora", alpha, rank, rank_stabilized)
     adapters = _names(adapter)
     if (which is None) != (adapter is None or isinstance(adapter, str)):
@@ -262,7 +262,7 @@ def lora(
             f" {index.dtype} of shape {index.shape}."
         )
     settings = Settings(rank, scale, a_init, param_dtype, dora, adapters, index)
-    # An index may be traced: what is compiled for one block is for no other, and keeps no tracer.
+    # An index may be traced: a program compiled for one block is for no other, and keeps no tracer.
     chosen = None if index is None else object()
     key = ("lora", rank, predicate, scale, a_init, param_dtype, dora, adapters, chosen)
     return _LoraBlock(settings, predicate, key)

@@ -34,7 +34,7 @@ def _drawn_aside(init: Any, name: str) -> Initializer:
 
     def draw(shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
         before = maybe_get_rng_sequence_state()
-        # Of one weight alone it is the path; of several, they differ by the names.
+        # That of a `w` depends on the path only; several weights of a module differ by their names.
         place = current_name() if name == "lora_a" else f"{current_name()}/{name}"
         key = jax.random.fold_in(next_rng_key(), zlib.crc32(place.encode()))
         if before is not None:

@@ -165,7 +165,7 @@ class Chosen(NamedTuple):
     weights: jax.Array
 
     def of(self, h: jax.Array, example_axis: int, rank_axis: int) -> jax.Array:
-        """Returns `h` with zeros for what is not in use."""
+        """Returns `h` with zeros for the values that are not in use."""
         shape = [1] * h.ndim
         shape[rank_axis] = h.shape[rank_axis]
         if self.weights.ndim == 2:
@@ -248,7 +248,7 @@ def through_product(
 def through_lookup(
     ids: jax.Array, factors: tuple[jax.Array, jax.Array], chosen: Chosen | None
 ) -> jax.Array:
-    """Returns for each id its row of A, times B."""
+    """Returns for each id its vector of A, times B."""
     h = factors[0][ids,]
     if chosen is not None:
         h = chosen.of(h, 0, -1)

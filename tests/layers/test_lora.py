@@ -193,7 +193,7 @@ def test_param_dtype():
 
 
 def test_errors():
-    with pytest.raises(LayerError, match="rank has to be at least 1"):
+    with pytest.raises(LayerError, match="rank must be at least 1"):
         lora(0)
 
     def twice(x):
