@@ -153,6 +153,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._layers.conv_local import ConvLocal1D, ConvLocal2D, ConvLocal3D, ConvLocalND
     from purestate._layers.expert_routing import Routing
     from purestate._layers.lora import lora, merge_lora
+    from purestate._layers.merge_lora import merge_lora
     from purestate._layers.mixture_of_experts import MixtureOfExperts
     from purestate._layers.parallel import Parallel
     from purestate._layers.prelu import PReLU
@@ -230,7 +231,7 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "has_variable": "purestate._state.named_variables",
             "is_mutable": "purestate._state.named_variables",
             "lora": "purestate._layers.lora",
-            "merge_lora": "purestate._layers.lora",
+            "merge_lora": "purestate._layers.merge_lora",
             "perturb": "purestate._state.intermediates",
             "set_parameter": "purestate._state.named_variables",
             "set_variable": "purestate._state.named_variables",

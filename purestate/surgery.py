@@ -10,6 +10,7 @@ from purestate._editing.holes import (
     partition,
     partition_with_path,
 )
+from purestate._editing.lora_names import of_lora
 from purestate._editing.place import Place, at
 from purestate._editing.predicate import Predicate
 from purestate._editing.predicates import (
@@ -38,6 +39,7 @@ __all__ = [
     "has_ndim",
     "insert",
     "larger_than",
+    "of_lora",
     "of_module",
     "of_spec",
     "partition",

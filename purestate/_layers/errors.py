@@ -24,7 +24,7 @@ class TracedBoolError(LayerError, jax.errors.TracerBoolConversionError):
 
 
 class LoraWarning(PurestateWarning):
-    """`ps.lora` left out modules that it was to adapt, since it adapts Linear layers only."""
+    """`ps.lora` left out modules that it was to adapt: no operation takes their weights."""
 
 
 def check_bool(layer: Any, argument: str, value: Any) -> None:

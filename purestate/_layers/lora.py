@@ -1,39 +1,36 @@
 """LoRA: training a few parameters beside those of a network that is kept as it is."""
 
-import zlib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import contextvars
+import math
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 
-from purestate._core.collection import Bundle
-from purestate._core.current import current_name
-from purestate._core.hooks import CALL, ActiveHooks, GetterContext, Hook, MethodContext
-from purestate._core.keyed_initializers import as_initializer
-from purestate._core.rng import (
-    maybe_get_rng_sequence_state,
-    next_rng_key,
-    replace_rng_sequence_state,
-    with_rng,
-)
+from purestate._core.errors import kind_of
+from purestate._core.frame import ambient
+from purestate._core.hooks import OPERATION, ActiveHooks, GetterContext, Hook
 from purestate._core.trace_guard import warn_user
 from purestate._core.variables import Initializer
+from purestate._editing.lora_names import is_adapter_name, parse_lora_name
 from purestate._layers.batch_norm import BatchNorm
+from purestate._layers.conv import ConvND
+from purestate._layers.conv_transpose import ConvNDTranspose
+from purestate._layers.embed import Embed
 from purestate._layers.errors import LayerError, LoraWarning
 from purestate._layers.group_norm import GroupNorm
-from purestate._layers.initializers import truncated_fan_in
 from purestate._layers.layer_norm import LayerNorm
 from purestate._layers.linear import Bias, Linear
-from purestate._layers.param_dtype import get_parameter_kept_in
+from purestate._layers.lora_operations import OPERATIONS
+from purestate._layers.lora_settings import Settings, lora_scale
+from purestate._layers.low_rank import Split, split_of_kernel
+from purestate._layers.recurrent.gru import GRU
 from purestate._layers.recurrent.trainable_initial_state import TrainableInitialState
 from purestate._layers.rms_norm import RMSNorm
-from purestate._layers.weight_norm import WeightNorm, length, normalized
-from purestate._ops.products import dot_general
-
-_ACTIVE = "_has_lora"
+from purestate._layers.weight_norm import WeightNorm
 
 # Modules whose parameters may have several axes, and yet are not weights.
 _WITHOUT_WEIGHTS = (
@@ -45,60 +42,147 @@ _WITHOUT_WEIGHTS = (
     TrainableInitialState,
     WeightNorm,
 )
-_NOT_WEIGHTS = ("b", "bias", "scale", "offset", "lora_a", "lora_b")
+_NOT_WEIGHTS = ("b", "bias", "scale", "offset")
+
+_Place = tuple[str, str]  # the path of a module and the name of a parameter
+
+_being_adapted: contextvars.ContextVar[frozenset[tuple[Any, ...]]] = contextvars.ContextVar(
+    "being adapted", default=frozenset()
+)
 
 
-def _is_weight(context: GetterContext) -> bool:
-    """Whether a parameter is a matrix, a kernel or a table: two or more axes longer than 1."""
+def _may_be_adapted(module: Any, name: str, shape: Sequence[int]) -> bool:
+    """Whether a parameter may be a matrix, a kernel or a table."""
     return (
-        context.name not in _NOT_WEIGHTS
-        and sum(size != 1 for size in context.original_shape) > 1
-        and not isinstance(context.module, _WITHOUT_WEIGHTS)
+        len(shape) > 1
+        and name not in _NOT_WEIGHTS
+        and parse_lora_name(name) is None
+        and not isinstance(module, _WITHOUT_WEIGHTS)
     )
 
 
-class _LoraBlock(ActiveHooks):
-    """A `with ps.lora(...)` block; at its end it warns of the modules that it could not adapt."""
+def _split_at_read(module: Any, name: str, shape: tuple[int, ...]) -> Split | None:
+    """Returns the split of a weight that no operation sees as it is; None for all others."""
+    last = len(shape) - 1
+    first = tuple(range(last))
+    if name in getattr(module, "lora_at_read", ()):
+        return Split(shape, first, (last,), (last,), math.prod(shape[:last]))
+    if isinstance(module, GRU) and name == "w_h" and not module.reset_after:
+        return Split(shape, first, (last,), (last,), shape[0])  # multiplied in two parts
+    if isinstance(module, Embed) and name == "embeddings":
+        scope = ambient.get()[0][-1].scope
+        if scope.outer is None or scope.outer.module is not module:  # someone else uses it
+            return Split(shape, first, (last,), (last,), 1)
+    if isinstance(module, (ConvND, ConvNDTranspose)) and module.mask is not None and name == "w":
+        return split_of_kernel(shape, last - isinstance(module, ConvNDTranspose))
+    return None
 
-    def __init__(self, *hooks: Hook, adapted: set[str], weights: dict[str, str]):
-        super().__init__(*hooks)
-        self._adapted = adapted
-        self._weights = weights
+
+class _LoraBlock(ActiveHooks):
+    """A `with ps.lora(...)` block; at its end it warns of the weights that it could not adapt."""
+
+    def __init__(self, settings: Settings, predicate: Callable[[Any], bool] | None, key: Any):
+        super().__init__(
+            Hook(OPERATION, self._around_operation, key),
+            Hook(("get", "params"), self._around_read, key),
+        )
+        self._settings = settings
+        self._predicate = predicate
+        self._reads: Counter[_Place] = Counter()
+        self._adapted: Counter[_Place] = Counter()
+        self._labels: dict[str, str] = {}  # what to call the owner of a weight, by its path
 
     def __exit__(self, *exc_info: object) -> None:
         super().__exit__(*exc_info)
-        passed_over = [label for path, label in self._weights.items() if path not in self._adapted]
-        self._adapted.clear()
-        self._weights.clear()
+        left = {
+            path
+            for (path, name), n in self._reads.items()
+            if n > self._adapted[path, name]
+            # The length that weight_norm gave a weight.
+            and not (name.endswith("_g") and (path, name[:-2]) in self._reads)
+        }
+        passed_over = [label for path, label in self._labels.items() if path in left]
+        for seen in (self._reads, self._adapted, self._labels):
+            seen.clear()
         if passed_over and exc_info[0] is None:
             warn_user(
-                f"`ps.lora` adapts Linear layers only. It passed over {', '.join(passed_over)},"
-                " whose weights stay as they are. If that is right, leave them out: ps.lora(rank,"
-                " predicate=lambda layer: isinstance(layer, ps.Linear)).",
+                f"`ps.lora` passed over {', '.join(passed_over)}: some of their weights, or some"
+                " uses of them, do not go into an operation that it knows, and stay as they are. In"
+                " a layer of your own write ps.ops.dot_general(x, w) in place of x @ w, or give its"
+                ' class the attribute lora_at_read = ("w",). If it is right so, leave them out:'
+                " ps.lora(rank, predicate=lambda layer: isinstance(layer, ps.Linear)).",
                 LoraWarning,
             )
 
+    def _is_requested(self, module: Any) -> bool:
+        try:
+            return self._predicate is None or bool(self._predicate(module))
+        except (AttributeError, TypeError):  # it asks for what only Linear layers have
+            if isinstance(module, Linear):
+                raise
+            return False
 
-def _drawn_aside(init: Any) -> Initializer:
-    """Has `init` draw from a key of its own.
+    @contextmanager
+    def _claimed(self, module: Any, path: str, name: str) -> Generator[None]:
+        """Raises if another block adapts this weight with parameters of the same names."""
+        mine = {(path, name, adapter) for adapter in self._settings.adapters}
+        before = _being_adapted.get()
+        if before & mine:
+            kind = "parameter" if module is None else type(module).__name__
+            raise LayerError(
+                f"lora: {kind} {path!r} is in two `with ps.lora(...)` blocks, which would share"
+                " lora_a and lora_b; give each a predicate that leaves it to the other, or an"
+                ' adapter of its own: ps.lora(rank, adapter="french").'
+            )
+        token = _being_adapted.set(before | mine)
+        try:
+            yield
+        finally:
+            _being_adapted.reset(token)
 
-    All other parameters get the values that they get without it.
-    """
-    init = as_initializer(init)
+    def _around_read(
+        self, next_getter: Callable[[Any], Any], value: Any, context: GetterContext
+    ) -> Any:
+        module, path, name = context.module, context.module_name, context.name
+        shape = tuple(context.original_shape)
+        if not _may_be_adapted(module, name, shape) or not self._is_requested(module):
+            return next_getter(value)
+        split = _split_at_read(module, name, shape)
+        if split is None:
+            if sum(size != 1 for size in shape) > 1:
+                self._reads[path, name] += 1
+                self._labels[path] = (
+                    f"parameter {name!r} outside of any module"
+                    if module is None
+                    else f"{type(module).__name__} {path!r}"
+                )
+            return next_getter(value)
+        with self._claimed(module, path, name):
+            value = jnp.asarray(next_getter(value))
+        settings = self._settings
+        settings.check_examples(f"{type(module).__name__} {path!r}", None)
+        factors = settings.factors(name, split, value, value.dtype)
+        return settings.select(lambda w: w, split, value, factors, 0)
 
-    def draw(shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
-        before = maybe_get_rng_sequence_state()
-        key = jax.random.fold_in(next_rng_key(), zlib.crc32(current_name().encode()))
-        if before is not None:
-            replace_rng_sequence_state(before)
-        with with_rng(key):
-            return init(shape, dtype)
-
-    return draw
-
-
-def _scale(alpha: float | None, rank: int) -> float:
-    return 1.0 if alpha is None else alpha / rank
+    def _around_operation(
+        self, next_op: Callable[..., Any], operands: tuple[Any, ...], context: Any
+    ) -> Any:
+        module, path = context.module, context.path
+        names = [
+            name
+            for name, position in context.params.items()
+            if "/" not in name and _may_be_adapted(module, name, operands[position].shape)
+        ]
+        adapt = OPERATIONS.get(context.op)
+        if not names or adapt is None or not self._is_requested(module):
+            return next_op(*operands)
+        name = names[-1]
+        with self._claimed(module, path, name):
+            out = adapt(self._settings, next_op, operands, context, name)
+        if out is None:
+            return next_op(*operands)
+        self._adapted[path, name] += 1
+        return out
 
 
 def lora(
@@ -108,17 +192,27 @@ def lora(
     *,
     a_init: Initializer | None = None,
     param_dtype: DTypeLike | None = None,
+    dora: bool = False,
+    rank_stabilized: bool = False,
+    adapter: str | Sequence[str] | None = None,
+    which: ArrayLike | None = None,
 ) -> AbstractContextManager[None]:
-    """Adds a product of two narrow matrices to each Linear layer that is called in the block.
+    """Adds a product of two narrow factors to each weight that is used in the block.
 
-    A layer's output gets `x @ lora_a @ lora_b * alpha / rank`. `lora_b` is zero at first, so that
+    A layer computes with `w + lora_a @ lora_b * alpha / rank`. `lora_b` is zero at first, so that
     nothing changes, and the layer's own parameters have the names and values that they have
-    without. Train the two alone, then `merge_lora` them. Hu et al. 2021, arXiv:2106.09685.
+    without. Train only these two, then `merge_lora` them. Hu et al. 2021, arXiv:2106.09685.
 
-    Linear layers inside others, such as those of MultiHeadAttention and MLP, are adapted too. Other
-    modules that have a matrix, a kernel or a table, such as convolutions, Embed and GRU, are not:
-    at the end of the block a `LoraWarning` names them. The block may also be outside a transformed
-    function, around `init` and `apply`.
+    It adapts each weight that goes into an operation of `ps.ops`, also in a layer of your own:
+    linear layers, those of attention and recurrent cores, convolutions and embeddings. `lora_a` has
+    the first axes of the weight and `lora_b` the last: `[inputs, rank]` and `[rank, outputs]` for
+    Linear, `[*kernel, inputs, rank]` and `[rank, outputs]` for a convolution. A weight of another
+    name than `w` puts it in front, as in `embeddings_lora_a`. At the end of the block a
+    `LoraWarning` names the modules with a weight that was passed over. A class whose weights are
+    used in another way can name them, `lora_at_read = ("table",)`: these are adapted when they are
+    read.
+
+    The block may also be outside a transformed function, around `init` and `apply`.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def f(x):
@@ -129,162 +223,59 @@ def lora(
     {'linear': {'b': (4,), 'lora_a': (3, 2), 'lora_b': (2, 4), 'w': (3, 4)}}
 
     Args:
-      rank: how narrow the matrices are.
+      rank: how narrow the factors are.
       predicate: says for a module whether it is adapted: `lambda layer: layer.name == "query"`, or
         by its `module_name`; None for all.
-      alpha: how much of it is added; None for `rank`, with which the factor is 1.
-      a_init: the initializer of `lora_a`; None for a truncated normal of stddev `1 / sqrt(inputs)`.
-      param_dtype: the dtype of the two; None for that of the input.
+      alpha: how much of it is added; None for the factor 1.
+      a_init: the initializer of `lora_a`; None for a truncated normal of stddev `1 / sqrt(inputs)`,
+        and of stddev 1 for an embedding.
+      param_dtype: the dtype of the factors; None for that of the input.
+      dora: whether each output also has a magnitude `lora_m`, the length of its weights. Liu et al.
+        2024, arXiv:2402.09353.
+      rank_stabilized: whether the factor is `alpha / sqrt(rank)`. Kalajdzievski 2023,
+        arXiv:2312.03732.
+      adapter: a name that the parameters have in theirs, `lora_french_a`, so that there can be
+        several; or the names of those among which `which` chooses.
+      which: the index of the adapter in use, or `[B]` for one per example of axis 0; -1 for none.
 
     Returns:
       A context manager.
 
     Raises:
-      LayerError: `rank` is less than 1, or a layer is adapted twice.
+      LayerError: an option has no meaning, or a layer is adapted twice, or has another number of
+        examples than `which`.
     """
     if rank < 1:
-        raise LayerError(f"lora: rank has to be at least 1, got {rank}.")
-    scale = _scale(alpha, rank)
-    new_a = _drawn_aside(a_init or truncated_fan_in)
-    adapted: set[str] = set()
-    weights: dict[str, str] = {}  # what to call the owner of a weight, by its path
+        raise LayerError(f"lora: rank must be at least 1, got {rank}.")
+    scale = lora_scale("lora", alpha, rank, rank_stabilized)
+    adapters = _names(adapter)
+    if (which is None) != (adapter is None or isinstance(adapter, str)):
+        raise LayerError(
+            f"lora: `which` chooses among several adapters, but adapter={adapter!r} and"
+            f" which={'None' if which is None else f'of {kind_of(which)}'} are given. Pass both:"
+            ' ps.lora(rank, adapter=["french", "german"], which=indices).'
+        )
+    index = None if which is None else jnp.asarray(which)
+    if index is not None and (index.ndim > 1 or not jnp.issubdtype(index.dtype, jnp.integer)):
+        raise LayerError(
+            f"lora: `which` is the index of an adapter, or one for each example, [B]; got"
+            f" {index.dtype} of shape {index.shape}."
+        )
+    settings = Settings(rank, scale, a_init, param_dtype, dora, adapters, index)
+    # An index may be traced: a program compiled for one block is for no other, and keeps no tracer.
+    chosen = None if index is None else object()
+    key = ("lora", rank, predicate, scale, a_init, param_dtype, dora, adapters, chosen)
+    return _LoraBlock(settings, predicate, key)
 
-    def is_requested(module: Any) -> bool:
-        try:
-            return predicate is None or predicate(module)
-        except (AttributeError, TypeError):  # it asks for what only Linear layers have
-            return False
 
-    def note_weights(next_getter: Callable[[Any], Any], value: Any, context: GetterContext) -> Any:
-        module = context.module
-        if _is_weight(context) and not getattr(module, _ACTIVE, False) and is_requested(module):
-            weights[context.module_name] = (
-                f"parameter {context.name!r} outside of any module"
-                if module is None
-                else f"{type(module).__name__} {context.module_name!r}"
-            )
-        return next_getter(value)
-
-    def interceptor(
-        next_method: Callable[..., Any], args: Any, kwargs: Any, context: MethodContext
-    ) -> Any:
-        layer = context.module
-        # The class that defines the method: a subclass may call it from its own.
-        is_linear = context.orig_class is Linear and context.method_name == "__call__"
-        if not is_linear or (predicate is not None and not predicate(layer)):
-            return next_method(*args, **kwargs)
-        if getattr(layer, _ACTIVE, False):
+def _names(adapter: Any) -> tuple[str | None, ...]:
+    names = (adapter,) if adapter is None or isinstance(adapter, str) else tuple(adapter)
+    for name in names:
+        if name is not None and not is_adapter_name(name):
             raise LayerError(
-                f"lora: Linear {layer.module_name!r} is in two `with ps.lora(...)` blocks, which"
-                " would share lora_a and lora_b; give each a predicate that leaves it to the"
-                " other."
+                f"lora: the name of an adapter is a part of the names of parameters: a Python"
+                f" identifier without 'lora', such as 'french'; got {name!r}."
             )
-        adapted.add(layer.module_name)
-        setattr(layer, _ACTIVE, True)
-        try:
-            out = next_method(*args, **kwargs)
-        finally:
-            setattr(layer, _ACTIVE, False)
-        x = jnp.asarray(args[0] if args else kwargs["inputs"])
-        precision = kwargs.get("precision")
-        a = get_parameter_kept_in(param_dtype, "lora_a", (x.shape[-1], rank), x.dtype, new_a)
-        b = get_parameter_kept_in(
-            param_dtype, "lora_b", (rank, layer.output_size), x.dtype, jnp.zeros
-        )
-        added = dot_general(dot_general(x, a, None, precision), b, None, precision)
-        return out + (added if scale == 1 else added * scale)
-
-    key = ("lora", rank, predicate, alpha, a_init, param_dtype)
-    hooks = Hook(CALL, interceptor, key), Hook(("get", "params"), note_weights, key)
-    return _LoraBlock(*hooks, adapted=adapted, weights=weights)
-
-
-def merge_lora(
-    params: Mapping[str, Mapping[str, Any]],
-    alpha: float | None = None,
-    *,
-    weight_norm_eps: float | None = None,
-) -> Bundle:
-    """Returns parameters for the network without `lora`, with what it learned added to the weights.
-
-    >>> import jax.numpy as jnp, purestate as ps
-    >>> a, b = jnp.ones([1, 2]), jnp.ones([2, 1])
-    >>> params = {"linear": {"w": jnp.zeros([1, 1]), "lora_a": a, "lora_b": b}}
-    >>> ps.merge_lora(params)["linear"]["w"].tolist()
-    [[2.0]]
-
-    Args:
-      params: `{module: {name: array}}`; not changed.
-      alpha: as for `lora`.
-      weight_norm_eps: needed if layers were in a `ps.weight_norm` block too: its `eps`, 1e-12 by
-        default. Such a layer multiplies with `w_g * w / ||w||`, so `w` and `w_g` both become new.
-
-    Returns:
-      New parameters, with `w + lora_a @ lora_b * alpha / rank` as `w`.
-
-    Raises:
-      LayerError: a module has only one of `lora_a` and `lora_b`, or no `w`; or its weight is
-        normalized, and `weight_norm_eps` is None.
-    """
-    return {
-        module: _merged(module, variables, alpha, weight_norm_eps)
-        for module, variables in params.items()
-    }
-
-
-def _merged(
-    module: str, variables: Mapping[str, Any], alpha: float | None, eps: float | None
-) -> dict[str, Any]:
-    rest = {name: value for name, value in variables.items() if name not in ("lora_a", "lora_b")}
-    missing = {"w", "lora_a", "lora_b"} - variables.keys()
-    if len(rest) == len(variables):
-        return rest
-    if missing:
-        raise LayerError(
-            f"merge_lora: {module!r} has {', '.join(variables)}, but not"
-            f" {' and '.join(sorted(missing))}. Put the two of lora and the parameters that it was"
-            " trained beside together first, with ps.data_structures.merge."
-        )
-    for name in ("lora_a_g", "lora_b_g"):
-        if name in variables:
-            raise LayerError(
-                f"merge_lora: {module!r} has {name}, so ps.weight_norm normalized {name[:-2]} too,"
-                " and their product cannot be added to w. Train with a predicate that leaves out"
-                " lora_a and lora_b, such as the default."
-            )
-    w, a, b = (jnp.asarray(variables[name]) for name in ("w", "lora_a", "lora_b"))
-    added = jnp.matmul(a, b, precision="highest") * _scale(alpha, a.shape[-1])
-    if "w_g" not in variables:
-        rest["w"] = (w + added).astype(w.dtype)
-        return rest
-    if eps is None:
-        raise LayerError(
-            f"merge_lora: {module!r} has w_g, so it ran in a ps.weight_norm block and multiplies"
-            " with w_g * w / ||w||. Adding to w would change that weight. Pass the eps of the"
-            " block, to have w and w_g changed together: ps.merge_lora(params, alpha,"
-            " weight_norm_eps=1e-12)."
-        )
-    g = _beside(module, jnp.asarray(variables["w_g"]), w)
-    others = tuple(i for i in range(w.ndim - 2, w.ndim) if g.shape[i] == 1)
-    weight = normalized(w, g, others, eps) + added
-    rest["w"] = weight.astype(w.dtype)
-    new_g = length(weight.astype(w.dtype), others, eps)
-    rest["w_g"] = jnp.reshape(new_g, jnp.shape(variables["w_g"])).astype(g.dtype)
-    return rest
-
-
-def _beside(module: str, g: jax.Array, w: jax.Array) -> jax.Array:
-    """Returns the lengths of a weight with all axes of the weight.
-
-    They are given as `[..., outputs]`, or with ones for the other axes. The weights of a stack of
-    layers have axes in front, and so have their lengths.
-    """
-    given = g.shape
-    if g.ndim == w.ndim - 1:
-        g = jnp.expand_dims(g, -2)
-    if g.ndim != w.ndim or any(m not in (1, n) for m, n in zip(g.shape, w.shape, strict=True)):
-        raise LayerError(
-            f"merge_lora: {module!r} has w_g of shape {given}, which is not the length of w, of"
-            f" shape {w.shape}. If it is a parameter of your own, take it out before you merge."
-        )
-    return g
+    if not names or len(set(names)) < len(names):
+        raise LayerError(f"lora: each of the adapters needs a name of its own; got {adapter!r}.")
+    return names

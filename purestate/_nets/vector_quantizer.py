@@ -77,6 +77,8 @@ class VectorQuantizer(Module):
         which perplexity is taken too.
     """
 
+    lora_at_read = ("embeddings",)  # used in several ways; see `ps.lora`
+
     def __init__(
         self,
         embedding_dim: int,

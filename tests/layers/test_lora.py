@@ -7,7 +7,8 @@ import pytest
 
 import purestate as ps
 from purestate._layers.errors import LayerError
-from purestate._layers.lora import lora, merge_lora
+from purestate._layers.lora import lora
+from purestate._layers.merge_lora import merge_lora
 
 KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), [4, 6])
@@ -192,7 +193,7 @@ def test_param_dtype():
 
 
 def test_errors():
-    with pytest.raises(LayerError, match="rank has to be at least 1"):
+    with pytest.raises(LayerError, match="rank must be at least 1"):
         lora(0)
 
     def twice(x):

@@ -32,6 +32,12 @@ def twice_adapted() -> Any:
         ps.Linear(2)(X)
 
 
+def one_of_two(layer: Any, *inputs: Any) -> None:
+    """Chooses adapters for three examples."""
+    with ps.lora(2, adapter=["french", "german"], which=zeros(3, dtype=int)):
+        layer(*inputs)
+
+
 def lora_params(**others: Any) -> Any:
     """The parameters of a Linear layer from 3 to 4 features, with `lora` of rank 2."""
     both = {"lora_a": zeros(3, 2), "lora_b": zeros(2, 4)}
@@ -77,6 +83,18 @@ SIMPLE: dict[str, Callable[[], Any]] = {
     "Reshape with several sizes to find": make(ps.Reshape, [-1, -1]),
     "lora, rank": lambda: init(lambda: ps.lora(0).__enter__()),
     "lora, twice": lambda: init(twice_adapted),
+    "lora, rank_stabilized without alpha": lambda: ps.lora(2, rank_stabilized=True),
+    "lora, the name of an adapter": lambda: ps.lora(2, adapter="my lora"),
+    "lora, one name twice": lambda: ps.lora(2, adapter=["french", "french"], which=0),
+    "lora, adapters and no choice": lambda: ps.lora(2, adapter=["french", "german"]),
+    "lora, a choice that is no index": lambda: ps.lora(2, adapter=["french"], which=X),
+    "lora, another number of examples": lambda: init(lambda: one_of_two(ps.Linear(4), X)),
+    "lora, examples of a weight in parts": lambda: init(
+        lambda: one_of_two(ps.GRU(3), X, zeros(2, 3))
+    ),
+    "of_lora of no name": lambda: ps.surgery.of_lora("my lora"),
+    "merge_lora, another adapter": lambda: ps.merge_lora(lora_params(), adapter="french"),
+    "merge_lora, another shape": lambda: ps.merge_lora(lora_params(lora_b=zeros(2, 5))),
     "merge_lora, halves": lambda: ps.merge_lora({"linear": {"lora_a": X, "lora_b": X}}),
     "merge_lora, normalized factors": lambda: ps.merge_lora(lora_params(lora_a_g=zeros(2))),
     "merge_lora, normalized weights": lambda: ps.merge_lora(lora_params(w_g=zeros(4))),
