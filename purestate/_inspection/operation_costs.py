@@ -281,10 +281,12 @@ def _count(jaxpr: Any, place: _Place, counts: _Counts) -> None:
 
 def _times(eqn: Any, times: int) -> int:
     """How often the program of an equation runs; a `shard_map` over some axes only for those."""
-    manual = eqn.params.get("manual_axes") if eqn.primitive.name == "shard_map" else None
-    if manual is None:
+    params = eqn.params
+    # It has had two names.
+    manual = params.get("manual_axes", params.get("newly_manual_axes"))
+    if eqn.primitive.name != "shard_map" or manual is None:
         return times
-    sizes: Mapping[Any, int] = eqn.params["mesh"].shape
+    sizes: Mapping[Any, int] = params["mesh"].shape
     return math.prod(sizes[axis] for axis in manual)
 
 

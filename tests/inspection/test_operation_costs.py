@@ -207,16 +207,25 @@ def test_what_remat_computes_again_is_in_the_backward_pass() -> None:
     assert {row.path for row in dots} == {"block", "block_1"}
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_a_shard_map_counts_all_devices(count: int) -> None:
-    if jax.device_count() < count:
-        pytest.skip("needs more devices")
-    mesh = jax.make_mesh((count,), ("i",), axis_types=(jax.sharding.AxisType.Auto,))
+@pytest.mark.parametrize(("axes", "devices"), [({"i"}, 2), ({"i", "j"}, 6)])
+def test_a_shard_map_counts_the_devices_of_its_axes(axes: set[str], devices: int) -> None:
+    auto = (jax.sharding.AxisType.Auto,) * 2
+    mesh = jax.sharding.AbstractMesh((2, 3), ("i", "j"), axis_types=auto)
     part = jax.sharding.PartitionSpec("i")
-    f = jax.shard_map(lambda x: x @ x.T, mesh=mesh, in_specs=part, out_specs=part)
-    rows = 4 // count  # of a device
-    expected = count * 2 * rows * rows * 8
-    assert ps.operation_costs(f)(jnp.ones([4, 8])).product_flops == expected
+
+    def product(x: Any, w: Any) -> Any:
+        return x @ w
+
+    f = jax.shard_map(
+        product,
+        mesh=mesh,
+        in_specs=(part, jax.sharding.PartitionSpec()),
+        out_specs=part,
+        axis_names=axes,
+    )
+    costs = ps.operation_costs(f)(jnp.ones([4, 8]), jnp.ones([8, 8]))
+    # Two devices have two rows each; those along "j" all do the same.
+    assert costs.product_flops == devices * 2 * 2 * 8 * 8
 
 
 def test_a_transposed_convolution_multiplies_no_zeros_between_inputs() -> None:
