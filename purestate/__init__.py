@@ -144,6 +144,12 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._export.exporting import export
     from purestate._export.file import load_exported
     from purestate._inspection.dot import to_dot
+    from purestate._inspection.operation_costs import (
+        ModuleCost,
+        OperationCost,
+        OperationCosts,
+        operation_costs,
+    )
     from purestate._layers.adaptive_pool import (
         AdaptiveAvgPool,
         AdaptiveMaxPool,
@@ -152,7 +158,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     )
     from purestate._layers.conv_local import ConvLocal1D, ConvLocal2D, ConvLocal3D, ConvLocalND
     from purestate._layers.expert_routing import Routing
-    from purestate._layers.lora import lora, merge_lora
+    from purestate._layers.lora import lora
     from purestate._layers.merge_lora import merge_lora
     from purestate._layers.mixture_of_experts import MixtureOfExperts
     from purestate._layers.parallel import Parallel
@@ -323,6 +329,10 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "surgery": "purestate.surgery",
             "testing": "purestate.testing",
             "to_dot": "purestate._inspection.dot",
+            "ModuleCost": "purestate._inspection.operation_costs",
+            "OperationCost": "purestate._inspection.operation_costs",
+            "OperationCosts": "purestate._inspection.operation_costs",
+            "operation_costs": "purestate._inspection.operation_costs",
             "trainable_mask": "purestate._editing.trainable",
             "trainable_only": "purestate._editing.trainable_only",
             "unstack_layers": "purestate._editing.stacked_layers",
@@ -339,36 +349,37 @@ __all__ = [
     "ExponentialMovingAverage", "ExportedModel", "Flatten", "GatedMLP", "GetterContext",
     "GroupNorm", "GroupedQueryAttention", "IdentityCore", "InstanceNorm", "LSTMState", "LayerNorm",
     "LayerStackTransparencyMapping", "LiftWithStateUpdater", "Linear", "MaxPool", "MethodContext",
-    "MinPool", "MixtureOfExperts", "Model", "Module", "ModuleProtocol", "MultiHeadAttention",
-    "MultiTransformed", "MultiTransformedWithState", "MutableParams", "MutableState", "Optimizer",
-    "PRNGSequence", "PReLU", "Parallel", "Params", "Problem", "RMSNorm", "RNNCore",
-    "RecurrentDropout", "RecurrentDropoutState", "ResetCore", "Reshape", "Residual", "Routing",
-    "SNParamsTree", "Scaler", "SeparableDepthwiseConv2D", "Sequential", "SetUpModule",
-    "SetterContext", "Spec", "SpectralNorm", "State", "SumPool", "SupportsCall", "TrainState",
-    "TrainableInitialState", "Transformed", "TransformedWithCollections", "TransformedWithState",
-    "VanillaRNN", "Variable", "WeightNorm", "__version__", "adaptive_avg_pool", "adaptive_max_pool",
-    "avg_pool", "bind", "capture_intermediates", "causal_mask", "check", "checkpoint",
-    "closure_convert", "combine_masks", "cond", "config", "configured", "convert", "current_name",
-    "custom_creator", "custom_getter", "custom_jvp", "custom_setter", "custom_vjp",
-    "data_structures", "deep_rnn_with_residual_connections", "deep_rnn_with_skip_connections",
-    "dropout", "dynamic_unroll", "ema", "error_if", "errors", "eval_shape", "expand_apply",
-    "experimental", "explain_rules", "export", "force_name", "fori_loop", "freeze",
-    "get_channel_index", "get_current_state", "get_initial_state", "get_parameter", "get_params",
-    "get_state", "get_variable", "get_variables", "grad", "has_parameter", "has_rng", "has_state",
+    "MinPool", "MixtureOfExperts", "Model", "Module", "ModuleCost", "ModuleProtocol",
+    "MultiHeadAttention", "MultiTransformed", "MultiTransformedWithState", "MutableParams",
+    "MutableState", "OperationCost", "OperationCosts", "Optimizer", "PRNGSequence", "PReLU",
+    "Parallel", "Params", "Problem", "RMSNorm", "RNNCore", "RecurrentDropout",
+    "RecurrentDropoutState", "ResetCore", "Reshape", "Residual", "Routing", "SNParamsTree",
+    "Scaler", "SeparableDepthwiseConv2D", "Sequential", "SetUpModule", "SetterContext", "Spec",
+    "SpectralNorm", "State", "SumPool", "SupportsCall", "TrainState", "TrainableInitialState",
+    "Transformed", "TransformedWithCollections", "TransformedWithState", "VanillaRNN", "Variable",
+    "WeightNorm", "__version__", "adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "bind",
+    "capture_intermediates", "causal_mask", "check", "checkpoint", "closure_convert",
+    "combine_masks", "cond", "config", "configured", "convert", "current_name", "custom_creator",
+    "custom_getter", "custom_jvp", "custom_setter", "custom_vjp", "data_structures",
+    "deep_rnn_with_residual_connections", "deep_rnn_with_skip_connections", "dropout",
+    "dynamic_unroll", "ema", "error_if", "errors", "eval_shape", "expand_apply", "experimental",
+    "explain_rules", "export", "force_name", "fori_loop", "freeze", "get_channel_index",
+    "get_current_state", "get_initial_state", "get_parameter", "get_params", "get_state",
+    "get_variable", "get_variables", "grad", "has_parameter", "has_rng", "has_state",
     "has_variable", "hessian", "init_with_output", "initializers", "intercept_methods",
     "intercept_ops", "is_mutable", "jacfwd", "jacrev", "jit", "jvp", "labels", "layer_stack",
     "lift", "lift_with_state", "linearize", "load_exported", "lora", "map", "map_variables",
     "max_pool", "maybe_get_rng_sequence_state", "maybe_next_rng_key", "merge_lora", "metrics",
     "min_pool", "mixed_precision", "multi_transform", "multi_transform_with_state", "multinomial",
-    "name_like", "name_scope", "nets", "next_rng_key", "next_rng_keys", "one_hot", "ops", "optim",
-    "pad", "padding_mask", "param_attr", "partition_trainable", "perturb", "pmean_gradients",
-    "purify", "remat", "replace_rng_sequence_state", "reserve_rng_keys", "rotary_embedding",
-    "rotary_frequencies", "rules", "running_init", "scan", "set_parameter", "set_state",
-    "set_variable", "set_variables", "shard_map", "share", "sliding_window_mask", "sow", "specs",
-    "stack_layers", "state_attr", "static_unroll", "submodules", "sum_pool", "surgery", "switch",
-    "testing", "to_dot", "to_module", "trainable_mask", "trainable_only", "transform",
-    "transform_with_collections", "transform_with_state", "transparent", "transparent_lift",
-    "transparent_lift_with_state", "typing", "unstack_layers", "value_and_grad", "variable", "vjp",
-    "vmap", "weight_norm", "while_loop", "with_empty_state", "with_rng", "without_apply_rng",
-    "without_state",
+    "name_like", "name_scope", "nets", "next_rng_key", "next_rng_keys", "one_hot",
+    "operation_costs", "ops", "optim", "pad", "padding_mask", "param_attr", "partition_trainable",
+    "perturb", "pmean_gradients", "purify", "remat", "replace_rng_sequence_state",
+    "reserve_rng_keys", "rotary_embedding", "rotary_frequencies", "rules", "running_init", "scan",
+    "set_parameter", "set_state", "set_variable", "set_variables", "shard_map", "share",
+    "sliding_window_mask", "sow", "specs", "stack_layers", "state_attr", "static_unroll",
+    "submodules", "sum_pool", "surgery", "switch", "testing", "to_dot", "to_module",
+    "trainable_mask", "trainable_only", "transform", "transform_with_collections",
+    "transform_with_state", "transparent", "transparent_lift", "transparent_lift_with_state",
+    "typing", "unstack_layers", "value_and_grad", "variable", "vjp", "vmap", "weight_norm",
+    "while_loop", "with_empty_state", "with_rng", "without_apply_rng", "without_state",
 ]  # fmt: skip

@@ -27,6 +27,11 @@ def is_staged() -> bool:
     return bool(frames) and frames[-1].home.staged
 
 
+def is_intercepted() -> bool:
+    """Whether something intercepts operations."""
+    return any(hook.event == OPERATION for hook in ambient.get()[1])
+
+
 def remembered_by_jax(f: Callable[..., Any], static: tuple[str, ...]) -> Callable[..., Any]:
     """Returns `f` as a function whose jaxpr JAX remembers, and writes out in each call.
 

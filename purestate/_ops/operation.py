@@ -15,7 +15,7 @@ from purestate._ops.inlined import argument_names, remembered_by_jax
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def operation(name: str, *, operands: int) -> Callable[[_F], _F]:
+def operation(name: str, *, operands: int, traced: tuple[str, ...] = ()) -> Callable[[_F], _F]:
     """Makes a function of arrays an operation, which `intercept_ops` sees.
 
     Without an interceptor it is what `inlined` makes of it: no more than that is added to a trace.
@@ -23,6 +23,7 @@ def operation(name: str, *, operands: int) -> Callable[[_F], _F]:
     Args:
       name: what interceptors know it by.
       operands: how many of the first arguments are arrays. The others are static.
+      traced: those of the others that may be arrays too.
 
     Returns:
       A decorator.
@@ -42,7 +43,9 @@ def operation(name: str, *, operands: int) -> Callable[[_F], _F]:
                     return intercepted(name, f, operands, args, kwargs)
             if frames and frames[-1].home.staged:
                 if remembered is None:
-                    remembered = remembered_by_jax(f, argument_names(f)[operands:])
+                    options = argument_names(f)[operands:]
+                    static = tuple(option for option in options if option not in traced)
+                    remembered = remembered_by_jax(f, static)
                 return remembered(*args, **kwargs)
             return f(*args, **kwargs)
 

@@ -172,3 +172,11 @@ def embedding_lookup(table: jax.Array, ids: jax.Array, out_sharding: Any = None)
     if out_sharding is not None:
         return jnp.asarray(table).at[ids,].get(out_sharding=out_sharding)
     return jnp.asarray(table)[ids,]
+
+
+@operation("embedding_lookup", operands=2)
+def rows_or_nan(table: jax.Array, ids: jax.Array, out_sharding: Any = None) -> jax.Array:
+    """Returns the rows of a table that ids say; NaN for an id that is too large."""
+    if out_sharding is not None:
+        return table.at[ids].get(mode="fill", out_sharding=out_sharding)
+    return jnp.take(table, ids, axis=0, mode="fill")

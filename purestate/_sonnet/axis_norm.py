@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from purestate._ops.inlined import inlined
+from purestate._ops.operation import operation
 from purestate._sonnet.checks import (
     as_array,
     channel_index,
@@ -19,7 +19,7 @@ from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.initializers import Initializer, Ones, Zeros
 from purestate._sonnet.module import Module
 from purestate._sonnet.once import once
-from purestate._sonnet.variable import Variable, value_of
+from purestate._sonnet.variable import Variable
 
 Axis = int | slice | Iterable[int]
 
@@ -47,21 +47,29 @@ def moments(x: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
     return mean.astype(x.dtype), variance.astype(x.dtype)
 
 
-@inlined()
+@operation("normalize", operands=6, traced=("eps",))
 def normalize(
-    x: jax.Array,
-    mean: jax.Array,
-    variance: jax.Array,
+    inputs: jax.Array,
     scale: jax.Array | None,
     offset: jax.Array | None,
-    eps: Any,
+    mask: None,
+    mean: jax.Array,
+    variance: jax.Array,
+    kind: str = "batch",
+    axis: tuple[int, ...] = (),
+    eps: Any = 1e-5,
+    use_fast_variance: bool = False,
+    groups: tuple[int, ...] | None = None,
 ) -> jax.Array:
-    """Returns `(x - mean) / sqrt(variance + eps) * scale + offset`."""
+    """Returns `(inputs - mean) / sqrt(variance + eps) * scale + offset`, in Sonnet's order.
+
+    To interceptors all layers of Sonnet are of kind "batch", which is given its statistics.
+    """
     factor = lax.rsqrt(variance + jnp.asarray(eps, variance.dtype))
     if scale is not None:
         factor = factor * scale
     shift = -mean * factor if offset is None else offset - mean * factor
-    return x * factor.astype(x.dtype) + shift.astype(x.dtype)
+    return inputs * factor.astype(inputs.dtype) + shift.astype(inputs.dtype)
 
 
 def parameter_shape(inputs: jax.Array, channels: int) -> tuple[int, ...]:
@@ -153,7 +161,7 @@ class LayerNorm(Module):
         factor, shift = given_or_own(self, scale, offset)
         check_same_rank(self, inputs)
         mean, variance = moments(inputs, absolute(self, self._axis, inputs.ndim))
-        return normalize(inputs, mean, variance, factor, shift, self._eps)
+        return normalize(inputs, factor, shift, None, mean, variance, eps=self._eps)
 
 
 def create_scale_and_offset(module: Any, inputs: jax.Array) -> None:
@@ -175,7 +183,7 @@ def given_or_own(
         module.scale if module._create_scale else scale,
         module.offset if module._create_offset else offset,
     )
-    factor, shift = (None if x is None else jnp.asarray(value_of(x)) for x in chosen)
+    factor, shift = (None if x is None else as_array(x) for x in chosen)
     return factor, shift
 
 

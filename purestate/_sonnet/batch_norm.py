@@ -24,7 +24,7 @@ from purestate._sonnet.metrics import Metric
 from purestate._sonnet.module import Module
 from purestate._sonnet.moving_averages import ExponentialMovingAverage
 from purestate._sonnet.once import once
-from purestate._sonnet.variable import Variable, value_of
+from purestate._sonnet.variable import Variable
 
 
 class BaseBatchNorm(Module):
@@ -140,8 +140,8 @@ class BaseBatchNorm(Module):
         inputs = as_array(inputs)
         check_floats(self, inputs)
         self._initialize(inputs)
-        factor = as_array(self.scale) if scale is None else jnp.asarray(value_of(scale))
-        shift = as_array(self.offset) if offset is None else jnp.asarray(value_of(offset))
+        factor = as_array(self.scale if scale is None else scale)
+        shift = as_array(self.offset if offset is None else offset)
 
         def run(is_training: bool, test_local_stats: bool) -> jax.Array:
             return self._in_mode(inputs, is_training, test_local_stats, factor, shift)
@@ -166,7 +166,7 @@ class BaseBatchNorm(Module):
         shift: jax.Array,
     ) -> jax.Array:
         mean, variance = self._moments(inputs, is_training or test_local_stats)
-        out = normalize(inputs, mean, variance, factor, shift, self._eps)
+        out = normalize(inputs, factor, shift, None, mean, variance, eps=self._eps)
         if is_training:
             self._update_statistics(mean, self._stored_variance(inputs, variance))
         return out

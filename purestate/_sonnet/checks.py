@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from purestate._core.errors import kind_of
 from purestate._core.module import Module
+from purestate._core.parameters_read import note_same_parameter
 from purestate._layers.axes import channel_index_of
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
 from purestate._sonnet.variable import value_of
@@ -16,7 +17,11 @@ from purestate._sonnet.variable import value_of
 def as_array(x: Any) -> jax.Array:
     """Returns an array of JAX: of a variable its value."""
     value = value_of(x)
-    return value if isinstance(value, jax.Array) else jnp.asarray(value)
+    if isinstance(value, jax.Array):
+        return value
+    array = jnp.asarray(value)
+    note_same_parameter(array, value)
+    return array
 
 
 def check_rank(module: Module, inputs: jax.Array, rank: int, hint: str = "") -> None:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-from jax import lax
 
 from purestate._layers.conv import conv_dimension_numbers
+from purestate._ops.convolutions import Padding as PlainPadding
+from purestate._ops.convolutions import conv_general_dilated, hashable_padding
 from purestate._sonnet import pad
 from purestate._sonnet.checks import (
     as_array,
@@ -142,7 +143,7 @@ class ConvND(Module):
                 f"{kind} {self.module_name!r}: TensorFlow has no convolution with both"
                 f" stride={self.stride} and rate={self.rate}. Use one of them, or ps.{kind}."
             )
-        out = lax.conv_general_dilated(
+        out = conv_general_dilated(
             inputs,
             w,
             window_strides=stride,
@@ -156,7 +157,7 @@ class ConvND(Module):
             out = add_channel_bias(out, as_array(self.b), self._channel_index)
         return out
 
-    def _spatial_padding(self) -> str | list[tuple[int, int]]:
+    def _spatial_padding(self) -> PlainPadding:
         if not self.padding_func:
             if self.conv_padding not in ("SAME", "VALID"):
                 others = ", or a function such as snt.pad.causal"
@@ -164,7 +165,7 @@ class ConvND(Module):
             return self.conv_padding
         first = 2 if self._channel_index == 1 else 1
         pairs = self._padding[first : first + self._num_spatial_dims]
-        return [(int(before), int(after)) for before, after in pairs]
+        return hashable_padding([(int(before), int(after)) for before, after in pairs])
 
 
 def one_for_each(module: Any, sizes: Sizes, name: str) -> tuple[int, ...]:

@@ -2,12 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 from purestate._layers.conv import conv_dimension_numbers
+from purestate._ops.convolutions import Padding
+from purestate._ops.operation import operation
 from purestate._sonnet.checks import (
     as_array,
     channel_index,
@@ -23,6 +27,39 @@ from purestate._sonnet.initializers import Initializer, TruncatedNormal, Zeros
 from purestate._sonnet.module import Module
 from purestate._sonnet.once import once
 from purestate._sonnet.variable import Variable
+
+
+@operation("conv_transpose", operands=2)
+def _transposed(
+    lhs: jax.Array,
+    rhs: jax.Array,
+    strides: tuple[int, ...],
+    padding: Padding,
+    rhs_dilation: tuple[int, ...] | None = None,
+    dimension_numbers: Any = None,
+    transpose_kernel: bool = True,
+    precision: lax.PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+) -> jax.Array:
+    """What `lax.conv_transpose` returns, without moving the axes of the kernel.
+
+    An interceptor sees the kernel as Sonnet has it: that of the convolution, to be flipped and with
+    its channels exchanged.
+    """
+    out_axis, in_axis, *spatial = dimension_numbers.rhs_spec
+    if transpose_kernel:
+        rhs, out_axis, in_axis = jnp.flip(rhs, spatial), in_axis, out_axis
+    return lax.conv_general_dilated(
+        lhs,
+        rhs,
+        (1,) * len(spatial),
+        padding,
+        strides,
+        rhs_dilation,
+        dimension_numbers._replace(rhs_spec=(out_axis, in_axis, *spatial)),
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+    )
 
 
 class ConvNDTranspose(Module):
@@ -132,16 +169,13 @@ class ConvNDTranspose(Module):
         rate = one_for_each(self, self._rate, "rate")
         sizes = inputs.shape[2:] if self._channel_index == 1 else inputs.shape[1:-1]
         kernel = [(size - 1) * step + 1 for size, step in zip(w.shape[:dims], rate, strict=True)]
-        out = lax.conv_general_dilated(
+        out = _transposed(
             inputs,
-            jnp.flip(w, range(dims)),
-            window_strides=(1,) * dims,
-            padding=[self._pad(*of_axis) for of_axis in self._axes(sizes, kernel, stride)],
-            lhs_dilation=stride,
-            rhs_dilation=rate,
-            dimension_numbers=conv_dimension_numbers(
-                dims, self._channel_index == -1, transpose=True
-            ),
+            w,
+            stride,
+            tuple(self._pad(*of_axis) for of_axis in self._axes(sizes, kernel, stride)),
+            rate,
+            conv_dimension_numbers(dims, self._channel_index == -1, transpose=False),
         )
         if self._with_bias:
             out = add_channel_bias(out, as_array(self.b), self._channel_index)

@@ -3,9 +3,10 @@
 import math
 
 import jax
-from jax import lax
 
+from purestate._core.parameters_read import note_same_parameter
 from purestate._layers.conv import conv_dimension_numbers
+from purestate._ops.convolutions import conv_general_dilated
 from purestate._sonnet.checks import (
     as_array,
     channel_index,
@@ -116,9 +117,11 @@ class DepthwiseConv2D(Module):
             raise SonnetTypeError(wrong_padding(self, self.padding))
         if self.padding not in ("SAME", "VALID"):
             raise SonnetValueError(wrong_padding(self, self.padding))
-        out = lax.conv_general_dilated(
+        kernel = w.reshape(*w.shape[:2], 1, -1)
+        note_same_parameter(kernel, w)
+        out = conv_general_dilated(
             inputs,
-            w.reshape(*w.shape[:2], 1, -1),
+            kernel,
             window_strides=self.stride[2:] if self._channel_index == 1 else self.stride[1:3],
             padding=self.padding,
             rhs_dilation=self.rate,

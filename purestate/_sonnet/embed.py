@@ -8,6 +8,8 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.trace_guard import is_traced
+from purestate._ops.products import rows_or_nan
+from purestate._sonnet.checks import as_array
 from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.initializers import Initializer, TruncatedNormal
 from purestate._sonnet.module import Module
@@ -107,7 +109,7 @@ class Embed(Module):
             self._check_range(np.asarray(ids))
         # Out of range in either direction is NaN: JAX counts negative indices from the end.
         ids = jnp.where(ids < 0, self.vocab_size, ids)
-        return jnp.take(value_of(self.embeddings), ids, axis=0, mode="fill")
+        return rows_or_nan(as_array(self.embeddings), ids)
 
     def _check_range(self, ids: np.ndarray) -> None:
         wrong = ids[(ids < 0) | (ids >= self.vocab_size)]

@@ -114,7 +114,8 @@ class GroupNorm(Module):
         else:
             grouped = inputs.reshape(*inputs.shape[:-1], *split)
         mean, variance = moments(grouped, self._axes_in_groups(inputs.ndim))
-        out = normalize(grouped, mean, variance, None, None, self._eps).reshape(inputs.shape)
+        out = normalize(grouped, None, None, None, mean, variance, eps=self._eps)
+        out = out.reshape(inputs.shape)
         if factor is not None:
             out = out * factor
         return out if shift is None else out + shift

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 
 from purestate._ops.inlined import inlined
+from purestate._ops.products import dot_general
 from purestate._sonnet.checks import as_array, check_bias_init, check_input, check_minimum_rank
 from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.initializers import Initializer, TruncatedNormal, Zeros
@@ -17,7 +17,7 @@ from purestate._sonnet.variable import Variable
 
 @inlined()
 def _affine(inputs: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(inputs, w) + b
+    return dot_general(inputs, w) + b
 
 
 class Linear(Module):
@@ -93,7 +93,7 @@ class Linear(Module):
         check_input(self, inputs, w, self.input_size, -1)
         if self.with_bias:
             return _affine(inputs, w, as_array(self.b))
-        return jnp.matmul(inputs, w)
+        return dot_general(inputs, w)
 
 
 class Bias(Module):

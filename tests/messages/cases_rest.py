@@ -206,6 +206,7 @@ REST: dict[str, Callable[[], Any]] = {
     "tabulate, no such column": lambda: table(columns=("modul",)),
     "tabulate, no such filter": lambda: table(filters=("has_weights",)),
     "tabulate is not installed": without_package("tabulate", table),
+    "operation_costs of params": lambda: ps.operation_costs({"linear": {}}),  # pyright: ignore
     "flax, rngs no dict": lambda: init(
         lambda: flax_facade.lift(flax.linen.Dense(2), name="dense")(X, rngs=ps.next_rng_key())
     ),

@@ -8,6 +8,7 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from purestate._layers.errors import check_bool
+from purestate._ops.products import dot_general, rows_or_nan
 from purestate._sonnet.checks import as_array
 from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.initializers import VarianceScaling
@@ -30,7 +31,7 @@ def _nearest(flat: jax.Array, embeddings: jax.Array) -> tuple[jax.Array, jax.Arr
     """Returns the squared distances to all vectors, and the index of the nearest one."""
     distances = (
         jnp.sum(flat**2, 1, keepdims=True)
-        - 2 * flat @ embeddings
+        - dot_general(2 * flat, embeddings)
         + jnp.sum(embeddings**2, 0, keepdims=True)
     )
     return distances, jnp.argmax(-distances, 1)
@@ -134,7 +135,7 @@ class VectorQuantizer(Module):
         Returns:
           `[..., embedding_dim]`.
         """
-        return jnp.take(as_array(self.embeddings).T, as_array(encoding_indices), axis=0)
+        return rows_or_nan(as_array(self.embeddings).T, as_array(encoding_indices))
 
 
 class VectorQuantizerEMA(Module):
@@ -228,7 +229,7 @@ class VectorQuantizerEMA(Module):
     def _update(self, flat: jax.Array, encodings: jax.Array) -> None:
         """Moves each vector to the average of the inputs that it is nearest to."""
         sizes = as_array(self.ema_cluster_size(jnp.sum(encodings, 0)))
-        sums = as_array(self.ema_dw(flat.T @ encodings))
+        sums = as_array(self.ema_dw(dot_general(flat.T, encodings)))
         total = jnp.sum(sizes)
         sizes = (sizes + self.epsilon) / (total + self.num_embeddings * self.epsilon) * total
         self.embeddings.assign(sums / sizes.reshape(1, -1))
@@ -242,4 +243,4 @@ class VectorQuantizerEMA(Module):
         Returns:
           `[..., embedding_dim]`.
         """
-        return jnp.take(as_array(self.embeddings).T, as_array(encoding_indices), axis=0)
+        return rows_or_nan(as_array(self.embeddings).T, as_array(encoding_indices))

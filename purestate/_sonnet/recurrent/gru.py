@@ -6,6 +6,7 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from purestate._ops.inlined import inlined
+from purestate._ops.products import dot_general
 from purestate._sonnet.checks import as_array, check_features, check_rank
 from purestate._sonnet.initializers import Initializer, VarianceScaling, Zeros
 from purestate._sonnet.once import once
@@ -25,10 +26,11 @@ def _step(
     x: jax.Array, state: jax.Array, w_i: jax.Array, w_h: jax.Array, b: jax.Array
 ) -> jax.Array:
     size = w_h.shape[0]
-    from_x = x @ w_i
-    zr = from_x[:, : 2 * size] + state @ w_h[:, : 2 * size] + b[: 2 * size]
+    from_x = dot_general(x, w_i)
+    zr = from_x[:, : 2 * size] + dot_general(state, w_h[:, : 2 * size]) + b[: 2 * size]
     z, r = jnp.split(lax.logistic(zr), 2, axis=1)
-    a = lax.tanh(from_x[:, 2 * size :] + (r * state) @ w_h[:, 2 * size :] + b[2 * size :])
+    new = from_x[:, 2 * size :] + dot_general(r * state, w_h[:, 2 * size :]) + b[2 * size :]
+    a = lax.tanh(new)
     return (1 - z) * state + z * a
 
 

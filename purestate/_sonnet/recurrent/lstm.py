@@ -1,5 +1,6 @@
 """`LSTM` and `UnrolledLSTM`."""
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +11,8 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from purestate._layers.recurrent.lstm import LSTMState
-from purestate._ops.inlined import inlined
+from purestate._ops.inlined import inlined, is_intercepted
+from purestate._ops.products import dot_general
 from purestate._sonnet.checks import as_array, check_features, check_rank
 from purestate._sonnet.errors import SonnetValueError
 from purestate._sonnet.initializers import Initializer, TruncatedNormal, Zeros
@@ -52,7 +54,7 @@ def after_gates(gates: jax.Array, cell: jax.Array, axis: int) -> tuple[jax.Array
 def _step(
     x: jax.Array, hidden: jax.Array, cell: jax.Array, w_i: jax.Array, w_h: jax.Array, b: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    return after_gates(x @ w_i + hidden @ w_h + b, cell, 1)
+    return after_gates(dot_general(x, w_i) + dot_general(hidden, w_h) + b, cell, 1)
 
 
 @jax.jit
@@ -63,11 +65,12 @@ def _unroll(
     dtype = jnp.result_type(xs, hidden, cell, w_i, w_h, b)
 
     def step(state: tuple[jax.Array, jax.Array], from_x: jax.Array) -> Any:
-        hidden, cell = after_gates(from_x + state[0] @ w_h, state[1], 1)
+        hidden, cell = after_gates(from_x + dot_general(state[0], w_h), state[1], 1)
         return (hidden, cell), hidden
 
     # One product for the inputs of all steps, outside the loop.
-    state, outputs = lax.scan(step, (hidden.astype(dtype), cell.astype(dtype)), xs @ w_i + b)
+    from_xs = dot_general(xs, w_i) + b
+    state, outputs = lax.scan(step, (hidden.astype(dtype), cell.astype(dtype)), from_xs)
     return outputs, state
 
 
@@ -200,7 +203,7 @@ class LSTM(RNNCore):
         check_state(self, inputs, cell, self._hidden_size)
         hidden, cell = _step(inputs, hidden, cell, w_i, w_h, as_array(self.b))
         if self.projection is not None:
-            hidden = jnp.matmul(hidden, as_array(self.projection))
+            hidden = dot_general(hidden, as_array(self.projection))
         return hidden, LSTMState(hidden, cell)
 
     def initial_state(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -322,7 +325,9 @@ class UnrolledLSTM(UnrolledRNN):
                     f" {self._hidden_size}]: begin with lstm.initial_state(xs.shape[1])."
                 )
         weights = as_array(self._w_i), as_array(self._w_h), as_array(self.b)
-        outputs, last = _unroll(xs, hidden, cell, *weights)
+        # As in `inlined`; and in a compiled function no operand would be known as a parameter.
+        unroll: Any = inspect.unwrap(_unroll) if is_intercepted() else _unroll
+        outputs, last = unroll(xs, hidden, cell, *weights)
         return outputs, LSTMState(*last)
 
     def initial_state(  # pyright: ignore[reportIncompatibleMethodOverride]
