@@ -15,7 +15,9 @@ from purestate._ops.inlined import argument_names, remembered_by_jax
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def operation(name: str, *, operands: int) -> Callable[[_F], _F]:
+def operation(
+    name: str, *, operands: int, beside: Callable[..., None] | None = None
+) -> Callable[[_F], _F]:
     """Makes a function of arrays an operation, which `intercept_ops` sees.
 
     Without an interceptor it is what `inlined` makes of it: no more than that is added to a trace.
@@ -23,6 +25,8 @@ def operation(name: str, *, operands: int) -> Callable[[_F], _F]:
     Args:
       name: what interceptors know it by.
       operands: how many of the first arguments are arrays. The others are static.
+      beside: what runs before it with the same arguments, outside of what JAX remembers, if values
+        that are sown were requested.
 
     Returns:
       A decorator.
@@ -39,7 +43,9 @@ def operation(name: str, *, operands: int) -> Callable[[_F], _F]:
                 if hook.event == OPERATION:
                     from purestate._ops.interception import intercepted
 
-                    return intercepted(name, f, operands, args, kwargs)
+                    return intercepted(name, f, operands, args, kwargs, beside)
+            if beside is not None and frames and frames[-1].sown is not None:
+                beside(*args, **kwargs)
             if frames and frames[-1].home.staged:
                 if remembered is None:
                     remembered = remembered_by_jax(f, argument_names(f)[operands:])
