@@ -128,6 +128,41 @@ def padding_mask(lengths: "ArrayLike | Sequence[int]", max_len: int) -> jax.Arra
     return keys < lax.reshape(lengths, (lengths.size, 1, 1, 1))
 
 
+def segment_mask(ids_q: ArrayLike, ids_k: ArrayLike | None = None) -> jax.Array:
+    """Lets each query see the keys of its own segment: several sequences are packed into one.
+
+    Krell et al. 2021, arXiv:2107.02027, section 3.2.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> ps.segment_mask(jnp.array([[1, 1, 2, 0]]))[0, 0].astype(int).tolist()
+    [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+    Args:
+      ids_q: which segment each query is in, integers `[..., T]`. Give padding an id of its own.
+      ids_k: which segment each key is in, `[..., S]`; None for `ids_q`.
+
+    Returns:
+      Booleans, `[..., 1, T, S]`; of `[T]` they are `[1, 1, T, T]`.
+
+    Raises:
+      LayerError: the ids are not integers, or they have another number of axes.
+    """
+    queries = jnp.asarray(ids_q)
+    keys = queries if ids_k is None else jnp.asarray(ids_k)
+    if (
+        not queries.ndim
+        or queries.ndim != keys.ndim
+        or not all(jnp.issubdtype(ids.dtype, jnp.integer) for ids in (queries, keys))
+    ):
+        raise LayerError(
+            "segment_mask: ids are integers, one for each step, [B, T], and for keys [B, S]; got"
+            f" {queries.dtype} of shape {queries.shape} and {keys.dtype} of shape {keys.shape}."
+        )
+    if queries.ndim == 1:
+        queries, keys = queries[None], keys[None]
+    return queries[..., None, :, None] == keys[..., None, None, :]
+
+
 def combine_masks(*masks: jax.Array | None) -> jax.Array | None:
     """Returns the mask that lets a query see what all of `masks` let it see.
 

@@ -268,8 +268,8 @@ class PallasAttention(Kernel):
     def _on_gpu(self, call: AttentionCall) -> Any:
         attention: Any = importlib.import_module("jax.experimental.pallas.ops.gpu.attention")
         queries, keys = self._block(call.query.shape[1]), self._block(call.key.shape[1])
-        # The backward pass keeps more in fast memory, so its blocks are smaller; it needs as many of
-        # keys as of queries.
+        # The backward pass keeps more in fast memory, so its blocks are smaller; there are as many
+        # of keys as of queries.
         small = max(1, max(queries, keys) // 32)
         blocks = attention.BlockSizes(
             block_q=queries,
@@ -296,9 +296,7 @@ class PallasAttention(Kernel):
         shape = (*query.shape[:3], key.shape[2])
         bias = None if call.bias is None else jnp.broadcast_to(call.bias, shape)
         window = call.window is not None
-        mask = all_masks(
-            call.mask, call.is_causal and window, call.window, shape[2], shape[3]
-        )
+        mask = all_masks(call.mask, call.is_causal and window, call.window, shape[2], shape[3])
         if mask is not None:
             bias = jnp.zeros(shape, jnp.float32) if bias is None else bias.astype(jnp.float32)
             bias = jnp.where(mask, bias, _HIDDEN / 2)

@@ -66,14 +66,14 @@ def intercepted(
     interceptors = [hook.function for hook in hooks if hook.event == OPERATION]
     shapes: list[Any] = []
     last_call = (operands, options)
+    sows = beside is not None and frames and frames[-1].sown is not None
 
     def run_from(position: int, operands: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         nonlocal last_call
         if position == len(interceptors):
-            if beside is not None and frames and frames[-1].sown is not None:
-                # In a trace of the interceptor's own the operands would be tracers that end with it.
-                if current_trace_state() == frames[-1].home.trace:
-                    last_call = (operands, options)
+            # In a trace of the interceptor's own the operands are tracers that end with it.
+            if sows and current_trace_state() == frames[-1].home.trace:
+                last_call = (operands, options)
             out = f(*operands, **options)
             shapes.append(_shapes(out))
             return out
@@ -90,7 +90,7 @@ def intercepted(
     try:
         out = run_from(0, operands, options)
         expected = shapes[-1] if shapes else _shapes(jax.eval_shape(_closed(f, options), *operands))
-        if beside is not None and frames and frames[-1].sown is not None:
+        if beside is not None and sows:
             beside(*last_call[0], **last_call[1])
     finally:
         ambient.reset(token)
