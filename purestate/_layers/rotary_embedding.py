@@ -25,8 +25,8 @@ def rotary_frequencies(
 ) -> np.ndarray:
     """Returns by which angle each pair of features turns from one position to the next.
 
-    That is `base ** (-2i / size)` for pair i. For sequences that are `factor` times as long as those
-    of training, pairs turn more slowly. `scaling` says how (Hugging Face's `rope_type`):
+    That is `base ** (-2i / size)` for pair i. For sequences that are `factor` times as long as
+    those of training, pairs turn more slowly. `scaling` says how:
 
     - "linear" divides all angles by `factor` (Chen et al. 2023, arXiv:2306.15595, equation 4).
     - "ntk" makes the base larger, so that the last pair turns slower by `factor`, and the first as
@@ -94,7 +94,7 @@ def rotary_frequencies(
 
 
 def _check_scaling(scaling: str, original_length: float | None) -> None:
-    """Raises unless there is such a scaling, and `original_length` is given to those that use it."""
+    """Raises unless there is such a scaling, and it has `original_length` if it uses that."""
     if scaling not in ("linear", "ntk", "yarn", "llama3"):
         raise LayerError(
             "rotary_frequencies: scaling takes 'linear', 'ntk', 'yarn' or 'llama3', got"
