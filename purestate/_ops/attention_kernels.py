@@ -1,6 +1,5 @@
 """Kernels for attention by name, and what computes in their place if they cannot."""
 
-import contextlib
 import importlib
 import inspect
 import math
@@ -73,16 +72,13 @@ def _by_function(f: Callable[..., Any], call: AttentionCall, shape: tuple[int, .
             options[name] = getattr(call, name)
     name = f"`{getattr(f, '__name__', type(f).__name__)}`"
     operands = (call.query, call.key, call.value, call.bias, call.mask)
-    with contextlib.suppress(ValueError):  # some functions have no signature
-        signature = inspect.signature(f)
-        try:
-            signature.bind(*operands, **options)
-        except TypeError as error:
-            raise OperationError(
-                f"dot_product_attention: the implementation {name} cannot be called with (query,"
-                f" key, value, bias, mask, {', '.join(f'{o}=...' for o in options)}): {error}. Have"
-                " it take these, or leave the option out of the layer."
-            ) from None
+    problem = _cannot_bind(f, operands, options)
+    if problem is not None:
+        raise OperationError(
+            f"dot_product_attention: the implementation {name} cannot be called with (query, key,"
+            f" value, bias, mask, {', '.join(f'{option}=...' for option in options)}): {problem}."
+            " Have it take these, or leave the option out of the layer."
+        )
     out = f(*operands, **options)
     expected = (*call.query.shape[:-1], call.value.shape[-1])
     if getattr(out, "shape", None) != expected:
@@ -92,6 +88,19 @@ def _by_function(f: Callable[..., Any], call: AttentionCall, shape: tuple[int, .
             f" [B, T, H, V], here {expected}."
         )
     return out.reshape(shape)
+
+
+def _cannot_bind(f: Callable[..., Any], args: Any, options: Any) -> str | None:
+    """Why a function does not take some arguments; None if it does, or if nobody can tell."""
+    try:
+        signature = inspect.signature(f)
+    except ValueError:
+        return None
+    try:
+        signature.bind(*args, **options)
+    except TypeError as error:
+        return str(error)
+    return None
 
 
 class Kernel:
