@@ -21,7 +21,7 @@ from purestate._layers.initializers import VarianceScaling
 from purestate._layers.linear import Linear
 from purestate._ops.attention import scaled_attention
 
-_NO_OPTIONS = (None, None, None, None, 0.0)
+_NO_OPTIONS = (None, 0.0, None, None, None)
 
 
 def _broadcasts_to(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
@@ -96,16 +96,10 @@ class MultiHeadAttention(Module):
         self.qk_norm: QKNorm | None = qk_norm
         self.dropout_rate = dropout_rate
         self._options: dict[str, Any] = {}
-        given = (logits_soft_cap, softmax_dtype, qk_norm, implementation, dropout_rate)
+        given = (logits_soft_cap, dropout_rate, implementation, qk_norm, softmax_dtype)
         if dropout_rate.__class__ is not float or given != _NO_OPTIONS:
-            self._options = options_of_attention(
-                f"MultiHeadAttention {self.module_name!r}",
-                logits_soft_cap=logits_soft_cap,
-                dropout_rate=dropout_rate,
-                softmax_dtype=softmax_dtype,
-                qk_norm=qk_norm,
-                implementation=implementation,
-            )
+            what = f"MultiHeadAttention {self.module_name!r}"
+            self._options = options_of_attention(what, *given)
         self.param_dtype = param_dtype
         # Left out where it says nothing, so that the projections look as they do in dm-haiku.
         self._kept: dict[str, Any] = {} if param_dtype is None else {"param_dtype": param_dtype}
@@ -165,7 +159,7 @@ class MultiHeadAttention(Module):
 
         Raises:
           LayerError: the shapes do not fit each other.
-          MissingRNGError: weights are dropped, and there is no random key.
+          MissingRNGError: weights are dropped, and a random key is missing.
         """
         try:
             shape = query.shape
@@ -185,18 +179,9 @@ class MultiHeadAttention(Module):
         if self.qk_norm is not None:
             query_heads = qk_normalized(self.qk_norm, query_heads, "query_norm")
             key_heads = qk_normalized(self.qk_norm, key_heads, "key_norm")
-        if mask is not None:
+        if mask is not None or bias is not None:
             logits_shape = (*leading_dims, self.num_heads, query_length, key.shape[-2])
-            try:
-                mask_shape = mask.shape
-            except AttributeError:
-                raise not_an_array(self, mask, "its mask") from None
-            self._check_mask(mask_shape, logits_shape)
-        if bias is not None:
-            logits_shape = (*leading_dims, self.num_heads, query_length, key.shape[-2])
-            if not hasattr(bias, "shape"):
-                raise not_an_array(self, bias, "its bias")
-            self._check_mask(bias.shape, logits_shape, "bias")
+            self._check_masks(mask, bias, logits_shape)
         if segment_ids is not None:
             what = f"MultiHeadAttention {self.module_name!r}"
             same = mask_of_segments(what, segment_ids, shape, key.shape)
@@ -264,12 +249,18 @@ class MultiHeadAttention(Module):
         )
 
     @transparent
-    def _check_mask(
-        self, mask: tuple[int, ...], logits: tuple[int, ...], name: str = "mask"
-    ) -> None:
-        if len(mask) != len(logits) or not _broadcasts_to(mask, logits):
+    def _check_masks(self, mask: Any, bias: Any, logits: tuple[int, ...]) -> None:
+        for name, given in (("mask", mask), ("bias", bias)):
+            if given is None:
+                continue
+            try:
+                shape = given.shape
+            except AttributeError:
+                raise not_an_array(self, given, f"its {name}") from None
+            if len(shape) == len(logits) and _broadcasts_to(shape, logits):
+                continue
             raise LayerError(
-                f"MultiHeadAttention {self.module_name!r} was given a {name} of shape {mask}; here"
+                f"MultiHeadAttention {self.module_name!r} was given a {name} of shape {shape}; here"
                 f" it has to be {logits}, or to have ones in it: [..., H, T', T], with the axes of"
                 f" query and one more. For one {name} [T', T] write {name}[None] (or"
                 f" {name}[None, None], for a query with a batch); for one per batch, [B, T', T],"

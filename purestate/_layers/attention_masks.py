@@ -51,7 +51,7 @@ def causal_mask(q_len: int, kv_len: int | None = None, offset: ArrayLike = 0) ->
         `[B]`.
 
     Returns:
-      Booleans, `[1, 1, T, S]`, or `[B, 1, T, S]` where `offset` is `[B]`.
+      Booleans, `[1, 1, T, S]`, or `[B, 1, T, S]` if `offset` is `[B]`.
 
     Raises:
       LayerError: `offset` is an array and `kv_len` is None, or it has more than one axis.
@@ -83,7 +83,7 @@ def sliding_window_mask(
       causal: False to see as many keys after one's own position as well.
 
     Returns:
-      Booleans, `[1, 1, T, S]`, or `[B, 1, T, S]` where `offset` is `[B]`.
+      Booleans, `[1, 1, T, S]`, or `[B, 1, T, S]` if `offset` is `[B]`.
 
     Raises:
       LayerError: `window` is less than 1; or see `causal_mask`.
@@ -109,7 +109,7 @@ def padding_mask(lengths: "ArrayLike | Sequence[int]", max_len: int) -> jax.Arra
     ((2, 1, 1, 3), [[1, 0, 0], [1, 1, 1]])
 
     Args:
-      lengths: how many keys each row has, `[B]`.
+      lengths: how many keys each example has, `[B]`.
       max_len: S, the number of keys with padding.
 
     Returns:

@@ -6,7 +6,6 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
 
 from purestate._core.rng import next_rng_key
 from purestate._layers.attention_masks import segment_mask
@@ -20,14 +19,13 @@ QKNorm = Literal["rms", "layer"] | Callable[[str], Callable[[jax.Array], jax.Arr
 
 def options_of_attention(
     what: str,
-    *,
-    logits_soft_cap: float | None = None,
-    dropout_rate: float = 0.0,
+    logits_soft_cap: Any = None,
+    dropout_rate: Any = 0.0,
     implementation: Any = None,
     qk_norm: Any = None,
-    softmax_dtype: DTypeLike | None = None,
-    scale: float | None = None,
-    window: int | None = None,
+    softmax_dtype: Any = None,
+    scale: Any = None,
+    window: Any = None,
 ) -> dict[str, Any]:
     """Returns the options of the operation that are set; raises if one of them cannot be.
 
@@ -48,8 +46,8 @@ def options_of_attention(
         raise LayerError(f"{what}: scale is a Python number, or None; got {scale!r}.")
     if window is not None and (not isinstance(window, (int, np.integer)) or window < 1):
         raise LayerError(
-            f"{what}: a step sees at least itself, window=1; got window={window!r}. None is for no"
-            " window."
+            f"{what}: a step sees at least itself, window=1; got window={window!r}. None is for all"
+            " steps."
         )
     if implementation is not None:
         from purestate._ops.attention_kernels import how_to_say, is_implementation
@@ -116,7 +114,7 @@ def mask_of_segments(
         if not fits or part.shape[-1] != shape[-2] or not jnp.issubdtype(part.dtype, jnp.integer):
             raise LayerError(
                 f"{what} was given segment_ids of {part.dtype} and shape {part.shape} for the"
-                f" {name}; here they are integers of shape {shape[:-1]}. For keys from elsewhere"
+                f" {name}; here they are integers of shape {shape[:-1]}. For other keys"
                 " pass a pair, (ids of the queries, ids of the keys)."
             )
     mask = segment_mask(jnp.asarray(ids[0]), jnp.asarray(ids[1]))

@@ -18,7 +18,12 @@ from purestate._layers.attention_options import (
     qk_normalized,
 )
 from purestate._layers.errors import LayerError, check_bool
-from purestate._layers.grouped_query_inputs import check_inputs, check_keys_values, fitted
+from purestate._layers.grouped_query_inputs import (
+    check_inputs,
+    check_keys_values,
+    fitted,
+    frequencies_for,
+)
 from purestate._layers.key_value_cache import (
     Growing,
     Ring,
@@ -27,10 +32,9 @@ from purestate._layers.key_value_cache import (
 )
 from purestate._layers.linear import Linear
 from purestate._layers.rotary_embedding import rotary_embedding
-from purestate._layers.rotary_embedding import rotary_frequencies as frequencies_of
 from purestate._ops.attention import dot_product_attention
 
-_NO_OPTIONS = (None, None, None, None, None, 0.0)
+_NO_OPTIONS = (None, 0.0, None, None, None, None, None)
 
 
 class GroupedQueryAttention(Module):
@@ -43,8 +47,8 @@ class GroupedQueryAttention(Module):
     With `cache_size` it keeps the keys and values of all steps so far as state, and a call with one
     or more new steps attends to these and to what came before: the same outputs as all steps at
     once, with a causal mask. With a `window` too, the cache is a ring that keeps the last steps. In
-    cross-attention, to `keys_values` from elsewhere, it keeps their projections from the first call
-    on. The parameters are the same with and without.
+    cross-attention, to `keys_values` of another sequence, it keeps their projections from the first
+    call on. The parameters are the same with and without.
 
     >>> import jax, jax.numpy as jnp, purestate as ps
     >>> def attend(x):
@@ -126,39 +130,19 @@ class GroupedQueryAttention(Module):
         self.window = window
         self.qk_norm: QKNorm | None = qk_norm
         self.dropout_rate = dropout_rate
+        self._options: dict[str, Any] = {}
         what = f"GroupedQueryAttention {self.module_name!r}"
+        given = (
+            logits_soft_cap, dropout_rate, implementation, qk_norm, softmax_dtype, scale, window,
+        )  # fmt: skip
+        if dropout_rate.__class__ is not float or given != _NO_OPTIONS:
+            self._options = options_of_attention(what, *given)
         if self.num_kv_heads < 1 or num_heads % self.num_kv_heads:
             raise LayerError(
                 f"{what}: {num_heads} query heads cannot be shared out among"
                 f" num_kv_heads={num_kv_heads}; it has to divide them."
             )
-        if rotary_base is not None and rotary_frequencies is not None:
-            raise LayerError(
-                f"{what}: rotary_base={rotary_base} has no effect beside rotary_frequencies. Pass"
-                " one of them; ps.rotary_frequencies takes a base."
-            )
-        self._options: dict[str, Any] = {}
-        given = (implementation, window, logits_soft_cap, qk_norm, scale, dropout_rate)
-        if dropout_rate.__class__ is not float or given != _NO_OPTIONS or softmax_dtype is not None:
-            self._options = options_of_attention(
-                what,
-                logits_soft_cap=logits_soft_cap,
-                dropout_rate=dropout_rate,
-                implementation=implementation,
-                qk_norm=qk_norm,
-                softmax_dtype=softmax_dtype,
-                scale=scale,
-                window=window,
-            )
-        is_rotary = rotary_base is not None or rotary_frequencies is not None
-        if is_rotary and key_size % 2:
-            raise LayerError(
-                f"{what}: a rotary embedding turns pairs of features, so key_size={key_size} has to"
-                " be even."
-            )
-        if rotary_base is not None:
-            rotary_frequencies = frequencies_of(key_size, rotary_base)
-        self.rotary_frequencies = rotary_frequencies
+        self.rotary_frequencies = frequencies_for(what, key_size, rotary_base, rotary_frequencies)
         if cache_size is not None and cache_size < (window or 1):
             least = "at least one step" if window is None else f"all steps of window={window}"
             raise LayerError(
@@ -197,12 +181,12 @@ class GroupedQueryAttention(Module):
             `ps.next_rng_key("dropout")`.
 
         Returns:
-          `[B, T, out_size]`, or `[T, out_size]`. Where the cache is too small, and that cannot be
-          seen before it runs, as under `jax.jit`: NaN.
+          `[B, T, out_size]`, or `[T, out_size]`. NaN if the cache is too small, and that cannot be
+          seen before it runs, as under `jax.jit`.
 
         Raises:
           LayerError: the shapes do not fit, or the cache is too small.
-          MissingRNGError: weights are dropped, and there is no random key.
+          MissingRNGError: weights are dropped, and a random key is missing.
         """
         if is_causal.__class__ is not bool:
             check_bool(self, "is_causal", is_causal)
@@ -253,10 +237,9 @@ class GroupedQueryAttention(Module):
         is_ring = size is not None and self.window is not None
         start: Any = 0 if size is None else start_of_steps(what, length, size, is_ring=is_ring)
         if self.rotary_frequencies is not None:
-            if positions is None:
-                positions = start + jnp.arange(length)
-            query = rotary_embedding(query, positions, frequencies=self.rotary_frequencies)
-            key = rotary_embedding(key, positions, frequencies=self.rotary_frequencies)
+            at = start + jnp.arange(length) if positions is None else positions
+            query = rotary_embedding(query, at, frequencies=self.rotary_frequencies)
+            key = rotary_embedding(key, at, frequencies=self.rotary_frequencies)
         if is_ring and (mask is not None or bias is not None):
             name = "bias" if mask is None else "mask"
             raise LayerError(
@@ -264,12 +247,12 @@ class GroupedQueryAttention(Module):
                 " padding by segment_ids, with an id of its own."
             )
         mask, bias = self._checked(mask, bias, (*leading, length, size or length))
+        same: jax.Array | None = None
         if segment_ids is not None:
             shape = (*leading, length, 1)
             same = mask_of_segments(what, segment_ids, shape, shape)
         if size is None:
-            if segment_ids is not None:
-                mask = combine_masks(mask, same)
+            mask = combine_masks(mask, same) if same is not None else mask
             is_causal = is_causal or self.window is not None
             return self._attended(query, key, value, bias, mask, is_causal, is_training)
         set_state("position", start + length)

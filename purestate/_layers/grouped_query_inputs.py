@@ -10,6 +10,33 @@ from jax.typing import ArrayLike
 
 from purestate._core.module import Module
 from purestate._layers.errors import LayerError, not_an_array
+from purestate._layers.rotary_embedding import rotary_frequencies
+
+
+def frequencies_for(
+    what: str, key_size: int, base: float | None, frequencies: ArrayLike | None
+) -> ArrayLike | None:
+    """Returns the frequencies of a rotary embedding; None without one.
+
+    Args:
+      what: the layer, for messages.
+      key_size: the size of a head.
+      base: the base of the frequencies, or None.
+      frequencies: these themselves, or None.
+    """
+    if base is None and frequencies is None:
+        return None
+    if base is not None and frequencies is not None:
+        raise LayerError(
+            f"{what}: rotary_base={base} has no effect beside rotary_frequencies. Pass"
+            " one of them; ps.rotary_frequencies takes a base."
+        )
+    if key_size % 2:
+        raise LayerError(
+            f"{what}: a rotary embedding turns pairs of features, so key_size={key_size} has to"
+            " be even."
+        )
+    return frequencies if base is None else rotary_frequencies(key_size, base)
 
 
 def check_inputs(
@@ -35,7 +62,7 @@ def check_inputs(
 def check_keys_values(
     layer: Module, inputs: jax.Array, source: Any, counts: Mapping[str, bool]
 ) -> None:
-    """Raises unless keys and values from elsewhere fit the inputs.
+    """Raises unless `keys_values` fit the inputs.
 
     Args:
       layer: the attention.
@@ -77,7 +104,7 @@ def fitted(layer: Module, given: jax.Array, shape: tuple[int, ...], name: str) -
             f"GroupedQueryAttention {layer.module_name!r} was given a {name} of {given.dtype} and"
             f" shape {np.shape(given)}; here it has to be {kind} and {shape}, or to have ones in"
             " it: [B, H, T, S], where S is T or, with a cache, its size. For one"
-            f" {name} [T, S] write {name}[None, None]; for one per row, [B, T, S], write"
+            f" {name} [T, S] write {name}[None, None]; for one per example, [B, T, S], write"
             f" {name}[:, None]."
         )
     return given

@@ -46,8 +46,8 @@ def start_of_steps(what: str, length: int, size: int, *, is_ring: bool) -> jax.A
     used = as_int(start)
     if not is_ring and length + (used or 0) > size:
         raise LayerError(
-            f"{what} keeps cache_size={size} steps; {used or 0} are there, so that there is no room"
-            f" for {length} more. Give it a larger cache_size, or begin anew with the state that"
+            f"{what} keeps cache_size={size} steps; {used or 0} are there, and {length} more do not"
+            f" fit. Give it a larger cache_size, or start over with the state that"
             " `init` returned."
         )
     return start
@@ -67,7 +67,7 @@ class Growing:
         self.mask = causal_mask(length, size, start)[0, 0]
 
     def add(self, name: str, new: jax.Array, axis: int) -> jax.Array:
-        """Writes the new steps into a cache, and returns what is attended to: all of it."""
+        """Writes the new steps into a cache, and returns the whole cache."""
         shape = (*new.shape[:axis], self._size, *new.shape[axis + 1 :])
         cache = cached(self._what, name, shape, new.dtype)
         cache = lax.dynamic_update_slice_in_dim(cache, new.astype(cache.dtype), self._start, axis)
@@ -151,7 +151,7 @@ class Ring:
         return last - (last - jnp.arange(self._size)) % self._size
 
     def add(self, name: str, new: jax.Array, axis: int) -> jax.Array:
-        """Writes the new steps into a cache, and returns what is attended to."""
+        """Writes the new steps into a cache, and returns all keys to attend to."""
         shape = (*new.shape[:axis], self._size, *new.shape[axis + 1 :])
         before = cached(self._what, name, shape, new.dtype)
         kept = lax.slice_in_dim(new, self._first, self._length, axis=axis).astype(before.dtype)

@@ -213,7 +213,7 @@ def dot_product_attention(
       `[B, T', H, K]`.
 
     Raises:
-      OperationError: there is no implementation of that name, or the function does not fit.
+      OperationError: `implementation` is not one, or the function does not fit.
     """
     call = _grouped_call(
         query, key, value, bias, mask, dropout_key, scale, is_causal, implementation,
