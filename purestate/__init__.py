@@ -58,6 +58,7 @@ from purestate._layers.attention_masks import (
     causal_mask,
     combine_masks,
     padding_mask,
+    segment_mask,
     sliding_window_mask,
 )
 from purestate._layers.axes import channel_index_of as get_channel_index
@@ -109,7 +110,7 @@ from purestate._layers.recurrent.unroll import dynamic_unroll, static_unroll
 from purestate._layers.recurrent.vanilla_rnn import VanillaRNN
 from purestate._layers.reshape import Flatten, Reshape
 from purestate._layers.rms_norm import RMSNorm
-from purestate._layers.rotary_embedding import rotary_embedding, rotary_frequencies
+from purestate._layers.rotary_embedding import rotary_embedding, rotary_frequencies, yarn_scale
 from purestate._layers.sequential import Sequential, to_module
 from purestate._layers.spectral_norm import SNParamsTree, SpectralNorm
 from purestate._layers.sum_min_pool import MinPool, SumPool, min_pool, sum_pool
@@ -375,11 +376,12 @@ __all__ = [
     "operation_costs", "ops", "optim", "pad", "padding_mask", "param_attr", "partition_trainable",
     "perturb", "pmean_gradients", "purify", "remat", "replace_rng_sequence_state",
     "reserve_rng_keys", "rotary_embedding", "rotary_frequencies", "rules", "running_init", "scan",
-    "set_parameter", "set_state", "set_variable", "set_variables", "shard_map", "share",
-    "sliding_window_mask", "sow", "specs", "stack_layers", "state_attr", "static_unroll",
+    "segment_mask", "set_parameter", "set_state", "set_variable", "set_variables", "shard_map",
+    "share", "sliding_window_mask", "sow", "specs", "stack_layers", "state_attr", "static_unroll",
     "submodules", "sum_pool", "surgery", "switch", "testing", "to_dot", "to_module",
     "trainable_mask", "trainable_only", "transform", "transform_with_collections",
     "transform_with_state", "transparent", "transparent_lift", "transparent_lift_with_state",
     "typing", "unstack_layers", "value_and_grad", "variable", "vjp", "vmap", "weight_norm",
     "while_loop", "with_empty_state", "with_rng", "without_apply_rng", "without_state",
+    "yarn_scale",
 ]  # fmt: skip

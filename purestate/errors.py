@@ -67,6 +67,7 @@
     └── FlaxNotInstalledError (ImportError): `ps.experimental.flax` needs flax
 
     PurestateWarning (UserWarning)
+    ├── AttentionFallbackWarning: a kernel for attention does not support a call
     ├── SharedKeyWarning: one random key for all mapped elements of a plain `jax.vmap`
     ├── EmptyStateWarning: `apply` got an empty state, and re-initialized it
     ├── JaxUsageWarning: a JaxUsageError that `ps.config` turned into a warning
@@ -140,7 +141,7 @@ from purestate._layers.embed import LookupStyleError
 from purestate._layers.errors import LayerError, LoraWarning, TracedBoolError
 from purestate._layers.initializers import InitializerError
 from purestate._layers.recurrent.core import RecurrentError
-from purestate._ops.errors import OperationError
+from purestate._ops.errors import AttentionFallbackWarning, OperationError
 from purestate._precision.errors import LossScaleError, PolicyError
 from purestate._rules.errors import RuleError
 from purestate._sonnet.errors import (
@@ -158,6 +159,7 @@ __getattr__ = on_first_use(__name__, {"FlaxRngsError": "purestate._flax.flax_lif
 
 __all__ = [
     "ArgumentError",
+    "AttentionFallbackWarning",
     "AxesError",
     "BatchedStateError",
     "BranchError",

@@ -28,7 +28,7 @@ def note_parameter(value: Any, path: str, name: str) -> None:
 
 
 def note_same_parameter(value: Any, old: Any) -> Any:
-    """Remembers that `value` is the parameter `old`, such as in another dtype or shape; returns it."""
+    """Remembers that `value` is the parameter `old` in another form, and returns `value`."""
     noted = _read.get(id(old))
     if noted is not None and noted[0]() is old:
         note_parameter(value, noted[1], noted[2])

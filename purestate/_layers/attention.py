@@ -9,10 +9,19 @@ from jax.typing import DTypeLike
 
 from purestate._core.module import Module, transparent
 from purestate._core.variables import Initializer
+from purestate._layers.attention_options import (
+    QKNorm,
+    dropout_options,
+    mask_of_segments,
+    options_of_attention,
+    qk_normalized,
+)
 from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.initializers import VarianceScaling
 from purestate._layers.linear import Linear
 from purestate._ops.attention import scaled_attention
+
+_NO_OPTIONS = (None, 0.0, None, None, None)
 
 
 def _broadcasts_to(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
@@ -48,9 +57,18 @@ class MultiHeadAttention(Module):
       model_size: the size of the output; None for `key_size * num_heads`.
       name: the name of the module.
       param_dtype: the dtype of the parameters; None for that of the input.
+      logits_soft_cap: bounds the logits by `cap * tanh(logits / cap)` (Gemma Team 2024,
+        arXiv:2408.00118, section 2); None for no bound.
+      dropout_rate: the chance for a weight of attention to become zero in training.
+      softmax_dtype: the dtype of logits and softmax, such as float32 in a bfloat16 model; None for
+        that of the projections.
+      qk_norm: normalizes queries and keys per head, with a learned scale (Dehghani et al. 2023,
+        arXiv:2302.05442): "rms", "layer", or a function that makes a norm for the name of a module;
+        None for no norm.
+      implementation: what computes attention; see `ps.ops.dot_product_attention`.
 
     Raises:
-      LayerError: neither `w_init` nor `w_init_scale` is given, or both.
+      LayerError: neither `w_init` nor `w_init_scale` is given, or both; or an option does not fit.
     """
 
     def __init__(
@@ -66,10 +84,22 @@ class MultiHeadAttention(Module):
         model_size: int | None = None,
         name: str | None = None,
         param_dtype: DTypeLike | None = None,
+        logits_soft_cap: float | None = None,
+        dropout_rate: float = 0.0,
+        softmax_dtype: DTypeLike | None = None,
+        qk_norm: QKNorm | None = None,
+        implementation: Any = None,
     ):
         super().__init__(name=name)
         if with_bias.__class__ is not bool:
             check_bool(self, "with_bias", with_bias)
+        self.qk_norm: QKNorm | None = qk_norm
+        self.dropout_rate = dropout_rate
+        self._options: dict[str, Any] = {}
+        given = (logits_soft_cap, dropout_rate, implementation, qk_norm, softmax_dtype)
+        if dropout_rate.__class__ is not float or given != _NO_OPTIONS:
+            what = f"MultiHeadAttention {self.module_name!r}"
+            self._options = options_of_attention(what, *given)
         self.param_dtype = param_dtype
         # Left out where it says nothing, so that the projections look as they do in dm-haiku.
         self._kept: dict[str, Any] = {} if param_dtype is None else {"param_dtype": param_dtype}
@@ -100,7 +130,15 @@ class MultiHeadAttention(Module):
         self.b_init = b_init
 
     def __call__(
-        self, query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None
+        self,
+        query: jax.Array,
+        key: jax.Array,
+        value: jax.Array,
+        mask: jax.Array | None = None,
+        *,
+        bias: jax.Array | None = None,
+        segment_ids: jax.Array | tuple[jax.Array, jax.Array] | None = None,
+        is_training: bool = False,
     ) -> jax.Array:
         """Returns for each query the values that it attends to, projected to `model_size`.
 
@@ -110,12 +148,18 @@ class MultiHeadAttention(Module):
           value: `[..., T, D_v]`.
           mask: `[..., H or 1, T' or 1, T]`, with as many axes as `query` and one more: where it is
             True (or not zero) a query may see a key.
+          bias: is added to the logits; its axes are those of `mask`.
+          segment_ids: of packed sequences, integers `[..., T]`: a query sees the keys of its own
+            segment. A pair of these for queries and keys of other lengths.
+          is_training: whether weights are dropped, at `dropout_rate`, with a key of
+            `ps.next_rng_key("dropout")`.
 
         Returns:
           `[..., T', model_size]`.
 
         Raises:
           LayerError: the shapes do not fit each other.
+          MissingRNGError: weights are dropped, and a random key is missing.
         """
         try:
             shape = query.shape
@@ -132,17 +176,27 @@ class MultiHeadAttention(Module):
         value_heads = self._linear_projection(value, self.value_size, "value")
         self._check_fit(shape, key.shape, value.shape)
 
-        if mask is not None:
+        if self.qk_norm is not None:
+            query_heads = qk_normalized(self.qk_norm, query_heads, "query_norm")
+            key_heads = qk_normalized(self.qk_norm, key_heads, "key_norm")
+        if mask is not None or bias is not None:
             logits_shape = (*leading_dims, self.num_heads, query_length, key.shape[-2])
-            try:
-                mask_shape = mask.shape
-            except AttributeError:
-                raise not_an_array(self, mask, "its mask") from None
-            self._check_mask(mask_shape, logits_shape)
+            self._check_masks(mask, bias, logits_shape)
+        if segment_ids is not None:
+            what = f"MultiHeadAttention {self.module_name!r}"
+            same = mask_of_segments(what, segment_ids, shape, key.shape)
+            mask = same if mask is None else (mask != 0) & same
+        dropout_key, options = None, self._options
+        if is_training.__class__ is not bool:
+            check_bool(self, "is_training", is_training)
+        if is_training:
+            dropout_key, more = dropout_options(self.dropout_rate, is_training)
+            options = {**options, **more}
         # In the dtype of the keys, and not of the logits, as in dm-haiku: the same bits.
         attended = scaled_attention(
-            query_heads, key_heads, value_heads, None, mask, None, scale_dtype=key.dtype
-        )  # [..., T', H, V]
+            query_heads, key_heads, value_heads, bias, mask, dropout_key,
+            scale_dtype=key.dtype, **options,
+        )  # [..., T', H, V]  # fmt: skip
         attended = lax.reshape(
             attended, (*leading_dims, query_length, self.num_heads * self.value_size)
         )
@@ -195,11 +249,20 @@ class MultiHeadAttention(Module):
         )
 
     @transparent
-    def _check_mask(self, mask: tuple[int, ...], logits: tuple[int, ...]) -> None:
-        if len(mask) != len(logits) or not _broadcasts_to(mask, logits):
+    def _check_masks(self, mask: Any, bias: Any, logits: tuple[int, ...]) -> None:
+        for name, given in (("mask", mask), ("bias", bias)):
+            if given is None:
+                continue
+            try:
+                shape = given.shape
+            except AttributeError:
+                raise not_an_array(self, given, f"its {name}") from None
+            if len(shape) == len(logits) and _broadcasts_to(shape, logits):
+                continue
             raise LayerError(
-                f"MultiHeadAttention {self.module_name!r} was given a mask of shape {mask}; here it"
-                f" has to be {logits}, or to have ones in it: [..., H, T', T], with the axes of"
-                " query and one more. For one mask [T', T] write mask[None] (or mask[None, None],"
-                " for a query with a batch); for one per batch, [B, T', T], write mask[:, None]."
+                f"MultiHeadAttention {self.module_name!r} was given a {name} of shape {shape}; here"
+                f" it has to be {logits}, or to have ones in it: [..., H, T', T], with the axes of"
+                f" query and one more. For one {name} [T', T] write {name}[None] (or"
+                f" {name}[None, None], for a query with a batch); for one per batch, [B, T', T],"
+                f" write {name}[:, None]."
             )

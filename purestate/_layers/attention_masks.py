@@ -51,7 +51,7 @@ def causal_mask(q_len: int, kv_len: int | None = None, offset: ArrayLike = 0) ->
         `[B]`.
 
     Returns:
-      Booleans, `[1, 1, T, S]`, or `[B, 1, T, S]` where `offset` is `[B]`.
+      Booleans, `[1, 1, T, S]`, or `[B, 1, T, S]` if `offset` is `[B]`.
 
     Raises:
       LayerError: `offset` is an array and `kv_len` is None, or it has more than one axis.
@@ -83,7 +83,7 @@ def sliding_window_mask(
       causal: False to see as many keys after one's own position as well.
 
     Returns:
-      Booleans, `[1, 1, T, S]`, or `[B, 1, T, S]` where `offset` is `[B]`.
+      Booleans, `[1, 1, T, S]`, or `[B, 1, T, S]` if `offset` is `[B]`.
 
     Raises:
       LayerError: `window` is less than 1; or see `causal_mask`.
@@ -109,7 +109,7 @@ def padding_mask(lengths: "ArrayLike | Sequence[int]", max_len: int) -> jax.Arra
     ((2, 1, 1, 3), [[1, 0, 0], [1, 1, 1]])
 
     Args:
-      lengths: how many keys each row has, `[B]`.
+      lengths: how many keys each example has, `[B]`.
       max_len: S, the number of keys with padding.
 
     Returns:
@@ -126,6 +126,41 @@ def padding_mask(lengths: "ArrayLike | Sequence[int]", max_len: int) -> jax.Arra
         )
     keys = lax.broadcasted_iota(lengths.dtype, (1, 1, 1, max_len), 3)
     return keys < lax.reshape(lengths, (lengths.size, 1, 1, 1))
+
+
+def segment_mask(ids_q: ArrayLike, ids_k: ArrayLike | None = None) -> jax.Array:
+    """Lets each query see the keys of its own segment: several sequences are packed into one.
+
+    Krell et al. 2021, arXiv:2107.02027, section 3.2.
+
+    >>> import jax.numpy as jnp, purestate as ps
+    >>> ps.segment_mask(jnp.array([[1, 1, 2, 0]]))[0, 0].astype(int).tolist()
+    [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+    Args:
+      ids_q: which segment each query is in, integers `[..., T]`. Give padding an id of its own.
+      ids_k: which segment each key is in, `[..., S]`; None for `ids_q`.
+
+    Returns:
+      Booleans, `[..., 1, T, S]`; of `[T]` they are `[1, 1, T, T]`.
+
+    Raises:
+      LayerError: the ids are not integers, or they have another number of axes.
+    """
+    queries = jnp.asarray(ids_q)
+    keys = queries if ids_k is None else jnp.asarray(ids_k)
+    if (
+        not queries.ndim
+        or queries.ndim != keys.ndim
+        or not all(jnp.issubdtype(ids.dtype, jnp.integer) for ids in (queries, keys))
+    ):
+        raise LayerError(
+            "segment_mask: ids are integers, one for each step, [B, T], and for keys [B, S]; got"
+            f" {queries.dtype} of shape {queries.shape} and {keys.dtype} of shape {keys.shape}."
+        )
+    if queries.ndim == 1:
+        queries, keys = queries[None], keys[None]
+    return queries[..., None, :, None] == keys[..., None, None, :]
 
 
 def combine_masks(*masks: jax.Array | None) -> jax.Array | None:

@@ -1,6 +1,7 @@
 """Rotary position embedding, and its frequencies for longer sequences."""
 
-from typing import Any
+import math
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +21,20 @@ def rotary_frequencies(
     original_length: float | None = None,
     low_freq_factor: float | None = None,
     high_freq_factor: float | None = None,
+    scaling: Literal["linear", "ntk", "yarn", "llama3"] | None = None,
 ) -> np.ndarray:
     """Returns by which angle each pair of features turns from one position to the next.
 
-    That is `base ** (-2i / size)` for pair i. For sequences longer than a model was trained with,
-    the angles are divided by `factor`: all of them (Chen et al. 2023, arXiv:2306.15595), or with
-    `original_length` only those of the slow pairs, which never turned full circle in it, as Llama
-    3.1 does (Hugging Face's `rope_type` "linear" and "llama3").
+    That is `base ** (-2i / size)` for pair i. For sequences that are `factor` times as long as
+    those of training, pairs turn more slowly. `scaling` says how:
+
+    - "linear" divides all angles by `factor` (Chen et al. 2023, arXiv:2306.15595, equation 4).
+    - "ntk" makes the base larger, so that the last pair turns slower by `factor`, and the first as
+      before (Peng et al. 2023, arXiv:2309.00071, section 3.1).
+    - "yarn" divides the angles of pairs that turn less than once in `original_length`, keeps those
+      of pairs that turn more than 32 times, and interpolates between (the same, section 3.2). The
+      paper also scales the logits; see `yarn_scale`.
+    - "llama3" does this with 4 in place of 32, as Llama 3.1.
 
     >>> import purestate as ps
     >>> ps.rotary_frequencies(4).tolist()
@@ -38,39 +46,94 @@ def rotary_frequencies(
       size: K, the number of features, twice that of pairs.
       base: how much slower the last pair turns than the first.
       factor: how much longer the sequences are.
-      original_length: the length that the model was trained with; None to slow down all pairs.
+      original_length: the length that the model was trained with, for "yarn" and "llama3".
       low_freq_factor: pairs that turn less often than this in `original_length` are slowed down;
         None for 1.
-      high_freq_factor: pairs that turn more often than this stay; None for 4. Those between are
-        slowed down in part, in proportion to how often they turn.
+      high_freq_factor: pairs that turn more often than this stay; None for 4, or of "yarn" 32.
+      scaling: None for "llama3" with `original_length`, and otherwise for "linear".
 
     Returns:
       Radians, `[size / 2]`, in float64.
 
     Raises:
       LayerError: `size` is odd, `factor` is not above 0, `high_freq_factor` is not above
-        `low_freq_factor`, or one of these two is given without `original_length`.
+        `low_freq_factor`, or an option and the scaling do not fit.
     """
+    scaling = scaling or ("linear" if original_length is None else "llama3")
     if original_length is None and (low_freq_factor, high_freq_factor) != (None, None):
         raise LayerError(
             "rotary_frequencies: low_freq_factor and high_freq_factor say which pairs are slow in"
             " original_length. Pass that too."
         )
+    _check_scaling(scaling, original_length)
     low_freq_factor = 1.0 if low_freq_factor is None else low_freq_factor
-    high_freq_factor = 4.0 if high_freq_factor is None else high_freq_factor
+    if high_freq_factor is None:
+        high_freq_factor = 32.0 if scaling == "yarn" else 4.0
     if size % 2 or factor <= 0 or high_freq_factor <= low_freq_factor:
         raise LayerError(
             "rotary_frequencies needs an even size, a factor above 0, and a high_freq_factor above"
             f" low_freq_factor; got size={size}, factor={factor},"
             f" low_freq_factor={low_freq_factor}, high_freq_factor={high_freq_factor}."
         )
+    if scaling == "ntk":
+        if size < 4:
+            raise LayerError(
+                "rotary_frequencies: scaling='ntk' slows down the last pair and not the first, so"
+                f" there are at least two, size=4; got size={size}."
+            )
+        base = base * factor ** (size / (size - 2))
     frequencies = float(base) ** (-np.arange(0, size, 2) / size)
+    if scaling == "ntk":
+        return frequencies
     if original_length is None:
         return frequencies / factor
     turns = frequencies * original_length / (2 * np.pi)
     stays = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor)
     stays = np.clip(stays, 0, 1)
     return frequencies * (stays + (1 - stays) / factor)
+
+
+def _check_scaling(scaling: str, original_length: float | None) -> None:
+    """Raises unless there is such a scaling, and it has `original_length` if it uses that."""
+    if scaling not in ("linear", "ntk", "yarn", "llama3"):
+        raise LayerError(
+            "rotary_frequencies: scaling takes 'linear', 'ntk', 'yarn' or 'llama3', got"
+            f" {scaling!r}."
+        )
+    if (original_length is None) == (scaling in ("yarn", "llama3")):
+        raise LayerError(
+            f"rotary_frequencies: scaling={scaling!r} with original_length={original_length}."
+            " 'yarn' and 'llama3' need original_length, the length that the model was trained with;"
+            " the others have no use for it."
+        )
+
+
+def yarn_scale(size: int, factor: float) -> float:
+    """Returns the scale of the logits that goes with frequencies of `scaling="yarn"`.
+
+    That is `(0.1 ln(factor) + 1) ** 2 / sqrt(size)`, so that longer sequences get sharper weights
+    (Peng et al. 2023, arXiv:2309.00071, equations 21 and 22).
+
+    >>> import purestate as ps
+    >>> round(ps.yarn_scale(64, 16.0) * 8, 4)
+    1.6314
+
+    Args:
+      size: K, the size of a head.
+      factor: how much longer the sequences are.
+
+    Returns:
+      A number, for `scale` of `GroupedQueryAttention`.
+
+    Raises:
+      LayerError: `size` is not above 0, or `factor` is less than 1.
+    """
+    if size <= 0 or factor < 1:
+        raise LayerError(
+            "yarn_scale needs a size above 0 and a factor of at least 1; got"
+            f" size={size}, factor={factor}."
+        )
+    return (0.1 * math.log(factor) + 1) ** 2 / math.sqrt(size)
 
 
 def rotary_embedding(

@@ -8,37 +8,75 @@ import numpy as np
 from jax import lax
 from jax.typing import DTypeLike
 
-from purestate._ops.inlined import is_staged
+from purestate._core.frame import ambient
+from purestate._core.sown import INTERMEDIATES
+from purestate._ops.attention_arithmetic import (
+    AttentionCall,
+    all_masks,
+    grouped_attention,
+    grouped_weights,
+    similarities,
+    similarities_in,
+    weighted_sum,
+    with_cap_and_bias,
+    with_dropout,
+)
 from purestate._ops.operation import operation
 from purestate._ops.promotion import with_standard_promotion
 
-
-def similarities(query: jax.Array, key: jax.Array) -> jax.Array:
-    """The dot products `[..., H, T', T]` of queries `[..., T', H, K]` and keys `[..., T, H, K]`."""
-    rank = len(query.shape)
-    if not is_staged() or query.dtype != key.dtype or query.shape[:-3] != key.shape[:-3]:
-        return jnp.einsum("...thd,...Thd->...htT", query, key)
-    # What einsum comes to, without its Python.
-    batch = (*range(rank - 3), rank - 2)
-    return lax.dot_general(
-        query, key, (((rank - 1,), (rank - 1,)), (batch, batch)), None, query.dtype
-    )
+WEIGHTS = "attention_weights"
+"""The name that the weights are sown under."""
 
 
-def weighted_sum(weights: jax.Array, value: jax.Array) -> jax.Array:
-    """The sum of the values `[..., T, H, V]` by weights `[..., H, T', T]`, as `[..., T', H, V]`."""
-    rank = len(value.shape)
-    if not is_staged() or weights.dtype != value.dtype or weights.shape[:-3] != value.shape[:-3]:
-        return jnp.einsum("...htT,...Thd->...thd", weights, value)
-    leading = range(rank - 3)
-    batches = ((*leading, rank - 2), (*leading, rank - 3))
-    out = lax.dot_general(
-        value, weights, (((rank - 3,), (rank - 1,)), batches), None, value.dtype
-    )  # [..., H, V, T']
-    return lax.transpose(out, (*leading, rank - 1, rank - 3, rank - 2))
+def _sow(weights: Any) -> Any:
+    """Returns a function that sows the weights of a call, if someone requested them."""
+
+    def sow_weights(*args: Any, **options: Any) -> None:
+        frame = ambient.get()[0][-1]
+        if frame.sown is not None and frame.sown.wants(INTERMEDIATES):
+            from purestate._state.intermediates import sow
+
+            sow(WEIGHTS, weights(*args, **options))
+
+    return sow_weights
 
 
-@operation("dot_product_attention", operands=6)
+def _scaled_weights(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array | None,
+    mask: jax.Array | None,
+    dropout_key: jax.Array | None,
+    scale: float | None = None,
+    is_causal: bool = False,
+    implementation: Any = None,
+    scale_dtype: DTypeLike | None = None,
+    logits_soft_cap: float | None = None,
+    dropout_rate: float = 0.0,
+    softmax_dtype: DTypeLike | None = None,
+    window: int | None = None,
+) -> jax.Array:
+    """The weights `[..., H, T', T]` of `scaled_attention`, before dropout."""
+    if softmax_dtype is None:
+        logits = similarities(query, key)  # [..., H, T', T]
+        by: Any = np.sqrt(query.shape[-1]).astype(scale_dtype or query.dtype)
+    else:
+        logits = similarities_in(query, key, softmax_dtype)
+        by = np.sqrt(query.shape[-1]).astype(softmax_dtype)
+    if scale is not None:
+        logits = logits * np.asarray(scale, logits.dtype)
+    else:
+        logits = lax.div(logits, by) if logits.dtype == by.dtype else logits / by
+    logits = with_cap_and_bias(logits, logits_soft_cap, bias)
+    mask = all_masks(mask, is_causal, window, *logits.shape[-2:])
+    if mask is not None:
+        logits = jnp.where(mask, logits, -1e30)
+    weights = jax.nn.softmax(logits)
+    return weights if softmax_dtype is None else weights.astype(value.dtype)
+
+
+@operation("dot_product_attention", operands=6, beside=_sow(_scaled_weights))
 def scaled_attention(
     query: jax.Array,
     key: jax.Array,
@@ -48,8 +86,12 @@ def scaled_attention(
     dropout_key: jax.Array | None,
     scale: float | None = None,
     is_causal: bool = False,
-    implementation: str | None = None,
+    implementation: Any = None,
     scale_dtype: DTypeLike | None = None,
+    logits_soft_cap: float | None = None,
+    dropout_rate: float = 0.0,
+    softmax_dtype: DTypeLike | None = None,
+    window: int | None = None,
 ) -> jax.Array:
     """Attention with the numbers of dm-haiku: similarities are divided, in the dtype they have.
 
@@ -57,26 +99,69 @@ def scaled_attention(
       query: `[..., T', H, K]`.
       key: `[..., T, H, K]`.
       value: `[..., T, H, V]`.
-      bias: none here.
+      bias: see `dot_product_attention`; broadcasts to `[..., H, T', T]`.
       mask: booleans that broadcast to `[..., H, T', T]`; None for all.
-      dropout_key: none here.
-      scale: None for `1 / sqrt(K)`.
-      is_causal: False here: a mask says so.
-      implementation: None here.
+      dropout_key: see `dot_product_attention`.
+      scale: None to divide by `sqrt(K)`.
+      is_causal: see `dot_product_attention`.
+      implementation: see `dot_product_attention`.
       scale_dtype: the dtype of the square root of K.
+      logits_soft_cap: see `dot_product_attention`.
+      dropout_rate: see `dot_product_attention`.
+      softmax_dtype: the dtype of logits and softmax; None for that of the operands.
+      window: see `dot_product_attention`.
 
     Returns:
       `[..., T', H, V]`.
     """
-    logits = similarities(query, key)  # [..., H, T', T]
-    by: Any = np.sqrt(query.shape[-1]).astype(scale_dtype or query.dtype)
-    logits = lax.div(logits, by) if logits.dtype == by.dtype else logits / by
-    if mask is not None:
-        logits = jnp.where(mask, logits, -1e30)
-    return weighted_sum(jax.nn.softmax(logits), value)
+
+    def by_products(implementation: Any = None) -> jax.Array:
+        weights = _scaled_weights(
+            query, key, value, bias, mask, None, scale, is_causal, None, scale_dtype,
+            logits_soft_cap, 0.0, softmax_dtype, window,
+        )  # fmt: skip
+        return weighted_sum(with_dropout(weights, dropout_key, dropout_rate), value)
+
+    if implementation is None or implementation == "xla":
+        return by_products()
+    from purestate._ops.attention_kernels import attend_by
+
+    factor = 1 / np.sqrt(query.shape[-1]) if scale is None else scale
+    call = AttentionCall(
+        query, key, value, bias, mask, dropout_key, float(factor), is_causal, window,
+        logits_soft_cap, dropout_rate, softmax_dtype,
+    )  # fmt: skip
+    return attend_by(implementation, call, by_products)
 
 
-@operation("dot_product_attention", operands=6)
+def _grouped_call(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array | None = None,
+    mask: jax.Array | None = None,
+    dropout_key: jax.Array | None = None,
+    scale: float | None = None,
+    is_causal: bool = False,
+    implementation: Any = None,
+    logits_soft_cap: float | None = None,
+    dropout_rate: float = 0.0,
+    softmax_dtype: DTypeLike | None = None,
+    window: int | None = None,
+) -> AttentionCall:
+    """What `dot_product_attention` was called with."""
+    factor = 1 / np.sqrt(query.shape[-1]) if scale is None else scale
+    return AttentionCall(
+        query, key, value, bias, mask, dropout_key, float(factor), is_causal, window,
+        logits_soft_cap, dropout_rate, softmax_dtype,
+    )  # fmt: skip
+
+
+@operation(
+    "dot_product_attention",
+    operands=6,
+    beside=_sow(lambda *args, **options: grouped_weights(_grouped_call(*args, **options))),
+)
 def dot_product_attention(
     query: jax.Array,
     key: jax.Array,
@@ -87,6 +172,10 @@ def dot_product_attention(
     scale: float | None = None,
     is_causal: bool = False,
     implementation: Any = None,
+    logits_soft_cap: float | None = None,
+    dropout_rate: float = 0.0,
+    softmax_dtype: DTypeLike | None = None,
+    window: int | None = None,
 ) -> jax.Array:
     """Returns for each query the sum of the values, weighted by how well their keys fit it.
 
@@ -97,28 +186,65 @@ def dot_product_attention(
     >>> ps.ops.dot_product_attention(x, x, x, is_causal=True).shape
     (2, 5, 4, 8)
 
+    Inside a transformed function, the weights `[B, H, T', T]` are sown as `"attention_weights"`,
+    before dropout.
+
     Args:
       query: `[B, T', H, K]`, or without B.
       key: `[B, T, G, K]`; G divides H.
       value: `[B, T, G, K]`.
-      bias: is added to the similarities; broadcasts to `[B, H, T', T]`.
+      bias: is added to the similarities, after the cap; broadcasts to `[B, H, T', T]`.
       mask: booleans that broadcast to `[B, H, T', T]`: which keys a query may see.
       dropout_key: a random key, for dropout on the weights.
       scale: a factor of the similarities; None for `1 / sqrt(K)`.
       is_causal: whether a query sees no key after it.
-      implementation: None, "xla" or "cudnn"; see `jax.nn.dot_product_attention`.
+      implementation: None or "xla" for products that XLA compiles; "cudnn", "pallas" or "tokamax"
+        for a kernel; a `PallasAttention`; or a function `f(query, key, value, bias, mask, *, scale,
+        is_causal, ...)`, which also gets `window`, `logits_soft_cap`, `softmax_dtype`,
+        `dropout_key` and `dropout_rate` if they are set. Leading axes are one there, `[B]`. A
+        kernel that does not support a call leaves it to XLA, with an `AttentionFallbackWarning`.
+      logits_soft_cap: bounds the similarities by `cap * tanh(x / cap)` (Gemma Team 2024,
+        arXiv:2408.00118, section 2); None for no bound.
+      dropout_rate: the chance for a weight to become zero, if there is a `dropout_key`.
+      softmax_dtype: the dtype of similarities and softmax; None for float32.
+      window: a query sees only keys that are less than this far away; None for all.
 
     Returns:
       `[B, T', H, K]`.
+
+    Raises:
+      OperationError: `implementation` is not one, or the function does not fit.
     """
-    return with_standard_promotion(
-        jax.nn.dot_product_attention,
-        query,
-        key,
-        value,
-        bias=bias,
-        mask=mask,
-        scale=scale,
-        is_causal=is_causal,
-        implementation=implementation,
-    )
+    call = _grouped_call(
+        query, key, value, bias, mask, dropout_key, scale, is_causal, implementation,
+        logits_soft_cap, dropout_rate, softmax_dtype, window,
+    )  # fmt: skip
+    drops = dropout_key is not None and dropout_rate
+
+    def by_products(implementation: Any = None) -> jax.Array:
+        if logits_soft_cap is not None or softmax_dtype is not None or drops:
+            return grouped_attention(call)
+        sides = {} if window is None else {"local_window_size": _sides(window, is_causal)}
+        return with_standard_promotion(
+            jax.nn.dot_product_attention,
+            query,
+            key,
+            value,
+            bias=bias,
+            mask=mask,
+            scale=scale,
+            is_causal=is_causal,
+            implementation=implementation,
+            **sides,
+        )
+
+    if implementation is None or implementation == "xla":
+        return by_products(implementation)
+    from purestate._ops.attention_kernels import attend_by
+
+    return attend_by(implementation, call, by_products)
+
+
+def _sides(window: int, is_causal: bool) -> tuple[int, int]:
+    """How many keys before and after its own a query sees."""
+    return window - 1, 0 if is_causal else window - 1

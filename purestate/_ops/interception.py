@@ -13,6 +13,7 @@ from purestate._core.hooks import OPERATION, ActiveHooks, Hook
 from purestate._core.naming import path_here
 from purestate._core.parameters_read import parameters_among
 from purestate._core.path import ROOT
+from purestate._core.trace_guard import current_trace_state
 from purestate._ops.errors import OperationError
 
 
@@ -50,6 +51,7 @@ def intercepted(
     count: int,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
+    beside: Callable[..., None] | None = None,
 ) -> Any:
     """Runs an operation with its interceptors around it, outermost first."""
     bound = inspect.signature(f).bind(*args, **kwargs)
@@ -65,9 +67,15 @@ def intercepted(
     context = OpContext(name, module, path, parameters_among(operands, here), options)
     interceptors = [hook.function for hook in hooks if hook.event == OPERATION]
     shapes: list[Any] = []
+    last_call = (operands, options)
+    sows = beside is not None and frames and frames[-1].sown is not None
 
     def run_from(position: int, operands: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        nonlocal last_call
         if position == len(interceptors):
+            # In a trace of the interceptor's own the operands are tracers that end with it.
+            if sows and current_trace_state() == frames[-1].home.trace:
+                last_call = (operands, options)
             out = f(*operands, **options)
             shapes.append(_shapes(out))
             return out
@@ -84,6 +92,8 @@ def intercepted(
     try:
         out = run_from(0, operands, options)
         expected = shapes[-1] if shapes else _shapes(jax.eval_shape(_closed(f, options), *operands))
+        if beside is not None and sows:
+            beside(*last_call[0], **last_call[1])
     finally:
         ambient.reset(token)
     if _shapes(out) != expected:

@@ -15,7 +15,13 @@ from purestate._ops.inlined import argument_names, remembered_by_jax
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def operation(name: str, *, operands: int, traced: tuple[str, ...] = ()) -> Callable[[_F], _F]:
+def operation(
+    name: str,
+    *,
+    operands: int,
+    traced: tuple[str, ...] = (),
+    beside: Callable[..., None] | None = None,
+) -> Callable[[_F], _F]:
     """Makes a function of arrays an operation, which `intercept_ops` sees.
 
     Without an interceptor it is what `inlined` makes of it: no more than that is added to a trace.
@@ -24,6 +30,8 @@ def operation(name: str, *, operands: int, traced: tuple[str, ...] = ()) -> Call
       name: what interceptors know it by.
       operands: how many of the first arguments are arrays. The others are static.
       traced: those of the others that may be arrays too.
+      beside: what runs before it with the same arguments, outside of what JAX remembers, if values
+        that are sown were requested.
 
     Returns:
       A decorator.
@@ -40,7 +48,9 @@ def operation(name: str, *, operands: int, traced: tuple[str, ...] = ()) -> Call
                 if hook.event == OPERATION:
                     from purestate._ops.interception import intercepted
 
-                    return intercepted(name, f, operands, args, kwargs)
+                    return intercepted(name, f, operands, args, kwargs, beside)
+            if beside is not None and frames and frames[-1].sown is not None:
+                beside(*args, **kwargs)
             if frames and frames[-1].home.staged:
                 if remembered is None:
                     options = argument_names(f)[operands:]

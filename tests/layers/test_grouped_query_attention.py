@@ -207,10 +207,10 @@ def test_full_cache_is_an_error_where_it_can_be_seen():
     params, state = f.init(KEY, X)
     _, state = f.apply(params, state, None, X[:, :5])
     with pytest.raises(
-        LayerError, match="'gqa' keeps cache_size=6 steps; 5 are there.*no room for 2 more"
+        LayerError, match="'gqa' keeps cache_size=6 steps; 5 are there, and 2 more do not fit"
     ):
         f.apply(params, state, None, X[:, :2])
-    with pytest.raises(LayerError, match="no room for 6 more"):
+    with pytest.raises(LayerError, match="6 more do not fit"):
         jax.jit(model(cache_size=5).apply)(params, {}, None, X)
     # Compiled, the position is not known: what would be wrong is NaN, and what is right is not.
     out, full = jax.jit(f.apply)(params, state, None, X[:, :1])
@@ -311,15 +311,19 @@ def test_implementation_is_passed_on(monkeypatch):
     seen = []
     original = jax.nn.dot_product_attention
 
-    def record(*args, implementation, **kwargs):
-        seen.append((implementation, kwargs["is_causal"]))
-        return original(*args, **kwargs)
+    def record(*args, implementation=None, is_causal, **kwargs):
+        seen.append((implementation, is_causal))
+        return original(*args, is_causal=is_causal, **kwargs)
 
     monkeypatch.setattr(jax.nn, "dot_product_attention", record)
     params, _ = model().init(KEY, X)
     seen.clear()
-    for implementation in (None, "xla", "cudnn"):
+    for implementation in (None, "xla"):
         applied(model(implementation=implementation), params, X, is_causal=True)
+    # As if there were a GPU: a test of what is passed on, since cuDNN is not here.
+    monkeypatch.setattr("purestate._ops.attention_kernels.platform", lambda: "gpu")
+    half = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
+    applied(model(implementation="cudnn"), half, X.astype(jnp.bfloat16), is_causal=True)
     assert seen == [(None, True), ("xla", True), ("cudnn", True)]
 
 
@@ -338,6 +342,13 @@ def test_lora_finds_the_projections():
     ({"num_kv_heads": 0}, "num_kv_heads=0"),
     ({"cache_size": 0}, "cache_size=0"),
     ({"implementation": "flash"}, "'flash'"),
+    ({"implementation": 3}, "got an int"),
+    ({"logits_soft_cap": 0}, "logits_soft_cap"),
+    ({"dropout_rate": 1.0}, "dropout_rate"),
+    ({"qk_norm": "batch"}, "qk_norm"),
+    ({"scale": "large"}, "scale"),
+    ({"window": 0}, "window=0"),
+    ({"window": 4, "cache_size": 3}, "all steps of window=4"),
 ])  # fmt: skip
 def test_options_that_do_not_fit(kwargs, match):
     with pytest.raises(LayerError, match=f"GroupedQueryAttention 'gqa'.*{match}"):

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from purestate._layers.errors import LayerError
-from purestate._layers.rotary_embedding import rotary_embedding, rotary_frequencies
+from purestate._layers.rotary_embedding import (
+    rotary_embedding,
+    rotary_frequencies,
+    yarn_scale,
+)
 
 X = jax.random.normal(jax.random.key(0), [2, 7, 3, 8])  # [B, T, H, K]
 
@@ -67,6 +71,70 @@ def test_frequencies_of_llama_3():
     found = rotary_frequencies(128, base, factor=factor, original_length=length)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert len({round(a * base ** (i / 64), 6) for i, a in enumerate(expected)}) > 3
+
+
+def test_frequencies_of_ntk():
+    # Peng et al. 2023, section 3.1: b' = b * s ** (|D| / (|D| - 2)), theta_d = b' ** (-2d / |D|).
+    size, base, s = 16, 10000.0, 8.0
+    changed = base * s ** (size / (size - 2))
+    expected = [changed ** (-2 * d / size) for d in range(size // 2)]
+    found = rotary_frequencies(size, base, factor=s, scaling="ntk")
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    plain = rotary_frequencies(size, base)
+    np.testing.assert_allclose(found[0], plain[0], rtol=1e-12)  # as before
+    np.testing.assert_allclose(found[-1], plain[-1] / s, rtol=1e-12)  # interpolated
+
+
+@pytest.mark.parametrize("betas", [{}, {"low_freq_factor": 2.0, "high_freq_factor": 8.0}])
+def test_frequencies_of_yarn(betas):
+    # Peng et al. 2023, section 3.2: r(d) = L / lambda_d, the ramp gamma, and h(theta_d).
+    size, base, s, length = 128, 10000.0, 16.0, 4096
+    alpha, beta = betas.get("low_freq_factor", 1.0), betas.get("high_freq_factor", 32.0)
+    expected = []
+    for d in range(size // 2):
+        theta = base ** (-2 * d / size)
+        turns = length / (2 * np.pi / theta)
+        gamma = 0.0 if turns < alpha else 1.0 if turns > beta else (turns - alpha) / (beta - alpha)
+        expected.append((1 - gamma) * theta / s + gamma * theta)
+    found = rotary_frequencies(
+        size, base, factor=s, original_length=length, scaling="yarn", **betas
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    ratios = found / rotary_frequencies(size, base)
+    assert ratios[0] == 1
+    np.testing.assert_allclose(ratios[-1], 1 / s, rtol=1e-12)
+    assert len(set(ratios.round(6))) > 5
+
+
+def test_the_temperature_of_yarn():
+    # sqrt(1 / t) = 0.1 ln(s) + 1, and the softmax is that of q k / (t sqrt(|D|)).
+    for s in (1.0, 4.0, 32.0):
+        t = (1 / (0.1 * np.log(s) + 1)) ** 2
+        np.testing.assert_allclose(yarn_scale(64, s), 1 / (t * 8), rtol=1e-12)
+    for size, s in ((0, 2.0), (64, 0.5)):
+        with pytest.raises(LayerError, match="yarn_scale needs"):
+            yarn_scale(size, s)
+
+
+@pytest.mark.parametrize("scaling, options", [
+    (None, {}), ("linear", {}), ("llama3", {"original_length": 500}), (None, {"original_length": 500}),
+])  # fmt: skip
+def test_names_of_scaling(scaling, options):
+    found = rotary_frequencies(8, factor=4.0, scaling=scaling, **options)
+    by_default = rotary_frequencies(8, factor=4.0, **options)
+    np.testing.assert_array_equal(found, by_default)
+
+
+@pytest.mark.parametrize("options, match", [
+    ({"scaling": "dynamic"}, "'dynamic'"),
+    ({"scaling": "yarn"}, "need original_length"),
+    ({"scaling": "linear", "original_length": 500}, "no use for it"),
+    ({"scaling": "ntk", "original_length": 500}, "no use for it"),
+    ({"scaling": "ntk", "size": 2}, "size=2"),
+])  # fmt: skip
+def test_scaling_that_does_not_fit(options, match):
+    with pytest.raises(LayerError, match=match):
+        rotary_frequencies(**{"size": 8, "factor": 2.0, **options})
 
 
 @pytest.mark.parametrize(

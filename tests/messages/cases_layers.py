@@ -280,6 +280,48 @@ ATTENTION: dict[str, Callable[[], Any]] = {
     "GroupedQueryAttention, mask": call(gqa, Q, mask=zeros(5, 5)),
     "GroupedQueryAttention, cache is full": call(lambda: gqa(cache_size=4), Q),
     "GroupedQueryAttention, another batch": another_batch,
+    "MultiHeadAttention, logits_soft_cap": make(mha, logits_soft_cap=0),
+    "MultiHeadAttention, dropout_rate": make(mha, dropout_rate=1.0),
+    "MultiHeadAttention, qk_norm": make(mha, qk_norm="batch"),
+    "MultiHeadAttention, implementation": make(mha, implementation=3),
+    "MultiHeadAttention, bias": call(mha, Q, Q, Q, bias=zeros(5, 5)),
+    "MultiHeadAttention, segment_ids": call(mha, Q, Q, Q, segment_ids=zeros(2, 4, dtype=int)),
+    "GroupedQueryAttention, scale": make(gqa, scale="large"),
+    "GroupedQueryAttention, window": make(gqa, window=0),
+    "GroupedQueryAttention, cache and window": make(gqa, cache_size=2, window=3),
+    "GroupedQueryAttention, ring and mask": call(
+        lambda: gqa(cache_size=4, window=3), Q, mask=zeros(1, 1, 5, 4, dtype=bool)
+    ),
+    "GroupedQueryAttention, bias": call(gqa, Q, bias=zeros(5, 5)),
+    "GroupedQueryAttention, keys_values": call(gqa, Q, keys_values=zeros(3, 5, 3)),
+    "GroupedQueryAttention, keys_values and is_causal": call(gqa, Q, keys_values=Q, is_causal=True),
+    "GroupedQueryAttention, cache of keys_values": call(
+        lambda: gqa(cache_size=4), Q, keys_values=Q
+    ),
+    "rotary_frequencies, scaling": lambda: ps.rotary_frequencies(4, scaling="dynamic"),
+    "rotary_frequencies, yarn without length": lambda: ps.rotary_frequencies(4, scaling="yarn"),
+    "rotary_frequencies, ntk of one pair": lambda: ps.rotary_frequencies(2, scaling="ntk"),
+    "yarn_scale": lambda: ps.yarn_scale(64, 0.5),
+    "segment_mask of floats": lambda: ps.segment_mask(zeros(2, 4)),
+    "dot_product_attention, implementation": lambda: ps.ops.dot_product_attention(
+        Q[..., None], Q[..., None], Q[..., None], implementation="fast"
+    ),
+    "dot_product_attention, arguments": lambda: ps.ops.dot_product_attention(
+        Q[..., None],
+        Q[..., None],
+        Q[..., None],
+        implementation=lambda query, key, value, bias, mask: query,
+    ),
+    "dot_product_attention, shape": lambda: ps.ops.dot_product_attention(
+        Q[..., None], Q[..., None], Q[..., None], implementation=lambda *args, **options: Q
+    ),
+    "attention_implementation": lambda: ps.ops.attention_implementation("fast"),
+    "tokamax is not installed": lambda: ps.ops.dot_product_attention(
+        Q[..., None], Q[..., None], Q[..., None], implementation="tokamax"
+    ),
+    "attention by a kernel that is not here": lambda: ps.ops.dot_product_attention(
+        Q[..., None], Q[..., None], Q[..., None], implementation="pallas"
+    ),
     "rotary_embedding of integers": lambda: ps.rotary_embedding(
         zeros(5, 2, 4, dtype=int), np.arange(5)
     ),
