@@ -38,7 +38,10 @@ CELLS = {
         "dot_general", lambda x: ps.Einsum("bd,dhk->bhk", [4, 2, 3])(x), (2, 4), ("w",)
     ),
     "dot_general-projections": Cell(
-        "dot_general", lambda x: ps.MultiHeadAttention(2, 4, w_init=INIT)(x, x, x), (2, 3, 4), ("w",)
+        "dot_general",
+        lambda x: ps.MultiHeadAttention(2, 4, w_init=INIT)(x, x, x),
+        (2, 3, 4),
+        ("w",),
     ),
     "dot_general-GroupedQueryAttention": Cell(
         "dot_general", lambda x: ps.GroupedQueryAttention(2, 4)(x), (2, 3, 4), ("w",)
@@ -144,7 +147,9 @@ class Intercepted:
             out = next_op(*operands)
             return jax.tree.map(jnp.zeros_like, out)
         down = jax.tree.map(
-            lambda leaf: leaf.astype(jnp.bfloat16) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
+            lambda leaf: (
+                leaf.astype(jnp.bfloat16) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+            ),
             operands,
         )
         out = next_op(*down)
