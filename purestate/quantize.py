@@ -3,6 +3,7 @@
 from purestate._quantize.array import QuantizedArray, quantize_array
 from purestate._quantize.calibration import calibrate
 from purestate._quantize.fp8 import fp8_training
+from purestate._quantize.qwix import qwix
 from purestate._quantize.serving import serving
 from purestate._quantize.weights import bytes_of, weights
 
@@ -12,6 +13,7 @@ __all__ = [
     "calibrate",
     "fp8_training",
     "quantize_array",
+    "qwix",
     "serving",
     "weights",
 ]

@@ -104,24 +104,26 @@ def quantized(
     values = _values_product if not grouped else partial(_grouped_product, grouped[0])
     dtype = result_dtype(x, w, product.options)
     run = partial(_through_integers, values, product, kind, dtype)
-    plain = partial(_plain_product, product, dtype)
-    return _straight_through(run, plain, x, w, stored.values, stored.scales, amax)
+    plain = partial(plain_product, product, dtype)
+    return straight_through(run, plain, x, w, stored.values, stored.scales, amax)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _straight_through(
+def straight_through(
     run: Any, plain: Any, x: Any, w: Any, values: Any, scales: Any, amax: Any
 ) -> Any:
+    """Returns `run(x, values, scales, amax)`; its derivative is that of `plain(x, w)`."""
     return run(x, values, scales, amax)
 
 
-@_straight_through.defjvp
+@straight_through.defjvp
 def _straight_through_jvp(run: Any, plain: Any, primals: Any, tangents: Any) -> Any:
-    out = _straight_through(run, plain, *primals)
+    out = straight_through(run, plain, *primals)
     return out, jax.jvp(plain, primals[:2], tangents[:2])[1]
 
 
-def _plain_product(product: Product, dtype: Any, x: Any, w: Any) -> jax.Array:
+def plain_product(product: Product, dtype: Any, x: Any, w: Any) -> jax.Array:
+    """Returns the product of floats, which no interceptor sees."""
     out = _PLAIN[product.op](*product.ordered(x, w), **product.options)
     return out.astype(dtype)
 
