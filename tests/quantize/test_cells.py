@@ -64,8 +64,9 @@ RUNS: dict[str, Callable[..., Any]] = {
 
 
 def far(a: Any, b: Any) -> float:
+    # A stack returns a mean, in which much cancels: of one number, what counts is its error beside 0.3.
     a, b = np.asarray(a), np.asarray(b)
-    return float(np.max(np.abs(a - b)) / (np.max(np.abs(b)) + 1e-3))
+    return float(np.max(np.abs(a - b)) / max(np.max(np.abs(b)), 0.3))
 
 
 @pytest.mark.parametrize("run", RUNS)
