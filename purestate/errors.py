@@ -58,6 +58,7 @@
     │   │   └── CheckpointNotFoundError (FileNotFoundError): the file or folder does not exist
     │   └── CheckpointMismatchError: a file and the model do not have the same variables
     ├── ExportError (ValueError): a function cannot be exported, or gets other inputs than exported
+    ├── QuantizeError (ValueError): an array, a model or its state that cannot be quantized so
     ├── ConversionError (ValueError): weights of another library that do not fit the model
     ├── SonnetValueError (ValueError): a value that Sonnet refuses as well
     ├── SonnetIndexError (IndexError): fewer elements than a module of Sonnet needs
@@ -143,6 +144,7 @@ from purestate._layers.initializers import InitializerError
 from purestate._layers.recurrent.core import RecurrentError
 from purestate._ops.errors import AttentionFallbackWarning, OperationError
 from purestate._precision.errors import LossScaleError, PolicyError
+from purestate._quantize.errors import QuantizeError
 from purestate._rules.errors import RuleError
 from purestate._sonnet.errors import (
     NoVariablesError,
@@ -212,6 +214,7 @@ __all__ = [
     "PredicateError",
     "PurestateError",
     "PurestateWarning",
+    "QuantizeError",
     "RecurrentError",
     "RuleError",
     "ShapeMismatchError",

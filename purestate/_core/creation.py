@@ -176,6 +176,15 @@ def shield(value: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, value)
 
 
+def as_read(value: Any) -> Any:
+    """Returns what a module gets that reads a parameter of a class with `IS_MUTABLE`.
+
+    A class of other forms of arrays, such as a quantized one, has a method `read_parameter`.
+    """
+    read = getattr(value, "read_parameter", None)
+    return shield(value) if read is None else read()
+
+
 def shielded(bundle: Mapping[str, Any]) -> Bundle:
     """Returns a copy of a bundle that can be changed in place without changing the frame."""
     return {

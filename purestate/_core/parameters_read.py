@@ -1,7 +1,8 @@
 """Which arrays are parameters, for those who intercept operations.
 
-Noted only while operations are intercepted. An array is known by its identity, and only as long as
-somebody else keeps it: a value computed from a parameter does not count.
+Noted only while operations are intercepted, or if a parameter is stored in another form. An array
+is known by its identity, and only as long as somebody else keeps it: a value computed from a
+parameter does not count.
 """
 
 import weakref
@@ -10,6 +11,7 @@ from typing import Any
 from purestate._core.path import variable_path
 
 _read: dict[int, tuple[weakref.ref[Any], str, str]] = {}
+_stored: dict[int, tuple[weakref.ref[Any], Any]] = {}
 
 
 def note_parameter(value: Any, path: str, name: str) -> None:
@@ -32,7 +34,28 @@ def note_same_parameter(value: Any, old: Any) -> Any:
     noted = _read.get(id(old))
     if noted is not None and noted[0]() is old:
         note_parameter(value, noted[1], noted[2])
+    stored = stored_form(old)
+    if stored is not None and value is not old:
+        note_stored(value, stored)
     return value
+
+
+def note_stored(value: Any, stored: Any) -> None:
+    """Remembers that the array `value` was made of a parameter that is stored in another form."""
+    key = id(value)
+
+    def forget(reference: weakref.ref[Any]) -> None:
+        noted = _stored.get(key)
+        if noted is not None and noted[0] is reference:
+            del _stored[key]
+
+    _stored[key] = (weakref.ref(value, forget), stored)
+
+
+def stored_form(value: Any) -> Any:
+    """Returns the form in which the parameter `value` is stored; None if it is stored as it is."""
+    noted = _stored.get(id(value))
+    return None if noted is None or noted[0]() is not value else noted[1]
 
 
 def parameter_names(value: Any) -> tuple[str, str] | None:

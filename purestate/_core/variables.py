@@ -12,6 +12,7 @@ from purestate._core.collection import DO_NOT_STORE, Collection
 from purestate._core.creation import (
     IS_MUTABLE,
     Initializer,
+    as_read,
     keep_new,
     lift_prefix,
     run_creators,
@@ -118,7 +119,7 @@ def get_parameter(
         raise not_shared(path, name)
     else:
         if IS_MUTABLE[value.__class__]:
-            value = shield(value)
+            value = as_read(value)
         if config.ever_strict:
             trace_guard.check_strictly(frame.home.trace, f"`ps.get_parameter({name!r})`", path)
     for observer in frame.observers:

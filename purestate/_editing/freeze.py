@@ -10,6 +10,7 @@ from purestate._core.creation import lift_prefix
 from purestate._core.errors import VariableError
 from purestate._core.frame import get_frame, inside_transform
 from purestate._core.hooks import ActiveHooks, GetterContext, Hook
+from purestate._core.parameters_read import note_same_parameter
 from purestate._core.path import variable_path
 from purestate._editing.predicates import as_predicate
 
@@ -65,7 +66,9 @@ def freeze(predicate: Callable[[str, str, Any], Any] | str = "*") -> AbstractCon
             return next_getter(value)
         for observer in get_frame("`ps.freeze`").observers:
             observer.froze(_prefix() + module, name)
-        return next_getter(jax.lax.stop_gradient(value))
+        fixed = jax.lax.stop_gradient(value)
+        note_same_parameter(fixed, value)
+        return next_getter(fixed)
 
     return ActiveHooks(Hook(("get", "params"), getter, ("freeze", predicate, within)))
 

@@ -26,8 +26,14 @@ from purestate._lifted.snapshot import Snapshot, Values, entries, put, written
 
 Mode = int | str | None
 COMBINED = ("mean", "sum", "first", "max", "min")
-# Each run has its own point to take a gradient at.
-_DEFAULTS: dict[str, Mode] = {PERTURBATIONS: 0}
+QUANTIZE = "quantize"
+"""The collection of the largest values that quantization has seen."""
+AMAX = "quantize_amax"
+"""How the names of its variables begin: one state for all collections has no other sign of it
+before the first read."""
+
+# Each run has its own point to take a gradient at. The largest value is that of all runs.
+_DEFAULTS: dict[str, Mode] = {PERTURBATIONS: 0, QUANTIZE: "max"}
 
 
 class Modes:
@@ -68,6 +74,8 @@ class Modes:
 
     def of(self, store: str, module: str, name: str) -> Mode:
         """Returns the mode of a variable."""
+        if name.startswith(AMAX):
+            return self.of_collection(QUANTIZE)
         belongs = self._frame.layout.collection_of(self._frame, store, module, name)
         return self.of_collection(belongs)
 

@@ -14,6 +14,7 @@ from purestate._core.hooks import (
     custom_creator,
     custom_getter,
 )
+from purestate._core.parameters_read import note_same_parameter
 from purestate._precision.policy import PolicyLike
 from purestate._precision.policy_registry import policy_of
 
@@ -76,7 +77,10 @@ def _make_as_param(
 
 
 def _read_as_compute(next_getter: Callable[[Any], Any], value: Any, context: GetterContext) -> Any:
-    return next_getter(_current.get().cast_to_compute(value))
+    cast = _current.get().cast_to_compute(value)
+    if cast is not value:
+        note_same_parameter(cast, value)
+    return next_getter(cast)
 
 
 _HOOK = Hook(CALL, _cast_call)

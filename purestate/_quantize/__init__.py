@@ -1,0 +1,1 @@
+"""Quantized weights, activations and gradients, from outside of a model."""
