@@ -2,13 +2,25 @@
 
 from purestate._rules.data import from_data, load, save, to_data
 from purestate._rules.explain import ExplainedRule, Explanation
-from purestate._rules.rule import Rule, axes, freeze, lora, ops, out_sharding, precision, remat
+from purestate._rules.rule import (
+    Rule,
+    axes,
+    fp8_training,
+    freeze,
+    lora,
+    ops,
+    out_sharding,
+    precision,
+    quantize,
+    remat,
+)
 
 __all__ = [
     "ExplainedRule",
     "Explanation",
     "Rule",
     "axes",
+    "fp8_training",
     "freeze",
     "from_data",
     "load",
@@ -16,6 +28,7 @@ __all__ = [
     "ops",
     "out_sharding",
     "precision",
+    "quantize",
     "remat",
     "save",
     "to_data",

@@ -57,7 +57,7 @@ _result.defvjp(_result_forward, _result_backward)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Fp8Training:
+class Fp8Training:
     """The interceptor. Two with the same options are equal, so that JAX traces once for both."""
 
     history: int
@@ -142,4 +142,4 @@ def fp8_training(*, history: int = 16, only: str | None = None) -> AbstractConte
         raise QuantizeError(
             f"ps.quantize.fp8_training(history={history}): scales come from 1 or more steps."
         )
-    return ActiveHooks(Hook(OPERATION, _Fp8Training(history, only)))
+    return ActiveHooks(Hook(OPERATION, Fp8Training(history, only)))

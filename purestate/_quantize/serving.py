@@ -25,7 +25,7 @@ _ACTIVATIONS = ("int8", "float8_e4m3fn")
 
 
 @dataclasses.dataclass(frozen=True)
-class _Serving:
+class Serving:
     """The interceptor. Two with the same options are equal, so that JAX traces once for both."""
 
     activations: str | None
@@ -126,7 +126,7 @@ def serving(
             " `activations` is None. Write ps.quantize.serving(activations='int8',"
             " calibrated=True)."
         )
-    return ActiveHooks(Hook(OPERATION, _Serving(name, calibrated, only)))
+    return ActiveHooks(Hook(OPERATION, Serving(name, calibrated, only)))
 
 
 def kind_dtype(activations: DTypeLike) -> str:

@@ -18,7 +18,17 @@ from purestate._rules.rule_book import RuleBook
 
 _KINDS: dict[str, Callable[..., Rule]] = {
     name: getattr(rule_file, name)
-    for name in ("axes", "freeze", "lora", "ops", "out_sharding", "precision", "remat")
+    for name in (
+        "axes",
+        "fp8_training",
+        "freeze",
+        "lora",
+        "ops",
+        "out_sharding",
+        "precision",
+        "quantize",
+        "remat",
+    )
 }
 
 

@@ -1,6 +1,7 @@
 """The hooks by which rules act on the modules of a run."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
@@ -11,11 +12,17 @@ import numpy as np
 from purestate._core.creation import lift_prefix
 from purestate._core.frame import ambient, full_path, get_frame
 from purestate._core.hooks import CALL, OPERATION, ActiveHooks, GetterContext, Hook, MethodContext
+from purestate._core.parameters_read import note_stored, stored_form
 from purestate._layers.lora import lora
 from purestate._lifted.remat import remat
+from purestate._ops.attention_kernels import attention_implementation, is_implementation
 from purestate._ops.interception import OpContext
 from purestate._precision.casting import call_with_policy, current_policy
 from purestate._precision.policy import Policy
+from purestate._quantize.array import QuantizedArray
+from purestate._quantize.fp8 import Fp8Training
+from purestate._quantize.serving import Serving
+from purestate._quantize.weights import weights
 from purestate._rules.rule import Rule
 from purestate._rules.rule_book import RuleBook
 
@@ -38,9 +45,10 @@ class RulesInForce(AbstractContextManager[None]):
     def __enter__(self) -> None:
         book = self._book
         hooks = [Hook(CALL, self._call)]
-        if any(kind == "freeze" or kind.startswith("axes ") for kind in book.kinds):
+        kinds = {kind.partition(" ")[0] for kind in book.kinds}
+        if kinds & {"axes", "freeze", "quantize"}:
             hooks.append(Hook(("get", "params"), self._read))
-        if any(kind == "out_sharding" or kind.startswith("ops ") for kind in book.kinds):
+        if kinds & {"fp8_training", "ops", "out_sharding", "quantize"}:
             hooks.append(Hook(OPERATION, self._operate))
         self._stack.enter_context(ActiveHooks(*hooks))
         seen: list[Rule] = []
@@ -132,11 +140,14 @@ class RulesInForce(AbstractContextManager[None]):
                     init=context.original_init, trainable=None, axes=named.value,
                 )  # fmt: skip
         frozen = self._book.found("freeze", path)
-        if frozen is None or not frozen.value:
-            return next_getter(value)
-        for observer in observers:
-            observer.froze((lift_prefix() or "") + context.module_name, context.name)
-        return next_getter(jax.lax.stop_gradient(value))
+        if frozen is not None and frozen.value:
+            for observer in observers:
+                observer.froze((lift_prefix() or "") + context.module_name, context.name)
+            value = jax.lax.stop_gradient(value)
+        small = self._book.found("quantize", path)
+        if small is not None:
+            return next_getter(quantized_at_read(value, context, small.value.options))
+        return next_getter(value)
 
     def _operate(
         self, next_op: Callable[..., Any], operands: tuple[Any, ...], context: OpContext
@@ -150,15 +161,61 @@ class RulesInForce(AbstractContextManager[None]):
                 next_op = lambda *operands, **options: inner_op(  # noqa: E731
                     *operands, **{"out_sharding": spec, **options}
                 )
+        small = book.found("quantize", path)
+        if small is not None:
+            serving = Serving(small.value.options.get("activations"), False, None)
+            next_op = functools.partial(_then, serving, next_op, context)
+        low = book.found("fp8_training", path)
+        if low is not None:
+            training = Fp8Training(low.value.options["history"], None)
+            next_op = functools.partial(_then, training, next_op, context)
         found = book.found(f"ops {context.op}", path)
         if found is None:
             return next_op(*operands)
-        if isinstance(found.value, str):
-            return _in_dtype(jnp.dtype(found.value), next_op, operands)
-        return found.value(next_op, operands, context)
+        return _changed(found.value)(next_op, operands, context)
 
 
-def _in_dtype(dtype: Any, next_op: Callable[..., Any], operands: tuple[Any, ...]) -> Any:
+def _then(
+    interceptor: Any,
+    next_op: Callable[..., Any],
+    context: OpContext,
+    *operands: Any,
+    **changed: Any,
+) -> Any:
+    """Runs another interceptor, with the options that the one before it has changed."""
+    context = context._replace(options={**context.options, **changed})
+    return interceptor(lambda *a, **k: next_op(*a, **{**changed, **k}), operands, context)
+
+
+def _changed(value: Any) -> Any:
+    """Returns the interceptor that a value of `ps.rules.ops` stands for."""
+    if isinstance(value, str):
+        if is_implementation(value):
+            return attention_implementation(value)
+        return functools.partial(_in_dtype, jnp.dtype(value))
+    code = getattr(value, "__code__", None)
+    if code is not None and code.co_varnames[:1] in (("query",), ("q",)):
+        return attention_implementation(value)
+    return value
+
+
+def quantized_at_read(value: Any, context: GetterContext, options: Mapping[str, Any]) -> Any:
+    """Returns a weight after quantization, and notes its quantized form for products."""
+    if stored_form(value) is not None:  # it is quantized in the params
+        return value
+    module, name = context.module_name, context.name
+    small = weights({module: {name: value}}, options["weights"], per=options.get("per", "channel"))
+    stored = small[module][name]
+    if not isinstance(stored, QuantizedArray):
+        return value
+    rounded = value + jax.lax.stop_gradient(stored.dequantize().astype(value.dtype) - value)
+    note_stored(rounded, stored)
+    return rounded
+
+
+def _in_dtype(
+    dtype: Any, next_op: Callable[..., Any], operands: tuple[Any, ...], context: OpContext
+) -> Any:
     """Runs an operation in a dtype; its result has the dtype that it has without."""
 
     def is_float(leaf: Any) -> bool:

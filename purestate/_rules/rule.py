@@ -10,7 +10,10 @@ from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 
 from purestate._core.errors import kind_of
+from purestate._ops.attention_kernels import is_implementation
 from purestate._ops.interception import OpInterceptor
+from purestate._quantize.kinds import kind_named
+from purestate._quantize.serving import kind_dtype
 from purestate._rules.errors import RuleError
 
 OPS = {
@@ -134,7 +137,9 @@ def ops(**implementations: "OpInterceptor | DTypeLike") -> Rule:
     Args:
       **implementations: for an operation what to do with it: a dtype to compute it in, while its
         result keeps the dtype that it has without; or a function `(next_op, operands, context)`,
-        see `intercept_ops`. The operations are `attention`, `conv`, `conv_transpose`, `dot`,
+        see `intercept_ops`. For `attention` also the name of an implementation, such as "xla", or a
+        function `(query, key, value, ...)`; see `ps.ops.attention_implementation`. The operations
+        are `attention`, `conv`, `conv_transpose`, `dot`,
         `embedding`, `moments` and `normalize`.
 
     Returns:
@@ -146,15 +151,65 @@ def ops(**implementations: "OpInterceptor | DTypeLike") -> Rule:
     for name, value in implementations.items():
         if name not in OPS:
             raise RuleError(f"ps.rules.ops({name}=...): the operations are {', '.join(OPS)}.")
+        if name == "attention" and isinstance(value, str) and is_implementation(value):
+            continue
         if not callable(value) or isinstance(value, type):
             try:
                 implementations[name] = jnp.dtype(value).name
             except TypeError:
                 raise RuleError(
                     f"ps.rules.ops({name}={value!r}): it takes a dtype, such as 'float32', or a"
-                    " function (next_op, operands, context)."
+                    " function (next_op, operands, context); attention also an implementation, see"
+                    " ps.ops.attention_implementation."
                 ) from None
     return Rule("ops", implementations)
+
+
+def quantize(
+    weights: DTypeLike, activations: DTypeLike | None = None, *, per: str | int = "channel"
+) -> Rule:
+    """Has the modules, and all modules in them, compute with quantized weights.
+
+    Weights are quantized when they are read; those that `ps.quantize.weights` has quantized in the
+    params are used as they are. Gradients pass through the rounding as if it were not there.
+
+    >>> import purestate as ps
+    >>> ps.rules.quantize("int8")
+    ps.rules.quantize(weights='int8')
+
+    Args:
+      weights: "int8", "int4" or "float8_e4m3fn".
+      activations: what inputs are quantized to; see `ps.quantize.serving`.
+      per: which values share a scale; see `ps.quantize.weights`.
+
+    Returns:
+      A rule.
+
+    Raises:
+      QuantizeError: there is no product of such weights and activations.
+    """
+    options: dict[str, Any] = {"weights": jnp.dtype(kind_named(weights).dtype).name}
+    if activations is not None:
+        options["activations"] = kind_dtype(activations)
+    return Rule("quantize", options if per == "channel" else {**options, "per": per})
+
+
+def fp8_training(history: int = 16) -> Rule:
+    """Trains the modules, and all modules in them, with products of float8.
+
+    The scales are state; see `ps.quantize.fp8_training`.
+
+    >>> import purestate as ps
+    >>> ps.rules.fp8_training()
+    ps.rules.fp8_training(history=16)
+
+    Args:
+      history: from how many of the last steps the scales come.
+
+    Returns:
+      A rule.
+    """
+    return Rule("fp8_training", {"history": history})
 
 
 def axes(**names: tuple[str | None, ...]) -> Rule:

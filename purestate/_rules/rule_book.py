@@ -12,6 +12,10 @@ ALONE = ("axes", "out_sharding", "remat")
 """Kinds of rules that hold for the modules that a pattern fits, and not for those within."""
 
 
+CHECKED = ("axes", "ops", "freeze", "fp8_training", "out_sharding", "quantize")
+"""Kinds of rules that are an error if they decide nothing."""
+
+
 class Found(NamedTuple):
     """A rule that holds for a module: what it says, for which path, and by which pattern."""
 
@@ -114,7 +118,7 @@ class RuleBook:
                     " of a path, `**` for any number of parts."
                 )
         for pattern, kind, value in self._entries:
-            checked = kind.startswith(("axes ", "ops ", "freeze", "out_sharding"))
+            checked = kind.partition(" ")[0] in CHECKED
             if checked and (pattern, kind) not in self.used:
                 inside = [path for path in self.visited if fits(pattern, path)]
                 raise RuleError(
