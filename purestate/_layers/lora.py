@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.errors import kind_of
-from purestate._core.frame import ambient
+from purestate._core.frame import ambient, full_path
 from purestate._core.hooks import OPERATION, ActiveHooks, GetterContext, Hook
 from purestate._core.trace_guard import warn_user
 from purestate._core.variables import Initializer
@@ -143,7 +143,8 @@ class _LoraBlock(ActiveHooks):
     def _around_read(
         self, next_getter: Callable[[Any], Any], value: Any, context: GetterContext
     ) -> Any:
-        module, path, name = context.module, context.module_name, context.name
+        module, name = context.module, context.name
+        path = full_path(ambient.get()[0], context.module_name)
         shape = tuple(context.original_shape)
         if not _may_be_adapted(module, name, shape) or not self._is_requested(module):
             return next_getter(value)

@@ -62,7 +62,7 @@ def weights(
     """
     name_of_dtype = jnp.dtype(kind_named(dtype, _WEIGHTS).dtype).name
     _check_per(per)
-    holds = _is_weight if predicate is None else as_predicate(predicate)
+    holds = is_weight if predicate is None else as_predicate(predicate)
     out: Bundle = {}
     found = 0
     for module, bundle in params.items():
@@ -91,7 +91,7 @@ def _check_per(per: str | int) -> None:
         )
 
 
-def _is_weight(module: str, name: str, value: Any) -> bool:
+def is_weight(module: str, name: str, value: Any) -> bool:
     return (
         name not in _NOT_WEIGHTS
         and hasattr(value, "dtype")

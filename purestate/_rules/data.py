@@ -17,17 +17,17 @@ from purestate._rules.rule import Rule
 from purestate._rules.rule_book import RuleBook
 
 _KINDS: dict[str, Callable[..., Rule]] = {
-    name: getattr(rule_file, name)
-    for name in (
-        "axes",
-        "fp8_training",
-        "freeze",
-        "lora",
-        "ops",
-        "out_sharding",
-        "precision",
-        "quantize",
-        "remat",
+    make.__name__: make
+    for make in (
+        rule_file.axes,
+        rule_file.fp8_training,
+        rule_file.freeze,
+        rule_file.lora,
+        rule_file.ops,
+        rule_file.out_sharding,
+        rule_file.precision,
+        rule_file.quantize,
+        rule_file.remat,
     )
 }
 

@@ -21,8 +21,9 @@ from purestate._precision.casting import call_with_policy, current_policy
 from purestate._precision.policy import Policy
 from purestate._quantize.array import QuantizedArray
 from purestate._quantize.fp8 import Fp8Training
+from purestate._quantize.products import PRODUCTS
 from purestate._quantize.serving import Serving
-from purestate._quantize.weights import weights
+from purestate._quantize.weights import is_weight, weights
 from purestate._rules.rule import Rule
 from purestate._rules.rule_book import RuleBook
 
@@ -144,6 +145,9 @@ class RulesInForce(AbstractContextManager[None]):
             for observer in observers:
                 observer.froze((lift_prefix() or "") + context.module_name, context.name)
             value = jax.lax.stop_gradient(value)
+        is_stored = stored_form(value) is not None  # it is quantized in the params
+        if is_stored or not is_weight(context.module_name, context.name, value):
+            return next_getter(value)
         small = self._book.found("quantize", path)
         if small is not None:
             return next_getter(quantized_at_read(value, context, small.value.options))
@@ -165,7 +169,7 @@ class RulesInForce(AbstractContextManager[None]):
         if small is not None:
             serving = Serving(small.value.options.get("activations"), False, None)
             next_op = functools.partial(_then, serving, next_op, context)
-        low = book.found("fp8_training", path)
+        low = book.found("fp8_training", path) if context.op in PRODUCTS else None
         if low is not None:
             training = Fp8Training(low.value.options["history"], None)
             next_op = functools.partial(_then, training, next_op, context)
@@ -201,15 +205,12 @@ def _changed(value: Any) -> Any:
 
 def quantized_at_read(value: Any, context: GetterContext, options: Mapping[str, Any]) -> Any:
     """Returns a weight after quantization, and notes its quantized form for products."""
-    if stored_form(value) is not None:  # it is quantized in the params
-        return value
     module, name = context.module_name, context.name
     small = weights({module: {name: value}}, options["weights"], per=options.get("per", "channel"))
-    stored = small[module][name]
-    if not isinstance(stored, QuantizedArray):
-        return value
+    stored: QuantizedArray = small[module][name]
     rounded = value + jax.lax.stop_gradient(stored.dequantize().astype(value.dtype) - value)
-    note_stored(rounded, stored)
+    if "activations" in options:  # or the product is that of the rounded weight
+        note_stored(rounded, jax.lax.stop_gradient(stored))
     return rounded
 
 
