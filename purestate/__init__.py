@@ -54,13 +54,6 @@ from purestate._core.transform import (
 )
 from purestate._core.variables import get_parameter, get_state, set_state
 from purestate._layers.attention import MultiHeadAttention
-from purestate._layers.attention_masks import (
-    causal_mask,
-    combine_masks,
-    padding_mask,
-    segment_mask,
-    sliding_window_mask,
-)
 from purestate._layers.axes import channel_index_of as get_channel_index
 from purestate._layers.batch_apply import BatchApply, expand_apply
 from purestate._layers.batch_norm import BatchNorm
@@ -85,7 +78,6 @@ from purestate._layers.einsum import Einsum
 from purestate._layers.embed import Embed, EmbedLookupStyle
 from purestate._layers.gated_mlp import GatedMLP
 from purestate._layers.group_norm import GroupNorm
-from purestate._layers.grouped_query_attention import GroupedQueryAttention
 from purestate._layers.layer_norm import InstanceNorm, LayerNorm
 from purestate._layers.linear import Bias, Linear
 from purestate._layers.moving_averages import EMAParamsTree, ExponentialMovingAverage
@@ -110,7 +102,6 @@ from purestate._layers.recurrent.unroll import dynamic_unroll, static_unroll
 from purestate._layers.recurrent.vanilla_rnn import VanillaRNN
 from purestate._layers.reshape import Flatten, Reshape
 from purestate._layers.rms_norm import RMSNorm
-from purestate._layers.rotary_embedding import rotary_embedding, rotary_frequencies, yarn_scale
 from purestate._layers.sequential import Sequential, to_module
 from purestate._layers.spectral_norm import SNParamsTree, SpectralNorm
 from purestate._layers.sum_min_pool import MinPool, SumPool, min_pool, sum_pool
@@ -158,14 +149,23 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
         adaptive_avg_pool,
         adaptive_max_pool,
     )
+    from purestate._layers.attention_masks import (
+        causal_mask,
+        combine_masks,
+        padding_mask,
+        segment_mask,
+        sliding_window_mask,
+    )
     from purestate._layers.conv_local import ConvLocal1D, ConvLocal2D, ConvLocal3D, ConvLocalND
     from purestate._layers.expert_routing import Routing
-    from purestate._layers.lora import lora
+    from purestate._layers.grouped_query_attention import GroupedQueryAttention
+    from purestate._layers.lora import lora, merge_lora
     from purestate._layers.merge_lora import merge_lora
     from purestate._layers.mixture_of_experts import MixtureOfExperts
     from purestate._layers.parallel import Parallel
     from purestate._layers.prelu import PReLU
     from purestate._layers.residual import Residual
+    from purestate._layers.rotary_embedding import rotary_embedding, rotary_frequencies, yarn_scale
     from purestate._layers.scaler import Scaler
     from purestate._lifted.autodiff import grad, value_and_grad
     from purestate._lifted.closure_convert import closure_convert
@@ -261,21 +261,45 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "Routing": "purestate._layers.expert_routing",
             "Scaler": "purestate._layers.scaler",
             "Container": "purestate._state.set_up_module",
+            "ExportedModel": "purestate._export.exported_model",
+            "GroupedQueryAttention": "purestate._layers.grouped_query_attention",
             "LayerStackTransparencyMapping": "purestate._lifted.layer_names",
             "LiftWithStateUpdater": "purestate._lifted.lift",
+            "Model": "purestate._views.model",
             "MultiTransformed": "purestate._state.multi_transform",
             "MultiTransformedWithState": "purestate._state.multi_transform",
+            "Optimizer": "purestate._views.optimizer",
             "Problem": "purestate._core.check",
             "SetUpModule": "purestate._state.set_up_module",
             "Spec": "purestate._state.specs",
+            "TrainState": "purestate._views.train_state",
+            "TransformedWithCollections": "purestate._state.transform_with_collections",
+            "Variable": "purestate._state.named_variables",
+            "adaptive_avg_pool": "purestate._layers.adaptive_pool",
+            "adaptive_max_pool": "purestate._layers.adaptive_pool",
+            "bind": "purestate._views.bind",
+            "capture_intermediates": "purestate._state.intermediates",
+            "causal_mask": "purestate._layers.attention_masks",
             "check": "purestate._core.check",
             "checkpoint": "purestate.checkpoint",
+            "combine_masks": "purestate._layers.attention_masks",
             "cond": "purestate._lifted.conditionals",
             "convert": "purestate.convert",
             "error_if": "purestate._lifted.error_if",
+            "ema": "purestate._editing.ema",
+            "errors": "purestate.errors",
+            "experimental": "purestate.experimental",
+            "export": "purestate._export.exporting",
             "fori_loop": "purestate._lifted.loops",
+            "freeze": "purestate._editing.freeze",
+            "get_variable": "purestate._state.named_variables",
             "get_variables": "purestate._lifted.purify",
             "grad": "purestate._lifted.autodiff",
+            "has_parameter": "purestate._state.named_variables",
+            "has_state": "purestate._state.named_variables",
+            "has_variable": "purestate._state.named_variables",
+            "intercept_ops": "purestate._ops.interception",
+            "is_mutable": "purestate._state.named_variables",
             "layer_stack": "purestate._lifted.layer_stack",
             "lift": "purestate._lifted.lift",
             "lift_with_state": "purestate._lifted.lift",
@@ -317,19 +341,39 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "experimental": "purestate.experimental",
             "freeze": "purestate._editing.freeze",
             "labels": "purestate._editing.labels",
+            "lora": "purestate._layers.lora",
+            "merge_lora": "purestate._layers.lora",
             "metrics": "purestate.metrics",
             "mixed_precision": "purestate.mixed_precision",
-            "intercept_ops": "purestate._ops.interception",
+            "multi_transform": "purestate._state.multi_transform",
+            "multi_transform_with_state": "purestate._state.multi_transform",
             "ops": "purestate.ops",
             "optim": "purestate.optim",
             "configured": "purestate._rules.configured",
             "explain_rules": "purestate._rules.explain",
             "rules": "purestate.rules",
             "quantize": "purestate.quantize",
+            "padding_mask": "purestate._layers.attention_masks",
+            "param_attr": "purestate._state.attributes",
             "partition_trainable": "purestate._editing.trainable",
+            "perturb": "purestate._state.intermediates",
+            "pmean_gradients": "purestate._lifted.pmean_gradients",
+            "purify": "purestate._lifted.purify",
+            "rotary_embedding": "purestate._layers.rotary_embedding",
+            "rotary_frequencies": "purestate._layers.rotary_embedding",
+            "segment_mask": "purestate._layers.attention_masks",
+            "set_parameter": "purestate._state.named_variables",
+            "set_variable": "purestate._state.named_variables",
+            "set_variables": "purestate._lifted.purify",
+            "shard_map": "purestate._lifted.shard_map",
+            "sliding_window_mask": "purestate._layers.attention_masks",
+            "sow": "purestate._state.intermediates",
+            "specs": "purestate._state.specs",
             "stack_layers": "purestate._editing.stacked_layers",
             "submodules": "purestate._views.submodules",
+            "state_attr": "purestate._state.attributes",
             "surgery": "purestate.surgery",
+            "switch": "purestate._lifted.conditionals",
             "testing": "purestate.testing",
             "to_dot": "purestate._inspection.dot",
             "ModuleCost": "purestate._inspection.operation_costs",
@@ -338,7 +382,15 @@ if not TYPE_CHECKING:  # or a name that is misspelled would be Any
             "operation_costs": "purestate._inspection.operation_costs",
             "trainable_mask": "purestate._editing.trainable",
             "trainable_only": "purestate._editing.trainable_only",
+            "transform_with_collections": "purestate._state.transform_with_collections",
+            "transparent_lift": "purestate._lifted.lift",
+            "transparent_lift_with_state": "purestate._lifted.lift",
             "unstack_layers": "purestate._editing.stacked_layers",
+            "value_and_grad": "purestate._lifted.autodiff",
+            "variable": "purestate._state.named_variables",
+            "while_loop": "purestate._lifted.loops",
+            "without_apply_rng": "purestate._state.multi_transform",
+            "yarn_scale": "purestate._layers.rotary_embedding",
         },
     )
 

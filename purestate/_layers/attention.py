@@ -1,7 +1,7 @@
 """Multi-head attention."""
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 from jax import lax
@@ -9,17 +9,13 @@ from jax.typing import DTypeLike
 
 from purestate._core.module import Module, transparent
 from purestate._core.variables import Initializer
-from purestate._layers.attention_options import (
-    QKNorm,
-    dropout_options,
-    mask_of_segments,
-    options_of_attention,
-    qk_normalized,
-)
 from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.initializers import VarianceScaling
 from purestate._layers.linear import Linear
 from purestate._ops.attention import scaled_attention
+
+if TYPE_CHECKING:  # what follows is imported if an option is set
+    from purestate._layers.attention_options import QKNorm
 
 _NO_OPTIONS = (None, 0.0, None, None, None)
 
@@ -87,17 +83,19 @@ class MultiHeadAttention(Module):
         logits_soft_cap: float | None = None,
         dropout_rate: float = 0.0,
         softmax_dtype: DTypeLike | None = None,
-        qk_norm: QKNorm | None = None,
+        qk_norm: "QKNorm | None" = None,
         implementation: Any = None,
     ):
         super().__init__(name=name)
         if with_bias.__class__ is not bool:
             check_bool(self, "with_bias", with_bias)
-        self.qk_norm: QKNorm | None = qk_norm
+        self.qk_norm: Any = qk_norm
         self.dropout_rate = dropout_rate
         self._options: dict[str, Any] = {}
         given = (logits_soft_cap, dropout_rate, implementation, qk_norm, softmax_dtype)
         if dropout_rate.__class__ is not float or given != _NO_OPTIONS:
+            from purestate._layers.attention_options import options_of_attention
+
             what = f"MultiHeadAttention {self.module_name!r}"
             self._options = options_of_attention(what, *given)
         self.param_dtype = param_dtype
@@ -177,12 +175,16 @@ class MultiHeadAttention(Module):
         self._check_fit(shape, key.shape, value.shape)
 
         if self.qk_norm is not None:
+            from purestate._layers.attention_options import qk_normalized
+
             query_heads = qk_normalized(self.qk_norm, query_heads, "query_norm")
             key_heads = qk_normalized(self.qk_norm, key_heads, "key_norm")
         if mask is not None or bias is not None:
             logits_shape = (*leading_dims, self.num_heads, query_length, key.shape[-2])
             self._check_masks(mask, bias, logits_shape)
         if segment_ids is not None:
+            from purestate._layers.attention_options import mask_of_segments
+
             what = f"MultiHeadAttention {self.module_name!r}"
             same = mask_of_segments(what, segment_ids, shape, key.shape)
             mask = same if mask is None else (mask != 0) & same
@@ -190,6 +192,8 @@ class MultiHeadAttention(Module):
         if is_training.__class__ is not bool:
             check_bool(self, "is_training", is_training)
         if is_training:
+            from purestate._layers.attention_options import dropout_options
+
             dropout_key, more = dropout_options(self.dropout_rate, is_training)
             options = {**options, **more}
         # In the dtype of the keys, and not of the logits, as in dm-haiku: the same bits.

@@ -69,7 +69,7 @@ def _scaled_weights(
     else:
         logits = lax.div(logits, by) if logits.dtype == by.dtype else logits / by
     logits = with_cap_and_bias(logits, logits_soft_cap, bias)
-    mask = all_masks(mask, is_causal, window, *logits.shape[-2:])
+    mask = all_masks(mask, is_causal, window, logits.shape)
     if mask is not None:
         logits = jnp.where(mask, logits, -1e30)
     weights = jax.nn.softmax(logits)

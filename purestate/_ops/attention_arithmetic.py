@@ -99,20 +99,21 @@ def with_cap_and_bias(logits: jax.Array, cap: float | None, bias: jax.Array | No
 
 
 def all_masks(
-    mask: jax.Array | None, is_causal: bool, window: int | None, queries: int, keys: int
+    mask: jax.Array | None, is_causal: bool, window: int | None, shape: tuple[int, ...]
 ) -> jax.Array | None:
-    """Which key a query may see: by the mask, and by how far it is away."""
+    """Which key a query may see, for logits of `shape`: by the mask, and by how far it is away."""
     if not is_causal and window is None:
         return mask
+    queries, keys = shape[-2:]
     distance = lax.broadcasted_iota(jnp.int32, (queries, keys), 1) - lax.broadcasted_iota(
         jnp.int32, (queries, keys), 0
     )
     near: Any = distance <= 0 if is_causal else distance < (window or 0)
     if window is not None:
         near = near & (distance > -window)
+    near = lax.expand_dims(near, tuple(range(len(shape) - 2)))
     if mask is None:
         return near
-    near = lax.expand_dims(near, tuple(range(mask.ndim - 2)))
     return (mask if mask.dtype == bool else mask != 0) & near
 
 
@@ -130,7 +131,7 @@ def grouped_weights(call: AttentionCall) -> jax.Array:
     logits = similarities_in(call.query, call.key, dtype)
     logits = logits * np.asarray(call.scale, logits.dtype)
     logits = with_cap_and_bias(logits, call.logits_soft_cap, call.bias)
-    mask = all_masks(call.mask, call.is_causal, call.window, *logits.shape[-2:])
+    mask = all_masks(call.mask, call.is_causal, call.window, logits.shape)
     if mask is not None:
         # As in `jax.nn.dot_product_attention`: a query that sees no key takes the mean of all.
         logits = jnp.where(mask, logits, -0.7 * float(jnp.finfo(logits.dtype).max))

@@ -305,7 +305,7 @@ class PallasAttention(Kernel):
         shape = (*query.shape[:3], key.shape[2])
         bias = None if call.bias is None else jnp.broadcast_to(call.bias, shape)
         window = call.window is not None
-        mask = all_masks(call.mask, call.is_causal and window, call.window, shape[2], shape[3])
+        mask = all_masks(call.mask, call.is_causal and window, call.window, shape)
         if mask is not None:
             bias = jnp.zeros(shape, jnp.float32) if bias is None else bias.astype(jnp.float32)
             bias = jnp.where(mask, bias, _HIDDEN / 2)

@@ -14,6 +14,7 @@ from tests.suite.covering import variants
 
 ALL = ("float32", "bfloat16")
 LENGTHS = np.array([4, 2], np.int32)
+SEGMENTS = np.array([[1, 1, 2, 2], [1, 1, 1, 0]], np.int32)
 LABELS = np.array([0, 2], np.int32)
 MASK = np.array([True, False])
 SCALING = ps.initializers.VarianceScaling()
@@ -25,6 +26,22 @@ def _gqa(lib: Any, x: Any) -> Any:
     return (
         lib.GroupedQueryAttention(2, 4, **options)(x, mask, is_causal=True),
         lib.GroupedQueryAttention(2, 4, **options, cache_size=6)(x),
+    )
+
+
+def _attention_options(lib: Any, x: Any) -> Any:
+    """Both layers with every option, a ring, and cross-attention that is projected once."""
+    options = {"logits_soft_cap": 2.0, "qk_norm": "rms", "softmax_dtype": jnp.float32}
+    call = {"segment_ids": SEGMENTS, "bias": jnp.ones([1, 2, 4, 4], x.dtype)}
+    attend = lib.GroupedQueryAttention(2, 4, 1, **options, rotary_base=1e4)
+    ring = lib.GroupedQueryAttention(2, 4, 1, window=2, cache_size=3, scale=0.3)
+    cross = lib.GroupedQueryAttention(2, 4, qk_norm="layer", cache_size=4)
+    multi = lib.MultiHeadAttention(2, 4, w_init=SCALING, **options)
+    return (
+        attend(x, lib.causal_mask(4), **call),
+        ring(x, segment_ids=SEGMENTS),
+        cross(x[:, :2], keys_values=x),
+        multi(x, x, x, lib.causal_mask(4), **call),
     )
 
 
@@ -85,6 +102,7 @@ OWN = [
     Row("einsum", _seen(lambda lib: lib.Einsum("btd,dhk->bthk", [5, 2, 3], [2, 3])), ((2, 4, 5),)),
     Row("gated_mlp", _seen(lambda lib: lib.GatedMLP(3, with_bias=True)), ((2, 5),)),
     Row("grouped_query_attention", _gqa, ((2, 4, 6),)),
+    Row("attention_options", _attention_options, ((2, 4, 6),)),
     Row("dropout_module", lambda lib, x: lib.Dropout(0.5, (0,))(x, True), ((3, 4),)),
     Row("adaptive_avg_pool", _seen(lambda lib: lib.AdaptiveAvgPool([3, 2])), (IMAGE,)),
     Row("adaptive_max_pool", _seen(lambda lib: lib.AdaptiveMaxPool([4, 3])), (IMAGE,)),

@@ -164,6 +164,26 @@ def test_softmax_dtype_in_a_bfloat16_model() -> None:
     assert f.apply(params, None, x).dtype == jnp.bfloat16
 
 
+@pytest.mark.parametrize("layer", [multi_head, grouped])
+def test_with_strict_ranks_and_dtypes(layer: Any) -> None:
+    options = {
+        "logits_soft_cap": 2.0,
+        "softmax_dtype": jnp.float32,
+        "qk_norm": "rms",
+        "dropout_rate": 0.5,
+    }
+    call = {"segment_ids": IDS, "bias": BIAS, "is_training": True}
+    x = X.astype(jnp.bfloat16)
+    f = ps.transform(lambda x: layer(x, call, **options))
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        params = f.init(KEY, x)
+        assert f.apply(params, KEY, x).dtype == jnp.bfloat16
+        out = ps.ops.dot_product_attention(
+            *[X.reshape(2, 6, 3, 4)] * 3, is_causal=True, window=2, logits_soft_cap=1.0
+        )
+    assert out.shape == (2, 6, 3, 4)
+
+
 def test_scale() -> None:
     scale = ps.yarn_scale(8, 4.0)
     f = ps.transform(lambda x: grouped(x, scale=scale))

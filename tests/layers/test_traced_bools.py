@@ -89,7 +89,10 @@ CASES: dict[tuple[str, str], Callable[..., Any]] = {
     },
     ("GRU", "reset_after"): lambda **k: ps.GRU(3, **k),
     ("GroupedQueryAttention", "with_bias"): lambda **k: ps.GroupedQueryAttention(2, 4, **k)(X),
-    ("GroupedQueryAttention", "is_causal"): lambda **k: ps.GroupedQueryAttention(2, 4)(X, **k),
+    **{
+        ("GroupedQueryAttention", argument): lambda **k: ps.GroupedQueryAttention(2, 4)(X, **k)
+        for argument in ("is_causal", "is_training")
+    },
     **{
         ("InstanceNorm", argument): lambda **k: ps.InstanceNorm(
             **{"create_scale": True, "create_offset": True, **k}
@@ -114,6 +117,9 @@ CASES: dict[tuple[str, str], Callable[..., Any]] = {
     ("MobileNetV1", "is_training"): lambda **k: ps.nets.MobileNetV1((1,), (2,), 3)(IMAGE, **k),
     ("MultiHeadAttention", "with_bias"): lambda **k: ps.MultiHeadAttention(2, 4, **ATTENTION, **k)(
         X, X, X
+    ),
+    ("MultiHeadAttention", "is_training"): lambda **k: ps.MultiHeadAttention(2, 4, **ATTENTION)(
+        X, X, X, **k
     ),
     ("RMSNorm", "create_scale"): lambda **k: ps.RMSNorm(-1, **k)(X),
     ("RecurrentDropout", "is_training"): lambda **k: ps.RecurrentDropout(_lstm(), 0.5, **k),
