@@ -1,8 +1,8 @@
 """Which arrays are parameters, for those who intercept operations.
 
 Noted only while operations are intercepted, or if a parameter is stored in another form. An array
-is known by its identity, and only as long as somebody else keeps it: an array that was computed
-from a parameter is none.
+is known by its identity, and only as long as somebody else keeps it. An array that was computed
+from a parameter is not a parameter.
 """
 
 import weakref
