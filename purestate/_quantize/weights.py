@@ -38,7 +38,7 @@ def weights(
     >>> small["mlp/~/linear_0"]["w"].scales.shape
     (2, 64)
     >>> ps.quantize.bytes_of(params), ps.quantize.bytes_of(small)
-    (11048, 2376)
+    (11048, 2312)
 
     Args:
       params: `{module: {name: array}}`.
