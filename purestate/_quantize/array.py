@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from purestate._core.errors import kind_of
+from purestate._core.outlines import outline_argument
 from purestate._core.parameters_read import note_stored
 from purestate._quantize.errors import QuantizeError
 from purestate._quantize.kinds import kind_named, rounded, scales_for
@@ -107,14 +107,13 @@ def quantize_array(
       A `QuantizedArray` of the same shape.
 
     Raises:
-      QuantizeError: `x` is not an array of floats, there is no such axis, or the groups do not
+      QuantizeError: `x` is not an array of floats, the axis does not exist, or the groups do not
         divide it.
     """
     kind = kind_named(dtype)
     if not (hasattr(x, "shape") and hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)):
         raise QuantizeError(
-            f"`quantize_array` takes an array of floats, but got {kind_of(x)}"
-            f"{f' of dtype {x.dtype}' if hasattr(x, 'dtype') else ''}."
+            f"`quantize_array` takes an array of floats, but got {outline_argument(x)}."
         )
     x = jnp.asarray(x)
     axes = _checked_axes(x.shape, axis)

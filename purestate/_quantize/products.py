@@ -91,7 +91,7 @@ def quantized(
       stored: the weight as it is stored.
       kind: what to quantize the input to.
       amax: the largest value of the input, from a calibration; None for the one that it has, which
-        is looked for along the summed axes: in a matrix for each of its rows.
+        is found along the summed axes: one for each row of a matrix.
 
     Returns:
       The result; None if the scales of the weight vary along axes that the product sums over, in
@@ -179,7 +179,7 @@ def _split(x: Any, axis: int, count: int) -> Any:
 
 
 def looked_up(next_op: Callable[..., Any], ids: Any, w: Any, stored: QuantizedArray) -> jax.Array:
-    """Looks up values and scales of the rows that are asked for, and dequantizes these alone."""
+    """Looks up the values and scales of ids, and dequantizes only these."""
     scales = stored.scales
     if scales.shape[0] not in (1, stored.shape[0]):
         return next_op(w, ids)

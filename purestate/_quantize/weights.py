@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from purestate._core.collection import Bundle
-from purestate._core.errors import kind_of
+from purestate._core.outlines import outline_argument
 from purestate._core.path import variable_path
 from purestate._editing.predicates import as_predicate, glob
 from purestate._quantize.array import QuantizedArray, quantize_array
@@ -38,7 +38,7 @@ def weights(
     >>> small["mlp/~/linear_0"]["w"].scales.shape
     (2, 64)
     >>> ps.quantize.bytes_of(params), ps.quantize.bytes_of(small)
-    (11048, 2376)
+    (11048, 2312)
 
     Args:
       params: `{module: {name: array}}`.
@@ -55,7 +55,7 @@ def weights(
         closest to the end.
 
     Returns:
-      New params; what is not quantized is shared.
+      New params; all other arrays are shared.
 
     Raises:
       QuantizeError: there is nothing to quantize, or a parameter cannot be quantized so.
@@ -69,7 +69,7 @@ def weights(
         if not hasattr(bundle, "items"):
             raise QuantizeError(
                 "`ps.quantize.weights` takes params, {module: {name: array}}, but got"
-                f" {kind_of(bundle)} for the module {module!r}."
+                f" {outline_argument(bundle)} for the module {module!r}."
             )
         out[module] = dict(bundle)
         for name, value in bundle.items():
@@ -126,8 +126,8 @@ def _one(
         return quantize_array(value, dtype, shared[-1], int(per))
     except QuantizeError as error:
         raise QuantizeError(
-            f"{path!r} cannot be quantized. {error} A predicate leaves it out:"
-            f" ps.quantize.weights(params, predicate=~ps.surgery.glob({path!r}) & ...)."
+            f"{path!r} cannot be quantized. {error} Or leave it out: predicate="
+            f"ps.surgery.glob('*/{name}') & ~ps.surgery.glob({path!r})."
         ) from None
 
 
