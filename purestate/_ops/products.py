@@ -1,4 +1,4 @@
-"""Products of matrices, and looking up their rows."""
+"""Products of matrices, and look-ups in them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -153,7 +153,7 @@ def _summed_alone(operand: jax.Array, letters: str, others: str) -> tuple[jax.Ar
 
 @operation("embedding_lookup", operands=2)
 def embedding_lookup(table: jax.Array, ids: jax.Array, out_sharding: Any = None) -> jax.Array:
-    """Returns the rows of a table that ids say.
+    """Returns the vectors of a table that ids say.
 
     >>> import jax.numpy as jnp, purestate as ps
     >>> table = jnp.array([[0.0, 0.0], [1.0, 2.0]])
@@ -176,7 +176,7 @@ def embedding_lookup(table: jax.Array, ids: jax.Array, out_sharding: Any = None)
 
 @operation("embedding_lookup", operands=2)
 def rows_or_nan(table: jax.Array, ids: jax.Array, out_sharding: Any = None) -> jax.Array:
-    """Returns the rows of a table that ids say; NaN for an id that is too large."""
+    """Returns the vectors of a table that ids say; NaN for an id that is too large."""
     if out_sharding is not None:
         return table.at[ids].get(mode="fill", out_sharding=out_sharding)
     return jnp.take(table, ids, axis=0, mode="fill")
