@@ -1,13 +1,8 @@
 """Which arrays are parameters, for those who intercept operations.
 
 Noted only while operations are intercepted, or if a parameter is stored in another form. An array
-<<<<<<< HEAD
 is known by its identity, and only as long as somebody else keeps it: a value computed from a
 parameter does not count.
-=======
-is known by its identity, and only as long as somebody else keeps it. An array that was computed
-from a parameter is not a parameter.
->>>>>>> quant
 """
 
 import weakref

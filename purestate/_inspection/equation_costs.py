@@ -50,7 +50,7 @@ PRODUCTS: dict[str, Callable[[Any], int]] = {
 
 
 def flops_of_others(eqn: Any) -> int:
-    """The operations on floats of what is no product."""
+    """The operations on floats of all equations but products."""
     name = eqn.primitive.name
     if name in _MOVES:
         return 0

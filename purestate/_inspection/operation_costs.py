@@ -41,8 +41,8 @@ class OperationCost(NamedTuple):
       flops: its floating point operations.
       bytes: the size of its operands and results.
       backward: whether it belongs to the backward pass.
-      at_least: whether it may cost more, since a loop has no fixed length, or JAX does not say what
-        is in a kernel.
+      at_least: whether it may cost more, since a loop has no fixed length, or JAX does not describe
+        a kernel.
     """
 
     path: str
@@ -138,7 +138,7 @@ class OperationCosts:
         return {path: _total(rows) for path, rows in inside.items()}
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Returns the rows as dicts, for a table of another library."""
+        """Returns the costs as dicts, for a table of another library."""
         return [row._asdict() for row in self.rows]
 
     def __repr__(self) -> str:
@@ -189,7 +189,11 @@ def operation_costs(f: Callable[..., Any]) -> Callable[..., OperationCosts]:
     >>> ps.operation_costs(f.apply)(params, None, x)
     path          operation    pass     calls        FLOPs     bytes
     mlp/linear_0  dot_general  forward      1  409.6 kFLOP  46.59 kB
-    mlp/linear_0  other        forward      2   2.048 kFLOP  33.02 kB
+    mlp/linear_0  other        forward      2  2.048 kFLOP  33.02 kB
+    mlp           other        forward      1  2.048 kFLOP  16.38 kB
+    mlp/linear_1  dot_general  forward      1  40.96 kFLOP  12.03 kB
+    mlp/linear_1  other        forward      2     320 FLOP   5.16 kB
+    total                                        455 kFLOP  113.2 kB
 
     The costs are those of the jaxpr. A matrix product of `[m, k]` and `[k, n]` counts `2 * m * k *
     n`, a convolution two for each element of the output and each element of the kernel that it
@@ -224,7 +228,7 @@ def operation_costs(f: Callable[..., Any]) -> Callable[..., OperationCosts]:
 
 
 class _Place(NamedTuple):
-    """What is around an equation."""
+    """The surroundings of an equation."""
 
     path: str
     backward: bool

@@ -176,7 +176,7 @@ def embedding_lookup(table: jax.Array, ids: jax.Array, out_sharding: Any = None)
 
 @operation("embedding_lookup", operands=2)
 def rows_or_nan(table: jax.Array, ids: jax.Array, out_sharding: Any = None) -> jax.Array:
-    """Returns the rows of a table that ids say; NaN for an id that is too large."""
+    """Returns the vectors of a table that ids say; NaN for an id that is too large."""
     if out_sharding is not None:
         return table.at[ids].get(mode="fill", out_sharding=out_sharding)
     return jnp.take(table, ids, axis=0, mode="fill")
