@@ -183,11 +183,11 @@ class MultiHeadAttention(Module):
             logits_shape = (*leading_dims, self.num_heads, query_length, key.shape[-2])
             self._check_masks(mask, bias, logits_shape)
         if segment_ids is not None:
-            from purestate._layers.attention_options import mask_of_segments
+            from purestate._layers.attention_options import mask_of_segments, seen_in_both
 
             what = f"MultiHeadAttention {self.module_name!r}"
             same = mask_of_segments(what, segment_ids, shape, key.shape)
-            mask = same if mask is None else (mask != 0) & same
+            mask = same if mask is None else seen_in_both(mask, same)
         dropout_key, options = None, self._options
         if is_training.__class__ is not bool:
             check_bool(self, "is_training", is_training)

@@ -119,3 +119,8 @@ def mask_of_segments(
             )
     mask = segment_mask(jnp.asarray(ids[0]), jnp.asarray(ids[1]))
     return mask if len(query) > 2 else mask[0]
+
+
+def seen_in_both(mask: jax.Array, other: jax.Array) -> jax.Array:
+    """Joins a mask of booleans or numbers with one of booleans."""
+    return (mask if mask.dtype == bool else mask != 0) & other

@@ -91,7 +91,7 @@ def quantized(
       stored: the weight as it is stored.
       kind: what to quantize the input to.
       amax: the largest value of the input, from a calibration; None for the one that it has, which
-        is found along the summed axes: one for each row of a matrix.
+        is found along the summed axes: one for each input `[D]` of a matrix.
 
     Returns:
       The result; None if the scales of the weight vary along axes that the product sums over, in

@@ -108,7 +108,7 @@ def serving(
       activations: what inputs are quantized to: "int8" for weights of integers, "float8_e4m3fn" for
         those of float8; None for not at all.
       calibrated: whether the scale of an input comes from the state that `calibrate` has collected.
-        If not, it comes from the input itself: one scale for each row of a matrix.
+        If not, it comes from the input itself: one scale for each input `[D]` of a matrix.
       only: a glob of module paths, such as `"decoder/*"`: the modules whose inputs are quantized;
         None for all.
 

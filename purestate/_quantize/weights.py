@@ -46,7 +46,7 @@ def weights(
       predicate: `predicate(module, name, value)`, or one of `ps.surgery`: which parameters to
         quantize. By default matrices, kernels and tables: those with two or more axes longer than
         1, without biases and what norms have.
-      per: "channel" for a scale for each output channel (of an embedding table, for each row), or
+      per: "channel" for a scale for each output channel (of an embedding table, for each id), or
         the size of groups of inputs that share a scale for each output channel.
       axes: `{glob: axes}`: the axes along which a parameter shares a scale (with groups: the one
         axis that they are along), if the layout of its layer is another one. The default is all but

@@ -193,13 +193,19 @@ def test_flash_in_layers_that_are_stacked_and_rematerialized() -> None:
     block = lambda x: grouped(x, {"is_causal": True})
     f = ps.transform(lambda x: ps.layer_stack(2)(ps.remat(block))(x))
     params = f.init(KEY, X)
-    loss = lambda p: jnp.sin(f.apply(p, None, X)).sum()
+    loss = lambda p: jnp.square(f.apply(p, None, X)).mean()
     plain = jax.jit(jax.value_and_grad(loss))(params)
     with ps.intercept_ops(ps.ops.attention_implementation(FLASH)):
         jaxpr = str(jax.make_jaxpr(jax.grad(loss))(params))
         flash = jax.jit(jax.value_and_grad(loss))(params)
     assert "pallas_call" in jaxpr
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=0.02), plain, flash)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(
+            a, b, rtol=1e-3, atol=1e-4 * float(jnp.abs(a).max())
+        ),
+        plain,
+        flash,
+    )
 
 
 MASK = ps.causal_mask(64)

@@ -82,7 +82,7 @@ def test_it_is_an_array_and_a_pytree() -> None:
 
 BAD: dict[str, tuple[Any, str]] = {
     "integers": (lambda: ps.quantize.quantize_array(jnp.arange(3)), "int32"),
-    "a list": (lambda: ps.quantize.quantize_array([1.0]), "list"),  # pyright: ignore
+    "a list": (lambda: ps.quantize.quantize_array([1.0]), "an array of floats"),  # pyright: ignore
     "a dtype": (lambda: ps.quantize.quantize_array(jnp.ones(3), "int3"), "'int8', 'int4'"),
     "an axis": (lambda: ps.quantize.quantize_array(jnp.ones(3), axis=1), "Axis 1"),
     "groups": (
