@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purestate._core.frame import get_frame
+from purestate._core.naming import path_here
 from purestate._lifted.collection_modes import AMAX, QUANTIZE
 from purestate._ops.interception import OpContext
 from purestate._quantize.errors import QuantizeError
@@ -42,13 +43,13 @@ def check_is_there(name: str, context: OpContext, block: str) -> None:
     frame = get_frame(block)
     if has_variable(QUANTIZE, name):
         return
-    if frame.running_init or frame.layout.store(frame, QUANTIZE, context.path, name).creatable:
+    if (
+        frame.running_init
+        or frame.layout.store(frame, QUANTIZE, path_here(frame, frame.scope), name).creatable
+    ):
         return
     raise QuantizeError(
-        f"`{block}` reads {name!r} of {context.path!r}, which is not in the given state. `init` of"
-        " `ps.transform_with_state(f)` makes it inside the block; put the state that you have on"
-        " top:\n"
-        f"    with {block}:\n"
-        "        new = f.init(rng, x)[1]\n"
-        "    state = ps.data_structures.merge(new, state)"
+        f"`{block}` reads {name!r} of {context.path!r}, which is not in the given state. `init`"
+        f" makes it inside the block: write `with {block}: new = f.init(rng, x)[1]`, and then put"
+        " the state that you have on top, `state = ps.data_structures.merge(new, state)`."
     )

@@ -151,7 +151,7 @@ def _checked_group(shape: tuple[int, ...], axes: tuple[int, ...], group_size: in
     if group_size < 1 or size % group_size:
         fitting = [n for n in range(1, size + 1) if size % n == 0]
         raise QuantizeError(
-            f"Groups of {group_size} do not divide axis {axes[0]} of shape {shape}. Choose one of"
-            f" {', '.join(map(str, fitting))}."
+            f"Groups of group_size={group_size} do not divide axis {axes[0]} of shape {shape}."
+            f" Choose one of {', '.join(map(str, fitting))}."
         )
     return axes[0]

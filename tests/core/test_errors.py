@@ -42,6 +42,7 @@ def test_every_error_is_ours_and_catchable_as_haikus():
                 cls,
                 (
                     UserWarning,
+                    RuntimeError,
                     ValueError,
                     TypeError,
                     AttributeError,
