@@ -239,7 +239,9 @@ class _Place(NamedTuple):
         """The place of an equation of a program that is here; its scopes begin in the program."""
         scopes = str(eqn.source_info.name_stack)
         outer = [] if self.path == ROOT else [self.path]
-        names = [name for name in _TRANSFORM.sub("", scopes).split("/") if name]
+        # jnp.einsum makes a scope of its equation, which is not the name of a module.
+        parts = _TRANSFORM.sub("", scopes).split("/")
+        names = [name for name in parts if name and "->" not in name]
         path = "/".join(outer + [name for name in names if name != _RECOMPUTED]) or ROOT
         return self._replace(path=path, backward=self.backward or "transpose(" in scopes)
 

@@ -27,7 +27,7 @@ ROWS = [
     *(76, 77, 79, 80, 81, 82, 83, 84),  # random numbers
     *(162, 163, 164, 165, 166, 167, 169, 170, 171, 172),  # surgery, filters, views
     *(29, 32, 47, 69, 70, 174, 175, 178, 183, 197, 199, 203),  # tools
-    *(89, 101, 109, 114, 120, 121, 132, 158, 185),
+    *(89, 101, 109, 114, 120, 121, 132, 158, 184, 185),
 ]
 # Those for which the page says what to use instead.
 INSTEAD = [
@@ -41,8 +41,12 @@ INSTEAD = [
     149,
     180,
     181,
+    189,
     190,
     191,
+    192,
+    193,
+    194,
     195,
     196,
     204,
@@ -709,7 +713,15 @@ def loss_scaling():
     assert ps.mixed_precision.loss_scale(tx.init(PARAMS)) == 2**15
 
 
+def training_in_float8():
+    f = ps.transform_with_state(lambda x: ps.Linear(2)(x))
+    with ps.quantize.fp8_training(history=2):
+        params, state = f.init(RNG, X)
+    assert state["linear"]["quantize_amax_history_w"].shape == (2, 2)
+
+
 SHOWN_BY = {
+    184: training_in_float8,
     89: second_derivatives,
     101: closures,
     109: small_layers,

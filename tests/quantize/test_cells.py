@@ -69,10 +69,17 @@ def far(a: Any, b: Any) -> float:
     return float(np.max(np.abs(a - b)) / max(np.max(np.abs(b)), 0.3))
 
 
-@pytest.mark.parametrize("run", RUNS)
-@pytest.mark.parametrize("how", HOW)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", PRODUCTS)
+# All would be 2,160. Here each product meets each way to quantize twice, in other modes and runs.
+CASES = [
+    (name, list(MODES)[(i + j + 3 * k) % len(MODES)], how, list(RUNS)[(i + 2 * j + k) % len(RUNS)])
+    for i, name in enumerate(PRODUCTS)
+    for j, how in enumerate(HOW)
+    for k in range(2)
+]
+
+
+@pytest.mark.one_in(6)
+@pytest.mark.parametrize(("name", "mode", "how", "run"), CASES)
 def test_a_quantized_weight_in_every_mode(name: str, mode: str, how: str, run: str) -> None:
     cell, kind, go = CELLS[name], HOW[how], RUNS[run]
     x = jnp.asarray(np.random.RandomState(0).standard_normal(cell.shape), jnp.float32)
