@@ -29,7 +29,7 @@ def labels(
     >>> rates = {"slow": optax.sgd(0.1), "fast": optax.sgd(1.0)}
     >>> opt = ps.Optimizer(optax.multi_transform(rates, label)).init(params)
     >>> params, opt = opt.update(params, params)
-    >>> params["body"]["b"].round(2).tolist(), params["head"]["w"].tolist()
+    >>> [round(b, 2) for b in params["body"]["b"].tolist()], params["head"]["w"].tolist()
     ([0.9, 0.9, 0.9], [0.0, 0.0, 0.0])
 
     Predicates say what a glob cannot: `{ps.surgery.has_ndim(2): "matrix"}`. They combine with `&`,

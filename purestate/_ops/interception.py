@@ -66,6 +66,8 @@ def intercepted(
     path = full_path(frames, here)
     context = OpContext(name, module, path, parameters_among(operands, here), options)
     interceptors = [hook.function for hook in hooks if hook.event == OPERATION]
+    # One that computes the operation itself comes last, so that the others still take part.
+    interceptors.sort(key=lambda interceptor: getattr(interceptor, "computes", False))
     shapes: list[Any] = []
     last_call = (operands, options)
     sows = beside is not None and frames and frames[-1].sown is not None

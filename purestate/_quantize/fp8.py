@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +59,8 @@ _result.defvjp(_result_forward, _result_backward)
 @dataclasses.dataclass(frozen=True)
 class Fp8Training:
     """The interceptor. Two with the same options are equal, so that JAX traces once for both."""
+
+    computes: ClassVar[bool] = True  # see `intercepted`
 
     history: int
     only: str | None

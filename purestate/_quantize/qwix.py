@@ -59,7 +59,9 @@ def qwix(rules: Any) -> AbstractContextManager[None]:
     given = tuple(rules) if isinstance(rules, Sequence) else (rules,)
     for rule in given:
         _check_rule(rule, package)
-    return ActiveHooks(Hook(OPERATION, partial(_by_rules, package, given), (qwix, *given)))
+    interceptor: Any = partial(_by_rules, package, given)
+    interceptor.computes = True  # see `intercepted`
+    return ActiveHooks(Hook(OPERATION, interceptor, (qwix, *given)))
 
 
 def _check_rule(rule: Any, package: Any) -> None:

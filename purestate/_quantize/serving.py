@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,8 @@ _ACTIVATIONS = ("int8", "float8_e4m3fn")
 @dataclasses.dataclass(frozen=True)
 class Serving:
     """The interceptor. Two with the same options are equal, so that JAX traces once for both."""
+
+    computes: ClassVar[bool] = True  # see `intercepted`
 
     activations: str | None
     calibrated: bool

@@ -13,6 +13,7 @@ from purestate._core.creation import lift_prefix
 from purestate._core.frame import ambient, full_path, get_frame
 from purestate._core.hooks import CALL, OPERATION, ActiveHooks, GetterContext, Hook, MethodContext
 from purestate._core.parameters_read import note_stored, stored_form
+from purestate._editing.lora_names import parse_lora_name
 from purestate._layers.lora import lora
 from purestate._lifted.remat import remat
 from purestate._ops.attention_kernels import attention_implementation, is_implementation
@@ -51,13 +52,13 @@ class RulesInForce(AbstractContextManager[None]):
             hooks.append(Hook(("get", "params"), self._read))
         if kinds & {"fp8_training", "ops", "out_sharding", "quantize"}:
             hooks.append(Hook(OPERATION, self._operate))
-        self._stack.enter_context(ActiveHooks(*hooks))
         seen: list[Rule] = []
         for several in book.rules.values():
             for rule in several:
                 if rule.kind == "lora" and rule not in seen:
                     seen.append(rule)
                     self._stack.enter_context(lora(predicate=self._has(rule), **rule.options))
+        self._stack.enter_context(ActiveHooks(*hooks))
 
     def __exit__(self, *exc_info: Any) -> None:
         self._stack.__exit__(*exc_info)
@@ -141,7 +142,9 @@ class RulesInForce(AbstractContextManager[None]):
                     init=context.original_init, trainable=None, axes=named.value,
                 )  # fmt: skip
         frozen = self._book.found("freeze", path)
-        if frozen is not None and frozen.value:
+        # What `lora` adds to frozen modules is there to be trained.
+        is_added = parse_lora_name(context.name) and self._book.found("lora", path)
+        if frozen is not None and frozen.value and not is_added:
             for observer in observers:
                 observer.froze((lift_prefix() or "") + context.module_name, context.name)
             value = jax.lax.stop_gradient(value)

@@ -52,6 +52,8 @@ def _told(value: Any) -> str:
 def freeze(frozen: bool = True) -> Rule:
     """Stops the gradients of the parameters of the modules, and of all modules in them.
 
+    What a rule `lora` adds to them is still trained.
+
     >>> import purestate as ps
     >>> ps.rules.freeze()
     ps.rules.freeze()

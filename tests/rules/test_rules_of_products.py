@@ -85,3 +85,23 @@ def test_rules_of_products_are_data() -> None:
                 lambda x: ps.LayerNorm(-1, True, True, name="a")(x), {"a": ps.rules.fp8_training()}
             )
         ).init(KEY, jnp.asarray(X))
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_frozen_and_quantized_encoder_is_trained_by_lora(jit: bool) -> None:
+    rules = {
+        "encoder/**": [ps.rules.freeze(), ps.rules.lora(rank=2), ps.rules.quantize("int8", "int8")]
+    }
+    f = ps.transform(ps.configured(two, rules))
+    params = f.init(KEY, X)
+    grad = jax.jit(lambda p: gradients(f, p)) if jit else (lambda p: gradients(f, p))
+    grads = grad(params)
+    moved = {
+        f"{path}/{name}"
+        for path, bundle in grads.items()
+        for name, leaf in bundle.items()
+        if np.any(np.asarray(leaf) != 0)
+    }
+    assert moved == {"encoder/~/linear_0/lora_b", "encoder/~/linear_1/lora_b", "head/w", "head/b"}
+    mask = ps.trainable_mask(ps.specs(f)(KEY, X))
+    assert mask["encoder/~/linear_0"] == {"b": False, "lora_a": True, "lora_b": True, "w": False}
