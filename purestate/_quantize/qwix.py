@@ -31,7 +31,7 @@ def qwix(rules: Any) -> AbstractContextManager[None]:
     through the rounding. Parameters may be arrays, or the `QuantizedArray`s of
     `ps.quantize.weights`, whose values qwix then takes as they are.
 
-    This needs the package qwix, but no modules of Flax, and replaces no function of JAX:
+    This needs the package qwix, but no modules of Flax, and replaces no function of JAX::
 
         rule = qwix.QuantizationRule(weight_qtype=jnp.int8, act_qtype=jnp.int8)
         with ps.quantize.qwix(rule):
