@@ -20,7 +20,7 @@ from purestate._layers.batch_norm import BatchNorm
 from purestate._layers.conv import ConvND
 from purestate._layers.conv_transpose import ConvNDTranspose
 from purestate._layers.embed import Embed
-from purestate._layers.errors import LayerError, LoraWarning
+from purestate._layers.errors import LayerError, LoraWarning, check_bool
 from purestate._layers.group_norm import GroupNorm
 from purestate._layers.layer_norm import LayerNorm
 from purestate._layers.linear import Bias, Linear
@@ -248,6 +248,8 @@ def lora(
     """
     if rank < 1:
         raise LayerError(f"lora: rank must be at least 1, got {rank}.")
+    for argument, value in (("dora", dora), ("rank_stabilized", rank_stabilized)):
+        check_bool("ps.lora", argument, value)
     scale = lora_scale("lora", alpha, rank, rank_stabilized)
     adapters = _names(adapter)
     if (which is None) != (adapter is None or isinstance(adapter, str)):

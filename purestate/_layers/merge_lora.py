@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from purestate._core.collection import Bundle
 from purestate._editing.lora_names import lora_name, parse_lora_name
-from purestate._layers.errors import LayerError
+from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.lora_settings import lora_scale
 from purestate._layers.low_rank import product, split_of, with_magnitude
 from purestate._layers.weight_norm import length, normalized
@@ -58,6 +58,7 @@ def merge_lora(
             f" {', '.join(named)}. Pass the name that `ps.lora` received, as in"
             ' ps.merge_lora(params, alpha, adapter="french"); leave it out for one without a name.'
         )
+    check_bool("ps.merge_lora", "rank_stabilized", rank_stabilized)
     return {
         module: _merged(module, variables, alpha, weight_norm_eps, rank_stabilized, adapter)
         for module, variables in params.items()

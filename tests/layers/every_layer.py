@@ -210,7 +210,8 @@ ABSTRACT = {
 def public_modules() -> dict[str, type[ps.Module]]:
     """Every public class of modules, by name."""
     places = (ps, ps.nets, ps.metrics)
-    found = {name: value for place in places for name, value in vars(place).items()}
+    # By `__all__` and not `vars`: some are imported on first use.
+    found = {name: getattr(place, name) for place in places for name in place.__all__}
     return {
         name: value
         for name, value in found.items()

@@ -163,6 +163,9 @@ CASES: dict[tuple[str, str], Callable[..., Any]] = {
         for argument in CALLED
     },
     ("SNParamsTree", "update_stats"): lambda **k: ps.SNParamsTree()(TREE, **k),
+    ("lora", "dora"): lambda **k: ps.lora(2, **k),
+    ("lora", "rank_stabilized"): lambda **k: ps.lora(2, alpha=1.0, **k),
+    ("merge_lora", "rank_stabilized"): lambda **k: ps.merge_lora({}, 1.0, **k),
     ("Scaler", "create_offset"): lambda **k: ps.Scaler(**k)(X),
     ("SpectralNorm", "update_stats"): lambda **k: ps.SpectralNorm()(X, **k),
     ("SpectralNorm", "error_on_non_matrix"): lambda **k: ps.SpectralNorm()(X, **k),
@@ -224,7 +227,7 @@ def test_every_bool_of_every_layer_is_there():
             if not method.startswith("_") or method in ("__init__", "__call__"):
                 of = name if method.startswith("__") else f"{name}.{method}"
                 found |= {(of, argument) for argument in _bools(value)}
-    for name, value in vars(ps).items():
+    for name, value in ((name, getattr(ps, name)) for name in ps.__all__):
         if inspect.isfunction(value) and value.__module__.startswith("purestate._layers"):
             found |= {(name, argument) for argument in _bools(value)}
     assert found - UNUSED == set(CASES)

@@ -65,7 +65,7 @@ def test_split_transpose(monkeypatch):
         lambda xs: ps.scan(lambda c, x: (c + x, c), jnp.zeros([3]), xs, _split_transpose=True)
     )
     np.testing.assert_allclose(f.apply({}, None, X)[0], X.sum(0), rtol=1e-5)
-    assert seen == [{"_split_transpose": True}]
+    assert [options["_split_transpose"] for options in seen] == [True]
 
 
 def test_fori_loop_unroll():
