@@ -70,7 +70,10 @@ def test_transposed_kernels(way, style, mode, inside):
         pair(g, style, mode) for g in (f, lambda x: WAYS[way](net, x))
     )
     variables, expected = init(KEY, X), plain_init(KEY, X)
-    identical(swapped(variables["params"]), expected["params"])
+    if way == "jit":  # compiled as one, the initializer may round in another way
+        same(swapped(variables["params"]), expected["params"], rtol=1e-5)
+    else:
+        identical(swapped(variables["params"]), expected["params"])
     same(apply(variables, KEY, X), (plain(expected, KEY, X)[0], variables), rtol=1e-5)
     same(jax.jit(apply)(variables, KEY, X)[0], plain(expected, KEY, X)[0], rtol=1e-5)
 

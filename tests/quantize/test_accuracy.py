@@ -2,9 +2,21 @@
 
 from collections.abc import Callable
 
+import jax
+import numpy as np
 import pytest
 
-from tests.quantize.measure import Task, digits, language_model, results, trained_in_float8
+import purestate as ps
+from tests.quantize.measure import (
+    HOW,
+    Task,
+    digits,
+    language_model,
+    quantized,
+    results,
+    trained_in_float8,
+    transformer,
+)
 
 TASKS: dict[str, Callable[[], Task]] = {
     "digits": lambda: digits(6),
@@ -23,6 +35,14 @@ LIMITS = {
     "float8 weights, float8 activations": (0.01, 0.03, 3.4),
     "trained in float8": (0.03, 0.08, 1.0),
 }
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_bytes_of_a_transformer(how: str) -> None:
+    f = ps.transform(transformer)
+    params = f.init(jax.random.key(0), np.zeros([1, 8], np.int32))
+    small = quantized(params, HOW[how])
+    assert ps.quantize.bytes_of(params) / ps.quantize.bytes_of(small) >= LIMITS[how][2]
 
 
 @pytest.mark.slow
