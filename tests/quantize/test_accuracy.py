@@ -9,6 +9,7 @@ import pytest
 import purestate as ps
 from tests.quantize.measure import (
     HOW,
+    LENGTH,
     Task,
     digits,
     language_model,
@@ -40,7 +41,7 @@ LIMITS = {
 @pytest.mark.parametrize("how", HOW)
 def test_bytes_of_a_transformer(how: str) -> None:
     f = ps.transform(transformer)
-    params = f.init(jax.random.key(0), np.zeros([1, 8], np.int32))
+    params = f.init(jax.random.key(0), np.zeros([1, LENGTH], np.int32))
     small = quantized(params, HOW[how])
     assert ps.quantize.bytes_of(params) / ps.quantize.bytes_of(small) >= LIMITS[how][2]
 
