@@ -10,58 +10,64 @@ from typing import Any
 
 from purestate._core.path import variable_path
 
-_read: dict[int, tuple[weakref.ref[Any], str, str]] = {}
-_stored: dict[int, tuple[weakref.ref[Any], Any]] = {}
+
+class _ByIdentity:
+    """What is noted of values, as long as they live."""
+
+    def __init__(self) -> None:
+        self._noted: dict[int, tuple[weakref.ref[Any], Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._noted)
+
+    def note(self, value: Any, what: Any) -> None:
+        key = id(value)
+
+        def forget(reference: weakref.ref[Any]) -> None:
+            if key in self._noted and self._noted[key][0] is reference:
+                del self._noted[key]
+
+        try:
+            self._noted[key] = (weakref.ref(value, forget), what)
+        except TypeError:  # a Python scalar
+            return
+
+    def of(self, value: Any) -> Any:
+        noted = self._noted.get(id(value))
+        return None if noted is None or noted[0]() is not value else noted[1]
+
+
+_names = _ByIdentity()  # the path of a module and the name of a parameter
+_stored = _ByIdentity()  # the form that a parameter is stored in
 
 
 def note_parameter(value: Any, path: str, name: str) -> None:
     """Remembers that `value` is what the module at `path` has read as parameter `name`."""
-    key = id(value)
-
-    def forget(reference: weakref.ref[Any]) -> None:
-        noted = _read.get(key)
-        if noted is not None and noted[0] is reference:
-            del _read[key]
-
-    try:
-        _read[key] = (weakref.ref(value, forget), path, name)
-    except TypeError:  # a Python scalar
-        return
-
-
-def note_same_parameter(value: Any, old: Any) -> Any:
-    """Remembers that `value` is the parameter `old` in another form, and returns `value`."""
-    noted = _read.get(id(old))
-    if noted is not None and noted[0]() is old:
-        note_parameter(value, noted[1], noted[2])
-    stored = stored_form(old)
-    if stored is not None and value is not old:
-        note_stored(value, stored)
-    return value
+    _names.note(value, (path, name))
 
 
 def note_stored(value: Any, stored: Any) -> None:
     """Remembers that the array `value` was made of a parameter that is stored in another form."""
-    key = id(value)
-
-    def forget(reference: weakref.ref[Any]) -> None:
-        noted = _stored.get(key)
-        if noted is not None and noted[0] is reference:
-            del _stored[key]
-
-    _stored[key] = (weakref.ref(value, forget), stored)
+    _stored.note(value, stored)
 
 
-def stored_form(value: Any) -> Any:
-    """Returns the form in which the parameter `value` is stored; None if it is stored as it is."""
-    noted = _stored.get(id(value))
-    return None if noted is None or noted[0]() is not value else noted[1]
+def note_same_parameter(value: Any, old: Any) -> Any:
+    """Remembers that `value` is the parameter `old` in another form, and returns `value`."""
+    for noted in (_names, _stored):
+        known = noted.of(old)
+        if known is not None and value is not old:
+            noted.note(value, known)
+    return value
 
 
 def parameter_names(value: Any) -> tuple[str, str] | None:
     """Returns the path and the name of the parameter `value`; None for other values."""
-    noted = _read.get(id(value))
-    return None if noted is None or noted[0]() is not value else noted[1:]
+    return _names.of(value)
+
+
+def stored_form(value: Any) -> Any:
+    """Returns the form in which the parameter `value` is stored; None if it is stored as it is."""
+    return _stored.of(value)
 
 
 def parameters_among(operands: tuple[Any, ...], path: str) -> dict[str, int]:

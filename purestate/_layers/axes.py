@@ -7,8 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jax.typing import ArrayLike
 
 from purestate._core.current import current_name
 from purestate._core.errors import PurestateError
@@ -101,14 +99,6 @@ def parameter_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int,
     if axes == (len(shape) - 1,):
         return shape[-1:]
     return tuple(size if i in axes else 1 for i, size in enumerate(shape))
-
-
-def with_rank(x: ArrayLike, ndim: int) -> Any:
-    """Puts axes of size one in front.
-
-    jax.numpy does so by itself, unless `jax_numpy_rank_promotion` forbids it.
-    """
-    return x if np.ndim(x) in (0, ndim) else lax.broadcast_to_rank(x, ndim)
 
 
 def checked_norm_mask(layer: Any, mask: Any, shape: tuple[int, ...]) -> jax.Array:

@@ -6,6 +6,7 @@ from typing import Any
 from purestate._core.errors import ArgumentError, kind_of
 from purestate._core.module import Module
 from purestate._layers.errors import MODULE_CLASS, is_a_class
+from purestate._layers.sequential import several_layers
 
 
 class Parallel(Module):
@@ -39,16 +40,8 @@ class Parallel(Module):
         combine: Callable[[tuple[Any, ...]], Any] | None = None,
         name: str | None = None,
     ):
-        if not isinstance(layers, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ArgumentError(
-                f"Parallel takes its layers as one list, but was given {kind_of(layers)}: write"
-                " ps.Parallel([first, second])."
-            )
         super().__init__(name=name)
-        self.layers = tuple(layers)
-        for layer in self.layers:
-            if layer.__class__ is MODULE_CLASS:
-                raise is_a_class(f"Parallel {self.module_name!r}", "each layer", layer)
+        self.layers = several_layers("Parallel", self, layers)
         if combine.__class__ is MODULE_CLASS:
             raise is_a_class(f"Parallel {self.module_name!r}", "combine", combine)
         if combine is not None and not callable(combine):

@@ -9,8 +9,8 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from purestate._layers.axes import with_rank
 from purestate._layers.errors import LayerError, check_bool, not_an_array
+from purestate._ops.normalization import with_rank
 
 
 def rotary_frequencies(

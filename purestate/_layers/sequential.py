@@ -11,6 +11,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def several_layers(
+    kind: str, module: Module, layers: Iterable[Callable[..., Any]]
+) -> tuple[Callable[..., Any], ...]:
+    """Returns the layers of a module; raises unless they are several, and none is a class."""
+    if not isinstance(layers, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(
+            f"{kind} takes its layers as one list, but was given {kind_of(layers)}: write"
+            f" ps.{kind}([first, second])."
+        )
+    several = tuple(layers)
+    for layer in several:
+        if layer.__class__ is MODULE_CLASS:
+            raise is_a_class(f"{kind} {module.module_name!r}", "each layer", layer)
+    return several
+
+
 class Sequential(Module):
     """Calls functions or modules one after the other.
 
@@ -29,16 +45,8 @@ class Sequential(Module):
     """
 
     def __init__(self, layers: Iterable[Callable[..., Any]], name: str | None = None):
-        if not isinstance(layers, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ArgumentError(
-                f"Sequential takes its layers as one list, but was given {kind_of(layers)}: write "
-                "ps.Sequential([first, second])."
-            )
         super().__init__(name=name)
-        self.layers = tuple(layers)
-        for layer in self.layers:
-            if layer.__class__ is MODULE_CLASS:
-                raise is_a_class(f"Sequential {self.module_name!r}", "each layer", layer)
+        self.layers = several_layers("Sequential", self, layers)
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns what the last layer returns.

@@ -11,7 +11,8 @@ from jax import lax
 from purestate._core.hooks import GetterContext, custom_getter
 from purestate._core.module import Module
 from purestate._core.variables import Initializer, get_parameter
-from purestate._layers.axes import Axes, absolute_axes, axes_or_slice, parameter_shape, with_rank
+from purestate._layers.axes import Axes, absolute_axes, axes_or_slice, parameter_shape
+from purestate._ops.normalization import with_rank
 
 Predicate = Callable[[str, str, Any], bool]
 """`predicate(module_name, name, value) -> bool`, as in `ps.data_structures.partition`."""

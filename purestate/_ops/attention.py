@@ -3,22 +3,16 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from jax import lax
 from jax.typing import DTypeLike
 
 from purestate._core.frame import ambient
 from purestate._core.sown import INTERMEDIATES
 from purestate._ops.attention_arithmetic import (
     AttentionCall,
-    all_masks,
     grouped_attention,
     grouped_weights,
-    similarities,
-    similarities_in,
+    scaled_weights,
     weighted_sum,
-    with_cap_and_bias,
     with_dropout,
 )
 from purestate._ops.operation import operation
@@ -36,47 +30,21 @@ def _sow(weights: Any) -> Any:
         if frame.sown is not None and frame.sown.wants(INTERMEDIATES):
             from purestate._state.intermediates import sow
 
-            sow(WEIGHTS, weights(*args, **options))
+            sow(WEIGHTS, weights(AttentionCall(*args, **options)))
 
     return sow_weights
 
 
-def _scaled_weights(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    bias: jax.Array | None,
-    mask: jax.Array | None,
-    dropout_key: jax.Array | None,
-    scale: float | None = None,
-    is_causal: bool = False,
-    implementation: Any = None,
-    scale_dtype: DTypeLike | None = None,
-    logits_soft_cap: float | None = None,
-    dropout_rate: float = 0.0,
-    softmax_dtype: DTypeLike | None = None,
-    window: int | None = None,
-) -> jax.Array:
-    """The weights `[..., H, T', T]` of `scaled_attention`, before dropout."""
-    if softmax_dtype is None:
-        logits = similarities(query, key)  # [..., H, T', T]
-        by: Any = np.sqrt(query.shape[-1]).astype(scale_dtype or query.dtype)
-    else:
-        logits = similarities_in(query, key, softmax_dtype)
-        by = np.sqrt(query.shape[-1]).astype(softmax_dtype)
-    if scale is not None:
-        logits = logits * np.asarray(scale, logits.dtype)
-    else:
-        logits = lax.div(logits, by) if logits.dtype == by.dtype else logits / by
-    logits = with_cap_and_bias(logits, logits_soft_cap, bias)
-    mask = all_masks(mask, is_causal, window, logits.shape)
-    if mask is not None:
-        logits = jnp.where(mask, logits, -1e30)
-    weights = jax.nn.softmax(logits)
-    return weights if softmax_dtype is None else weights.astype(value.dtype)
+def _computed(call: AttentionCall, by_products: Any) -> jax.Array:
+    """Computes a call as its `implementation` says."""
+    if call.implementation is None or call.implementation == "xla":
+        return by_products(call)
+    from purestate._ops.attention_kernels import attend_by
+
+    return attend_by(call, by_products)
 
 
-@operation("dot_product_attention", operands=6, beside=_sow(_scaled_weights))
+@operation("dot_product_attention", operands=6, beside=_sow(scaled_weights))
 def scaled_attention(
     query: jax.Array,
     key: jax.Array,
@@ -87,11 +55,11 @@ def scaled_attention(
     scale: float | None = None,
     is_causal: bool = False,
     implementation: Any = None,
-    scale_dtype: DTypeLike | None = None,
     logits_soft_cap: float | None = None,
     dropout_rate: float = 0.0,
     softmax_dtype: DTypeLike | None = None,
     window: int | None = None,
+    scale_dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Attention with the numbers of dm-haiku: similarities are divided, in the dtype they have.
 
@@ -105,63 +73,28 @@ def scaled_attention(
       scale: None to divide by `sqrt(K)`.
       is_causal: see `dot_product_attention`.
       implementation: see `dot_product_attention`.
-      scale_dtype: the dtype of the square root of K.
       logits_soft_cap: see `dot_product_attention`.
       dropout_rate: see `dot_product_attention`.
       softmax_dtype: the dtype of logits and softmax; None for that of the operands.
       window: see `dot_product_attention`.
+      scale_dtype: the dtype of the square root of K.
 
     Returns:
       `[..., T', H, V]`.
     """
-
-    def by_products(implementation: Any = None) -> jax.Array:
-        weights = _scaled_weights(
-            query, key, value, bias, mask, None, scale, is_causal, None, scale_dtype,
-            logits_soft_cap, 0.0, softmax_dtype, window,
-        )  # fmt: skip
-        return weighted_sum(with_dropout(weights, dropout_key, dropout_rate), value)
-
-    if implementation is None or implementation == "xla":
-        return by_products()
-    from purestate._ops.attention_kernels import attend_by
-
-    factor = 1 / np.sqrt(query.shape[-1]) if scale is None else scale
     call = AttentionCall(
-        query, key, value, bias, mask, dropout_key, float(factor), is_causal, window,
-        logits_soft_cap, dropout_rate, softmax_dtype,
+        query, key, value, bias, mask, dropout_key, scale, is_causal, implementation,
+        logits_soft_cap, dropout_rate, softmax_dtype, window, scale_dtype,
     )  # fmt: skip
-    return attend_by(implementation, call, by_products)
+    return _computed(call, _scaled_products)
 
 
-def _grouped_call(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    bias: jax.Array | None = None,
-    mask: jax.Array | None = None,
-    dropout_key: jax.Array | None = None,
-    scale: float | None = None,
-    is_causal: bool = False,
-    implementation: Any = None,
-    logits_soft_cap: float | None = None,
-    dropout_rate: float = 0.0,
-    softmax_dtype: DTypeLike | None = None,
-    window: int | None = None,
-) -> AttentionCall:
-    """What `dot_product_attention` was called with."""
-    factor = 1 / np.sqrt(query.shape[-1]) if scale is None else scale
-    return AttentionCall(
-        query, key, value, bias, mask, dropout_key, float(factor), is_causal, window,
-        logits_soft_cap, dropout_rate, softmax_dtype,
-    )  # fmt: skip
+def _scaled_products(call: AttentionCall) -> jax.Array:
+    weights = with_dropout(scaled_weights(call), call.dropout_key, call.dropout_rate)
+    return weighted_sum(weights, call.value)
 
 
-@operation(
-    "dot_product_attention",
-    operands=6,
-    beside=_sow(lambda *args, **options: grouped_weights(_grouped_call(*args, **options))),
-)
+@operation("dot_product_attention", operands=6, beside=_sow(grouped_weights))
 def dot_product_attention(
     query: jax.Array,
     key: jax.Array,
@@ -215,36 +148,25 @@ def dot_product_attention(
     Raises:
       OperationError: `implementation` is not one, or the function does not fit.
     """
-    call = _grouped_call(
+    call = AttentionCall(
         query, key, value, bias, mask, dropout_key, scale, is_causal, implementation,
         logits_soft_cap, dropout_rate, softmax_dtype, window,
     )  # fmt: skip
-    drops = dropout_key is not None and dropout_rate
-
-    def by_products(implementation: Any = None) -> jax.Array:
-        if logits_soft_cap is not None or softmax_dtype is not None or drops:
-            return grouped_attention(call)
-        sides = {} if window is None else {"local_window_size": _sides(window, is_causal)}
-        return with_standard_promotion(
-            jax.nn.dot_product_attention,
-            query,
-            key,
-            value,
-            bias=bias,
-            mask=mask,
-            scale=scale,
-            is_causal=is_causal,
-            implementation=implementation,
-            **sides,
-        )
-
-    if implementation is None or implementation == "xla":
-        return by_products(implementation)
-    from purestate._ops.attention_kernels import attend_by
-
-    return attend_by(implementation, call, by_products)
+    return _computed(call, _grouped_products)
 
 
-def _sides(window: int, is_causal: bool) -> tuple[int, int]:
-    """How many keys before and after its own a query sees."""
-    return window - 1, 0 if is_causal else window - 1
+def _grouped_products(call: AttentionCall) -> jax.Array:
+    if call.logits_soft_cap is not None or call.softmax_dtype is not None or call.drops:
+        return grouped_attention(call)
+    return with_standard_promotion(
+        jax.nn.dot_product_attention,
+        call.query,
+        call.key,
+        call.value,
+        bias=call.bias,
+        mask=call.mask,
+        scale=call.scale,
+        is_causal=call.is_causal,
+        local_window_size=call.sides,
+        implementation=call.implementation if call.implementation == "xla" else None,
+    )

@@ -13,7 +13,7 @@ from purestate._ops.inlined import is_staged
 
 
 class AttentionCall(NamedTuple):
-    """One call of attention: its operands and its options.
+    """One call of attention: what `dot_product_attention` takes, in its order.
 
     Attributes:
       query: `[B, T, H, K]`.
@@ -22,26 +22,47 @@ class AttentionCall(NamedTuple):
       bias: broadcasts to `[B, H, T, S]`; or None.
       mask: booleans that broadcast to `[B, H, T, S]`; or None.
       dropout_key: a random key; or None.
-      scale: a factor of the similarities.
+      scale: a factor of the similarities; None for `1 / sqrt(K)`.
       is_causal: whether a query sees no key after it.
-      window: how many keys a query sees on one side, its own included; None for all.
+      implementation: what computes it.
       logits_soft_cap: the bound of the logits; None for no bound.
       dropout_rate: the chance for a weight to become zero.
       softmax_dtype: the dtype of logits and softmax; None for the default.
+      window: how many keys a query sees on one side, its own included; None for all.
+      scale_dtype: of `scaled_attention`.
     """
 
     query: jax.Array
     key: jax.Array
     value: jax.Array
-    bias: jax.Array | None
-    mask: jax.Array | None
-    dropout_key: jax.Array | None
-    scale: float
+    bias: jax.Array | None = None
+    mask: jax.Array | None = None
+    dropout_key: jax.Array | None = None
+    scale: float | None = None
     is_causal: bool = False
-    window: int | None = None
+    implementation: Any = None
     logits_soft_cap: float | None = None
     dropout_rate: float = 0.0
     softmax_dtype: DTypeLike | None = None
+    window: int | None = None
+    scale_dtype: DTypeLike | None = None
+
+    @property
+    def factor(self) -> float:
+        """The factor of the similarities."""
+        return float(1 / np.sqrt(self.query.shape[-1]) if self.scale is None else self.scale)
+
+    @property
+    def drops(self) -> bool:
+        """Whether weights become zero at random."""
+        return self.dropout_key is not None and bool(self.dropout_rate)
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """How many keys before and after its own a query sees; None for all."""
+        if self.window is None:
+            return None
+        return self.window - 1, 0 if self.is_causal else self.window - 1
 
 
 def similarities(query: jax.Array, key: jax.Array) -> jax.Array:
@@ -125,11 +146,32 @@ def with_dropout(weights: jax.Array, key: jax.Array | None, rate: float) -> jax.
     return jnp.where(keep, weights / (1 - rate), jnp.zeros([], weights.dtype))
 
 
+def scaled_weights(call: AttentionCall) -> jax.Array:
+    """The weights `[..., H, T', T]` before dropout, with the numbers of dm-haiku."""
+    if call.softmax_dtype is None:
+        logits = similarities(call.query, call.key)
+        by_dtype: Any = call.scale_dtype or call.query.dtype
+    else:
+        logits = similarities_in(call.query, call.key, call.softmax_dtype)
+        by_dtype = call.softmax_dtype
+    if call.scale is not None:
+        logits = logits * np.asarray(call.scale, logits.dtype)
+    else:
+        by: Any = np.sqrt(call.query.shape[-1]).astype(by_dtype)
+        logits = lax.div(logits, by) if logits.dtype == by.dtype else logits / by
+    logits = with_cap_and_bias(logits, call.logits_soft_cap, call.bias)
+    mask = all_masks(call.mask, call.is_causal, call.window, logits.shape)
+    if mask is not None:
+        logits = jnp.where(mask, logits, -1e30)
+    weights = jax.nn.softmax(logits)
+    return weights if call.softmax_dtype is None else weights.astype(call.value.dtype)
+
+
 def grouped_weights(call: AttentionCall) -> jax.Array:
     """The weights `[..., H, T, S]` before dropout, in float32 or what else they are to be in."""
     dtype = call.softmax_dtype or jnp.promote_types(call.query.dtype, jnp.float32)
     logits = similarities_in(call.query, call.key, dtype)
-    logits = logits * np.asarray(call.scale, logits.dtype)
+    logits = logits * np.asarray(call.factor, logits.dtype)
     logits = with_cap_and_bias(logits, call.logits_soft_cap, call.bias)
     mask = all_masks(call.mask, call.is_causal, call.window, logits.shape)
     if mask is not None:

@@ -1,5 +1,6 @@
 """Kernels for attention by name, and what computes in their place if they cannot."""
 
+import abc
 import importlib
 import inspect
 import math
@@ -37,12 +38,11 @@ def how_to_say(value: Any) -> str:
     )
 
 
-def attend_by(implementation: Any, call: AttentionCall, by_products: Callable[..., Any]) -> Any:
+def attend_by(call: AttentionCall, by_products: Callable[[AttentionCall], Any]) -> Any:
     """Computes attention by a kernel or a function; by XLA's products if the kernel cannot."""
+    implementation = call.implementation
     if not is_implementation(implementation):
         raise OperationError(f"dot_product_attention: {how_to_say(implementation)}")
-    if implementation == "xla":
-        return by_products()
     shape = (*call.query.shape[:-1], call.value.shape[-1])
     kernel = _KERNELS[implementation] if isinstance(implementation, str) else implementation
     if not isinstance(kernel, Kernel):
@@ -59,13 +59,13 @@ def attend_by(implementation: Any, call: AttentionCall, by_products: Callable[..
         AttentionFallbackWarning,
         stacklevel=2,
     )
-    return by_products()
+    return by_products(call)
 
 
 def _by_function(f: Callable[..., Any], call: AttentionCall, shape: tuple[int, ...]) -> Any:
     """Computes attention by a user's function, which gets the options that are set."""
-    options: dict[str, Any] = {"scale": call.scale, "is_causal": call.is_causal}
-    if call.dropout_key is not None and call.dropout_rate:
+    options: dict[str, Any] = {"scale": call.factor, "is_causal": call.is_causal}
+    if call.drops:
         options |= {"dropout_key": call.dropout_key, "dropout_rate": call.dropout_rate}
     for name in ("window", "logits_soft_cap", "softmax_dtype"):
         if getattr(call, name) is not None:
@@ -103,18 +103,18 @@ def _cannot_bind(f: Callable[..., Any], args: Any, options: Any) -> str | None:
     return None
 
 
-class Kernel:
+class Kernel(abc.ABC):
     """A kernel that supports some calls."""
 
-    name = "the kernel"
+    name: str
 
+    @abc.abstractmethod
     def why_not(self, call: AttentionCall) -> str | None:
         """Returns why the kernel does not support a call; None if it does."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def run(self, call: AttentionCall) -> Any:
         """Computes it; leading axes are one."""
-        raise NotImplementedError
 
 
 def platform() -> str:
@@ -128,7 +128,7 @@ def platform() -> str:
 
 def _why_no_option(call: AttentionCall, *options: str) -> str | None:
     """Why not, for a kernel without some options."""
-    if call.dropout_key is not None and call.dropout_rate:
+    if call.drops:
         return "it has no dropout."
     for name in options:
         if getattr(call, name) is not None:
@@ -151,16 +151,15 @@ class _Cudnn(Kernel):
         return _why_no_option(call, "logits_soft_cap", "softmax_dtype")
 
     def run(self, call: AttentionCall) -> Any:
-        window = call.window
         return jax.nn.dot_product_attention(
             call.query,
             call.key,
             call.value,
             call.bias,
             call.mask,
-            scale=call.scale,
+            scale=call.factor,
             is_causal=call.is_causal,
-            local_window_size=None if window is None else (window - 1, 0),
+            local_window_size=call.sides,
             implementation="cudnn",
         )
 
@@ -181,19 +180,15 @@ class _Tokamax(Kernel):
                 'implementation="tokamax" needs the package tokamax, which is not installed: `pip'
                 " install purestate[tokamax]`."
             ) from None
-        window = call.window
-        sides = None
-        if window is not None:
-            sides = (window - 1, 0 if call.is_causal else window - 1)
         return tokamax.dot_product_attention(
             call.query,
             call.key,
             call.value,
             call.bias,
             call.mask,
-            scale=call.scale,
+            scale=call.factor,
             is_causal=call.is_causal,
-            local_window_size=sides,
+            local_window_size=call.sides,
             logits_soft_cap=call.logits_soft_cap,
         )
 
@@ -293,7 +288,7 @@ class PallasAttention(Kernel):
             call.key,
             call.value,
             None,
-            call.scale,
+            call.factor,
             call.is_causal,
             blocks,
             interpret=self.interpret,
@@ -310,7 +305,7 @@ class PallasAttention(Kernel):
             bias = jnp.zeros(shape, jnp.float32) if bias is None else bias.astype(jnp.float32)
             bias = jnp.where(mask, bias, _HIDDEN / 2)
         out = flash.flash_attention(
-            query, key, value, bias, causal=call.is_causal, sm_scale=call.scale
+            query, key, value, bias, causal=call.is_causal, sm_scale=call.factor
         )
         return lax.transpose(out, (0, 2, 1, 3))
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 
@@ -116,11 +115,3 @@ def conv_transpose(
         precision=precision,
         preferred_element_type=preferred_element_type,
     )
-
-
-def in_one_dtype(lhs: jax.Array, rhs: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns both operands in the dtype that JAX finds for the two."""
-    if lhs.dtype == rhs.dtype:
-        return lhs, rhs
-    common: Any = jnp.promote_types(lhs.dtype, rhs.dtype)
-    return lax.convert_element_type(lhs, common), lax.convert_element_type(rhs, common)

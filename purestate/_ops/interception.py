@@ -69,6 +69,7 @@ def intercepted(
     # One that computes the operation itself comes last, so that the others still take part.
     interceptors.sort(key=lambda interceptor: getattr(interceptor, "computes", False))
     shapes: list[Any] = []
+    returned: list[tuple[Any, Any]] = []  # what each interceptor has returned, innermost first
     last_call = (operands, options)
     sows = beside is not None and frames and frames[-1].sown is not None
 
@@ -86,7 +87,9 @@ def intercepted(
             _check_call(name, path, interceptors[position], count, operands, options, changed)
             return run_from(position + 1, operands, {**options, **changed})
 
-        return interceptors[position](next_op, operands, context._replace(options=options))
+        out = interceptors[position](next_op, operands, context._replace(options=options))
+        returned.append((interceptors[position], _shapes(out)))
+        return out
 
     # What an interceptor computes is its own: no interceptor sees the operations in it.
     unseen = tuple(hook for hook in hooks if hook.event != OPERATION)
@@ -99,10 +102,11 @@ def intercepted(
     finally:
         ambient.reset(token)
     if _shapes(out) != expected:
+        who, given = next(pair for pair in returned if pair[1] != expected)
         raise OperationError(
-            f"The interceptors of {name!r} in {path!r} returned {_told(_shapes(out))}, and the"
-            f" layer expects {_told(expected)}. Have {_named(interceptors[0])} return an array of"
-            " that shape (its dtype may differ)."
+            f"The interceptor {_named(who)} of {name!r} in {path!r} returned {_told(given)}, and"
+            f" the layer expects {_told(expected)}. Have it return an array of that shape (its"
+            " dtype may differ)."
         )
     return out
 

@@ -49,7 +49,7 @@ def moments(
     return mean_over(inputs, axis, mask), mean_over(jnp.square(inputs), axis, mask)
 
 
-@operation("normalize", operands=6)
+@operation("normalize", operands=6, array_option="eps")
 def normalize(
     inputs: jax.Array,
     scale: Any = None,
@@ -97,7 +97,11 @@ def normalize(
     return _per_example(inputs, scale, offset, mask, axis, eps, use_fast_variance)
 
 
-def _with_rank(x: Any, ndim: int) -> Any:
+def with_rank(x: Any, ndim: int) -> Any:
+    """Puts axes of size one in front.
+
+    jax.numpy does so by itself, unless `jax_numpy_rank_promotion` forbids it.
+    """
     return x if np.ndim(x) in (0, ndim) else lax.broadcast_to_rank(x, ndim)
 
 
@@ -119,8 +123,8 @@ def _per_example(
         offset = np.zeros([], inputs.dtype)  # makes -0.0 to 0.0, as in dm-haiku
     inverse = lax.rsqrt(variance + _eps(eps, variance))
     if scale is not None:
-        inverse = _with_rank(scale, inputs.ndim) * inverse
-    return inverse * (inputs - mean) + _with_rank(offset, inputs.ndim)
+        inverse = with_rank(scale, inputs.ndim) * inverse
+    return inverse * (inputs - mean) + with_rank(offset, inputs.ndim)
 
 
 def _by_mean_of_squares(
@@ -138,7 +142,7 @@ def _by_mean_of_squares(
     mean_squared = jnp.broadcast_to(mean_over(jnp.square(inputs), axis, mask), inputs.shape)
     scaled = inputs if scale is None else inputs * scale
     out = scaled * lax.rsqrt(mean_squared + eps)
-    return out if offset is None else out + _with_rank(offset, inputs.ndim)
+    return out if offset is None else out + with_rank(offset, inputs.ndim)
 
 
 def _in_groups(

@@ -19,7 +19,7 @@ def operation(
     name: str,
     *,
     operands: int,
-    traced: tuple[str, ...] = (),
+    array_option: str | None = None,
     beside: Callable[..., None] | None = None,
 ) -> Callable[[_F], _F]:
     """Makes a function of arrays an operation, which `intercept_ops` sees.
@@ -29,7 +29,7 @@ def operation(
     Args:
       name: what interceptors know it by.
       operands: how many of the first arguments are arrays. The others are static.
-      traced: those of the others that may be arrays too.
+      array_option: one of the others that is a number, or an array that is traced.
       beside: what runs before it with the same arguments, outside of what JAX remembers, if values
         that are sown were requested.
 
@@ -38,11 +38,10 @@ def operation(
     """
 
     def decorate(f: _F) -> _F:
-        remembered: Any = None
+        remembered: dict[bool, Any] = {}  # by whether that option is an array
 
         @functools.wraps(f)
         def run(*args: Any, **kwargs: Any) -> Any:
-            nonlocal remembered
             frames, hooks = ambient.get()
             for hook in hooks:
                 if hook.event == OPERATION:
@@ -52,11 +51,12 @@ def operation(
             if beside is not None and frames and frames[-1].sown is not None:
                 beside(*args, **kwargs)
             if frames and frames[-1].home.staged:
-                if remembered is None:
+                is_array = array_option in kwargs and kwargs[array_option].__class__ is not float
+                if is_array not in remembered:
                     options = argument_names(f)[operands:]
-                    static = tuple(option for option in options if option not in traced)
-                    remembered = remembered_by_jax(f, static)
-                return remembered(*args, **kwargs)
+                    static = (o for o in options if not (is_array and o == array_option))
+                    remembered[is_array] = remembered_by_jax(f, tuple(static))
+                return remembered[is_array](*args, **kwargs)
             return f(*args, **kwargs)
 
         return run  # pyright: ignore[reportReturnType]

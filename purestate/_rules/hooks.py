@@ -225,6 +225,9 @@ def _in_dtype(
     def is_float(leaf: Any) -> bool:
         return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
 
-    kept = jax.eval_shape(next_op, *operands)
+    # The dtype that JAX finds for the operands, unless the layer has asked for another.
+    kept = context.options.get("preferred_element_type") or jnp.result_type(
+        *(leaf for leaf in operands if is_float(leaf))
+    )
     out = next_op(*(leaf.astype(dtype) if is_float(leaf) else leaf for leaf in operands))
-    return jax.tree.map(lambda new, old: new.astype(old.dtype), out, kept)
+    return jax.tree.map(lambda leaf: leaf.astype(kept), out)

@@ -47,7 +47,7 @@ def moments(x: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
     return mean.astype(x.dtype), variance.astype(x.dtype)
 
 
-@operation("normalize", operands=6, traced=("eps",))
+@operation("normalize", operands=6, array_option="eps")
 def normalize(
     inputs: jax.Array,
     scale: jax.Array | None,

@@ -31,14 +31,14 @@ def test_a_value_is_known_by_its_identity(make):
 
 
 def test_nothing_is_kept():
-    before = len(parameters_read._read)
+    before = len(parameters_read._names)
     w = jnp.arange(3.0)
     note_parameter(w, "linear", "w")
     note_parameter(2.0, "linear", "b")  # a Python number has no identity that lasts
-    assert len(parameters_read._read) == before + 1
+    assert len(parameters_read._names) == before + 1
     del w
     gc.collect()
-    assert len(parameters_read._read) <= before
+    assert len(parameters_read._names) <= before
 
 
 def test_only_while_somebody_listens():
