@@ -6,7 +6,7 @@ from typing import Any
 from purestate._core.errors import ArgumentError, kind_of
 from purestate._core.module import Module
 from purestate._layers.errors import MODULE_CLASS, is_a_class
-from purestate._layers.sequential import several_layers
+from purestate._layers.sequential import check_no_class, check_several
 
 
 class Parallel(Module):
@@ -40,8 +40,10 @@ class Parallel(Module):
         combine: Callable[[tuple[Any, ...]], Any] | None = None,
         name: str | None = None,
     ):
+        check_several("Parallel", layers)  # first, as a second layer would be the name
         super().__init__(name=name)
-        self.layers = several_layers("Parallel", self, layers)
+        self.layers = tuple(layers)
+        check_no_class("Parallel", self, self.layers)
         if combine.__class__ is MODULE_CLASS:
             raise is_a_class(f"Parallel {self.module_name!r}", "combine", combine)
         if combine is not None and not callable(combine):

@@ -11,20 +11,20 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def several_layers(
-    kind: str, module: Module, layers: Iterable[Callable[..., Any]]
-) -> tuple[Callable[..., Any], ...]:
-    """Returns the layers of a module; raises unless they are several, and none is a class."""
+def check_several(kind: str, layers: Iterable[Callable[..., Any]]) -> None:
+    """Raises if the layers of a module of a kind are one function."""
     if not isinstance(layers, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ArgumentError(
             f"{kind} takes its layers as one list, but was given {kind_of(layers)}: write"
             f" ps.{kind}([first, second])."
         )
-    several = tuple(layers)
-    for layer in several:
+
+
+def check_no_class(kind: str, module: Module, layers: Iterable[Any]) -> None:
+    """Raises if one of the layers is a class of modules."""
+    for layer in layers:
         if layer.__class__ is MODULE_CLASS:
             raise is_a_class(f"{kind} {module.module_name!r}", "each layer", layer)
-    return several
 
 
 class Sequential(Module):
@@ -45,8 +45,10 @@ class Sequential(Module):
     """
 
     def __init__(self, layers: Iterable[Callable[..., Any]], name: str | None = None):
+        check_several("Sequential", layers)  # first, as a second layer would be the name
         super().__init__(name=name)
-        self.layers = several_layers("Sequential", self, layers)
+        self.layers = tuple(layers)
+        check_no_class("Sequential", self, self.layers)
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns what the last layer returns.

@@ -178,8 +178,11 @@ class HaikuRewriter(FStrings):
     def leave_SimpleString(
         self, original_node: cst.SimpleString, updated_node: cst.SimpleString
     ) -> cst.BaseExpression:
-        rename = self._rename_in_quotes
-        return quoted.in_quotes(self, original_node, updated_node, rename, self._leave)
+        made = quoted.in_quotes(self, original_node, updated_node, self._rename_in_quotes)
+        if isinstance(made, Left):
+            self._leave(original_node, made)
+            return updated_node
+        return made
 
     def _rename_in_quotes(self, name: str, written: str) -> str | Left | None:
         if (public := PUBLIC_BY_PRIVATE.get(name) or MOVED.get(name)) is not None:

@@ -21,21 +21,13 @@ _NOT_READ = Left(
 
 
 def in_quotes(
-    visitor: Visitor,
-    original: cst.SimpleString,
-    updated: cst.SimpleString,
-    rename: Rename,
-    leave: Callable[[cst.CSTNode, Left], object],
-) -> cst.SimpleString:
-    """Returns a string with new names if it is an annotation; says to `leave` why it stays."""
+    visitor: Visitor, original: cst.SimpleString, updated: cst.SimpleString, rename: Rename
+) -> cst.SimpleString | Left:
+    """Returns a string with new names if it is an annotation, or why it stays."""
     scope = visitor.get_metadata(ScopeProvider, original, None)
     if not isinstance(scope, Scope) or not _is_annotation(visitor, original):
         return updated
-    made = _renamed(updated, scope, rename)
-    if isinstance(made, Left):
-        leave(original, made)
-        return updated
-    return made
+    return _renamed(updated, scope, rename)
 
 
 def _is_annotation(visitor: Visitor, node: cst.SimpleString) -> bool:

@@ -267,8 +267,11 @@ class TensorFlowRewriter(FStrings):
     def leave_SimpleString(
         self, original_node: cst.SimpleString, updated_node: cst.SimpleString
     ) -> cst.BaseExpression:
-        rename = self._rename_in_quotes
-        return quoted.in_quotes(self, original_node, updated_node, rename, self.leave_it)
+        made = quoted.in_quotes(self, original_node, updated_node, self._rename_in_quotes)
+        if isinstance(made, Left):
+            self.leave_it(original_node, made)
+            return updated_node
+        return made
 
     def _rename_in_quotes(self, name: str, written: str) -> str | Left | None:
         if name.startswith("snt"):

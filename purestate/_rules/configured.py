@@ -1,13 +1,27 @@
 """`configured`: a function as before, whose modules follow rules."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from purestate._core.frame import ambient, get_frame
+from purestate._core.frame import Frame, ambient, get_frame
 from purestate._rules.hooks import RulesInForce
+from purestate._rules.pattern import parts_of
 from purestate._rules.rule import Rule
 from purestate._rules.rule_book import RuleBook
+
+_IF_IT_IS_RIGHT = (
+    " (`apply` knows the modules that ran, and those with variables. If the pattern is for another"
+    " one, run `init` or `ps.explain_rules` of this function once before.)"
+)
+
+
+def _modules_in(frame: Frame) -> Iterator[str]:
+    """Yields the paths of modules that have variables, and of the modules around them."""
+    for collection in frame.collections.values():
+        for path in collection.values:
+            parts = parts_of(path)
+            yield from ("/".join(parts[:n]) for n in range(1, len(parts) + 1))
 
 
 class Configured:
@@ -20,19 +34,30 @@ class Configured:
     def __init__(self, f: Callable[..., Any], rules: Mapping[str, Rule | Sequence[Rule]]):
         functools.update_wrapper(self, f, updated=())
         self._function = f
-        self.rules = RuleBook(rules).rules
+        self._book = RuleBook(rules)
+        self._is_checked = False
+        self.rules = self._book.rules
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.run(RuleBook(self.rules), *args, **kwargs)
+        return self.run(self.book_for_a_run(), *args, **kwargs)
+
+    def book_for_a_run(self) -> RuleBook:
+        """Returns the rules, as `run` takes them."""
+        return self._book.for_a_run()
 
     def run(self, book: RuleBook, *args: Any, **kwargs: Any) -> Any:
         """Runs the function; the book knows afterwards which modules have run."""
         frame = get_frame("A function made by `ps.configured`")
         with RulesInForce(book):
             out = self._function(*args, **kwargs)
-        # A run may use a part of the modules; `init` makes all of them.
-        if frame.running_init and len(ambient.get()[0]) == 1:
+        if len(ambient.get()[0]) > 1:  # paths begin elsewhere
+            return out
+        if frame.running_init:
             book.check_all_fit()
+            self._is_checked = True
+        elif not self._is_checked:
+            # `apply` may use a part of the modules, but it was given params of all.
+            book.check_patterns(_modules_in(frame), _IF_IT_IS_RIGHT)
         return out
 
     def __repr__(self) -> str:
@@ -69,7 +94,8 @@ def configured(f: Callable[..., Any], rules: Mapping[str, Rule | Sequence[Rule]]
       A function of the same arguments and result.
 
     Raises:
-      RuleError: something else than rules is given; or, in `init`, a pattern fits no module, a
-        rule changes nothing, or two patterns that fit one module say different things.
+      RuleError: something else than rules is given; or, when it runs, a pattern fits no module,
+        two patterns that fit one module say different things, or, in `init`, a rule changes
+        nothing.
     """
     return Configured(f, rules)

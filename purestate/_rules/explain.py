@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import jax
-
+from purestate._core.abstract import eval_shape_of
 from purestate._core.errors import kind_of
 from purestate._core.transform import transform_with_state
 from purestate._rules.configured import Configured
 from purestate._rules.errors import RuleError
-from purestate._rules.rule_book import Found, RuleBook, told
+from purestate._rules.rule_book import Found, told
 
 
 class ExplainedRule(NamedTuple):
@@ -90,9 +89,9 @@ def explain_rules(f: Callable[..., Any]) -> Callable[..., Explanation]:
     net = _configured_in(f)
 
     def explain(rng: Any, *args: Any, **kwargs: Any) -> Explanation:
-        book = RuleBook(net.rules)
+        book = net.book_for_a_run()
         init = transform_with_state(lambda *args, **kwargs: net.run(book, *args, **kwargs)).init
-        jax.eval_shape(lambda rng, args: init(rng, *args, **kwargs), rng, args)
+        eval_shape_of(init, (rng, *args), kwargs)
         found: list[tuple[str, Found]] = [
             (path, one) for path in book.visited for one in book.of_module(path)
         ]

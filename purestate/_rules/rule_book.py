@@ -1,6 +1,7 @@
 """Which rule holds for which module."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from purestate._core.errors import kind_of
@@ -63,6 +64,12 @@ class RuleBook:
         ]
         self.kinds = {kind for _, kind, _ in self._entries}
 
+    def for_a_run(self) -> "RuleBook":
+        """Returns a book of the same rules, which shares the answers, to note one run in."""
+        book = copy.copy(self)
+        book.visited, book.used = {}, set()
+        return book
+
     def found(self, kind: str, path: str) -> Found | None:
         """Returns the rule of a kind that holds for a module; None without one.
 
@@ -105,18 +112,28 @@ class RuleBook:
             return None
         return self._find(kind, outer)
 
+    def check_patterns(self, others: Iterable[str] = (), hint: str = "") -> None:
+        """Raises if a pattern fits neither a module that has run nor one of the others.
+
+        Args:
+          others: paths of modules that exist, though they did not run.
+          hint: what the message ends with.
+        """
+        known = [*self.visited, *(path for path in others if path not in self.visited)]
+        for pattern in self.rules:
+            if not any(fits(pattern, path) for path in known):
+                close = near(pattern, known)
+                paths = close or known[:10]
+                there = "Near it:" if close else "There are"
+                raise RuleError(
+                    f"No module fits the pattern {pattern!r}. {there}"
+                    f" {', '.join(map(repr, paths)) or 'no modules at all'}. `*` stands for a part"
+                    f" of a path, `**` for any number of parts.{hint}"
+                )
+
     def check_all_fit(self) -> None:
         """Raises if a pattern fits no module that has run, or a rule decided nothing."""
-        for pattern in self.rules:
-            if not any(fits(pattern, path) for path in self.visited):
-                close = near(pattern, self.visited)
-                paths = close or list(self.visited)[:10]
-                hint = "There are" if not close else "Near it:"
-                raise RuleError(
-                    f"No module fits the pattern {pattern!r}. {hint}"
-                    f" {', '.join(map(repr, paths)) or 'no modules at all'}. `*` stands for a part"
-                    " of a path, `**` for any number of parts."
-                )
+        self.check_patterns()
         for pattern, kind, value in self._entries:
             checked = kind.partition(" ")[0] in CHECKED
             if checked and (pattern, kind) not in self.used:

@@ -143,7 +143,7 @@ def test_parts_that_are_left_out():
 
 ERRORS = {
     "nothing": ({"haed/*": "a"}, "b", PathError, "Near it: 'head', 'head/w', 'head/b'"),
-    "a typo is told before what it leaves unlabelled": ({"encoder/*": "a", "embed/*": "a", "norm/*": "a", "haed/*": "b"}, None, PathError, "'haed/"),
+    "a typo comes before the names without a label": ({"encoder/*": "a", "embed/*": "a", "norm/*": "a", "haed/*": "b"}, None, PathError, "'haed/"),
     "module": ({"encoder": "a"}, "b", PathError, r"write 'encoder/\*'"),
     "end": ({"linear_0/w": "a"}, "b", PathError, r"write '\*/linear_0/w'"),
     "predicate": ({has_ndim(5): "a"}, "b", PathError, "has_ndim\\(5\\) matches no variable. It looked at 'embed/b'"),

@@ -10,6 +10,7 @@ import pytest
 
 import purestate as ps
 from purestate._layers.low_rank import product, split_of
+from tests.ops.test_cells import MODES as EVERY_MODE
 
 KEY = jax.random.key(0)
 INIT = ps.initializers.VarianceScaling()
@@ -175,15 +176,8 @@ CASES = {
     "own": Case(lambda x: Own()(x), (2, 4), {"kernel_lora_a": (5, 2), "kernel_lora_b": (2, 4)}),
 }
 
-MODES: dict[str, Callable[[Callable[[Any], Any], Any], Any]] = {
-    "plain": lambda layer, x: layer(x),
-    "remat": lambda layer, x: ps.remat(layer)(x),
-    "vmap": lambda layer, x: ps.vmap(layer, split_rng=False)(jnp.stack([x, 2 * x])),
-    "scan": lambda layer, x: ps.scan(lambda c, x: (c, layer(x)), 0.0, jnp.stack([x, 2 * x]))[1],
-    "layer_stack": lambda layer, x: ps.layer_stack(2)(
-        lambda c: c + jnp.mean(layer(x + jnp.tanh(c)))
-    )(jnp.zeros([])),
-    "jit": lambda layer, x: ps.jit(layer)(x),
+MODES = {name: run for name, run in EVERY_MODE.items() if name != "lift"} | {
+    "jit": lambda layer, x: ps.jit(layer)(x)
 }
 
 OPTIONS: dict[str, dict[str, Any]] = {

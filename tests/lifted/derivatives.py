@@ -13,6 +13,18 @@ KEY = jax.random.key(3)
 
 STYLES = ("state", "collections")
 MODES = ("sequence", "path")
+WAYS = {
+    "plain": lambda g, x: g(x),
+    "remat": lambda g, x: ps.remat(g)(x),
+    "jit": lambda g, x: ps.jit(g)(x),
+    "scan": lambda g, x: ps.scan(lambda c, x: (c, g(x)), 0, x)[1],
+    "tower": lambda g, x: ps.scan(
+        lambda h, _: (h + g(h), None), x, None, length=2, collections={"params": 0}
+    )[0],
+    "vmap": lambda g, x: ps.vmap(g, split_rng=False)(x),
+    "layer_stack": lambda g, x: ps.layer_stack(2)(lambda x: x + g(x))(x),
+    "grad": lambda g, x: ps.grad(lambda x: g(x).sum())(x),
+}
 
 
 def block(x):

@@ -9,7 +9,7 @@ import pytest
 from jax.experimental.ode import odeint
 
 import purestate as ps
-from tests.lifted.derivatives import KEY, MODES, STYLES, X, identical, pair, same
+from tests.lifted.derivatives import KEY, MODES, STYLES, WAYS, X, identical, pair, same
 
 
 def net(x):
@@ -47,20 +47,6 @@ def twice(f, x):
         ps.set_variables(variables)
     variables = ps.get_variables()
     return pure(variables, None, pure(variables, None, x)[0])[0]
-
-
-WAYS = {
-    "plain": lambda g, x: g(x),
-    "remat": lambda g, x: ps.remat(g)(x),
-    "jit": lambda g, x: ps.jit(g)(x),
-    "scan": lambda g, x: ps.scan(lambda c, x: (c, g(x)), 0, x)[1],
-    "tower": lambda g, x: ps.scan(
-        lambda h, _: (h + g(h), None), x, None, length=2, collections={"params": 0}
-    )[0],
-    "vmap": lambda g, x: ps.vmap(g, split_rng=False)(x),
-    "layer_stack": lambda g, x: ps.layer_stack(2)(lambda x: x + g(x))(x),
-    "grad": lambda g, x: ps.grad(lambda x: g(x).sum())(x),
-}
 
 
 @pytest.mark.parametrize("jitted", [False, True])

@@ -7,6 +7,7 @@ import pytest
 
 import purestate as ps
 from tests.lifted.derivatives import KEY, MODES, STYLES, X, identical, pair, same
+from tests.lifted.derivatives import WAYS as COMMON_WAYS
 
 
 def transposed(value, context):
@@ -17,21 +18,11 @@ def net(x):
     return jnp.tanh(ps.Linear(5)(x)) @ ps.get_parameter("w", [5, 3], init=jnp.ones)
 
 
-WAYS = {
-    "plain": lambda g, x: g(x),
-    "remat": lambda g, x: ps.remat(g)(x),
-    "jit": lambda g, x: ps.jit(g)(x),
-    "scan": lambda g, x: ps.scan(lambda c, x: (c, g(x)), 0, x)[1],
-    "tower": lambda g, x: ps.scan(
-        lambda h, _: (h + g(h), None), x, None, length=2, collections={"params": 0}
-    )[0],
-    "vmap": lambda g, x: ps.vmap(g, split_rng=False)(x),
+WAYS = COMMON_WAYS | {
     "ensemble": lambda g, x: ps.vmap(g, split_rng=ps.running_init(), collections={"params": 0})(x),
-    "layer_stack": lambda g, x: ps.layer_stack(2)(lambda x: x + g(x))(x),
     "layers_by_name": lambda g, x: ps.layer_stack(2, layers="block_{}")(lambda x: x + block(g)(x))(
         x
     ),
-    "grad": lambda g, x: ps.grad(lambda x: g(x).sum())(x),
     "vjp": lambda g, x: ps.vjp(g, x)[0],
 }
 

@@ -1,5 +1,6 @@
 """Rules act on the modules that their patterns fit, in every transform, and on no others."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -147,8 +148,13 @@ def test_remat(mode: str) -> None:
     def loss(params: Any) -> Any:
         return jnp.sum(f.apply(params, None, X) ** 2)
 
-    text = str(jax.make_jaxpr(jax.grad(loss))(params))
-    assert "remat" in text or "checkpoint" in text
+    def parts(f: Any) -> int:
+        total = lambda params: jnp.sum(f.apply(params, None, X) ** 2)
+        return len(
+            re.findall(r"= (?:remat\w*|checkpoint)\[", str(jax.make_jaxpr(jax.grad(total))(params)))
+        )
+
+    assert parts(f) > parts(plain)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
         jax.grad(loss)(params),
@@ -233,6 +239,44 @@ def test_what_cannot_be_meant_is_an_error(name: str) -> None:
     run = ps.specs(f) if name == "other axes" else f.init
     with pytest.raises(ValueError, match=message):
         run(KEY, X)
+
+
+TYPO = {"**/liner": ps.rules.freeze()}
+
+
+def test_a_typo_is_an_error_for_params_from_elsewhere() -> None:
+    params = ps.transform(two).init(KEY, X)
+    for run in (lambda f: f.apply, lambda f: jax.jit(f.apply)):
+        f = ps.transform(ps.configured(two, TYPO))
+        with pytest.raises(ValueError, match=r"No module fits the pattern '\*\*/liner'.*Near it"):
+            run(f)(params, None, X)
+
+
+class Parts(ps.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = ps.Linear(2, name="one")
+        self.two = ps.Linear(2, name="two")
+
+    def __call__(self, x: Any, both: bool) -> Any:
+        out = self.one(x)
+        return ps.Flatten(name="flat")(self.two(out)) if both else out
+
+
+def test_apply_may_run_a_part() -> None:
+    """A pattern of a module with variables that does not run is right; one without needs `init`."""
+    plain = ps.transform(lambda x, both: Parts()(x, both))
+    params = plain.init(KEY, X, True)
+    f = ps.transform(ps.configured(lambda x, both: Parts()(x, both), {"**/two": ps.rules.freeze()}))
+    assert f.apply(params, None, X, False).shape == (2, 2)
+    net = ps.configured(
+        lambda x, both: Parts()(x, both), {"**/flat": ps.rules.precision("float32")}
+    )
+    with pytest.raises(ValueError, match=r"run `init` or `ps.explain_rules` of this function once"):
+        ps.transform(net).apply(params, None, X, False)
+    explained = ps.explain_rules(net)(KEY, jax.ShapeDtypeStruct(X.shape, X.dtype), True)
+    assert [entry.module for entry in explained] == ["parts/flat"]
+    assert ps.transform(net).apply(params, None, X, False).shape == (2, 2)
 
 
 def half(next_op: Any, operands: Any, context: Any) -> Any:

@@ -70,7 +70,7 @@ def by_value(name: str) -> dict[str, tuple[str, str]]:
 
 
 def where(name: str) -> dict[str, tuple[str, str]] | None:
-    """Returns what `restore` needs to be told about a model."""
+    """Returns the arguments that `restore` needs for a model."""
     return by_value(name) if name in TWINS else None
 
 
