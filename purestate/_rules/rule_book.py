@@ -127,7 +127,7 @@ class RuleBook:
                 there = "Near it:" if close else "There are"
                 raise RuleError(
                     f"No module fits the pattern {pattern!r}. {there}"
-                    f" {', '.join(map(repr, paths)) or 'no modules at all'}. `*` stands for a part"
+                    f" {', '.join(map(repr, paths)) or 'only functions'}. `*` stands for a part"
                     f" of a path, `**` for any number of parts.{hint}"
                 )
 
