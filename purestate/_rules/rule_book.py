@@ -124,7 +124,7 @@ class RuleBook:
             if not any(fits(pattern, path) for path in known):
                 close = near(pattern, known)
                 paths = close or known[:10]
-                there = "Near it:" if close else "There are"
+                there = "Near it:" if close else "These exist:"
                 raise RuleError(
                     f"No module fits the pattern {pattern!r}. {there}"
                     f" {', '.join(map(repr, paths)) or 'only functions'}. `*` stands for a part"
