@@ -12,7 +12,7 @@ from purestate._core.path import variable_path
 
 
 class _ByIdentity:
-    """What is noted of values, as long as they live."""
+    """Notes about values, as long as they live."""
 
     def __init__(self) -> None:
         self._noted: dict[int, tuple[weakref.ref[Any], Any]] = {}

@@ -225,7 +225,7 @@ def _in_dtype(
     def is_float(leaf: Any) -> bool:
         return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
 
-    # The dtype that JAX finds for the operands, unless the layer has asked for another.
+    # The dtype that JAX finds for the operands, unless the layer requests another.
     kept = context.options.get("preferred_element_type") or jnp.result_type(
         *(leaf for leaf in operands if is_float(leaf))
     )
