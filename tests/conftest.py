@@ -4,7 +4,8 @@ A test that crosses several tables (transforms, effects, layers, modes) is fast 
 each entry of each table once; of a table of layers, one row of each layer. The rest of the product is
 marked `slow` below. `@pytest.mark.whole` keeps every case of a test fast, and `@pytest.mark.one_in(3)`
 every third of those that are left: for a long table whose entries other fast tests show too. What is slow
-for another reason has the mark where it is defined.
+for another reason has the mark where it is defined. With `@pytest.mark.one_slow_in(3)` every third of the
+slow cases is left in `make test-slow`; the others are marked `rare`, and run in `make test-all` only.
 """
 
 import gc
@@ -24,13 +25,20 @@ ALL_TESTS = pytest.StashKey[list[pytest.Item]]()
 """All that were collected, before `-m` chose some."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds `--optimize`."""
+    parser.addoption(
+        "--optimize", action="store_true", help="compile as programs of users are, in parallel too"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Lets the fast tests compile with little optimization, and only once; shows how far a run is."""
+    """Lets a parallel run compile with little optimization, and only once; shows how far it is."""
     share_compiled()
     is_parallel = getattr(config.option, "dist", "no") != "no"
     if is_parallel and not hasattr(config, "workerinput"):
         config.pluginmanager.register(ShowProgress(config))
-        if config.option.markexpr == "not slow":
+        if not config.getoption("optimize"):
             optimize_little()
 
 
@@ -59,6 +67,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         enough = covering([rows_of(case) for case in cases])[::step]
         for place in set(range(len(cases))) - set(enough):
             cases[place].add_marker(pytest.mark.slow)
+    slow: defaultdict[str, list[Any]] = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("one_slow_in") and item.get_closest_marker("slow"):
+            slow[item.nodeid.partition("[")[0]].append(item)
+    for cases in slow.values():
+        step = cases[0].get_closest_marker("one_slow_in").args[0]
+        for place, case in enumerate(cases):
+            # From one entry of the last table to the next, other entries of the first ones come up.
+            if (place + place // step) % step:
+                case.add_marker(pytest.mark.rare)
 
 
 @pytest.hookimpl(wrapper=True)

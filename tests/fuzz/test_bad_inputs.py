@@ -30,6 +30,7 @@ def test_telling_values():
     assert not {call: wrong for call, wrong in found.items() if wrong}
 
 
+@pytest.mark.one_slow_in(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 def test_all_values(call):

@@ -58,6 +58,7 @@ def cases() -> list[Any]:
     ]
 
 
+@pytest.mark.one_slow_in(2)
 @pytest.mark.parametrize(("row", "dtype", "mode", "parts"), cases())
 def test_bits(row: Row, dtype: str, mode: str, parts: tuple[str, ...]) -> None:
     assert compare(row, dtype, mode, parts) == {part: [] for part in parts}

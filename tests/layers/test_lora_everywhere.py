@@ -229,6 +229,7 @@ def test_names_and_shapes_and_nothing_changes_at_first(name):
     np.testing.assert_allclose(out, network(case).apply(base, None, x), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.one_slow_in(2)
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("name", CASES)
 def test_merged_equals_unmerged(name, options):
@@ -246,6 +247,7 @@ def test_merged_equals_unmerged(name, options):
     np.testing.assert_allclose(jax.jit(f.apply)(params, None, x), out, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.one_slow_in(2)
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "plain"])
 @pytest.mark.parametrize(
     "name",

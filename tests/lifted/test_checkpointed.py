@@ -35,6 +35,8 @@ def gradients(apply, variables, *args):
 CUTS = [True, 1, 3, 5, 7, 14, 100]
 
 
+@pytest.mark.one_in(2)
+@pytest.mark.one_slow_in(2)
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("style", STYLES)
@@ -141,6 +143,7 @@ def test_what_while_loop_keeps():
 OPTIONS = [{}, {"checkpoint": False}, {"checkpoint": 4}, {"checkpoint": 50}]
 
 
+@pytest.mark.one_slow_in(2)
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("style", STYLES)

@@ -39,6 +39,7 @@ def test_as_jax_of_the_pure_function(name, style, mode, jitted):
     same(after, plain_apply(variables, KEY, X[0])[1])
 
 
+@pytest.mark.one_slow_in(2)
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("name", DERIVATIVES)

@@ -59,6 +59,7 @@ def distinct(values):
     return len({tuple(row) for row in np.asarray(values).reshape(-1, 4).tolist()})
 
 
+@pytest.mark.one_slow_in(2)
 @pytest.mark.parametrize("style", ["state", "collections"])
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
 @pytest.mark.parametrize("mode", ["sequence", "path"])

@@ -1,5 +1,6 @@
 """The programs of `tests/port/programs`: what goes in, what has to come out, what is reported."""
 
+from functools import cache
 from pathlib import Path
 
 from purestate._port.detect import detect
@@ -12,8 +13,9 @@ NAMES = sorted(path.name.removesuffix(".in.txt") for path in FOLDER.glob("*.in.t
 NOTEBOOKS = sorted(path.name.removesuffix(".in.json") for path in FOLDER.glob("*.in.json"))
 
 
+@cache
 def port_program(text: str) -> PortResult:
-    """Ports a program of the folder."""
+    """Ports a program of the folder, once."""
     return port_source(text, detect(text) or "haiku")
 
 

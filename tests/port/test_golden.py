@@ -17,7 +17,9 @@ from tests.port.golden import (
     report_of,
 )
 
-RESULTS = {name: port_program((FOLDER / f"{name}.in.txt").read_text()) for name in NAMES}
+
+def result_of(name):
+    return port_program((FOLDER / f"{name}.in.txt").read_text())
 
 
 def test_there_are_programs_of_each_style():
@@ -28,18 +30,18 @@ def test_there_are_programs_of_each_style():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_comes_out(name):
-    assert RESULTS[name].text == (FOLDER / f"{name}.out.txt").read_text()
-    assert report_of(RESULTS[name]) == (FOLDER / f"{name}.report.txt").read_text()
+    assert result_of(name).text == (FOLDER / f"{name}.out.txt").read_text()
+    assert report_of(result_of(name)) == (FOLDER / f"{name}.report.txt").read_text()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_python(name):
-    ast.parse(RESULTS[name].text)
+    ast.parse(result_of(name).text)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_porting_again_changes_nothing(name):
-    first = RESULTS[name]
+    first = result_of(name)
     again = port_source(first.text, detect((FOLDER / f"{name}.in.txt").read_text()))
     assert again.text == first.text
     told = [(f.new_line, f.code, f.reason) for f in first.remaining]
@@ -50,7 +52,7 @@ def test_porting_again_changes_nothing(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_lines_of_what_is_left(name):
     source = (FOLDER / f"{name}.in.txt").read_text().splitlines()
-    for found in RESULTS[name].remaining:
+    for found in result_of(name).remaining:
         begin = found.code.split("(")[0].split(" ")[0].split(".")[-1]
         assert begin in source[found.line - 1]
 
@@ -62,7 +64,7 @@ def test_comments_stay(name):
 
     added = "creates the variables, if they do not exist"
     old = comments((FOLDER / f"{name}.in.txt").read_text())
-    assert [c for c in comments(RESULTS[name].text) if c != added] == old
+    assert [c for c in comments(result_of(name).text) if c != added] == old
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -30,8 +30,8 @@ class How(NamedTuple):
 HOW = {
     "int8": How("int8", "channel", None, 0.02),
     "int8-int8": How("int8", "channel", "int8", 0.05),
-    "int4": How("int4", "channel", None, 0.3),
-    "int4-groups-int8": How("int4", 1, "int8", 0.3),
+    "int4": How("int4", "channel", None, 0.6),
+    "int4-groups-int8": How("int4", 1, "int8", 0.6),
     "float8": How("float8_e4m3fn", "channel", None, 0.1),
     "float8-float8": How("float8_e4m3fn", "channel", "float8_e4m3fn", 0.2),
 }
@@ -78,7 +78,8 @@ CASES = [
 ]
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
+@pytest.mark.one_slow_in(2)
 @pytest.mark.parametrize(("name", "mode", "how", "run"), CASES)
 def test_a_quantized_weight_in_every_mode(name: str, mode: str, how: str, run: str) -> None:
     cell, kind, go = CELLS[name], HOW[how], RUNS[run]

@@ -28,6 +28,7 @@ def recorded_names(recorded: Recorded, trainable: bool) -> dict[Any, Any]:
     }
 
 
+@pytest.mark.one_slow_in(2)
 @pytest.mark.one_in(3)
 @pytest.mark.parametrize("i", IDS)
 def test_names_shapes_and_types(i):
@@ -48,6 +49,7 @@ CONSTANT = [
 ]
 
 
+@pytest.mark.one_slow_in(2)
 @pytest.mark.one_in(96)
 @pytest.mark.parametrize("i", CONSTANT)
 def test_values_at_creation(i):

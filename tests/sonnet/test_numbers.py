@@ -110,6 +110,7 @@ def test_each_call_compiled(i):
         check(program, recorded, number, is_compiled=True)
 
 
+@pytest.mark.one_slow_in(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("i", IDS)
 def test_each_call_eagerly(i):
@@ -118,6 +119,7 @@ def test_each_call_eagerly(i):
         check(program, recorded, number, is_compiled=False)
 
 
+@pytest.mark.one_slow_in(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("i", IDS)
 def test_all_calls_in_one_program(i):

@@ -1,7 +1,7 @@
 """Less time in XLA's compiler, where the suite spends most of it.
 
-What was compiled is kept in a folder: the processes of a run share it, and the next run finds it. The
-fast tests compile with little optimization.
+What was compiled is kept in a folder: the processes of a run share it, and the next run finds it. A
+parallel run compiles with little optimization, unless it was started with `--optimize`.
 """
 
 import hashlib
