@@ -64,6 +64,7 @@
     ├── SonnetIndexError (IndexError): fewer elements than a module of Sonnet needs
     ├── SonnetAttributeError (AttributeError): a module does not have the attribute yet
     ├── TableError (ValueError): a column or filter that does not exist
+    ├── RetraceError (AssertionError): JAX traced a function more often than was allowed
     ├── MissingPackageError (ImportError): a package that only this function needs
     └── FlaxNotInstalledError (ImportError): `ps.experimental.flax` needs flax
 
@@ -118,6 +119,7 @@ from purestate._core.errors import (
     NonEmptyStateError,
     PurestateError,
     PurestateWarning,
+    RetraceError,
     ShapeMismatchError,
     SharedKeyWarning,
     StaleStateError,
@@ -216,6 +218,7 @@ __all__ = [
     "PurestateWarning",
     "QuantizeError",
     "RecurrentError",
+    "RetraceError",
     "RuleError",
     "ShapeMismatchError",
     "SharedKeyWarning",

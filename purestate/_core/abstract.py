@@ -4,26 +4,49 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
+
+
+def is_array(x: object) -> bool:
+    """Whether `x` is an array, or a `jax.ShapeDtypeStruct`."""
+    return isinstance(x, (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct))
+
+
+def function_of_arrays(
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    is_traced: Callable[[Any], bool] = is_array,
+) -> tuple[Callable[[list[Any]], Any], list[Any]]:
+    """Returns `f(*args, **kwargs)` as a function of the arrays in its arguments, and these arrays.
+
+    Other arguments, such as bools, are Python values in `f`, and not traced.
+    """
+    leaves, treedef = jax.tree.flatten((args, kwargs))
+    places = [i for i, leaf in enumerate(leaves) if is_traced(leaf)]
+
+    def run(arrays: list[Any]) -> Any:
+        filled = list(leaves)
+        for i, array in zip(places, arrays, strict=True):
+            filled[i] = array
+        args, kwargs = jax.tree.unflatten(treedef, filled)
+        return f(*args, **kwargs)
+
+    return run, [leaves[i] for i in places]
+
+
+def has_shapes_only(args: Any) -> bool:
+    """Whether `jax.ShapeDtypeStruct` stands for an array somewhere in the arguments."""
+    return jax.ShapeDtypeStruct in map(type, jax.tree.leaves(args))
 
 
 def eval_shape_of(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Like `jax.eval_shape`, but leaves arguments that are not arrays as they are."""
-    leaves, treedef = jax.tree.flatten((args, kwargs))
-    traced = [hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves]
+    return jax.eval_shape(*function_of_arrays(f, args, kwargs, _has_shape))
 
-    def run(arrays: list[Any]) -> Any:
-        rest = iter(arrays)
-        args, kwargs = treedef.unflatten(
-            [
-                next(rest) if is_array else leaf
-                for leaf, is_array in zip(leaves, traced, strict=True)
-            ]
-        )
-        return f(*args, **kwargs)
 
-    return jax.eval_shape(
-        run, [leaf for leaf, is_array in zip(leaves, traced, strict=True) if is_array]
-    )
+def _has_shape(leaf: Any) -> bool:
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 
 def uncompiled(f: Any) -> Any:

@@ -79,3 +79,8 @@ def hashable(value: Any) -> Hashable:
     except TypeError:
         return ById(value)
     return value
+
+
+def parts() -> tuple[tuple[str, Any], ...]:
+    """Returns what compiled functions depend on here, each with its name."""
+    return (*_process.value, *_blocks.value)

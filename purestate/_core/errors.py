@@ -209,6 +209,10 @@ class ConditionError(PurestateError, RuntimeError):
     """The condition of a `ps.error_if` is true."""
 
 
+class RetraceError(PurestateError, AssertionError):
+    """JAX traced a function more often than was allowed."""
+
+
 class MissingPackageError(PurestateError, ImportError):
     """A package that only this function needs is not installed."""
 

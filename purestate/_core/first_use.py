@@ -6,13 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 
-def on_first_use(package: str, names: dict[str, str]) -> Callable[[str], Any]:
+def on_first_use(package: str, names: dict[str, str], modules: str = "") -> Callable[[str], Any]:
     """Returns the `__getattr__` of a package that imports `names` at their first use.
 
     Args:
       package: its name.
       names: the module that each name comes from. A module that ends in the name is meant itself.
+      modules: modules of the package, with spaces between.
     """
+    for module in modules.split():
+        names[module] = f"{package}.{module}"
     namespace = vars(sys.modules[package])
 
     def __dir__() -> list[str]:  # noqa: N807

@@ -5,6 +5,8 @@ A frame belongs to the trace in which it was made. Inside a plain `jax.jit`, `ja
 would come out of `init` or `apply` as a dead object, or be the same key for every step of a loop.
 """
 
+import functools
+import logging
 import os
 import sys
 import warnings
@@ -62,6 +64,23 @@ def staging_trace() -> Any:
     return next((t for t in traces if type(t).__name__ == "DynamicJaxprTrace"), None)
 
 
+def part_of_jaxpr(jaxpr: Any, wanted: list[bool]) -> Any:
+    """Returns what the wanted results of a jaxpr need of it, in loops and branches too."""
+    from jax.interpreters import partial_eval  # it takes long to import
+
+    return partial_eval.dce_jaxpr(jaxpr, wanted, instantiate=True)[0]
+
+
+def run_equation(eqn: Any, inputs: list[Any]) -> list[Any]:
+    """Runs one equation of a jaxpr. Outside of any trace JAX computes it at once."""
+    bound = eqn.primitive.get_bind_params(eqn.params)
+    # Versions of JAX differ in where they put functions.
+    functions, params = bound if isinstance(bound, tuple) else ((), bound)
+    with eqn.ctx.manager:  # such as which random numbers a key stands for
+        outs = eqn.primitive.bind(*functions, *inputs, **params)
+    return outs if eqn.primitive.multiple_results else [outs]
+
+
 def is_traced(value: Any) -> bool:
     """Whether JAX traces `value`, so that its elements are not known."""
     return isinstance(value, _Tracer)
@@ -76,6 +95,16 @@ def outlives_trace(value: Any, state: TraceState) -> bool:
     return all(
         any(getattr(tracer, "_trace", None) is trace for trace in lasting) for tracer in tracers
     )
+
+
+@functools.cache
+def explain_only_traces_of_users() -> None:
+    """Has JAX say why it traces a function (`jax_explain_cache_misses`) only if it is a user's."""
+    logging.getLogger("jax._src.interpreters.partial_eval").addFilter(_is_of_user)
+
+
+def _is_of_user(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(f"TRACING CACHE MISS at {_NOT_USERS[0]}")
 
 
 def user_location() -> str:

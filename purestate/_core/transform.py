@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
+from purestate._core.abstract import has_shapes_only
 from purestate._core.errors import ArgumentError, FrameError, NonEmptyStateError, kind_of
 from purestate._core.keys import check_mode
 from purestate._core.module import ModuleMetaclass
@@ -248,10 +249,17 @@ class _CallModule:
 class _Init(PureFunction):
     role = "init"
     leading = ("rng",)
-    about = "Returns (params, state), each {module: {name: array}}."
+    about = (
+        "Returns (params, state), each {module: {name: array}}. An argument may be a"
+        " jax.ShapeDtypeStruct if no initial value depends on its elements."
+    )
     _returns = staticmethod(lambda out: tuple[Params, State])
 
     def _run(self, /, rng: Rng, *args: Any, **kwargs: Any) -> tuple[MutableParams, MutableState]:
+        if has_shapes_only((rng, args, kwargs)):
+            from purestate._core.initial_values import initial_values  # few programs need it
+
+            return initial_values(self, (rng, *args), kwargs)
         return run_init(self.program, rng, args, kwargs)
 
 

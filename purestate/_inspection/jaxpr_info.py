@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from purestate._core.abstract import function_of_arrays
 from purestate._inspection.subprograms import (
     body_of,
     is_dropped,
@@ -14,7 +15,7 @@ from purestate._inspection.subprograms import (
     opened,
 )
 from purestate._inspection.summary import MethodInvocation, calls_of
-from purestate._inspection.tracing import AxisEnv, function_of_arrays
+from purestate._inspection.tracing import AxisEnv
 
 
 @dataclasses.dataclass

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from purestate._core.abstract import function_of_arrays
 from purestate._core.errors import ArgumentError, kind_of
 from purestate._core.path import ROOT
 from purestate._inspection.equation_costs import (
@@ -17,7 +18,6 @@ from purestate._inspection.equation_costs import (
 )
 from purestate._inspection.jaxpr_info import format_number
 from purestate._inspection.subprograms import body_of, live_equations, opened
-from purestate._inspection.tracing import function_of_arrays
 
 OTHER = "other"
 

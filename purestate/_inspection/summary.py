@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
 import jax
 
+from purestate._core.abstract import function_of_arrays, is_array
 from purestate._core.frame import get_frame
 from purestate._core.hooks import MethodContext, intercept_methods
 from purestate._core.module import Module
 from purestate._core.pairs import Transformed, TransformedWithState, original_function
 from purestate._core.transform import transform_with_state
 from purestate._editing.array_format import format_array
-from purestate._inspection.tracing import AxisEnv, function_of_arrays, is_array, traced_again
+from purestate._inspection.tracing import AxisEnv, traced_again
 
 if TYPE_CHECKING:
     from purestate._core.pairs import Init, InitWithState

@@ -1,11 +1,10 @@
-"""Traces a function without JAX's caches, and with some arguments as Python values."""
+"""Traces a function without JAX's caches."""
 
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import jax
-import numpy as np
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -13,34 +12,6 @@ R = TypeVar("R")
 AxisEnv = Sequence[tuple[Any, int]]
 
 _numbers = itertools.count()
-
-
-def is_array(x: object) -> bool:
-    """Whether `x` is an array, or a `jax.ShapeDtypeStruct`."""
-    return isinstance(x, (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct))
-
-
-def function_of_arrays(
-    f: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    is_traced: Callable[[Any], bool] = is_array,
-) -> tuple[Callable[[list[Any]], Any], list[Any]]:
-    """Returns `f(*args, **kwargs)` as a function of the arrays in its arguments, and these arrays.
-
-    Other arguments, such as bools, are Python values in `f`, and not traced.
-    """
-    leaves, treedef = jax.tree.flatten((args, kwargs))
-    places = [i for i, leaf in enumerate(leaves) if is_traced(leaf)]
-
-    def run(arrays: list[Any]) -> Any:
-        filled = list(leaves)
-        for i, array in zip(places, arrays, strict=True):
-            filled[i] = array
-        args, kwargs = jax.tree.unflatten(treedef, filled)
-        return f(*args, **kwargs)
-
-    return run, [leaves[i] for i in places]
 
 
 def with_axes(f: Callable[P, R], axis_env: AxisEnv) -> Callable[P, R]:

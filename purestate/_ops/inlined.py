@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import jax
 
+from purestate._core import trace_guard
 from purestate._core.frame import ambient
 from purestate._core.hooks import OPERATION
 
@@ -39,6 +40,7 @@ def remembered_by_jax(f: Callable[..., Any], static: tuple[str, ...]) -> Callabl
     equations, and less Python for all calls but the first of a shape, above all under `jax.grad`,
     since the derivative is remembered too.
     """
+    trace_guard.explain_only_traces_of_users()
     return jax.jit(f, inline=_EARLY, static_argnames=static)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, overload
 
+from purestate._core.abstract import has_shapes_only
 from purestate._core.collection import AllBut, Bundle, Collection, copy_bundle
 from purestate._core.config import get_config
 from purestate._core.errors import ArgumentError
@@ -174,10 +175,17 @@ def transform_with_collections(
 class _Init(PureFunction):
     role = "init"
     leading = ("rng",)
-    about = "Returns variables, {collection: {module: {name: array}}}."
+    about = (
+        "Returns variables, {collection: {module: {name: array}}}. An argument may be a"
+        " jax.ShapeDtypeStruct if no initial value depends on its elements."
+    )
     _returns = staticmethod(lambda out: Variables)
 
     def _run(self, /, rng: Any, *args: Any, **kwargs: Any) -> Variables:
+        if has_shapes_only((rng, args, kwargs)):
+            from purestate._core.initial_values import initial_values  # few programs need it
+
+            return initial_values(self, (rng, *args), kwargs)
         program = self.program
         keys = new_keys(rng, "init(rng, ...)", (rng,), program.rng_mode)
         layout = ByCollection(AllBut())

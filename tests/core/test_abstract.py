@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purestate._core.abstract import eval_shape_of
+from purestate._core.abstract import eval_shape_of, function_of_arrays, has_shapes_only
 
 HUGE = jax.ShapeDtypeStruct((2**30, 2**20), jnp.float32)  # four petabytes
 
@@ -42,3 +42,31 @@ def test_leaves_of_trees_too():
     assert eval_shape_of(f, ({**tree, "flag": False},), {}).shape == ()
     with pytest.raises(jax.errors.TracerBoolConversionError):  # what plain JAX makes of it
         jax.eval_shape(f, tree)
+
+
+def test_arrays_are_told_from_python_values():
+    class Thing:
+        pass
+
+    thing = Thing()
+    arrays = [
+        jnp.ones([1]),
+        np.ones([2]),
+        np.float32(3),
+        jax.ShapeDtypeStruct([4], jnp.float32),
+        jax.random.key(0),
+    ]
+    run, found = function_of_arrays(
+        lambda *args, **kwargs: (args, kwargs), (arrays, True, None), {"a": thing, "b": 1.5}
+    )
+    assert found == arrays
+    (filled, flag, none), kwargs = run(["a", "b", "c", "d", "e"])
+    assert filled == ["a", "b", "c", "d", "e"]
+    assert flag is True
+    assert none is None
+    assert kwargs == {"a": thing, "b": 1.5}
+
+
+def test_shapes_are_found_in_a_tree():
+    assert has_shapes_only(({"x": [HUGE]}, None))
+    assert not has_shapes_only(({"x": [jnp.ones([2]), "x", True]}, None))

@@ -1,34 +1,10 @@
-"""Tracing anew, with Python values."""
+"""Tracing again."""
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import AxisType, PartitionSpec
 
-from purestate._inspection.tracing import function_of_arrays, traced_again
-
-
-def test_arrays_are_told_from_python_values():
-    class Thing:
-        pass
-
-    thing = Thing()
-    arrays = [
-        jnp.ones([1]),
-        np.ones([2]),
-        np.float32(3),
-        jax.ShapeDtypeStruct([4], jnp.float32),
-        jax.random.key(0),
-    ]
-    run, found = function_of_arrays(
-        lambda *args, **kwargs: (args, kwargs), (arrays, True, None), {"a": thing, "b": 1.5}
-    )
-    assert found == arrays
-    (filled, flag, none), kwargs = run(["a", "b", "c", "d", "e"])
-    assert filled == ["a", "b", "c", "d", "e"]
-    assert flag is True
-    assert none is None
-    assert kwargs == {"a": thing, "b": 1.5}
+from purestate._inspection.tracing import traced_again
 
 
 def test_what_is_cached_runs_again():

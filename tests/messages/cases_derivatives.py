@@ -1,7 +1,9 @@
 """Messages of derivatives inside, their rules, checkpointed loops, and mapped variables."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -72,6 +74,23 @@ def counted(x: Any) -> Any:
     return x
 
 
+def progress_without_tqdm():
+    with mock.patch.dict(sys.modules, {"tqdm.auto": None}):
+        ps.fast_init(ps.transform(net), progress=True)(key(), X)
+
+
+def one_trace_too_many():
+    double = jax.jit(ps.assert_max_traces(lambda x: 2 * x, 1))
+    double(X)
+    double(X[0])
+
+
+def traced_in_a_block():
+    x = X + 1
+    with ps.testing.no_traces():
+        jax.jit(lambda x: 2 * x)(x)
+
+
 CASES: dict[str, Callable[[], Any]] = {
     "jvp, a tangent too few": tangents(X),
     "jvp, tangents of no parameters": tangents(X, X),
@@ -103,4 +122,18 @@ CASES: dict[str, Callable[[], Any]] = {
     "init_with_output, init is compiled": lambda: ps.init_with_output(
         ps.transform(net)._replace(init=jax.jit(ps.transform(net).init))
     )(key(), X),
+    "fast_init of a function": lambda: ps.fast_init(net),  # pyright: ignore
+    "fast_init, the elements of an argument matter": lambda: ps.fast_init(
+        ps.transform(lambda x: ps.get_parameter("mean", [3], init=lambda s, d: x.mean(0)))
+    )(key(), jax.ShapeDtypeStruct([4, 3], jnp.float32)),  # pyright: ignore[reportArgumentType]
+    "init, a key without elements": lambda: ps.transform(net).init(
+        jax.eval_shape(jax.random.key, 0),  # pyright: ignore[reportArgumentType]
+        X,
+    ),
+    "fast_init, progress without tqdm": progress_without_tqdm,
+    "assert_max_traces, one trace too many": one_trace_too_many,
+    "assert_max_traces, no number": lambda: ps.assert_max_traces(net, 0),
+    "assert_max_traces of what is compiled": lambda: ps.assert_max_traces(jax.jit(net), 1),
+    "explain_retrace of a pair": lambda: ps.explain_retrace(ps.transform(net)),  # pyright: ignore
+    "testing.no_traces": traced_in_a_block,
 }
