@@ -35,11 +35,6 @@ def function_of_arrays(
     return run, [leaves[i] for i in places]
 
 
-def has_shapes_only(args: Any) -> bool:
-    """Whether `jax.ShapeDtypeStruct` stands for an array somewhere in the arguments."""
-    return jax.ShapeDtypeStruct in map(type, jax.tree.leaves(args))
-
-
 def eval_shape_of(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Like `jax.eval_shape`, but leaves arguments that are not arrays as they are."""
     return jax.eval_shape(*function_of_arrays(f, args, kwargs, _has_shape))

@@ -140,6 +140,11 @@ def _call(f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         raise ours.with_traceback(error.__traceback__) from error.__cause__
 
 
+def has_shapes_only(args: Any) -> bool:
+    """Whether `jax.ShapeDtypeStruct` stands for an array somewhere in the arguments."""
+    return jax.ShapeDtypeStruct in map(type, jax.tree.leaves(args))
+
+
 def new_keys(rng: Any, signature: str, given: tuple[Any, ...], rng_mode: str) -> FrameKeys:
     """Returns what a frame draws its keys from.
 

@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
-from purestate._core.abstract import has_shapes_only
 from purestate._core.errors import ArgumentError, FrameError, NonEmptyStateError, kind_of
 from purestate._core.keys import check_mode
 from purestate._core.module import ModuleMetaclass
@@ -22,7 +21,7 @@ from purestate._core.pairs import (
     Transformed,
     TransformedWithState,
 )
-from purestate._core.run import WITH_STATE, WITHOUT_STATE, run_apply, run_init
+from purestate._core.run import WITH_STATE, WITHOUT_STATE, has_shapes_only, run_apply, run_init
 from purestate._core.signatures import or_any
 
 if TYPE_CHECKING:

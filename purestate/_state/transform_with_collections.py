@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, overload
 
-from purestate._core.abstract import has_shapes_only
 from purestate._core.collection import AllBut, Bundle, Collection, copy_bundle
 from purestate._core.config import get_config
 from purestate._core.errors import ArgumentError
@@ -22,7 +21,7 @@ from purestate._core.pairs import (
     called_pair,
     repr_pair,
 )
-from purestate._core.run import check_mapping, new_keys, run
+from purestate._core.run import check_mapping, has_shapes_only, new_keys, run
 from purestate._core.signatures import or_any
 from purestate._core.transform import check_first, program_for
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purestate._core.abstract import eval_shape_of, function_of_arrays, has_shapes_only
+from purestate._core.abstract import eval_shape_of, function_of_arrays
 
 HUGE = jax.ShapeDtypeStruct((2**30, 2**20), jnp.float32)  # four petabytes
 
@@ -65,8 +65,3 @@ def test_arrays_are_told_from_python_values():
     assert flag is True
     assert none is None
     assert kwargs == {"a": thing, "b": 1.5}
-
-
-def test_shapes_are_found_in_a_tree():
-    assert has_shapes_only(({"x": [HUGE]}, None))
-    assert not has_shapes_only(({"x": [jnp.ones([2]), "x", True]}, None))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import purestate as ps
+from purestate._core.run import has_shapes_only
 from tests.core.raises import raises
 
 
@@ -121,3 +122,9 @@ def test_a_run_inside_of_another_has_variables_of_its_own():
     own, others, seen = ps.transform(f).apply(params, None)
     assert (float(own), float(others)) == (0, 1)
     assert params == seen == {"~": {"w": 0}}
+
+
+def test_shapes_are_found_in_a_tree():
+    shape = jax.ShapeDtypeStruct([2], jnp.float32)
+    assert has_shapes_only(({"x": [shape]}, None))
+    assert not has_shapes_only(({"x": [jnp.ones([2]), "x", True]}, None))

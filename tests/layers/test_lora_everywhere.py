@@ -265,8 +265,9 @@ def test_merged_equals_unmerged_in_each_mode(name, mode):
     expected = plain.apply(merged(params, settings), None, x)
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
     _, rest = ps.data_structures.partition(ps.surgery.of_lora(), f.init(KEY, x))
+    # Within rounding: a body that is compiled as one rounds by what else is in it.
     base = plain.init(KEY, x)
-    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), rest, base))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), rest, base)
 
 
 @pytest.mark.parametrize("name", ["GRU", "Conv2D", "Embed", "Linear"])
