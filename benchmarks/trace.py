@@ -43,7 +43,7 @@ GUARD_LIMIT = 1.03
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
-IMPORT_LIMIT = 0.158
+IMPORT_LIMIT = 0.054
 """The most calls that `import purestate` may make for one of `import haiku`, both after `import jax`.
 
 Calls and not milliseconds, which differ by half from one machine to the next.

@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING
 
-from purestate import config, data_structures, initializers, nets, pad, typing
+from purestate import config
 from purestate._core.collection import DO_NOT_STORE, AllBut
 from purestate._core.current import (
     current_name,
@@ -53,78 +53,26 @@ from purestate._core.transform import (
     without_state,
 )
 from purestate._core.variables import get_parameter, get_state, set_state
-from purestate._layers.attention import MultiHeadAttention
-from purestate._layers.axes import channel_index_of as get_channel_index
-from purestate._layers.batch_apply import BatchApply, expand_apply
-from purestate._layers.batch_norm import BatchNorm
-from purestate._layers.conv import Conv1D, Conv2D, Conv3D, ConvND
-from purestate._layers.conv_transpose import (
-    Conv1DTranspose,
-    Conv2DTranspose,
-    Conv3DTranspose,
-    ConvNDTranspose,
-)
-from purestate._layers.deferred import Deferred
-from purestate._layers.dense_general import DenseGeneral
-from purestate._layers.depthwise_conv import (
-    DepthwiseConv1D,
-    DepthwiseConv2D,
-    DepthwiseConv3D,
-    SeparableDepthwiseConv2D,
-)
-from purestate._layers.dropout import dropout
-from purestate._layers.dropout_module import Dropout
-from purestate._layers.einsum import Einsum
-from purestate._layers.embed import Embed, EmbedLookupStyle
-from purestate._layers.gated_mlp import GatedMLP
-from purestate._layers.group_norm import GroupNorm
-from purestate._layers.layer_norm import InstanceNorm, LayerNorm
-from purestate._layers.linear import Bias, Linear
-from purestate._layers.moving_averages import EMAParamsTree, ExponentialMovingAverage
-from purestate._layers.multinomial import multinomial
-from purestate._layers.one_hot import one_hot
-from purestate._layers.pool import AvgPool, MaxPool, avg_pool, max_pool
-from purestate._layers.recurrent.bidirectional import Bidirectional
-from purestate._layers.recurrent.conv_lstm import Conv1DLSTM, Conv2DLSTM, Conv3DLSTM
-from purestate._layers.recurrent.core import RNNCore
-from purestate._layers.recurrent.deep_rnn import (
-    DeepRNN,
-    deep_rnn_with_residual_connections,
-    deep_rnn_with_skip_connections,
-)
-from purestate._layers.recurrent.gru import GRU
-from purestate._layers.recurrent.identity_core import IdentityCore
-from purestate._layers.recurrent.lstm import LSTM, LSTMState
-from purestate._layers.recurrent.recurrent_dropout import RecurrentDropout, RecurrentDropoutState
-from purestate._layers.recurrent.reset_core import ResetCore
-from purestate._layers.recurrent.trainable_initial_state import TrainableInitialState
-from purestate._layers.recurrent.unroll import dynamic_unroll, static_unroll
-from purestate._layers.recurrent.vanilla_rnn import VanillaRNN
-from purestate._layers.reshape import Flatten, Reshape
-from purestate._layers.rms_norm import RMSNorm
-from purestate._layers.sequential import Sequential, to_module
-from purestate._layers.spectral_norm import SNParamsTree, SpectralNorm
-from purestate._layers.sum_min_pool import MinPool, SumPool, min_pool, sum_pool
-from purestate._layers.weight_norm import WeightNorm, weight_norm
-from purestate._lifted.remat import eval_shape, jit, remat
-from purestate._lifted.scan import map, scan  # noqa: A004
-from purestate._lifted.vmap import vmap
-from purestate.typing import ModuleProtocol, SupportsCall
 
 if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate import (
         checkpoint,
         convert,
+        data_structures,
         errors,
         experimental,
+        initializers,
         metrics,
         mixed_precision,
+        nets,
         ops,
         optim,
+        pad,
         quantize,
         rules,
         surgery,
         testing,
+        typing,
     )
     from purestate._core.check import Problem, check
     from purestate._editing.ema import ema
@@ -150,6 +98,7 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
         adaptive_avg_pool,
         adaptive_max_pool,
     )
+    from purestate._layers.attention import MultiHeadAttention
     from purestate._layers.attention_masks import (
         causal_mask,
         combine_masks,
@@ -157,17 +106,72 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
         segment_mask,
         sliding_window_mask,
     )
+    from purestate._layers.axes import get_channel_index
+    from purestate._layers.batch_apply import BatchApply, expand_apply
+    from purestate._layers.batch_norm import BatchNorm
+    from purestate._layers.conv import Conv1D, Conv2D, Conv3D, ConvND
     from purestate._layers.conv_local import ConvLocal1D, ConvLocal2D, ConvLocal3D, ConvLocalND
+    from purestate._layers.conv_transpose import (
+        Conv1DTranspose,
+        Conv2DTranspose,
+        Conv3DTranspose,
+        ConvNDTranspose,
+    )
+    from purestate._layers.deferred import Deferred
+    from purestate._layers.dense_general import DenseGeneral
+    from purestate._layers.depthwise_conv import (
+        DepthwiseConv1D,
+        DepthwiseConv2D,
+        DepthwiseConv3D,
+        SeparableDepthwiseConv2D,
+    )
+    from purestate._layers.dropout import dropout
+    from purestate._layers.dropout_module import Dropout
+    from purestate._layers.einsum import Einsum
+    from purestate._layers.embed import Embed, EmbedLookupStyle
     from purestate._layers.expert_routing import Routing
+    from purestate._layers.gated_mlp import GatedMLP
+    from purestate._layers.group_norm import GroupNorm
     from purestate._layers.grouped_query_attention import GroupedQueryAttention
+    from purestate._layers.layer_norm import InstanceNorm, LayerNorm
+    from purestate._layers.linear import Bias, Linear
     from purestate._layers.lora import lora
     from purestate._layers.merge_lora import merge_lora
     from purestate._layers.mixture_of_experts import MixtureOfExperts
+    from purestate._layers.moving_averages import EMAParamsTree, ExponentialMovingAverage
+    from purestate._layers.multinomial import multinomial
+    from purestate._layers.one_hot import one_hot
     from purestate._layers.parallel import Parallel
+    from purestate._layers.pool import AvgPool, MaxPool, avg_pool, max_pool
     from purestate._layers.prelu import PReLU
+    from purestate._layers.recurrent.bidirectional import Bidirectional
+    from purestate._layers.recurrent.conv_lstm import Conv1DLSTM, Conv2DLSTM, Conv3DLSTM
+    from purestate._layers.recurrent.core import RNNCore
+    from purestate._layers.recurrent.deep_rnn import (
+        DeepRNN,
+        deep_rnn_with_residual_connections,
+        deep_rnn_with_skip_connections,
+    )
+    from purestate._layers.recurrent.gru import GRU
+    from purestate._layers.recurrent.identity_core import IdentityCore
+    from purestate._layers.recurrent.lstm import LSTM, LSTMState
+    from purestate._layers.recurrent.recurrent_dropout import (
+        RecurrentDropout,
+        RecurrentDropoutState,
+    )
+    from purestate._layers.recurrent.reset_core import ResetCore
+    from purestate._layers.recurrent.trainable_initial_state import TrainableInitialState
+    from purestate._layers.recurrent.unroll import dynamic_unroll, static_unroll
+    from purestate._layers.recurrent.vanilla_rnn import VanillaRNN
+    from purestate._layers.reshape import Flatten, Reshape
     from purestate._layers.residual import Residual
+    from purestate._layers.rms_norm import RMSNorm
     from purestate._layers.rotary_embedding import rotary_embedding, rotary_frequencies, yarn_scale
     from purestate._layers.scaler import Scaler
+    from purestate._layers.sequential import Sequential, to_module
+    from purestate._layers.spectral_norm import SNParamsTree, SpectralNorm
+    from purestate._layers.sum_min_pool import MinPool, SumPool, min_pool, sum_pool
+    from purestate._layers.weight_norm import WeightNorm, weight_norm
     from purestate._lifted.autodiff import grad, value_and_grad
     from purestate._lifted.closure_convert import closure_convert
     from purestate._lifted.conditionals import cond, switch
@@ -188,7 +192,10 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._lifted.map_variables import map_variables
     from purestate._lifted.pmean_gradients import pmean_gradients
     from purestate._lifted.purify import get_variables, purify, set_variables
+    from purestate._lifted.remat import eval_shape, jit, remat
+    from purestate._lifted.scan import map, scan  # noqa: A004
     from purestate._lifted.shard_map import shard_map
+    from purestate._lifted.vmap import vmap
     from purestate._ops.interception import intercept_ops
     from purestate._rules.configured import configured
     from purestate._rules.explain import explain_rules
@@ -225,128 +232,127 @@ if TYPE_CHECKING:  # imported on first use; see `__getattr__`
     from purestate._views.optimizer import Optimizer
     from purestate._views.submodules import submodules
     from purestate._views.train_state import TrainState
-
+    from purestate.typing import ModuleProtocol, SupportsCall
 __version__ = "0.1.0"
-
 if not TYPE_CHECKING:  # or a name that is misspelled would be Any
     __getattr__ = on_first_use(
         __name__,
         {
-            "adaptive_avg_pool": "purestate._layers.adaptive_pool",
-            "adaptive_max_pool": "purestate._layers.adaptive_pool",
-            "AdaptiveAvgPool": "purestate._layers.adaptive_pool",
-            "AdaptiveMaxPool": "purestate._layers.adaptive_pool",
-            "assert_max_traces": "purestate._inspection.retraces",
-            "bind": "purestate._views.bind",
-            "capture_intermediates": "purestate._state.intermediates",
-            "causal_mask": "purestate._layers.attention_masks",
-            "check": "purestate._core.check",
-            "closure_convert": "purestate._lifted.closure_convert",
-            "combine_masks": "purestate._layers.attention_masks",
-            "cond": "purestate._lifted.conditionals",
-            "configured": "purestate._rules.configured",
-            "Container": "purestate._state.set_up_module",
-            "ConvLocal1D": "purestate._layers.conv_local",
-            "ConvLocal2D": "purestate._layers.conv_local",
-            "ConvLocal3D": "purestate._layers.conv_local",
-            "ConvLocalND": "purestate._layers.conv_local",
-            "custom_jvp": "purestate._lifted.custom_rules",
-            "custom_vjp": "purestate._lifted.custom_rules",
-            "ema": "purestate._editing.ema",
-            "error_if": "purestate._lifted.error_if",
-            "explain_retrace": "purestate._inspection.retraces",
-            "explain_rules": "purestate._rules.explain",
-            "export": "purestate._export.exporting",
-            "ExportedModel": "purestate._export.exported_model",
-            "fast_init": "purestate._state.fast_init",
-            "fori_loop": "purestate._lifted.loops",
-            "freeze": "purestate._editing.freeze",
-            "get_variable": "purestate._state.named_variables",
-            "get_variables": "purestate._lifted.purify",
-            "grad": "purestate._lifted.autodiff",
-            "GroupedQueryAttention": "purestate._layers.grouped_query_attention",
-            "has_parameter": "purestate._state.named_variables",
-            "has_state": "purestate._state.named_variables",
-            "has_variable": "purestate._state.named_variables",
-            "hessian": "purestate._lifted.jacobians",
-            "init_with_output": "purestate._state.init_with_output",
-            "intercept_ops": "purestate._ops.interception",
-            "is_mutable": "purestate._state.named_variables",
-            "jacfwd": "purestate._lifted.jacobians",
-            "jacrev": "purestate._lifted.jacobians",
-            "jvp": "purestate._lifted.differentials",
-            "labels": "purestate._editing.labels",
-            "layer_stack": "purestate._lifted.layer_stack",
-            "LayerStackTransparencyMapping": "purestate._lifted.layer_names",
-            "lift": "purestate._lifted.lift",
-            "lift_with_state": "purestate._lifted.lift",
-            "LiftWithStateUpdater": "purestate._lifted.lift",
-            "linearize": "purestate._lifted.differentials",
-            "load_exported": "purestate._export.file",
-            "lora": "purestate._layers.lora",
-            "map_variables": "purestate._lifted.map_variables",
-            "merge_lora": "purestate._layers.merge_lora",
-            "MixtureOfExperts": "purestate._layers.mixture_of_experts",
-            "Model": "purestate._views.model",
-            "ModuleCost": "purestate._inspection.operation_costs",
-            "multi_transform": "purestate._state.multi_transform",
-            "multi_transform_with_state": "purestate._state.multi_transform",
-            "MultiTransformed": "purestate._state.multi_transform",
-            "MultiTransformedWithState": "purestate._state.multi_transform",
-            "operation_costs": "purestate._inspection.operation_costs",
-            "OperationCost": "purestate._inspection.operation_costs",
-            "OperationCosts": "purestate._inspection.operation_costs",
-            "Optimizer": "purestate._views.optimizer",
-            "padding_mask": "purestate._layers.attention_masks",
-            "Parallel": "purestate._layers.parallel",
-            "param_attr": "purestate._state.attributes",
-            "partition_trainable": "purestate._editing.trainable",
-            "perturb": "purestate._state.intermediates",
-            "pmean_gradients": "purestate._lifted.pmean_gradients",
-            "PReLU": "purestate._layers.prelu",
-            "Problem": "purestate._core.check",
-            "purify": "purestate._lifted.purify",
-            "Residual": "purestate._layers.residual",
-            "Retrace": "purestate._inspection.retraces",
-            "rotary_embedding": "purestate._layers.rotary_embedding",
-            "rotary_frequencies": "purestate._layers.rotary_embedding",
-            "Routing": "purestate._layers.expert_routing",
-            "Scaler": "purestate._layers.scaler",
-            "segment_mask": "purestate._layers.attention_masks",
-            "set_parameter": "purestate._state.named_variables",
-            "set_variable": "purestate._state.named_variables",
-            "set_variables": "purestate._lifted.purify",
-            "SetUpModule": "purestate._state.set_up_module",
-            "shard_map": "purestate._lifted.shard_map",
-            "sliding_window_mask": "purestate._layers.attention_masks",
-            "sow": "purestate._state.intermediates",
-            "Spec": "purestate._state.specs",
-            "specs": "purestate._state.specs",
-            "stack_layers": "purestate._editing.stacked_layers",
-            "state_attr": "purestate._state.attributes",
-            "submodules": "purestate._views.submodules",
-            "switch": "purestate._lifted.conditionals",
-            "to_dot": "purestate._inspection.dot",
-            "trainable_mask": "purestate._editing.trainable",
-            "trainable_only": "purestate._editing.trainable_only",
-            "TrainState": "purestate._views.train_state",
-            "transform_with_collections": "purestate._state.transform_with_collections",
-            "TransformedWithCollections": "purestate._state.transform_with_collections",
-            "transparent_lift": "purestate._lifted.lift",
-            "transparent_lift_with_state": "purestate._lifted.lift",
-            "unstack_layers": "purestate._editing.stacked_layers",
-            "value_and_grad": "purestate._lifted.autodiff",
-            "Variable": "purestate._state.named_variables",
-            "variable": "purestate._state.named_variables",
-            "vjp": "purestate._lifted.differentials",
-            "while_loop": "purestate._lifted.loops",
-            "without_apply_rng": "purestate._state.multi_transform",
-            "yarn_scale": "purestate._layers.rotary_embedding",
+            "._core.check": "Problem check",
+            "._editing.ema": "ema",
+            "._editing.freeze": "freeze",
+            "._editing.labels": "labels",
+            "._editing.stacked_layers": "stack_layers unstack_layers",
+            "._editing.trainable": "partition_trainable trainable_mask",
+            "._editing.trainable_only": "trainable_only",
+            "._export.exported_model": "ExportedModel",
+            "._export.exporting": "export",
+            "._export.file": "load_exported",
+            "._inspection.dot": "to_dot",
+            "._inspection.operation_costs": "ModuleCost OperationCost OperationCosts"
+            " operation_costs",
+            "._inspection.retraces": "Retrace assert_max_traces explain_retrace",
+            "._layers.adaptive_pool": "AdaptiveAvgPool AdaptiveMaxPool adaptive_avg_pool"
+            " adaptive_max_pool",
+            "._layers.attention": "MultiHeadAttention",
+            "._layers.attention_masks": "causal_mask combine_masks padding_mask segment_mask"
+            " sliding_window_mask",
+            "._layers.axes": "get_channel_index",
+            "._layers.batch_apply": "BatchApply expand_apply",
+            "._layers.batch_norm": "BatchNorm",
+            "._layers.conv": "Conv1D Conv2D Conv3D ConvND",
+            "._layers.conv_local": "ConvLocal1D ConvLocal2D ConvLocal3D ConvLocalND",
+            "._layers.conv_transpose": "Conv1DTranspose Conv2DTranspose Conv3DTranspose"
+            " ConvNDTranspose",
+            "._layers.deferred": "Deferred",
+            "._layers.dense_general": "DenseGeneral",
+            "._layers.depthwise_conv": "DepthwiseConv1D DepthwiseConv2D DepthwiseConv3D"
+            " SeparableDepthwiseConv2D",
+            "._layers.dropout": "dropout",
+            "._layers.dropout_module": "Dropout",
+            "._layers.einsum": "Einsum",
+            "._layers.embed": "Embed EmbedLookupStyle",
+            "._layers.expert_routing": "Routing",
+            "._layers.gated_mlp": "GatedMLP",
+            "._layers.group_norm": "GroupNorm",
+            "._layers.grouped_query_attention": "GroupedQueryAttention",
+            "._layers.layer_norm": "InstanceNorm LayerNorm",
+            "._layers.linear": "Bias Linear",
+            "._layers.lora": "lora",
+            "._layers.merge_lora": "merge_lora",
+            "._layers.mixture_of_experts": "MixtureOfExperts",
+            "._layers.moving_averages": "EMAParamsTree ExponentialMovingAverage",
+            "._layers.multinomial": "multinomial",
+            "._layers.one_hot": "one_hot",
+            "._layers.parallel": "Parallel",
+            "._layers.pool": "AvgPool MaxPool avg_pool max_pool",
+            "._layers.prelu": "PReLU",
+            "._layers.recurrent.bidirectional": "Bidirectional",
+            "._layers.recurrent.conv_lstm": "Conv1DLSTM Conv2DLSTM Conv3DLSTM",
+            "._layers.recurrent.core": "RNNCore",
+            "._layers.recurrent.deep_rnn": "DeepRNN deep_rnn_with_residual_connections"
+            " deep_rnn_with_skip_connections",
+            "._layers.recurrent.gru": "GRU",
+            "._layers.recurrent.identity_core": "IdentityCore",
+            "._layers.recurrent.lstm": "LSTM LSTMState",
+            "._layers.recurrent.recurrent_dropout": "RecurrentDropout RecurrentDropoutState",
+            "._layers.recurrent.reset_core": "ResetCore",
+            "._layers.recurrent.trainable_initial_state": "TrainableInitialState",
+            "._layers.recurrent.unroll": "dynamic_unroll static_unroll",
+            "._layers.recurrent.vanilla_rnn": "VanillaRNN",
+            "._layers.reshape": "Flatten Reshape",
+            "._layers.residual": "Residual",
+            "._layers.rms_norm": "RMSNorm",
+            "._layers.rotary_embedding": "rotary_embedding rotary_frequencies yarn_scale",
+            "._layers.scaler": "Scaler",
+            "._layers.sequential": "Sequential to_module",
+            "._layers.spectral_norm": "SNParamsTree SpectralNorm",
+            "._layers.sum_min_pool": "MinPool SumPool min_pool sum_pool",
+            "._layers.weight_norm": "WeightNorm weight_norm",
+            "._lifted.autodiff": "grad value_and_grad",
+            "._lifted.closure_convert": "closure_convert",
+            "._lifted.conditionals": "cond switch",
+            "._lifted.custom_rules": "custom_jvp custom_vjp",
+            "._lifted.differentials": "jvp linearize vjp",
+            "._lifted.error_if": "error_if",
+            "._lifted.jacobians": "hessian jacfwd jacrev",
+            "._lifted.layer_names": "LayerStackTransparencyMapping",
+            "._lifted.layer_stack": "layer_stack",
+            "._lifted.lift": "LiftWithStateUpdater lift lift_with_state transparent_lift"
+            " transparent_lift_with_state",
+            "._lifted.loops": "fori_loop while_loop",
+            "._lifted.map_variables": "map_variables",
+            "._lifted.pmean_gradients": "pmean_gradients",
+            "._lifted.purify": "get_variables purify set_variables",
+            "._lifted.remat": "eval_shape jit remat",
+            "._lifted.scan": "map scan",
+            "._lifted.shard_map": "shard_map",
+            "._lifted.vmap": "vmap",
+            "._ops.interception": "intercept_ops",
+            "._rules.configured": "configured",
+            "._rules.explain": "explain_rules",
+            "._state.attributes": "param_attr state_attr",
+            "._state.fast_init": "fast_init",
+            "._state.init_with_output": "init_with_output",
+            "._state.intermediates": "capture_intermediates perturb sow",
+            "._state.multi_transform": "MultiTransformed MultiTransformedWithState multi_transform"
+            " multi_transform_with_state without_apply_rng",
+            "._state.named_variables": "Variable get_variable has_parameter has_state has_variable"
+            " is_mutable set_parameter set_variable variable",
+            "._state.set_up_module": "Container SetUpModule",
+            "._state.specs": "Spec specs",
+            "._state.transform_with_collections": "TransformedWithCollections"
+            " transform_with_collections",
+            "._views.bind": "bind",
+            "._views.model": "Model",
+            "._views.optimizer": "Optimizer",
+            "._views.submodules": "submodules",
+            "._views.train_state": "TrainState",
+            ".typing": "ModuleProtocol SupportsCall",
         },
-        "checkpoint convert errors experimental metrics mixed_precision ops optim quantize rules"
-        " surgery testing",
+        "checkpoint convert data_structures errors experimental initializers metrics "
+        "mixed_precision nets ops optim pad quantize rules surgery testing typing",
     )
-
 __all__ = [
     "DO_NOT_STORE", "GRU", "LSTM", "AdaptiveAvgPool", "AdaptiveMaxPool", "AllBut", "AvgPool",
     "BatchApply", "BatchNorm", "Bias", "Bidirectional", "Container", "Conv1D", "Conv1DLSTM",

@@ -159,7 +159,7 @@ from purestate._sonnet.errors import (
 from purestate._views.errors import ViewAttributeError, ViewError, ViewTypeError
 
 # An error of flax too, so it is imported on first use.
-__getattr__ = on_first_use(__name__, {"FlaxRngsError": "purestate._flax.flax_lift"})
+__getattr__ = on_first_use(__name__, {"purestate._flax.flax_lift": "FlaxRngsError"})
 
 __all__ = [
     "ArgumentError",

@@ -20,7 +20,7 @@ class AxesError(PurestateError, TypeError):
     """A value for all axes, or for each of them, has the wrong number of parts."""
 
 
-def channel_index_of(data_format: str) -> int:
+def get_channel_index(data_format: str) -> int:
     """Returns the axis of the channels in a layout: 1 or -1.
 
     >>> import purestate as ps

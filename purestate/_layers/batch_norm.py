@@ -11,7 +11,7 @@ from purestate._core.errors import MissingStateError
 from purestate._core.module import Module, transparent
 from purestate._core.trace_guard import device_axes
 from purestate._core.variables import Initializer
-from purestate._layers.axes import channel_index_of, checked_norm_mask
+from purestate._layers.axes import checked_norm_mask, get_channel_index
 from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.moving_averages import ExponentialMovingAverage
 from purestate._layers.param_dtype import get_parameter_kept_in
@@ -155,7 +155,7 @@ class BatchNorm(Module):
         self.cross_replica_axis_index_groups = cross_replica_axis_index_groups
         self.sync = sync
         self.stats_at_init = stats_at_init
-        self.channel_index = channel_index_of(data_format)
+        self.channel_index = get_channel_index(data_format)
         self.mean_ema = ExponentialMovingAverage(decay_rate, name="mean_ema")
         self.var_ema = ExponentialMovingAverage(decay_rate, name="var_ema")
         self.mean_ema._collection = self.var_ema._collection = "batch_stats"

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike, DTypeLike
 from purestate._core.module import Module
 from purestate._core.variables import Initializer
 from purestate._layers import padding as pad
-from purestate._layers.axes import channel_index_of, sizes_of_axes
+from purestate._layers.axes import get_channel_index, sizes_of_axes
 from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.initializers import truncated_fan_in
 from purestate._layers.linear import add_bias
@@ -188,7 +188,7 @@ class ConvND(Module):
         self.lhs_dilation = (1,) * num_spatial_dims
         self.kernel_dilation = sizes_of_axes(rate, num_spatial_dims, "rate")
         self.data_format = data_format
-        self.channel_index = channel_index_of(data_format)
+        self.channel_index = get_channel_index(data_format)
         self.dimension_numbers = conv_dimension_numbers(
             num_spatial_dims, self.channel_index == -1, transpose=False
         )

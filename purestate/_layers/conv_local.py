@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from purestate._core.module import Module
 from purestate._core.variables import Initializer
 from purestate._layers import padding as pad
-from purestate._layers.axes import channel_index_of, sizes_of_axes
+from purestate._layers.axes import get_channel_index, sizes_of_axes
 from purestate._layers.conv import Padding, check_padding, conv_dimension_numbers, with_batch
 from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.initializers import truncated_fan_in
@@ -87,7 +87,7 @@ class ConvLocalND(Module):
         self.w_init = w_init or truncated_fan_in
         self.b_init = b_init or jnp.zeros
         self.data_format = data_format
-        self.channel_index = channel_index_of(data_format)
+        self.channel_index = get_channel_index(data_format)
         self.param_dtype = param_dtype
         self.padding: Any
         if isinstance(padding, str):

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.module import Module
 from purestate._core.variables import Initializer
-from purestate._layers.axes import channel_index_of, replicate, sizes_of_axes
+from purestate._layers.axes import get_channel_index, replicate, sizes_of_axes
 from purestate._layers.conv import check_mask, conv_bias, conv_dimension_numbers, with_batch
 from purestate._layers.errors import LayerError, check_bool
 from purestate._layers.initializers import TruncatedNormal
@@ -138,7 +138,7 @@ class ConvNDTranspose(Module):
         self.mask = mask
         self.padding = padding
         self.data_format = data_format
-        self.channel_index = channel_index_of(data_format)
+        self.channel_index = get_channel_index(data_format)
         self.dimension_numbers = conv_dimension_numbers(
             num_spatial_dims, self.channel_index == -1, transpose=True
         )

@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from purestate._core.module import Module
 from purestate._core.variables import Initializer
 from purestate._layers import padding as pad
-from purestate._layers.axes import channel_index_of, replicate, sizes_of_axes
+from purestate._layers.axes import get_channel_index, replicate, sizes_of_axes
 from purestate._layers.conv import (
     Padding,
     check_padding,
@@ -89,7 +89,7 @@ class DepthwiseConvND(Module):
             )
         self.stride = sizes_of_axes(stride, num_spatial_dims, "stride")
         self.data_format = data_format
-        self.channel_index = channel_index_of(data_format)
+        self.channel_index = get_channel_index(data_format)
         self.with_bias = with_bias
         self.w_init = w_init
         self.b_init = b_init or jnp.zeros

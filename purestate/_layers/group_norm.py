@@ -13,8 +13,8 @@ from purestate._layers.axes import (
     Axes,
     absolute_axes,
     axes_or_slice,
-    channel_index_of,
     checked_norm_mask,
+    get_channel_index,
 )
 from purestate._layers.errors import LayerError
 from purestate._layers.layer_norm import check_scale_and_offset, check_scale_and_offset_init
@@ -87,7 +87,7 @@ class GroupNorm(Module):
         self.eps = eps
         self.param_dtype = param_dtype
         self.data_format = data_format
-        self.channel_index = channel_index_of(data_format)
+        self.channel_index = get_channel_index(data_format)
         self.create_scale = create_scale
         self.create_offset = create_offset
         self.scale_init = scale_init or jnp.ones

@@ -13,8 +13,8 @@ from purestate._layers.axes import (
     Axes,
     absolute_axes,
     axes_or_slice,
-    channel_index_of,
     checked_norm_mask,
+    get_channel_index,
     parameter_shape,
 )
 from purestate._layers.errors import LayerError, check_bool
@@ -203,7 +203,7 @@ class InstanceNorm(LayerNorm):
         *,
         param_dtype: DTypeLike | None = None,
     ):
-        channel = channel_index_of(data_format)
+        channel = get_channel_index(data_format)
         super().__init__(
             slice(2, None) if channel == 1 else slice(1, -1),
             create_scale,

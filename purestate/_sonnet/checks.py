@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from purestate._core.errors import kind_of
 from purestate._core.module import Module
 from purestate._core.parameters_read import note_same_parameter
-from purestate._layers.axes import channel_index_of
+from purestate._layers.axes import get_channel_index
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
 from purestate._sonnet.variable import value_of
 
@@ -159,4 +159,4 @@ def wrong_padding(module: Module, padding: object, others: str = "") -> str:
 
 def channel_index(data_format: str | None) -> int:
     """Returns the axis of the channels, 1 or -1."""
-    return channel_index_of(data_format or "")
+    return get_channel_index(data_format or "")

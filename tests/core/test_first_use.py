@@ -17,13 +17,11 @@ def package(tmp_path, monkeypatch):
             """
             from purestate._core.first_use import on_first_use
             light = 1
-            __getattr__ = on_first_use(__name__, {
-                "answer": "lazy_package.heavy", "heavy": "lazy_package.heavy",
-            })
+            __getattr__ = on_first_use(__name__, {".heavy": "question answer"}, "heavy other")
             """
         )
     )
-    (root / "heavy.py").write_text("answer = 42\n")
+    (root / "heavy.py").write_text("answer, question = 42, None\n")
     monkeypatch.syspath_prepend(tmp_path)
     import lazy_package  # pyright: ignore[reportMissingImports]
 

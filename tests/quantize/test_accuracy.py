@@ -46,6 +46,7 @@ def test_bytes_of_a_transformer(how: str) -> None:
     assert ps.quantize.bytes_of(params) / ps.quantize.bytes_of(small) >= LIMITS[how][2]
 
 
+@pytest.mark.rare
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_accuracy_and_bytes(name: str) -> None:

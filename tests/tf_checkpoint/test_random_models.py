@@ -115,8 +115,12 @@ def tallied(seeds: range, folder: Path, is_plain: bool = False) -> collections.C
     return tally
 
 
+RARE = (pytest.mark.slow, pytest.mark.rare)
+
+
 @pytest.mark.parametrize(
-    ("first", "count"), [(0, 60), pytest.param(60, 1140, marks=pytest.mark.slow)]
+    ("first", "count"),
+    [(0, 60), pytest.param(60, 300, marks=pytest.mark.slow), pytest.param(360, 840, marks=RARE)],
 )
 def test_never_silently_wrong(first: int, count: int, tmp_path: Path):
     tally = tallied(range(first, first + count), tmp_path)
@@ -126,7 +130,8 @@ def test_never_silently_wrong(first: int, count: int, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("first", "count"), [(0, 30), pytest.param(30, 370, marks=pytest.mark.slow)]
+    ("first", "count"),
+    [(0, 30), pytest.param(30, 100, marks=pytest.mark.slow), pytest.param(130, 270, marks=RARE)],
 )
 def test_plain_models_are_right(first: int, count: int, tmp_path: Path):
     """Each module holds what it makes, in order. Only variables in dicts may be an error."""
