@@ -3,6 +3,8 @@
 import abc
 import dataclasses
 import inspect
+import itertools
+import sys
 from typing import Generic, TypeVar
 
 import haiku as hk
@@ -243,3 +245,19 @@ def test_a_module_is_used_again_with_the_same_parameters():
     w, b = params["linear"]["w"], params["linear"]["b"] + 1
     out = g.apply({"linear": {"w": w, "b": b}}, None, X)
     np.testing.assert_allclose(out, (X @ w + b) @ w + b, rtol=1e-5)
+
+
+def test_a_call_of_a_module_adds_few_frames_of_python():
+    """A model that is 300 modules deep stays within Python's limit of 1,000; a plain call adds one frame."""
+    depths = []
+
+    class Nested(ps.Module):
+        def __call__(self, x, deep):
+            frame, depth = sys._getframe(), 0
+            while frame is not None:
+                frame, depth = frame.f_back, depth + 1
+            depths.append(depth)
+            return Nested(name="inner")(x, deep - 1) if deep else x
+
+    ps.transform(lambda x: Nested()(x, 20)).init(None, jnp.ones([]))
+    assert {after - before for before, after in itertools.pairwise(depths)} == {2}
