@@ -17,7 +17,7 @@ def _imported(file: str, *rooms: str) -> list[str]:
     tree = ast.parse((ROOT / "purestate" / file).read_text())
     return [
         name.asname or name.name
-        for statement in tree.body
+        for statement in ast.walk(tree)
         if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith(rooms)
         if ".recurrent" not in (statement.module or "")
         for name in statement.names

@@ -268,6 +268,7 @@ def test_interrupted_within_an_epoch_it_goes_on_from_the_last_whole_one(
     assert contents(tmp_path) == contents(finished)
 
 
+@pytest.mark.slow
 def test_a_finished_run_resumed_stays_the_same(finished: Path, tmp_path: Path):
     (tmp_path / "checkpoint.npz").write_bytes((finished / "checkpoint.npz").read_bytes())
     assert "mean " in run_digits(tmp_path, resume=True)
@@ -632,6 +633,7 @@ def test_seeds_are_checked(values: list[str]):
     assert not digits._are_seeds(values)
 
 
+@pytest.mark.rare
 @pytest.mark.slow
 def test_reads_99_percent_of_the_held_out_digits(tmp_path: Path):
     result = run_command(f"--out={tmp_path}")

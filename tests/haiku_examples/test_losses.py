@@ -29,6 +29,7 @@ def assert_same_bits(ours: Any, theirs: Any) -> None:
     assert not differing
 
 
+@pytest.mark.one_slow_in(2)
 # Supervised programs learn their small data in these steps; a reinforcement loss need not go down.
 @pytest.mark.parametrize(
     ("train", "goes_down"),

@@ -87,6 +87,7 @@ def test_what_changed(name):
     assert heard == []
     for _ in range(2):
         call.run(apply)
+    assert all(isinstance(h, ps.Retrace) for h in heard)
     assert [(h.function, h.number, sorted(h.changes)) for h in heard] == [
         ("net_apply", 2, sorted(changes))
     ]

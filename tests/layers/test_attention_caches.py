@@ -63,6 +63,7 @@ def test_prefill_at_every_split() -> None:
 WINDOWS = [(1, 1), (3, 3), (3, 4), (2, 5), (8, 8)]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("window, size", WINDOWS)
 def test_a_ring_is_the_sliding_window(window: int, size: int) -> None:
     f = model(rotary_base=100.0, cache_size=size, window=window)
@@ -120,6 +121,7 @@ def test_segments_are_kept(options: Any) -> None:
         np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_ring_in_bfloat16_and_its_gradient() -> None:
     f = model(cache_size=3, window=3, param_dtype=jnp.float32)
     x = X.astype(jnp.bfloat16)

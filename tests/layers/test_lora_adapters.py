@@ -85,6 +85,7 @@ def chosen(case: Any, which: Any, **options: Any) -> Any:
     return adapted(case, alpha=3.0, adapter=NAMES, which=which, **options)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("dora", [False, True])
 @pytest.mark.parametrize("name", SIDE_BY_SIDE)
 def test_an_adapter_for_each_example(name, dora):

@@ -263,6 +263,7 @@ def test_one_token_at_a_time_keeps_all():
 # --- what is around it ---
 
 
+@pytest.mark.slow
 def test_initial_values_are_those_of_single_experts():
     x = jnp.ones([8, 32])
     f = ps.transform(lambda x: ps.MixtureOfExperts(16, 64)(x))

@@ -50,6 +50,7 @@ def dtypes(row: Any, inputs: list[Any]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.one_slow_in(2)
 @pytest.mark.one_in(3)
 @pytest.mark.parametrize("row, dtype", CASES)
 def test_no_dtype_gets_wider(row, dtype):

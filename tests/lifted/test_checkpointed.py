@@ -74,6 +74,7 @@ def test_scan_of_layers(unroll):
     same(grad(f), grad(plain), rtol=1e-5)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("around", ["remat", "vmap", "layer_stack", "grad"])
 def test_scan_in_other_transforms(around):
     ways = {

@@ -77,6 +77,7 @@ MODES: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_step_has_one_place_in_the_history(mode: str, compiled: bool) -> None:

@@ -63,6 +63,7 @@ def nonzero(tree: Any) -> set[str]:
     }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("rng_mode", ["sequence", "path"])
 @pytest.mark.parametrize("mode", MODES)
 def test_freeze(mode: str, rng_mode: str) -> None:
@@ -85,6 +86,7 @@ def _names(mask: Any) -> Any:
     ]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("mode", MODES)
 def test_precision(mode: str) -> None:
     seen: dict[str, Any] = {}
@@ -107,6 +109,7 @@ def test_precision(mode: str) -> None:
     np.testing.assert_allclose(out, plain.apply(params, None, X), rtol=0.1, atol=0.1)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("mode", MODES)
 def test_ops(mode: str) -> None:
     def twice(next_op: Any, operands: Any, context: Any) -> Any:
@@ -139,6 +142,7 @@ def test_axes(mode: str) -> None:
                 assert spec.axes is None
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "cond"])
 def test_remat(mode: str) -> None:
     f, plain = pair_of(mode, {"**/block": ps.rules.remat()})
@@ -162,6 +166,7 @@ def test_remat(mode: str) -> None:
     )
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "cond"])
 def test_lora(mode: str) -> None:
     f, plain = pair_of(mode, {"**/first": ps.rules.lora(rank=2)})

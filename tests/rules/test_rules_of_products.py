@@ -27,6 +27,7 @@ def test_quantize_is_serving_of_quantized_weights(activations: Any, jit: bool) -
     assert not np.array_equal(expected, plain.apply(params, None, X))
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("mode", MODES)
 def test_gradients_pass_through_the_rounding(mode: str) -> None:
     plain = ps.transform(MODES[mode])

@@ -138,6 +138,7 @@ class LearnerData:
         return self.net(x)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("cls", [Learner, LearnerModule, CreatesInStep, LearnerData])
 def test_a_compiled_method(cls):
     one, other = cls(), cls()

@@ -412,6 +412,7 @@ def raises(x):
     raise KeyError("on purpose")
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("what", ENDING)
 def test_their_variables_end_with_them(what):
     before, facts = places(), len(OUTSIDE.frame.ledger.built)

@@ -60,6 +60,7 @@ RUNS = [
 ]
 
 
+@pytest.mark.one_slow_in(2)
 @pytest.mark.whole
 @pytest.mark.parametrize(("name", "way"), RUNS)
 def test_losses_weights_and_names(name, way):

@@ -44,7 +44,7 @@ def identical_in_loops(a, b):
 
 
 @pytest.mark.one_slow_in(2)
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("mode", ["sequence", "path"])
 @pytest.mark.parametrize("name", ROWS)
