@@ -88,7 +88,6 @@ PROGRAM = """
 """
 
 
-@pytest.mark.slow
 def test_a_tensor_parallel_block() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(PROGRAM)],
