@@ -11,6 +11,7 @@ from purestate._core import trace_guard
 from purestate._core.abstract import function_of_arrays, is_array
 from purestate._core.errors import ArgumentError
 from purestate._core.outlines import outline_argument
+from purestate._core.rolled import is_literal, run_rolled
 
 if TYPE_CHECKING:  # not imported, since it takes long
     from jax.extend.core import Jaxpr, JaxprEqn, Var
@@ -58,6 +59,9 @@ def initial_values(
     if _reads(jaxpr, missing):
         raise _shapes_only(closed.jaxpr, missing, args, kwargs, shapes)
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *arrays], strict=True))
+    if trace_guard.staging_trace() is not None:
+        outs = run_rolled(jaxpr, live_equations(jaxpr), values)
+        return jax.tree.unflatten(jax.tree.structure(shapes), outs)
     outs = _evaluate(jaxpr, values, jtu.tree_leaves_with_path(shapes), report)
     return jax.tree.unflatten(jax.tree.structure(shapes), outs)
 
@@ -71,11 +75,6 @@ def live_equations(jaxpr: "Jaxpr") -> "list[JaxprEqn]":
             live.append(eqn)
             needed.update(var for var in eqn.invars if not is_literal(var))
     return live[::-1]
-
-
-def is_literal(atom: Any) -> bool:
-    """Whether an input of an equation is a constant. Its class takes long to import."""
-    return hasattr(atom, "val")
 
 
 def _reads(jaxpr: "Jaxpr", missing: list[bool]) -> "Var | None":

@@ -33,7 +33,7 @@ def _add(out: jax.Array, bias: jax.Array) -> jax.Array:
     return lax.add(out, bias)
 
 
-# One operation of JAX instead of two, if they are not written into a jaxpr. It cannot round otherwise.
+# Eagerly one operation of JAX instead of two, which rounds in the same way.
 _add_at_once = remembered_by_jax(_add, ())
 
 
