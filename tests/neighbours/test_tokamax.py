@@ -10,6 +10,8 @@ import pytest
 import purestate as ps
 
 pytest.importorskip("tokamax")
+# Or tokamax reads the command line of pytest as its own.
+pytest.importorskip("absl.flags").FLAGS.mark_as_parsed()
 
 KEYS = jax.random.split(jax.random.key(0), 5)
 MASK = jax.random.bernoulli(KEYS[3], 0.5, [2, 1, 32, 32]).at[..., 0].set(True)
