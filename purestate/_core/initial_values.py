@@ -11,11 +11,11 @@ from purestate._core import trace_guard
 from purestate._core.abstract import function_of_arrays, is_array
 from purestate._core.errors import ArgumentError
 from purestate._core.outlines import outline_argument
-from purestate._core.rolled import is_literal, run_rolled
 
 if TYPE_CHECKING:  # not imported, since it takes long
     from jax.extend.core import Jaxpr, JaxprEqn, Var
 
+RunTraced = Callable[[Any, Any, dict[Any, Any]], list[Any]]
 Report = Callable[[str, int, int], None]
 """`report(name, size, total)` hears of each new variable: its path, its bytes, and those of all."""
 
@@ -25,6 +25,7 @@ def initial_values(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     report: Report | None = None,
+    run_traced: RunTraced | None = None,
 ) -> Any:
     """Returns what `init(*args, **kwargs)` returns, and computes nothing else.
 
@@ -37,6 +38,8 @@ def initial_values(
       args: its arguments. An array may be a `jax.ShapeDtypeStruct` if its elements do not matter.
       kwargs: those by name.
       report: hears of each variable that is there; see `Report`.
+      run_traced: computes the results under `jax.jit`, from a jaxpr, the equations that count,
+        and the values of its inputs; None for one equation after the other.
 
     Returns:
       A tree of arrays.
@@ -59,10 +62,10 @@ def initial_values(
     if _reads(jaxpr, missing):
         raise _shapes_only(closed.jaxpr, missing, args, kwargs, shapes)
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *arrays], strict=True))
-    if trace_guard.staging_trace() is not None:
-        outs = run_rolled(jaxpr, live_equations(jaxpr), values)
-        return jax.tree.unflatten(jax.tree.structure(shapes), outs)
-    outs = _evaluate(jaxpr, values, jtu.tree_leaves_with_path(shapes), report)
+    if run_traced is not None and trace_guard.staging_trace() is not None:
+        outs = run_traced(jaxpr, live_equations(jaxpr), values)
+    else:
+        outs = _evaluate(jaxpr, values, jtu.tree_leaves_with_path(shapes), report)
     return jax.tree.unflatten(jax.tree.structure(shapes), outs)
 
 
@@ -75,6 +78,11 @@ def live_equations(jaxpr: "Jaxpr") -> "list[JaxprEqn]":
             live.append(eqn)
             needed.update(var for var in eqn.invars if not is_literal(var))
     return live[::-1]
+
+
+def is_literal(atom: Any) -> bool:
+    """Whether an input of an equation is a constant. Its class takes long to import."""
+    return hasattr(atom, "val")
 
 
 def _reads(jaxpr: "Jaxpr", missing: list[bool]) -> "Var | None":

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purestate._core import trace_guard
+from purestate._core.initial_values import is_literal
 
 if TYPE_CHECKING:  # not imported, since it takes long
     from jax.extend.core import Jaxpr, JaxprEqn
@@ -22,10 +23,10 @@ FEWEST_ROUNDS = 4
 
 
 class Row(NamedTuple):
-    """A value that a loop has returned among others: `stack[index]`."""
+    """A value that a loop has returned among others: `stack[number]`."""
 
     stack: Any
-    index: int
+    number: int
 
 
 class Input(NamedTuple):
@@ -129,11 +130,6 @@ def run_rolled(jaxpr: "Jaxpr", equations: "list[JaxprEqn]", values: dict[Any, An
     return [_value(var, values) for var in jaxpr.outvars]
 
 
-def is_literal(atom: Any) -> bool:
-    """Whether an input of an equation is a constant. Its class takes long to import."""
-    return hasattr(atom, "val")
-
-
 def _hashable(value: Any) -> Hashable:
     try:
         hash(value)
@@ -155,7 +151,7 @@ def _value(atom: Any, values: dict[Any, Any]) -> Any:
         return atom.val
     value = values[atom]
     if isinstance(value, Row):
-        value = values[atom] = jax.lax.index_in_dim(value.stack, value.index, keepdims=False)
+        value = values[atom] = jax.lax.index_in_dim(value.stack, value.number, keepdims=False)
     return value
 
 
@@ -226,13 +222,13 @@ def _run_group(group: list[tuple[Any, Part]], values: dict[Any, Any]) -> None:
 
 
 def _stacked(atoms: Sequence[Any], values: dict[Any, Any]) -> Any:
-    """Returns values as one array; if a loop has made them all, as rows of what it returned."""
+    """Returns values as one array; if one loop has made them all, straight from its results."""
     if all(map(is_literal, atoms)):
         return np.stack([np.asarray(atom.val) for atom in atoms])
-    found = [None if is_literal(atom) else values[atom] for atom in atoms]
-    stacks = {id(value.stack) for value in found if isinstance(value, Row)}
-    if len(stacks) == 1 and all(isinstance(value, Row) for value in found):
-        return found[0].stack[np.array([value.index for value in found])]
+    found = [values[atom] for atom in atoms if not is_literal(atom)]
+    rows = [value for value in found if isinstance(value, Row)]
+    if len(rows) == len(atoms) and len({id(row.stack) for row in rows}) == 1:
+        return rows[0].stack[np.array([row.number for row in rows])]
     return jnp.stack([jnp.asarray(_value(atom, values)) for atom in atoms])
 
 

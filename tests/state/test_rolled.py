@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import purestate as ps
 from purestate._core.initial_values import live_equations
-from purestate._core.rolled import run_rolled
+from purestate._state.rolled import run_rolled
 
 X = jnp.ones([2, 8])
 KEYS = {
