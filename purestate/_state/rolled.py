@@ -5,6 +5,7 @@ split off one after the other. XLA compiles each by itself. Here each kind of in
 once, in a `jax.lax.map` over its keys, and the chain is a `jax.lax.scan`.
 """
 
+import itertools
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -124,7 +125,8 @@ def run_rolled(jaxpr: "Jaxpr", equations: "list[JaxprEqn]", values: dict[Any, An
         groups.setdefault((part.form, part.place_of(result)), []).append((result, part))
     shared += _join(groups)
     values = dict(values)
-    _run_chain(shared, values)
+    of_results = [part.inputs for group in groups.values() for _, part in group]
+    _run_chain(shared, [*jaxpr.outvars, *itertools.chain(*of_results)], values)
     for group in groups.values():
         _run_group(group, values)
     return [_value(var, values) for var in jaxpr.outvars]
@@ -235,16 +237,28 @@ def _stacked(atoms: Sequence[Any], values: dict[Any, Any]) -> Any:
 # The chain of keys
 
 
-def _run_chain(equations: "list[JaxprEqn]", values: dict[Any, Any]) -> None:
-    """Computes equations in order, and those that repeat themselves in a loop."""
+def _run_chain(equations: "list[JaxprEqn]", wanted: Sequence[Any], values: dict[Any, Any]) -> None:
+    """Computes equations in order, and those that repeat themselves in a loop.
+
+    Args:
+      equations: some that several results need.
+      wanted: what is used of them outside.
+      values: of what they need; their own are added.
+    """
+    used_last = {
+        atom: t for t, eqn in enumerate(equations) for atom in eqn.invars if not is_literal(atom)
+    }
+    used_last.update((atom, len(equations)) for atom in wanted if not is_literal(atom))
     maker = {var: (t, i) for t, eqn in enumerate(equations) for i, var in enumerate(eqn.outvars)}
     forms = [_form_in_chain(eqn, t, maker) for t, eqn in enumerate(equations)]
     t = 0
     while t < len(equations):
         period, length = _repetition(forms, t)
         if length:
-            _run_rounds(equations[t : t + length], period, values)
+            rounds = equations[t : t + length]
             t += length
+            made = [var for eqn in rounds for var in eqn.outvars]
+            _run_rounds(rounds, period, {var for var in made if used_last.get(var, 0) >= t}, values)
             continue
         eqn = equations[t]
         inputs = [_value(atom, values) for atom in eqn.invars]
@@ -299,13 +313,22 @@ def _is_first_round_of(first: Any, later: Any, q: int, period: int) -> bool:
     return True
 
 
-def _run_rounds(equations: "list[JaxprEqn]", period: int, values: dict[Any, Any]) -> None:
+def _run_rounds(
+    equations: "list[JaxprEqn]", period: int, wanted: set[Any], values: dict[Any, Any]
+) -> None:
+    """Computes equations that repeat themselves with a period, and keeps the wanted results."""
+    kept = {
+        (n % period, i): None
+        for n, eqn in enumerate(equations)
+        for i, var in enumerate(eqn.outvars)
+        if var in wanted
+    }
     first, second = Part(equations[:period]), Part(equations[period : 2 * period])
     made = {
         var: (q, i) for q, eqn in enumerate(first.equations) for i, var in enumerate(eqn.outvars)
     }
     # Where each input of the second round is made in the first; None if it comes from outside.
-    carried = [made.get(atom) for atom in second.inputs]
+    carried = [None if is_literal(atom) else made.get(atom) for atom in second.inputs]
     in_first = dict(_inputs_of_first(first, second))
     fixed = [
         None if place else _value(atom, values)
@@ -319,12 +342,16 @@ def _run_rounds(equations: "list[JaxprEqn]", period: int, values: dict[Any, Any]
             next(rest) if place else value for place, value in zip(carried, fixed, strict=True)
         ]
         results = second.run(inputs)
-        return [results[place[0]][place[1]] for place in carried if place], results
+        return (
+            [results[place[0]][place[1]] for place in carried if place],
+            {(q, i): results[q][i] for q, i in kept},
+        )
 
     _, stacks = jax.lax.scan(one, start, None, length=-(-len(equations) // period))
     for number, eqn in enumerate(equations):
         for i, var in enumerate(eqn.outvars):
-            values[var] = Row(stacks[number % period][i], number // period)
+            if var in wanted:
+                values[var] = Row(stacks[number % period, i], number // period)
 
 
 def _inputs_of_first(first: Part, second: Part) -> "list[tuple[int, Any]]":
