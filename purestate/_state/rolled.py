@@ -242,8 +242,8 @@ def _run_chain(equations: "list[JaxprEqn]", wanted: Sequence[Any], values: dict[
 
     Args:
       equations: some that several results need.
-      wanted: what is used of them outside.
-      values: of what they need; their own are added.
+      wanted: those of their results that are used outside.
+      values: of their operands; their own are added.
     """
     used_last = {
         atom: t for t, eqn in enumerate(equations) for atom in eqn.invars if not is_literal(atom)
