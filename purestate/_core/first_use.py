@@ -16,13 +16,17 @@ def on_first_use(package: str, names: dict[str, str], modules: str = "") -> Call
       modules: modules of the package that are names themselves, with spaces between.
     """
     namespace = vars(sys.modules[package])
-    module_of: dict[str, str] = {}
+    module_of: dict[str, str] | None = None
 
     def find() -> dict[str, str]:
-        if not module_of:  # not at the import, which takes no longer for a long table
-            for module, there in names.items():
-                module_of.update(dict.fromkeys(there.split(), module))
-        return module_of
+        nonlocal module_of
+        found = module_of
+        if found is None:  # not at the import, which takes no longer for a long table
+            # Set once it is whole, as another thread may look at it meanwhile.
+            found = module_of = {
+                name: module for module, there in names.items() for name in there.split()
+            }
+        return found
 
     def __dir__() -> list[str]:  # noqa: N807
         # For completion: public names, and those that Python has in every module.
@@ -35,7 +39,7 @@ def on_first_use(package: str, names: dict[str, str], modules: str = "") -> Call
         if name in modules.split():
             value = importlib.import_module(f"{package}.{name}")
         elif name in find():
-            value = getattr(importlib.import_module(module_of[name], package), name)
+            value = getattr(importlib.import_module(find()[name], package), name)
         else:
             # Python's own words, to which it adds a similar name if the error ends the program.
             module = sys.modules[package]

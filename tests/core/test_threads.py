@@ -178,7 +178,7 @@ import concurrent.futures, sys, threading
 import purestate as ps
 sys.setswitchinterval(1e-6)
 names = ["Model", "Optimizer", "bind", "ema", "errors", "experimental", "freeze", "mixed_precision", "optim", "surgery",
-         "testing", "to_dot", "trainable_mask", "trainable_only", "metrics", "stack_layers"]
+         "testing", "to_dot", "trainable_mask", "trainable_only", "metrics", "stack_layers", "Linear", "LSTM", "scan", "nets"]
 barrier = threading.Barrier(16, timeout=60)
 def ask(i):
     barrier.wait()
