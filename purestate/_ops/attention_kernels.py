@@ -270,7 +270,9 @@ class PallasAttention(Kernel):
         return self._on_gpu(call) if (self.kernel or platform()) == "gpu" else self._on_tpu(call)
 
     def _on_gpu(self, call: AttentionCall) -> Any:
-        attention: Any = importlib.import_module("jax.experimental.pallas.ops.gpu.attention")
+        with warnings.catch_warnings():  # JAX 0.12 recommends tokamax, which is another choice here
+            warnings.simplefilter("ignore", DeprecationWarning)
+            attention: Any = importlib.import_module("jax.experimental.pallas.ops.gpu.attention")
         queries, keys = self._block(call.query.shape[1]), self._block(call.key.shape[1])
         # The backward pass keeps more in fast memory, so its blocks are smaller; there are as many
         # of keys as of queries.

@@ -27,7 +27,7 @@ def variance_over(x: jax.Array, axis: tuple[int, ...], mask: jax.Array | None) -
     return mean_over(jnp.square(x - mean_over(x, axis, mask)), axis, mask)
 
 
-@operation("moments", operands=2)
+@operation("moments", operands=2, one_gradient=False)
 def moments(
     inputs: jax.Array, mask: jax.Array | None = None, axis: tuple[int, ...] = (-1,)
 ) -> tuple[jax.Array, jax.Array]:

@@ -27,8 +27,6 @@ def operands(groups: int = 2, length: int = 64) -> Any:
     return q, k, v
 
 
-# JAX 0.12 says so of its kernel, and users may hear it: `implementation="tokamax"` is the other one.
-@pytest.mark.filterwarnings("ignore:jax.experimental.pallas.ops.gpu.attention is deprecated")
 @pytest.mark.parametrize("groups, is_causal, scale, length, block", [
     (2, True, None, 64, 32),
     (4, False, None, 48, 128),
