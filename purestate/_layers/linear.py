@@ -14,7 +14,7 @@ from purestate._core.variables import Initializer, get_parameter
 from purestate._layers.errors import LayerError, check_bool, not_an_array
 from purestate._layers.initializers import truncated_fan_in
 from purestate._layers.param_dtype import get_parameter_kept_in
-from purestate._ops.inlined import inlined
+from purestate._ops.inlined import inlined, is_staged, remembered_by_jax
 from purestate._ops.products import dot_general
 
 
@@ -22,7 +22,7 @@ def add_bias(out: jax.Array, bias: jax.Array) -> jax.Array:
     """Adds `bias` to the last axes of `out`, whatever `jax_numpy_rank_promotion` says."""
     if out.dtype != bias.dtype:
         return out + jnp.broadcast_to(bias, out.shape)
-    return _add(out, bias)
+    return _add(out, bias) if is_staged() else _add_at_once(out, bias)
 
 
 def _add(out: jax.Array, bias: jax.Array) -> jax.Array:
@@ -31,6 +31,10 @@ def _add(out: jax.Array, bias: jax.Array) -> jax.Array:
         axes = range(len(out.shape) - len(bias.shape), len(out.shape))
         bias = lax.broadcast_in_dim(bias, out.shape, axes)
     return lax.add(out, bias)
+
+
+# Eagerly one operation of JAX instead of two, which rounds in the same way.
+_add_at_once = remembered_by_jax(_add, ())
 
 
 @inlined(static=(3, 4))
@@ -42,7 +46,7 @@ def _affine(
     out_sharding: Any,
 ) -> jax.Array:
     out = dot_general(inputs, w, None, precision, None, out_sharding)
-    return _add(out, b)
+    return _add(out, b) if is_staged() else _add_at_once(out, b)
 
 
 class Linear(Module):
