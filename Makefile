@@ -14,7 +14,7 @@ train: $(VENV)/train.stamp
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 test: $(VENV)/test.stamp
-	@echo "The fast tests, on all cores. On two cores they take some 9 minutes the first time, and 6 once programs are compiled."
+	@echo "The fast tests, on all cores. On two cores they take some 10 minutes the first time, and 6 once programs are compiled."
 	@echo "How long they take here is shown every twentieth of the way. \`make test-all\` has the rest."
 	$(PYTEST)
 

@@ -9,11 +9,12 @@ import jax.tree_util as jtu
 
 from purestate._core import trace_guard
 from purestate._core.abstract import function_of_arrays, is_array
+from purestate._core.equations import is_literal, live_equations
 from purestate._core.errors import ArgumentError
 from purestate._core.outlines import outline_argument
 
 if TYPE_CHECKING:  # not imported, since it takes long
-    from jax.extend.core import Jaxpr, JaxprEqn, Var
+    from jax.extend.core import Jaxpr, Var
 
 RunTraced = Callable[[Any, Any, dict[Any, Any]], list[Any]]
 Report = Callable[[str, int, int], None]
@@ -67,22 +68,6 @@ def initial_values(
     else:
         outs = _evaluate(jaxpr, values, jtu.tree_leaves_with_path(shapes), report)
     return jax.tree.unflatten(jax.tree.structure(shapes), outs)
-
-
-def live_equations(jaxpr: "Jaxpr") -> "list[JaxprEqn]":
-    """Returns the equations that lead to the results, in order. Those with an effect do not."""
-    needed = {var for var in jaxpr.outvars if not is_literal(var)}
-    live: list[JaxprEqn] = []
-    for eqn in reversed(jaxpr.eqns):
-        if not needed.isdisjoint(eqn.outvars):
-            live.append(eqn)
-            needed.update(var for var in eqn.invars if not is_literal(var))
-    return live[::-1]
-
-
-def is_literal(atom: Any) -> bool:
-    """Whether an input of an equation is a constant. Its class takes long to import."""
-    return hasattr(atom, "val")
 
 
 def _reads(jaxpr: "Jaxpr", missing: list[bool]) -> "Var | None":

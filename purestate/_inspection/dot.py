@@ -11,10 +11,11 @@ from typing import Any
 import jax
 
 from purestate._core.abstract import function_of_arrays, is_array
+from purestate._core.equations import is_literal
 from purestate._core.frame import ambient
 from purestate._core.hooks import MethodContext, intercept_methods
 from purestate._editing.array_format import format_array
-from purestate._inspection.subprograms import body_of, is_inlined, is_literal, opened
+from purestate._inspection.subprograms import body_of, is_inlined, opened
 from purestate._inspection.tracing import traced_again
 from purestate._lifted.lift_frame import Lifted
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from purestate._inspection.subprograms import is_literal
+from purestate._core.equations import is_literal
 
 _MOVES = {
     "all_gather", "all_to_all", "bitcast_convert_type", "broadcast_in_dim", "concatenate",

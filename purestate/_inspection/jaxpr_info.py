@@ -7,13 +7,8 @@ from typing import Any
 import jax
 
 from purestate._core.abstract import function_of_arrays
-from purestate._inspection.subprograms import (
-    body_of,
-    is_dropped,
-    is_literal,
-    live_equations,
-    opened,
-)
+from purestate._core.equations import is_literal, live_equations
+from purestate._inspection.subprograms import body_of, is_dropped, opened
 from purestate._inspection.summary import MethodInvocation, calls_of
 from purestate._inspection.tracing import AxisEnv
 
@@ -124,7 +119,9 @@ def make_model_info(
 
 def _module_of(name: str, jaxpr: Any, compute_flops: ComputeFlopsFn | None) -> Module:
     names = _letters(jaxpr)
-    expressions = [_expression(eqn, names, compute_flops) for eqn in live_equations(jaxpr)]
+    expressions = [
+        _expression(eqn, names, compute_flops) for eqn in live_equations(jaxpr, effects=True)
+    ]
     if compute_flops is not None:  # skip scopes that cost nothing
         expressions = [e for e in expressions if e.submodule is None or e.flops]
     module = Module(name)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from purestate._core.abstract import function_of_arrays
+from purestate._core.equations import live_equations
 from purestate._core.errors import ArgumentError, kind_of
 from purestate._core.path import ROOT
 from purestate._inspection.equation_costs import (
@@ -17,7 +18,7 @@ from purestate._inspection.equation_costs import (
     flops_of_others,
 )
 from purestate._inspection.jaxpr_info import format_number
-from purestate._inspection.subprograms import body_of, live_equations, opened
+from purestate._inspection.subprograms import body_of, opened
 
 OTHER = "other"
 
@@ -269,7 +270,7 @@ class _Counts:
 
 
 def _count(jaxpr: Any, place: _Place, counts: _Counts) -> None:
-    for eqn in live_equations(jaxpr):
+    for eqn in live_equations(jaxpr, effects=True):
         here, name = place.around(eqn), eqn.primitive.name
         body = body_of(eqn)
         if body is not None:

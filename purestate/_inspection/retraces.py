@@ -19,16 +19,7 @@ R = TypeVar("R")
 
 NOTHING = "nothing"
 
-# Settings of JAX that are part of the key of what it has traced.
-_SETTINGS = (
-    "jax_enable_x64",
-    "jax_default_matmul_precision",
-    "jax_default_prng_impl",
-    "jax_threefry_partitionable",
-    "jax_numpy_dtype_promotion",
-    "jax_numpy_rank_promotion",
-    "jax_default_device",
-)
+_jax_config: Any = jax.config  # its settings are not in its type
 
 
 class Retrace(NamedTuple):
@@ -49,9 +40,9 @@ class Retrace(NamedTuple):
         if not self.changes:
             return (
                 f"Trace {self.number} of {self.function}: its arguments, the settings of JAX and"
-                " the blocks of purestate are as before. Was it compiled anew, by jax.jit in a"
-                " loop or of a new function, or were JAX's caches cleared? Call jax.jit(f) once,"
-                " and keep what it returns."
+                " the blocks of purestate are as before. Was it compiled again, by jax.jit in"
+                " a loop or of a new function, or were JAX's caches cleared? Call jax.jit(f) once,"
+                " and keep the function that it returns."
             )
         lines = "".join(f"\n  {where}: {was} -> {now}" for where, was, now in self.changes)
         return f"Trace {self.number} of {self.function}. What changed:{lines}"
@@ -170,8 +161,8 @@ def _facts(f: Callable[..., Any], args: Any, kwargs: Any) -> dict[str, str]:
     for name, value in arguments.items():
         for path, leaf in jtu.tree_leaves_with_path(value, is_leaf=lambda x: x is None):
             facts[name + jtu.keystr(path)] = _described(leaf)
-    for setting in _SETTINGS:
-        facts[setting] = repr(getattr(jax.config, setting, None))
+    for setting in _jax_config.values:
+        facts[setting] = repr(getattr(_jax_config, setting, None))
     mesh = jax.sharding.get_abstract_mesh()
     facts["the mesh"] = NOTHING if mesh.empty else str(mesh)
     for what, value in compiled.parts():

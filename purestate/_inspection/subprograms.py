@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # not imported, since it takes long
-    from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+    from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
 # Primitives that run one jaxpr with the same inputs and outputs, and the parameter with the jaxpr.
 _BODIES = {
@@ -36,12 +36,7 @@ class Body(NamedTuple):
     times: int
 
 
-# Recognized by their attributes: their classes are in jax.extend, which takes long to import.
-def is_literal(atom: "Var | Literal") -> bool:
-    """Whether an input of an equation is a constant, and not a variable."""
-    return hasattr(atom, "val")
-
-
+# Recognized by its name, since its class takes long to import.
 def is_dropped(variable: "Var") -> bool:
     """Whether nothing uses this result of an equation."""
     return type(variable).__name__ == "DropVar"
@@ -79,14 +74,3 @@ def is_inlined(eqn: "JaxprEqn") -> bool:
     inline = eqn.params.get("inline", False)
     # Since JAX 0.12 it is an enumeration, which has "auto" for False.
     return inline if isinstance(inline, bool) else inline.value != "auto"
-
-
-def live_equations(jaxpr: "Jaxpr") -> "list[JaxprEqn]":
-    """Returns the equations that contribute to the result, or have an effect."""
-    needed = {var for var in jaxpr.outvars if not is_literal(var)}
-    live: list[JaxprEqn] = []
-    for eqn in reversed(jaxpr.eqns):
-        if eqn.effects or any(var in needed for var in eqn.outvars):
-            live.append(eqn)
-            needed.update(var for var in eqn.invars if not is_literal(var))
-    return live[::-1]

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purestate._core import trace_guard
-from purestate._core.initial_values import is_literal
+from purestate._core.equations import is_literal
 
 if TYPE_CHECKING:  # not imported, since it takes long
     from jax.extend.core import Jaxpr, JaxprEqn
@@ -216,9 +216,6 @@ def _run_group(group: list[tuple[Any, Part]], values: dict[Any, Any]) -> None:
         values.update((result, value) for result, _ in group)
         return
     stacks = [_stacked(c, values) for c, d in zip(columns, differs, strict=True) if d]
-    if len(group) == 1:
-        values[result] = one([stack[0] for stack in stacks])
-        return
     results = jax.lax.map(one, stacks)
     values.update((result, Row(results, i)) for i, (result, _) in enumerate(group))
 

@@ -13,7 +13,7 @@ import pytest
 import purestate as ps
 from tests.haiku_parity import table_core, table_layers, table_recurrent
 from tests.haiku_parity.table_layers import inputs_of
-from tests.state.test_init_with_output import FUNCTIONS, TRANSFORMS, Net, plain
+from tests.state.test_init_with_output import FUNCTIONS, IN_EACH_STYLE, TRANSFORMS, Net, plain
 
 KEY = jax.random.key(1)
 X = jnp.linspace(-1.0, 1.0, 12).reshape(4, 3)
@@ -45,13 +45,13 @@ def identical_in_loops(a, b):
 
 @pytest.mark.one_slow_in(2)
 @pytest.mark.one_in(10)
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("mode", ["sequence", "path"])
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [(row.name, dtype) for row in ROWS.values() for dtype in row.dtypes if dtype != "float64"],
+)
 def test_every_layer(name, mode, dtype):
     row = ROWS[name]
-    if dtype not in row.dtypes:
-        pytest.skip("not tried with this dtype")
     f = ps.transform_with_state(lambda *args: row.run(ps, *args), rng_mode=mode)
     inputs = inputs_of(row, dtype)
     identical(ps.fast_init(f)(KEY, *inputs), f.init(KEY, *inputs))
@@ -68,11 +68,8 @@ def test_every_program_of_the_core(name):
 
 @pytest.mark.parametrize("jitted", [False, True])
 @pytest.mark.parametrize("mode", ["sequence", "path"])
-@pytest.mark.parametrize("transform", TRANSFORMS)
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(("name", "transform"), IN_EACH_STYLE)
 def test_every_style(name, transform, mode, jitted):
-    if name == "stateful" and transform not in ("with_state", "collections"):
-        pytest.skip("has no place for state")
     pair = TRANSFORMS[transform](FUNCTIONS[name], rng_mode=mode)
     wrap = jax.jit if jitted else lambda f: f
     identical_in_loops(wrap(ps.fast_init(pair))(KEY, X), wrap(pair.init)(KEY, X))
