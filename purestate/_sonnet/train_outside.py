@@ -114,7 +114,8 @@ def function(fun: Callable[P, R] | None = None, **options: Any) -> Any:
     sees their present values. Inside a transformed function it is `ps.jit`.
 
     >>> import jax.numpy as jnp, purestate.sonnet as snt
-    >>> net, opt = snt.nets.MLP([8, 1]), snt.optimizers.Adam(0.01)
+    >>> ones = snt.initializers.Ones()
+    >>> net, opt = snt.nets.MLP([8, 1], w_init=ones), snt.optimizers.Adam(0.01)
     >>> @snt.function
     ... def train_step(x, y):
     ...     def loss_fn():
