@@ -44,6 +44,23 @@ def layer_norm(p: Any, x: Any) -> Any:
     return p["scale"] * lax.rsqrt(variance + 1e-5) * (x - mean) + p["offset"]
 
 
+def moving_average(old: Any, value: Any) -> Any:
+    counter = old["counter"] + 1
+    hidden = old["hidden"] * 0.9 + value * (1 - 0.9)
+    return {"counter": counter, "hidden": hidden, "average": hidden / (1 - 0.9**counter)}
+
+
+def batch_norm(name: str, params: Any, state: Any, new_state: Any, x: Any) -> Any:
+    """Puts the moving averages into `new_state`."""
+    axes = tuple(range(x.ndim - 1))
+    mean = jnp.mean(x, axes, keepdims=True)
+    variance = jnp.mean(jnp.square(x), axes, keepdims=True) - jnp.square(mean)
+    for average, value in (("mean_ema", mean), ("var_ema", variance)):
+        new_state[f"{name}/~/{average}"] = moving_average(state[f"{name}/~/{average}"], value)
+    scale, offset = params[name]["scale"], params[name]["offset"]
+    return (x - mean) * (scale * lax.rsqrt(variance + 1e-5)) + offset
+
+
 # A chain of many small layers ----------------------------------------------------------------------
 
 
@@ -143,6 +160,49 @@ def gpt_by_hand(params: Any, state: Any, key: Any, tokens: Any) -> Any:
     return linear(params["logits"], layer_norm(params["norm"], h)), state
 
 
+# Batch normalization ------------------------------------------------------------------------------
+
+
+def norms_over(L: Any) -> Callable[..., Any]:
+    def forward(x: Any, is_training: bool) -> Any:
+        x = jax.nn.relu(L.BatchNorm(True, True, 0.9, name="first")(x, is_training))
+        return L.BatchNorm(True, True, 0.9, name="second")(x, is_training)
+
+    return forward
+
+
+def norms_by_hand(params: Any, state: Any, key: Any, x: Any) -> Any:
+    new_state = dict(state)
+    x = jax.nn.relu(batch_norm("first", params, state, new_state, x))
+    return batch_norm("second", params, state, new_state, x), new_state
+
+
+# An LSTM over time ---------------------------------------------------------------------------------
+
+LSTM_WIDTH = 64
+
+
+def lstm_over(L: Any) -> Callable[..., Any]:
+    def forward(x: Any, is_training: bool) -> Any:
+        core = L.LSTM(LSTM_WIDTH)
+        return L.dynamic_unroll(core, x, core.initial_state(x.shape[1]))[0]
+
+    return forward
+
+
+def lstm_by_hand(params: Any, state: Any, key: Any, x: Any) -> Any:
+    def step(carry: Any, x: Any) -> Any:
+        hidden, cell = carry
+        gates = linear(params["lstm/linear"], jnp.concatenate([x, hidden], axis=-1))
+        i, g, f, o = jnp.split(gates, 4, axis=-1)
+        cell = jax.nn.sigmoid(f + 1) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+        hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
+        return (hidden, cell), hidden
+
+    zeros = jnp.zeros([x.shape[1], LSTM_WIDTH])
+    return lax.scan(step, (zeros, zeros), x)[1], state
+
+
 # ResNet-18 -----------------------------------------------------------------------------------------
 
 RESNET_CLASSES = 10
@@ -161,24 +221,8 @@ def resnet_by_hand(params: Any, state: Any, key: Any, x: Any) -> Any:
             x, w, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
 
-    def average(name: str, value: Any) -> None:
-        old = state[name]
-        counter = old["counter"] + 1
-        hidden = old["hidden"] * 0.9 + value * (1 - 0.9)
-        new_state[name] = {
-            "counter": counter,
-            "hidden": hidden,
-            "average": hidden / (1 - 0.9**counter),
-        }
-
     def norm(name: str, x: Any) -> Any:
-        mean = jnp.mean(x, (0, 1, 2), keepdims=True)
-        variance = jnp.mean(jnp.square(x), (0, 1, 2), keepdims=True) - jnp.square(mean)
-        average(f"{name}/~/mean_ema", mean)
-        average(f"{name}/~/var_ema", variance)
-        return (x - mean) * (params[name]["scale"] * lax.rsqrt(variance + 1e-5)) + params[name][
-            "offset"
-        ]
+        return batch_norm(name, params, state, new_state, x)
 
     x = norm("res_net18/~/initial_batchnorm", conv("res_net18/~/initial_conv", x, 2))
     x = jax.nn.relu(x)
@@ -199,7 +243,9 @@ def resnet_by_hand(params: Any, state: Any, key: Any, x: Any) -> Any:
 
 
 MODELS = {
+    "batch_norm": Model(norms_over, norms_by_hand, lambda: jnp.ones([8, 16, 16, 32])),
     "gpt": Model(gpt_over, gpt_by_hand, lambda: jnp.ones([2, 16], jnp.int32)),
+    "lstm": Model(lstm_over, lstm_by_hand, lambda: jnp.ones([20, 8, 32])),
     "many": Model(many_over(2000), many_by_hand(2000), lambda: jnp.ones([2, 4])),
     "mlp": Model(mlp_over, mlp_by_hand, lambda: jnp.ones([8, 784])),
     "resnet18": Model(resnet_over, resnet_by_hand, lambda: jnp.ones([2, 32, 32, 3])),

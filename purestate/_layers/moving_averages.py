@@ -111,10 +111,14 @@ class ExponentialMovingAverage(Module):
             counter = get_state("counter", (), jnp.int32, start, collection=self._collection) + 1
         except MissingStateError as error:
             counter = self._after_initialize(error) + 1
-        decay = jax.lax.convert_element_type(self.decay, dtype)
+        decay: Any
+        if self.decay.__class__ is float:  # numpy's difference with one is no equation
+            decay = np.asarray(self.decay, dtype)
+        else:
+            decay = jax.lax.convert_element_type(self.decay, dtype)
         if self.warmup_length > 0:
-            decay = jax.lax.select(counter <= 0, np.zeros([], decay.dtype), decay)
-        one = jnp.ones([], dtype)
+            decay = jax.lax.select(counter <= 0, np.zeros([], dtype), jnp.asarray(decay))
+        one = np.ones([], dtype)
         hidden = get_state(
             "hidden", value.shape, dtype, init=jnp.zeros, collection=self._collection
         )
