@@ -50,9 +50,10 @@ class Collection:
       creatable: whether new variables may be created.
       writable: whether variables may be set.
       given: whether `apply` was called with values for it; None means "start again".
+      own: the modules whose dicts may be changed in place. Snapshots share those of all others.
     """
 
-    __slots__ = ("creatable", "given", "initial", "name", "values", "writable")
+    __slots__ = ("creatable", "given", "initial", "name", "own", "values", "writable")
 
     def __init__(
         self,
@@ -70,6 +71,14 @@ class Collection:
         self.creatable = creatable
         self.writable = writable
         self.given = given
+        self.own: set[str] = set()
+
+    def make_own(self, module: str) -> None:
+        """Copies the dicts of a module, since it is about to be changed."""
+        self.values[module] = {**self.values.get(module, {})}
+        if self.initial is not None:
+            self.initial[module] = {**self.initial.get(module, {})}
+        self.own.add(module)
 
     @property
     def changes(self) -> bool:

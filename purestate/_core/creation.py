@@ -26,9 +26,11 @@ def keep_new(
     """Puts a new value into a collection, unless it would die with an inner trace."""
     trace_guard.check_strictly(frame.home.trace, what, path)
     trace_guard.check_outlives_trace(value, frame.home.trace, what, path)
-    collection.values.setdefault(path, {})[name] = value
+    if path not in collection.own:
+        collection.make_own(path)
+    collection.values[path][name] = value
     if collection.initial is not None:
-        collection.initial.setdefault(path, {}).setdefault(name, value)
+        collection.initial[path].setdefault(name, value)
 
 
 def run_creators(

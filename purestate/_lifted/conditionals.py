@@ -11,8 +11,17 @@ from jax.typing import ArrayLike
 from purestate._core.errors import BranchError
 from purestate._core.frame import Frame, get_frame
 from purestate._core.sown import SownValues, filled, shapes_of_any
+from purestate._lifted.carried import Places, picked, state_to_hand_on
 from purestate._lifted.lift_frame import Lifted, fill_keys
-from purestate._lifted.snapshot import Snapshot, keep, new_names, take_snapshot
+from purestate._lifted.snapshot import (
+    Snapshot,
+    entries,
+    keep,
+    new_names,
+    new_values,
+    take_snapshot,
+    without,
+)
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -272,8 +281,11 @@ def _run_branches(
         # branch only: look at all, so that each still gets the names that it would have.
         looks = [each.look(*operands, keeps_names=True) for each in lifted.values()]
         sown_in_any = shapes_of_any(looks)
-    # 3. Each branch as a pure function of what the frame holds.
+    # 3. Each branch as a pure function of what the frame holds. Of a large state it returns what
+    #    any branch changes; which that is, only tracing them shows.
     creates = False
+    returned = state_to_hand_on(frame)
+    missed: Places = set()
 
     def pure_branch(key: int) -> Callable[..., Any]:
         @functools.wraps(unique[key])
@@ -283,15 +295,24 @@ def _run_branches(
             out, after, sown = lifted[key].run(before, *operands)
             # A variable that is new here is an output that other branches do not have. It is left
             # out, and the whole is run again once all variables exist.
-            creates = creates or bool(new_names(before.values, after.values))
+            new = new_names(before.values, after.values)
+            creates = creates or bool(new)
             # Of the variables that were there before, only state can have changed.
+            writable = {
+                store: modules
+                for store, modules in before.values.items()
+                if frame.collections[store].writable
+            }
+            if returned is not None:
+                changed = without(new_values(before.values, after.values), new)
+                missed.update(place[:3] for place in entries(changed))
+                writable = picked(writable, returned)
             state = {
                 store: {
                     module: {name: after.values[store][module][name] for name in bundle}
                     for module, bundle in modules.items()
                 }
-                for store, modules in before.values.items()
-                if frame.collections[store].writable
+                for store, modules in writable.items()
             }
             return (out, filled(sown, sown_in_any)), Snapshot(state, {}, after.keys)
 
@@ -309,6 +330,9 @@ def _run_branches(
         operands = jax.tree.map(jnp.asarray, operands)  # as JAX gives them to branches
         for each in lifted.values():
             _keep_created(frame, each, operands)
+        (out, sown), after = attempt()
+    while returned is not None and not missed <= returned:
+        returned = set(missed)
         (out, sown), after = attempt()
     keep(frame, after, sown)
     return out

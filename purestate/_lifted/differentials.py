@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purestate._core.collection import Bundle, copy_bundle
+from purestate._core.collection import Bundle
 from purestate._core.errors import ArgumentError
 from purestate._core.frame import Frame, get_frame
 from purestate._core.outlines import outline
@@ -70,7 +70,7 @@ def with_given(frame: Frame, params: Bundle) -> Snapshot:
     """Returns a snapshot of the frame, with some parameters in place of those that it holds."""
     before = take_snapshot(frame)
     # The others come by closure, and a gradient from outside goes through them.
-    everything = copy_bundle(frame.collections["params"].values)
+    everything = dict(frame.collections["params"].values)
     for path, variables in params.items():
         everything[path] = {**everything.get(path, {}), **variables}
     return before._replace(values={**before.values, "params": everything})

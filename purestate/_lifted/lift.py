@@ -114,9 +114,11 @@ def keep_variables(
                 if kept.values.get(prefix + path, {}).get(name) is value:
                     continue
                 raise immutable(frame, kept.name, prefix + path, name)
-            kept.values.setdefault(prefix + path, {})[name] = value
+            if prefix + path not in kept.own:
+                kept.make_own(prefix + path)
+            kept.values[prefix + path][name] = value
             if kept.initial is not None:
-                initial = kept.initial.setdefault(prefix + path, {})
+                initial = kept.initial[prefix + path]
                 # `init` returns the values as first created, also if an update follows at once.
                 if first or name not in initial:
                     initial[name] = value

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from purestate._core.collection import Collection, copy_bundle
+from purestate._core.collection import Collection
 from purestate._core.config import get_config
 from purestate._core.frame import ActiveFrame, Frame, FrameKeys, ambient, current_home
 from purestate._core.observer import Observer
@@ -179,7 +179,9 @@ class Lifted:
         with self.undone(observer, keeps_names=keeps_names, keeps_labels=keeps_labels):
             if through is None:
                 return jax.eval_shape(lambda *a, **k: run(before, *a, **k), *args, **kwargs)
-            return jax.eval_shape(through(run), before, *args, **kwargs)
+            run_through = through(run)
+            # By closure, since JAX would look at each variable of the model.
+            return jax.eval_shape(lambda *a, **k: run_through(before, *a, **k), *args, **kwargs)
 
     @contextlib.contextmanager
     def undone(
@@ -235,8 +237,8 @@ def _collections(frame: Frame, snapshot: Snapshot) -> dict[str, Collection]:
             continue
         inside[name] = Collection(
             name,
-            copy_bundle(snapshot.values[name] if name in snapshot.values else kept.values),
-            None if kept.initial is None else copy_bundle(snapshot.initial.get(name, kept.initial)),
+            dict(snapshot.values[name] if name in snapshot.values else kept.values),
+            None if kept.initial is None else dict(snapshot.initial.get(name, kept.initial)),
             creatable=kept.creatable,
             writable=kept.writable,
             given=kept.given,

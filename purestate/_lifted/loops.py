@@ -9,10 +9,10 @@ from jax.typing import ArrayLike
 from purestate._core.errors import LoopError
 from purestate._core.frame import Frame, get_frame
 from purestate._core.sown import SownValues, carried_on, start_of_loop
+from purestate._lifted.carried import carry_on, carrying
 from purestate._lifted.checkpointed import bounded_while, segment_size
 from purestate._lifted.lift_frame import Lifted, names_here, rewind_names
-from purestate._lifted.scan import carried_by, carry_on
-from purestate._lifted.snapshot import Snapshot, changes, keep, take_snapshot
+from purestate._lifted.snapshot import Snapshot, changes, keep, merged, take_snapshot
 
 A = TypeVar("A")
 
@@ -95,11 +95,13 @@ def while_loop(
             )
         return out
 
-    start = loop.carry(init_val, init_val)
-    if max_steps is None:
-        return loop.keep(jax.lax.while_loop(pure_condition, loop.step, start))
-    kept = None if checkpoint is False else size
-    return loop.keep(bounded_while(pure_condition, loop.step, start, max_steps, kept))
+    def run(start: Any) -> Any:
+        if max_steps is None:
+            return jax.lax.while_loop(pure_condition, loop.step, start)
+        kept = None if checkpoint is False else size
+        return bounded_while(pure_condition, loop.step, start, max_steps, kept)
+
+    return loop.run(run, init_val, init_val)
 
 
 class _Loop:
@@ -112,21 +114,28 @@ class _Loop:
         self._frame = frame
         self._lifted = Lifted(body, frame, fills=True)
 
-    def carry(self, value: Any, *args: Any) -> Any:
-        """Returns what the first step is given: `value`, for a body that is called with `args`."""
+    def run(self, run: Callable[[Any], Any], value: Any, *args: Any) -> Any:
+        """Runs the loop from `value` on, for a body that is called with `args`; returns the last.
+
+        The state and keys that the last step leaves go into the frame.
+        """
         # A loop carries arrays of one shape from step to step, so sown values cannot be
         # stacked: each step reduces them further, from the neutral element of the reduction on.
         sown: SownValues = {}
         if self._frame.sown is not None:
             shapes = self._lifted.look(*args)
             sown = start_of_loop(self._frame.sown.reducers, shapes)
-        return value, carried_by(self._frame), sown
+        value, carried, sown = carrying(
+            self._frame, None, lambda carried: run((value, carried, sown))
+        )
+        keep(self._frame, carried, sown)
+        return value
 
     def start(self, carried: Snapshot) -> Snapshot:
         """Returns the snapshot that a step begins with."""
         # Parameters are read by closure. Carried values replace those of the frame.
         before = take_snapshot(self._frame)
-        return Snapshot({**before.values, **carried.values}, before.initial, carried.keys)
+        return Snapshot(merged(before.values, carried.values), before.initial, carried.keys)
 
     def step(self, carry: Any, *first: Any) -> Any:
         """Runs one step."""
@@ -136,12 +145,6 @@ class _Loop:
         if self._frame.sown is not None:
             sown = carried_on(self._frame.sown.reducers, sown, new)
         return out, carry_on(carried, before, changes(before, after), after), sown
-
-    def keep(self, carry: Any) -> Any:
-        """Puts the last carried state and keys into the frame, and returns the value."""
-        value, carried, sown = carry
-        keep(self._frame, carried, sown)
-        return value
 
 
 def fori_loop(
@@ -193,6 +196,6 @@ def fori_loop(
             pass
         rewind_names(frame, names)
     loop = _Loop(body_fun, frame)
-    start = loop.carry(init_val, lower, init_val)
     body = lambda i, carry: loop.step(carry, i)  # noqa: E731
-    return loop.keep(jax.lax.fori_loop(lower, upper, body, start, **options))
+    run = lambda start: jax.lax.fori_loop(lower, upper, body, start, **options)  # noqa: E731
+    return loop.run(run, init_val, lower, init_val)

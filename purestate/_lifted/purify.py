@@ -142,7 +142,7 @@ def purify(
         # Returned are the collections that were given, so that a loop can carry them; the params;
         # and those that the function has begun.
         found: Variables = {
-            name: after.values.get(name, bundle)
+            name: copy_bundle(after.values.get(name, bundle))
             for name, bundle in {**values, **after.values}.items()
             if name in variables or name == "params" or after.values.get(name)
         }

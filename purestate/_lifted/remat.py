@@ -114,6 +114,11 @@ def jit(fun: "Callable[P, R]", **options: Any) -> "Callable[P, R]":
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         frame = get_frame("A function made by `ps.jit`")
         lifted = Lifted(fun, frame, names_stay=True)
+        # A new function for each call, so that JAX's cache never answers with another frame's.
+        if frame.home.staged:  # what it closes over becomes an argument
+            out, changed, sown = jax.jit(lifted.changing, **options)(*args, **kwargs)
+            keep(frame, changed, sown)
+            return out
         # Everything goes in as arguments, parameters too: what jit closes over becomes a constant.
         before = whole_snapshot(frame, take_snapshot(frame))
 
@@ -121,7 +126,6 @@ def jit(fun: "Callable[P, R]", **options: Any) -> "Callable[P, R]":
             out, after, sown = lifted.run(purestate_snapshot, *args, **kwargs)
             return out, changes(purestate_snapshot, after), sown
 
-        # A new function for each call, so that JAX's cache never answers with another frame's.
         compiled = jax.jit(with_changes, **options)
         out, changed, sown = compiled(*args, purestate_snapshot=before, **kwargs)
         keep(frame, changed, sown)

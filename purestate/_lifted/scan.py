@@ -7,12 +7,13 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from purestate._core.errors import LoopError, NewVariableError, kind_of
+from purestate._core.errors import LoopError, kind_of
 from purestate._core.frame import Frame, get_frame
 from purestate._core.path import variable_path
+from purestate._lifted.carried import carry_on, carrying
 from purestate._lifted.checkpointed import scan_in_segments, segment_size
 from purestate._lifted.collection_modes import COMBINED, Modes, combine
-from purestate._lifted.lift_frame import Lifted, fill_keys
+from purestate._lifted.lift_frame import Lifted
 from purestate._lifted.mapped import Own, elements, slices_read, sown_by_runs, with_own
 from purestate._lifted.sizes import num_steps
 from purestate._lifted.snapshot import (
@@ -22,8 +23,6 @@ from purestate._lifted.snapshot import (
     entries,
     keep,
     merged,
-    new_names,
-    paths_of,
     put,
     take_snapshot,
     without,
@@ -120,7 +119,7 @@ def scan(
         length -= 1
     # 3. The loop. Each step has to carry on as many keys as it was given.
     step.lifted.fills = True
-    carried = carried_by(frame, modes)
+    start = init
     # If `each` has arrays, JAX takes their length, which may be symbolic (`jax.export`).
     steps = None if jax.tree.leaves(each) else length
     if checkpoint is False:
@@ -128,8 +127,8 @@ def scan(
     else:
         size = segment_size(checkpoint, length, "ps.scan")
         run = functools.partial(scan_in_segments, length=length, size=size, unroll=unroll)
-    (carry, carried), (ys, written, sown) = run(
-        step, (init, carried), each, reverse=reverse, **options
+    (carry, carried), (ys, written, sown) = carrying(
+        frame, modes, lambda carried: run(step, (start, carried), each, reverse=reverse, **options)
     )
     # 4. What was carried goes back into the frame; what each step wrote for itself is stacked,
     #    behind that of the first step, or before it if the loop ran in reverse.
@@ -139,45 +138,6 @@ def scan(
         both = [ys, first_y] if reverse else [first_y, ys]
         ys = jax.tree.map(lambda *parts: jnp.concatenate(parts), *both)
     return carry, ys
-
-
-def carried_by(frame: Frame, modes: Modes | None = None) -> Snapshot:
-    """Returns what a loop carries from step to step: the state, and the keys.
-
-    Parameters are read by closure, unless they may be set.
-    """
-    fill_keys(frame)
-    before = take_snapshot(frame)
-    values = {
-        name: part for name, part in before.values.items() if frame.collections[name].writable
-    }
-    if modes is not None:
-        # A collection without variables to carry stays in the snapshot, empty: a step may not read
-        # it by closure and then find that it has changed.
-        values = {**{name: {} for name in values}, **modes.sort(values).get(None, {})}
-    return Snapshot(values, {}, before.keys)
-
-
-def carry_on(carried: Snapshot, before: Snapshot, changed: Snapshot, after: Snapshot) -> Snapshot:
-    """Returns what the next step is given; raises if the step has created variables."""
-    made = paths_of(new_names(before.values, changed.values))
-    if made:
-        names = ", ".join(repr(path) for path in made)
-        raise NewVariableError(
-            f"The loop body creates {names}, which neither exists before the loop nor is created in"
-            " its first step: a loop has to carry the same variables from step to step. Create it"
-            " before the loop."
-        )
-    # JAX wants the carry back in the structure that it had: new variables would change that, and
-    # those that a step did not touch are passed on.
-    values = {
-        store: {
-            module: {name: after.values[store][module][name] for name in bundle}
-            for module, bundle in modules.items()
-        }
-        for store, modules in carried.values.items()
-    }
-    return Snapshot(values, {}, after.keys)
 
 
 class _Inputs(NamedTuple):

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from purestate._core.collection import Collection, copy_bundle, new_collection
+from purestate._core.collection import Collection, new_collection
 from purestate._core.frame import Frame
 from purestate._core.path import ROOT, variable_path
 from purestate._core.sown import SownValues
@@ -34,16 +34,21 @@ class Snapshot(NamedTuple):
 
 
 def take_snapshot(frame: Frame) -> Snapshot:
-    """Returns what the frame holds now. Later changes to the frame do not reach it."""
+    """Returns what the frame holds now. Later changes to the frame do not reach it.
+
+    The dicts of modules are shared until one of them is about to change. So a snapshot costs next
+    to nothing for a variable that nobody touches.
+    """
     values: Values = {}
     initial: Values = {}
     for name, collection in frame.collections.items():
         # Parameters of `apply` cannot change. They are read by closure, so that a transform does
         # not trace through all of them.
         if collection.changes:
-            values[name] = copy_bundle(collection.values)
+            values[name] = dict(collection.values)
             if collection.initial is not None:
-                initial[name] = copy_bundle(collection.initial)
+                initial[name] = dict(collection.initial)
+            collection.own = set()
     source = frame.keys.source
     return Snapshot(values, initial, None if source is None else source.internal_state)
 
@@ -69,7 +74,7 @@ def changes(before: Snapshot, after: Snapshot) -> Snapshot:
 def new_values(before: Values, after: Values) -> Values:
     """Returns the values of `after` that are not the very same in `before`."""
     found: Values = {}
-    for collection, module, name, value in entries(after):
+    for collection, module, name, value in _own_entries(before, after):
         old = before.get(collection, {}).get(module, {})
         # The very same object was not set. A value that is set to an equal one counts as changed.
         if not (name in old and old[name] is value):
@@ -77,10 +82,23 @@ def new_values(before: Values, after: Values) -> Values:
     return found
 
 
+def _own_entries(before: Values, after: Values) -> list[tuple[str, str, str, Any]]:
+    """Returns the entries of `after`, without those of modules whose dict is that of `before`."""
+    found: Values = {}
+    for collection, modules in after.items():
+        old = before.get(collection, {})
+        found[collection] = {
+            module: bundle
+            for module, bundle in modules.items()
+            if not (module in old and old[module] is bundle)
+        }
+    return entries(found)
+
+
 def new_names(before: Values, after: Values) -> Values:
     """Returns the values of `after` whose names are not in `before`."""
     found: Values = {}
-    for collection, module, name, value in entries(after):
+    for collection, module, name, value in _own_entries(before, after):
         if name not in before.get(collection, {}).get(module, {}):
             put(found, collection, module, name, value)
     return found
@@ -115,9 +133,11 @@ def put(values: Values, collection: str, module: str, name: str, value: Any) -> 
 
 def merged(a: Values, b: Values) -> Values:
     """Returns both, with the values of `b` for names that are in both."""
-    done = {collection: copy_bundle(modules) for collection, modules in a.items()}
-    for collection, module, name, value in entries(b):
-        put(done, collection, module, name, value)
+    done = {collection: dict(modules) for collection, modules in a.items()}
+    for collection, modules in b.items():
+        into = done.setdefault(collection, {})
+        for module, bundle in modules.items():
+            into[module] = {**into.get(module, {}), **bundle}
     return done
 
 
@@ -150,14 +170,22 @@ def keep(frame: Frame, changed: Snapshot, sown: SownValues | None = None) -> Non
         _check_keys(frame, changed.keys)
         frame.keys.source.replace_internal_state(changed.keys)
     for collection, module, name, value in entries(changed.values):
-        collection_in(frame, collection).values.setdefault(module, {})[name] = value
+        kept = _about_to_change(frame, collection, module)
+        kept.values[module][name] = value
     for collection, module, name, value in entries(changed.initial):
         # `init` returns these. One that is there already was made before the lifted function ran.
-        initial = collection_in(frame, collection).initial
-        if initial is not None:  # the first value stays the initial one
-            initial.setdefault(module, {}).setdefault(name, value)
+        kept = _about_to_change(frame, collection, module)
+        if kept.initial is not None:  # the first value stays the initial one
+            kept.initial[module].setdefault(name, value)
     if sown and frame.sown is not None:
         frame.sown.join(sown)
+
+
+def _about_to_change(frame: Frame, name: str, module: str) -> Collection:
+    collection = collection_in(frame, name)
+    if module not in collection.own:
+        collection.make_own(module)
+    return collection
 
 
 def collection_in(frame: Frame, name: str) -> Collection:

@@ -123,7 +123,9 @@ def _forget_ended(frame: Frame) -> None:
 
 def _forget_variable(frame: Frame, path: str, name: str) -> None:
     for collection in frame.collections.values():
-        collection.values.get(path, {}).pop(name, None)
+        if name in collection.values.get(path, ()):
+            collection.make_own(path)
+            del collection.values[path][name]
     ledger, place = frame.ledger, ("variables", path)
     ledger.dtypes.pop((path, name), None)
     taken: dict[str, int] = ledger.built.get(place, {})
@@ -137,6 +139,7 @@ def _forget_modules(frame: Frame, paths: set[str]) -> None:
         OUTSIDE.plain_names.pop(path, None)
         for collection in frame.collections.values():
             collection.values.pop(path, None)
+            collection.own.discard(path)
         names = ledger.built.get(("names", outer_path(path)), frame.scope.names)
         if names is not None:
             names.used.pop(path, None)
