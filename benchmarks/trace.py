@@ -32,7 +32,15 @@ from purestate._core import compiled, frame, trace_guard, variables
 from purestate._layers import batch_norm
 from purestate._lifted import snapshot
 
-LIMITS = {"batch_norm": 2, "lstm": 2, "gpt": 0.697, "many": 0.887, "mlp": 1.033, "resnet18": 1.020, "gpt train step": 0.902}
+LIMITS = {
+    "batch_norm": 2,
+    "lstm": 2,
+    "gpt": 0.697,
+    "many": 0.887,
+    "mlp": 1.033,
+    "resnet18": 1.020,
+    "gpt train step": 0.902,
+}
 """The most calls that purestate may make for one call by hand: what was measured plus 3%."""
 
 GUARD_LIMIT = 1.03

@@ -88,6 +88,13 @@ def _new_key(seed: Any) -> jax.Array:
         ) from None
 
 
+class SplitFirstError(Exception):
+    """A step or branch that began with no key in reserve ends with some; nobody sees it.
+
+    JAX wants the same structure from all of them. So it runs again, with one split off before.
+    """
+
+
 class PRNGSequence(Iterator[jax.Array]):
     """An iterator of fresh random keys, all split from one.
 
@@ -104,9 +111,11 @@ class PRNGSequence(Iterator[jax.Array]):
       InvalidRNGError: it is something else.
     """
 
-    __slots__ = ("_key", "_subkeys")
+    __slots__ = ("_due", "_key", "_subkeys")
     _key: jax.Array
     _subkeys: collections.deque[jax.Array]
+    _due: bool
+    """Whether a key belongs into the empty reserve that is not split off yet."""
 
     def __init__(self, key_or_seed: jax.Array | int | PRNGSequenceState):
         if isinstance(key_or_seed, tuple):
@@ -122,24 +131,65 @@ class PRNGSequence(Iterator[jax.Array]):
             key = key_or_seed
         self._key = key
         self._subkeys = collections.deque()
+        self._due = False
 
     def reserve(self, num: int) -> None:
         """Splits off `num` more keys now, in one operation, to be handed out later."""
+        if self._due:
+            self.split_due()
         if num > 0:
             keys = tuple(jax.random.split(self._key, num + 1))
             self._key = keys[0]
             self._subkeys.extend(keys[1:])
 
     def reserve_up_to_full(self) -> None:
-        """Brings the reserve to exactly `rng_reserve_size` keys, dropping those beyond it."""
+        """Brings the reserve to exactly `rng_reserve_size` keys, dropping those beyond it.
+
+        If that is one key, it is split off when it is needed: most loops and branches draw none.
+        """
         size = get_config().rng_reserve_size
+        if size == 1 and not self._subkeys:
+            self._due = True
+            return
         self.reserve(size - len(self._subkeys))
         while len(self._subkeys) > size:
             self._subkeys.pop()
 
+    def refill(self, start: Any) -> None:
+        """Brings the reserve to its full size, in the structure of `start`, an earlier `state`.
+
+        Raises:
+          SplitFirstError: there are keys in the reserve, and none of them was split off then.
+        """
+        self.reserve_up_to_full()
+        if start[1] is not None:
+            self.split_due()
+        elif not self._due:
+            raise SplitFirstError
+
+    def split_due(self) -> None:
+        """Splits off the key that belongs into the reserve, if that has not been done."""
+        if self._due:
+            self._due = False
+            self.reserve(1)
+
+    @property
+    def state(self) -> tuple[jax.Array, tuple[jax.Array, ...] | None]:
+        """The `internal_state`, with None for a reserve of which the only key is not split off."""
+        return self._key, None if self._due else tuple(self._subkeys)
+
+    def go_on_from(self, state: Any) -> None:
+        """Goes on from a `state`."""
+        self._key, subkeys = state
+        self._due = subkeys is None
+        self._subkeys = collections.deque(subkeys or ())
+
     @property
     def internal_state(self) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """The key to split next and the keys in reserve."""
+        if self._due:  # not kept, since this may be called in an inner trace
+            key, subkey = jax.random.split(self._key)
+            return key, (subkey,)
         return self._key, tuple(self._subkeys)
 
     def replace_internal_state(self, state: PRNGSequenceState) -> None:
@@ -159,23 +209,29 @@ class PRNGSequence(Iterator[jax.Array]):
         check_key(key)
         for subkey in subkeys:
             check_key(subkey)
-        self._key, self._subkeys = key, subkeys
+        self._key, self._subkeys, self._due = key, subkeys, False
 
     def __next__(self) -> jax.Array:
         if not self._subkeys:
-            self.reserve(get_config().rng_reserve_size)
+            if self._due:
+                self.split_due()
+            else:
+                self.reserve(get_config().rng_reserve_size)
         return self._subkeys.popleft()
 
     next = __next__
 
     def take(self, num: int) -> tuple[jax.Array, ...]:
         """Returns the next `num` keys, splitting once for those not in reserve."""
+        self.split_due()
         self.reserve(num - len(self._subkeys))
         return tuple(next(self) for _ in range(num))
 
-    def again(self, state: PRNGSequenceState) -> "PRNGSequence":
-        """Returns a sequence that goes on from `state`."""
-        return PRNGSequence(state)
+    def again(self, state: Any) -> "PRNGSequence":
+        """Returns a sequence that goes on from a `state`."""
+        made = PRNGSequence.__new__(PRNGSequence)
+        made.go_on_from(state)
+        return made
 
     def elements(self, num: int) -> Any:
         """Returns an array to map over, to give each of `num` elements keys of its own."""
@@ -216,6 +272,8 @@ class PathKeys:
         """Goes on from `state`."""
         self._values, self._draws = state
 
+    state, go_on_from = internal_state, replace_internal_state
+
     def again(self, state: Any) -> "PathKeys":
         """Returns another that goes on from `state`."""
         values, draws = state
@@ -227,6 +285,13 @@ class PathKeys:
     def reserve_up_to_full(self) -> None:
         """Changes what keys are drawn from, so that the next step of a loop gets others."""
         self._draws = jax.random.fold_in(self._draws, 1)
+
+    def refill(self, start: Any) -> None:
+        """Changes what keys are drawn from, as `reserve_up_to_full` does."""
+        self.reserve_up_to_full()
+
+    def split_due(self) -> None:
+        """Does nothing: there is nothing to split."""
 
     def __next__(self) -> jax.Array:
         frame = get_frame("A random key")
@@ -316,6 +381,26 @@ class KeyStreams:
         """Brings the reserve of each stream to its full size."""
         for stream in self._streams.values():
             stream.reserve_up_to_full()
+
+    def refill(self, start: Any) -> None:
+        """Brings the reserve of each stream to its full size, in the structure of `start`."""
+        for name, stream in self._streams.items():
+            stream.refill(start[name])
+
+    def split_due(self) -> None:
+        """Splits off the keys that belong into the reserves."""
+        for stream in self._streams.values():
+            stream.split_due()
+
+    @property
+    def state(self) -> Any:
+        """The `state` of each stream."""
+        return {name: stream.state for name, stream in self._streams.items()}
+
+    def go_on_from(self, state: Any) -> None:
+        """Goes on from a `state`."""
+        for name, stream in self._streams.items():
+            stream.go_on_from(state[name])
 
     @property
     def internal_state(self) -> Any:

@@ -88,12 +88,12 @@ def _draw(what: str, draw: Any, stream: str | None = None) -> Any:
         drawn = draw(keys)
         return _for_element(frame, drawn) if frame.elements else drawn
     trace_guard.check_strictly(frame.home.trace, f"`ps.{what}`", _where(frame))
-    before = keys.internal_state
+    before = keys.state
     drawn = draw(keys)
     try:
-        trace_guard.check_draw((keys.internal_state, drawn), home, f"`ps.{what}`", _where(frame))
+        trace_guard.check_draw((keys.state, drawn), home, f"`ps.{what}`", _where(frame))
     except JaxUsageError:
-        keys.replace_internal_state(before)
+        keys.go_on_from(before)
         raise
     if frame.creating is None:  # an initial value is the same for all elements on purpose
         trace_guard.warn_of_shared_key(home, f"`ps.{what}`", _where(frame))

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from purestate._core.errors import NewVariableError
 from purestate._core.frame import Frame
+from purestate._core.keys import SplitFirstError
 from purestate._lifted.collection_modes import Modes
 from purestate._lifted.lift_frame import fill_keys
 from purestate._lifted.snapshot import (
@@ -68,6 +69,8 @@ def carrying(frame: Frame, modes: Modes | None, run: Callable[[Snapshot], R]) ->
             if places is None:
                 raise
             places = places | missed.places
+        except SplitFirstError:
+            frame.keys.source.split_due()
 
 
 def _carried_by(frame: Frame, modes: Modes | None, places: Places | None) -> Snapshot:

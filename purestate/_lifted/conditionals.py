@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from purestate._core.errors import BranchError
 from purestate._core.frame import Frame, get_frame
+from purestate._core.keys import SplitFirstError
 from purestate._core.sown import SownValues, filled, shapes_of_any
 from purestate._lifted.carried import Places, picked, state_to_hand_on
 from purestate._lifted.lift_frame import Lifted, fill_keys
@@ -323,7 +324,11 @@ def _run_branches(
     def attempt() -> Any:
         # New functions for each attempt: JAX keeps the jaxpr of a branch that it has seen.
         wrapped = {key: pure_branch(key) for key in unique}
-        return run([wrapped[id(branch)] for branch in branches])
+        try:
+            return run([wrapped[id(branch)] for branch in branches])
+        except SplitFirstError:
+            frame.keys.source.split_due()
+            return attempt()
 
     (out, sown), after = attempt()
     if creates:

@@ -99,6 +99,7 @@ class Lifted:
         try:
             frame.collections = _collections(frame, snapshot)
             frame.keys = _keys(frame.keys, snapshot.keys)
+            start = None if frame.keys.source is None else frame.keys.source.state
             # Tracers of the JAX transform are at home here, and what they make may be kept.
             frame.home = current_home()
             frame.scope = scope
@@ -113,8 +114,8 @@ class Lifted:
             else:  # called by a JAX transform that runs after the frame has ended
                 with ActiveFrame(frame):
                     out = self._f(*args, **kwargs)
-            if self.fills:
-                fill_keys(frame)
+            if self.fills and frame.keys.source is not None:
+                frame.keys.source.refill(start)
             return out, take_snapshot(frame), {} if frame.sown is None else frame.sown.values
         finally:
             frame.collections, frame.keys, frame.home, frame.scope, frame.sown = outside
@@ -176,12 +177,24 @@ class Lifted:
             out, _, sown = self.run(before, *args, **kwargs)
             return (out, sown) if with_result else sown
 
-        with self.undone(observer, keeps_names=keeps_names, keeps_labels=keeps_labels):
+        with (
+            self._leaving_keys(),
+            self.undone(observer, keeps_names=keeps_names, keeps_labels=keeps_labels),
+        ):
             if through is None:
                 return jax.eval_shape(lambda *a, **k: run(before, *a, **k), *args, **kwargs)
             run_through = through(run)
             # By closure, since JAX would look at each variable of the model.
             return jax.eval_shape(lambda *a, **k: run_through(before, *a, **k), *args, **kwargs)
+
+    @contextlib.contextmanager
+    def _leaving_keys(self) -> Generator[None]:
+        """Leaves the reserve of keys as it is at the end of a run, which a look drops."""
+        fills, self.fills = self.fills, False
+        try:
+            yield
+        finally:
+            self.fills = fills
 
     @contextlib.contextmanager
     def undone(
@@ -249,5 +262,5 @@ def _collections(frame: Frame, snapshot: Snapshot) -> dict[str, Collection]:
 def _keys(keys: FrameKeys, state: Any) -> FrameKeys:
     source = keys.source
     if source is not None:
-        source = source.again(source.internal_state if state is None else state)
+        source = source.again(source.state if state is None else state)
     return FrameKeys(source, keys.mode)

@@ -50,7 +50,7 @@ def take_snapshot(frame: Frame) -> Snapshot:
                 initial[name] = dict(collection.initial)
             collection.own = set()
     source = frame.keys.source
-    return Snapshot(values, initial, None if source is None else source.internal_state)
+    return Snapshot(values, initial, None if source is None else source.state)
 
 
 def whole_snapshot(frame: Frame, snapshot: Snapshot) -> Snapshot:
@@ -61,9 +61,10 @@ def whole_snapshot(frame: Frame, snapshot: Snapshot) -> Snapshot:
 
 def changes(before: Snapshot, after: Snapshot) -> Snapshot:
     """Returns what is in `after`, and is not the very same array in `before`."""
-    # Keys are a pytree: raw keys, typed keys, or a dict of streams.
-    old, new = jax.tree.leaves(before.keys), jax.tree.leaves(after.keys)
-    same_keys = len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True))
+    # Keys are a pytree: raw keys, typed keys, or a dict of streams. Whether one is due is part of
+    # its structure.
+    (old, before_is), (new, after_is) = map(jax.tree.flatten, (before.keys, after.keys))
+    same_keys = before_is == after_is and all(a is b for a, b in zip(old, new, strict=True))
     return Snapshot(
         new_values(before.values, after.values),
         new_values(before.initial, after.initial),
@@ -168,7 +169,7 @@ def keep(frame: Frame, changed: Snapshot, sown: SownValues | None = None) -> Non
         check_outlives(frame, values)
     if changed.keys is not None:
         _check_keys(frame, changed.keys)
-        frame.keys.source.replace_internal_state(changed.keys)
+        frame.keys.source.go_on_from(changed.keys)
     for collection, module, name, value in entries(changed.values):
         kept = _about_to_change(frame, collection, module)
         kept.values[module][name] = value

@@ -14,7 +14,7 @@ from purestate._core.ledger import Ledger
 from purestate._core.observer import Observer
 from purestate._core.scope import Names
 from purestate._core.trace_guard import is_compiled_inside
-from purestate._lifted.lift_frame import Lifted, fill_keys, names_here
+from purestate._lifted.lift_frame import Lifted, names_here
 from purestate._lifted.remat import jit
 from purestate._lifted.snapshot import (
     Snapshot,
@@ -221,9 +221,11 @@ class Function:
             bundle = frame.collections[collection].values.get(path, {})
             if name in bundle:
                 put(values, collection, path, name, bundle[name])
-        fill_keys(frame)  # so that JAX always sees the same number of them
         source = frame.keys.source
-        return Snapshot(values, {}, None if source is None else source.internal_state)
+        if source is not None:  # so that JAX always sees the same number of them
+            source.reserve_up_to_full()
+            source.split_due()
+        return Snapshot(values, {}, None if source is None else source.state)
 
 
 def _restore(frame: Frame, ledger: Ledger, before: Ledger, names: Names | None) -> set[str]:

@@ -26,10 +26,9 @@ def conv(p, s, x):
 
 def average(s, value):
     counter = s["counter"] + 1
-    decay = lax.convert_element_type(0.9, value.dtype)
-    one = jnp.ones([], value.dtype)
-    hidden = s["hidden"] * decay + value * (one - decay)
-    average = hidden / (one - jnp.power(decay, counter))
+    decay = np.asarray(0.9, value.dtype)
+    hidden = s["hidden"] * decay + value * (1 - decay)
+    average = hidden / (1 - jnp.power(decay, counter))
     return average, {"average": average, "counter": counter, "hidden": hidden}
 
 

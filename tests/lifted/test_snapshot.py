@@ -177,9 +177,9 @@ def test_keys_go_on_after_those_that_were_drawn_inside():
     def f():
         frame = get_frame("this test")
         source = frame.keys.source
-        inside = source.again(source.internal_state)
+        inside = source.again(source.state)
         drawn = [inside.next(), inside.next()]
-        keep(frame, Snapshot({}, {}, inside.internal_state))
+        keep(frame, Snapshot({}, {}, inside.state))
         return [*drawn, ps.next_rng_key()]
 
     plainly = lambda: [ps.next_rng_key() for _ in range(3)]

@@ -11,6 +11,7 @@ from purestate._core.errors import kind_of
 from purestate._layers.errors import LayerError
 from purestate._layers.linear import Linear
 from purestate._layers.recurrent.core import RecurrentError, RNNCore, as_array, with_batch_size
+from purestate._ops.inlined import is_staged
 
 
 class LSTMState(NamedTuple):
@@ -166,4 +167,8 @@ class LSTM(RNNCore):
         """
         shape = with_batch_size((self.hidden_size,), batch_size)
         hidden_shape = with_batch_size((self.projection_size or self.hidden_size,), batch_size)
-        return LSTMState(hidden=jnp.zeros(hidden_shape, dtype), cell=jnp.zeros(shape, dtype))
+        cell = jnp.zeros(shape, dtype)
+        if is_staged() and hidden_shape == shape:
+            return LSTMState(hidden=cell, cell=cell)
+        # Outside `jax.jit` these are two arrays, so that both can be donated.
+        return LSTMState(hidden=jnp.zeros(hidden_shape, dtype), cell=cell)
