@@ -186,6 +186,8 @@ def check_mapping(
     """Returns a dict that was given to `apply`, or raises."""
     if value is None:
         return {}
+    if value.__class__ is dict:
+        return value
     # Some containers of TensorFlow wrap a dict without being a Mapping.
     if not isinstance(value, Mapping) and type(value).__name__ != "_DictWrapper":
         raise ArgumentError(

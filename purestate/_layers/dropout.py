@@ -52,7 +52,8 @@ def dropout(
         shape[axis] = 1
     keep_rate = 1.0 - rate
     keep = jax.random.bernoulli(rng, keep_rate, shape=shape)
-    keep = jnp.broadcast_to(keep, x.shape)
+    if broadcast_dims:
+        keep = jnp.broadcast_to(keep, x.shape)
     try:
         kept = keep * x
     except ValueError:  # strict promotion does not multiply with booleans
