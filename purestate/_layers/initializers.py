@@ -13,6 +13,7 @@ from purestate._core.current import current_name
 from purestate._core.errors import PurestateError
 from purestate._core.rng import next_rng_key
 from purestate._core.variables import Initializer
+from purestate._ops.inlined import is_staged
 
 __all__ = [
     "Constant",
@@ -84,6 +85,22 @@ class RandomNormal:
         return mean + stddev * jax.random.normal(next_rng_key(), shape, dtype)
 
 
+_ROUNDED_ALIKE = (np.dtype("float32"), np.dtype("float64"))
+"""To these numpy and JAX round a number in the same way."""
+
+
+def _scaled_and_shifted(values: jax.Array, stddev: ArrayLike, mean: ArrayLike) -> jax.Array:
+    """Returns `values * stddev + mean` in the dtype of the values."""
+    dtype = values.dtype
+    numbers = isinstance(stddev, float) and isinstance(mean, float)
+    if numbers and dtype in _ROUNDED_ALIKE and is_staged():
+        # The same equations, in a third of the time of tracing.
+        scaled = jax.lax.mul(np.asarray(stddev, dtype), values)
+        return jax.lax.add(scaled, np.asarray(mean, dtype))
+    stddev = jax.lax.convert_element_type(stddev, jnp.finfo(dtype).dtype)
+    return stddev * values + jax.lax.convert_element_type(mean, dtype)
+
+
 class TruncatedNormal:
     """Draws from a normal distribution, cut off on both sides.
 
@@ -117,8 +134,6 @@ class TruncatedNormal:
     def __call__(self, shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
         _check_floating(self, dtype)
         real_dtype = jnp.finfo(dtype).dtype
-        mean = jax.lax.convert_element_type(self.mean, dtype)
-        stddev = jax.lax.convert_element_type(self.stddev, real_dtype)
         key = next_rng_key()
         if jnp.issubdtype(dtype, jnp.complexfloating):
             parts = jax.random.truncated_normal(
@@ -127,7 +142,7 @@ class TruncatedNormal:
             values = parts[0] + 1j * parts[1]
         else:
             values = jax.random.truncated_normal(key, self.lower, self.upper, shape, real_dtype)
-        return stddev * values + mean
+        return _scaled_and_shifted(values, self.stddev, self.mean)
 
 
 class RandomUniform:
