@@ -192,14 +192,15 @@ def functions_for(
 def run_chain(
     functions: list[Callable[..., Any]], base: Callable[..., Any], context: Any, *args: Any
 ) -> Any:
-    """Runs `functions`, outermost first, around `base`. The one loop behind every hook."""
+    """Runs `functions`, outermost first, around `base`."""
+    step = base
+    for function in reversed(functions):
+        step = _around(function, step, context)
+    return step(*args)
 
-    def run_from(position: int, *args: Any) -> Any:
-        if position == len(functions):
-            return base(*args)
-        return functions[position](lambda *args: run_from(position + 1, *args), *args, context)
 
-    return run_from(0, *args)
+def _around(function: Callable[..., Any], step: Callable[..., Any], context: Any) -> Any:
+    return lambda *args: function(step, *args, context)
 
 
 def run_interceptors(
@@ -209,16 +210,16 @@ def run_interceptors(
     args: Any,
     kwargs: Any,
 ) -> Any:
-    """Runs interceptors around a bound method: the same chain, with keywords carried along."""
+    """Runs interceptors around a bound method, as `run_chain` does, with keywords carried along."""
+    # One frame of Python for each, so that deeply nested modules do not meet its limit early.
+    step = method
+    for function in reversed(functions[1:]):
+        step = _around_call(function, step, context)
+    return functions[0](step, args, kwargs, context)
 
-    def adapt(interceptor: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda rest, args, kwargs, context: interceptor(
-            lambda *a, **k: rest(a, k), args, kwargs, context
-        )
 
-    return run_chain(
-        [adapt(f) for f in functions], lambda a, k: method(*a, **k), context, args, kwargs
-    )
+def _around_call(function: Callable[..., Any], step: Callable[..., Any], context: Any) -> Any:
+    return lambda *args, **kwargs: function(step, args, kwargs, context)
 
 
 def _events(verb: str, params: bool, state: bool) -> list[tuple[str, str]]:

@@ -261,17 +261,33 @@ class Nested(ps.Module):
         depths.append(depth)
         return Nested(name="inner")(x, deep - 1) if deep else x
 
-ps.transform(lambda x: Nested()(x, 20)).init(None, jnp.ones([]))
-print({after - before for before, after in itertools.pairwise(depths)})
+def interceptor(call, args, kwargs, context):
+    return call(*args, **kwargs)
+
+def forward(x):
+    {block}
+        return Nested()(x, 20)
+
+ps.transform(forward).init(None, jnp.ones([]))
+print({{after - before for before, after in itertools.pairwise(depths)}})
 """
 
+BLOCKS = {  # and how many frames a nested module has inside
+    "if True:": 2,
+    "with ps.intercept_methods(interceptor):": 6,
+    "with ps.intercept_methods(interceptor), ps.intercept_methods(interceptor):": 8,
+    "with ps.mixed_precision.push_policy(Nested, ps.mixed_precision.Policy.parse('bfloat16')):": 7,
+}
 
-def test_a_call_of_a_module_adds_few_frames_of_python():
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_call_of_a_module_adds_few_frames_of_python(block):
     """So a model may be 300 modules deep, within Python's limit of 1,000 frames. A plain call adds one.
 
     In a process of its own, since a hook that other tests have left adds more.
     """
+    program = DEPTHS.format(block=block)
     done = subprocess.run(
-        [sys.executable, "-c", DEPTHS], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "{2}\n"
+    assert done.stdout == f"{{{BLOCKS[block]}}}\n"

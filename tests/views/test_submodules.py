@@ -290,3 +290,38 @@ def test_a_whole_model_through_tree_map_stays_a_model():
     bound = jax.tree.map(lambda p: p + 1, model())
     assert isinstance(bound, ps.Model)
     assert [out.shape for out in bound(X)] == [(4, 2), (4, 1)]
+
+
+MADE = []
+
+
+class Counted(ps.Linear):
+    def __init__(self, size, name=None):
+        MADE.append(name)
+        super().__init__(size, name=name)
+
+
+class Autoencoder(ps.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = Counted(3, name="first")
+
+    def __call__(self, x):
+        return Counted(4, name="back")(self.encode(x))
+
+    def encode(self, x):
+        return Counted(2, name="second")(self.first(x))
+
+
+def test_a_method_builds_the_modules_that_a_call_of_it_builds_and_no_more():
+    f = ps.transform(lambda x: Autoencoder()(x))
+    model = ps.bind(Autoencoder, f.init(RNG, X))
+    for call, names in (
+        (lambda: model(X), ["first", "second", "back"]),
+        (lambda: model.encode(X), ["first", "second"]),
+        (lambda: model.first, []),
+        (lambda: model.first(X), ["first"]),
+    ):
+        MADE.clear()
+        call()
+        assert sorted(MADE) == sorted(names)
