@@ -208,38 +208,52 @@ def lstm_by_hand(params: Any, state: Any, key: Any, x: Any) -> Any:
 RESNET_CLASSES = 10
 
 
-def resnet_over(L: Any) -> Callable[..., Any]:
-    return lambda x, is_training: L.nets.ResNet18(RESNET_CLASSES)(x, is_training)
+RESNETS = {18: ((2, 2, 2, 2), False), 50: ((3, 4, 6, 3), True)}
+"""Blocks of each group, and whether they have three convolutions, the second with the stride."""
 
 
-def resnet_by_hand(params: Any, state: Any, key: Any, x: Any) -> Any:
-    new_state = dict(state)
+def resnet_over(depth: int) -> Callable[[Any], Callable[..., Any]]:
+    def over(L: Any) -> Callable[..., Any]:
+        net = getattr(L.nets, f"ResNet{depth}")
+        return lambda x, is_training: net(RESNET_CLASSES)(x, is_training)
 
-    def conv(name: str, x: Any, stride: int = 1) -> Any:
-        w = params[name]["w"]
-        return lax.conv_general_dilated(
-            x, w, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+    return over
 
-    def norm(name: str, x: Any) -> Any:
-        return batch_norm(name, params, state, new_state, x)
 
-    x = norm("res_net18/~/initial_batchnorm", conv("res_net18/~/initial_conv", x, 2))
-    x = jax.nn.relu(x)
-    x = lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "SAME")
-    for group in range(4):
-        for block in range(2):
-            name = f"res_net18/~/block_group_{group}/~/block_{block}/~"
-            stride = 2 if group > 0 and block == 0 else 1
-            shortcut = x
-            if f"{name}/shortcut_conv" in params:
-                shortcut = norm(
-                    f"{name}/shortcut_batchnorm", conv(f"{name}/shortcut_conv", x, stride)
-                )
-            out = jax.nn.relu(norm(f"{name}/batchnorm_0", conv(f"{name}/conv_0", x, stride)))
-            out = norm(f"{name}/batchnorm_1", conv(f"{name}/conv_1", out))
-            x = jax.nn.relu(out + shortcut)
-    return linear(params["res_net18/~/logits"], jnp.mean(x, (1, 2))), new_state
+def resnet_by_hand(depth: int) -> Callable[..., Any]:
+    blocks, bottleneck = RESNETS[depth]
+    root = f"res_net{depth}/~"
+
+    def forward(params: Any, state: Any, key: Any, x: Any) -> Any:
+        new_state = dict(state)
+
+        def conv(name: str, x: Any, stride: int = 1) -> Any:
+            w = params[name]["w"]
+            return lax.conv_general_dilated(
+                x, w, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+
+        def norm(name: str, x: Any) -> Any:
+            return batch_norm(name, params, state, new_state, x)
+
+        x = jax.nn.relu(norm(f"{root}/initial_batchnorm", conv(f"{root}/initial_conv", x, 2)))
+        x = lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "SAME")
+        for group, number in enumerate(blocks):
+            for block in range(number):
+                name = f"{root}/block_group_{group}/~/block_{block}/~"
+                stride = 2 if group > 0 and block == 0 else 1
+                strides = (1, stride, 1) if bottleneck else (stride, 1)
+                shortcut, out = x, x
+                if f"{name}/shortcut_conv" in params:
+                    shortcut = conv(f"{name}/shortcut_conv", x, stride)
+                    shortcut = norm(f"{name}/shortcut_batchnorm", shortcut)
+                for i, step in enumerate(strides):
+                    out = norm(f"{name}/batchnorm_{i}", conv(f"{name}/conv_{i}", out, step))
+                    out = out if i == len(strides) - 1 else jax.nn.relu(out)
+                x = jax.nn.relu(out + shortcut)
+        return linear(params[f"{root}/logits"], jnp.mean(x, (1, 2))), new_state
+
+    return forward
 
 
 MODELS = {
@@ -248,5 +262,6 @@ MODELS = {
     "lstm": Model(lstm_over, lstm_by_hand, lambda: jnp.ones([20, 8, 32])),
     "many": Model(many_over(2000), many_by_hand(2000), lambda: jnp.ones([2, 4])),
     "mlp": Model(mlp_over, mlp_by_hand, lambda: jnp.ones([8, 784])),
-    "resnet18": Model(resnet_over, resnet_by_hand, lambda: jnp.ones([2, 32, 32, 3])),
+    "resnet18": Model(resnet_over(18), resnet_by_hand(18), lambda: jnp.ones([2, 32, 32, 3])),
+    "resnet50": Model(resnet_over(50), resnet_by_hand(50), lambda: jnp.ones([2, 32, 32, 3])),
 }
