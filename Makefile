@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: train test test-slow test-all test-neighbours lint types docs bench bench-check house clean
+.PHONY: train test test-slow test-all test-neighbours lint types docs bench bench-quick bench-check house clean
 
 train: $(VENV)/train.stamp
 	$(BIN)/python examples/digits.py
@@ -45,9 +45,16 @@ docs: $(VENV)/docs.stamp
 house: $(VENV)/test.stamp
 	$(BIN)/python -m tests.house
 
-bench: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/trace.py
+# What is measured goes to out/benchmarks.json. `make bench-quick` takes less than 3 minutes.
+bench: $(VENV)/bench.stamp
+	mkdir -p out
+	$(BIN)/python benchmarks/compare.py --json out/benchmarks.json
+	$(BIN)/python benchmarks/depth.py --json out/benchmarks.json
 	$(BIN)/python benchmarks/views.py
+	$(BIN)/python benchmarks/start.py
+
+bench-quick: $(VENV)/bench.stamp
+	$(BIN)/python benchmarks/compare.py --quick
 
 bench-check: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/trace.py --check --repeats 1

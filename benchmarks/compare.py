@@ -71,7 +71,10 @@ def init_by_hand(shapes: Any) -> Callable[..., Any]:
 
 
 def jobs_of(model: Model, name: str, libraries: list[str], size: Any = ()) -> Any:
-    """Returns {library: (apply, arguments)} and {library: (init, arguments)}."""
+    """Returns {library: (apply, arguments)} and {library: (init, arguments)}.
+
+    With a `size` the variables of other libraries are shapes: XLA takes minutes over long chains.
+    """
     x, key = model.inputs(), jax.random.PRNGKey(0)
     forms, args = contenders(model)
     applies: dict[str, Job] = {n: (f, args) for n, f in forms.items() if n in libraries}
@@ -86,7 +89,8 @@ def jobs_of(model: Model, name: str, libraries: list[str], size: Any = ()) -> An
             inits[library] = (init, (key, x))
         elif library in PEERS:
             form = PEERS[library][name](*size)
-            variables = jax.jit(form.init)(key, x)
+            make = jax.eval_shape if size else lambda init, key, x: jax.jit(init)(key, x)
+            variables = make(form.init, key, x)
             applies[library] = (form.apply, (variables, key, x))
             inits[library] = (form.init, (key, x))
     inits[BASE] = (init_by_hand(args[:2]), (key, x))

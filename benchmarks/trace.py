@@ -216,7 +216,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--models", default="many,mlp,lstm,batch_norm,gpt,resnet18", help="which, with commas")
+    parser.add_argument(
+        "--models", default="many,mlp,lstm,batch_norm,gpt,resnet18", help="which, with commas"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="how often each is timed")
     parser.add_argument("--check", action="store_true", help="fail where a limit is passed")
     options = parser.parse_args()
