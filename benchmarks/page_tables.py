@@ -1,7 +1,7 @@
 """Prints the tables of `docs/speed.md` from what `make bench` measured.
 
-    cp out/benchmarks.json docs/pictures/benchmarks.json
-    python benchmarks/page_tables.py
+cp out/benchmarks.json docs/pictures/benchmarks.json
+python benchmarks/page_tables.py
 """
 
 import json

@@ -12,7 +12,6 @@ from purestate._core.errors import InvalidRNGError, JaxUsageError, MissingRNGErr
 from purestate._core.frame import Frame, ambient, get_frame, no_frame
 from purestate._core.keys import (
     KeyStreams,
-    PathKeys,
     PRNGSequenceState,
     keys_for,
 )
@@ -31,7 +30,7 @@ def key_for_layers(path: str) -> Any:
     A dict of keys, if there are several streams.
     """
     return _for_layers(
-        lambda keys: keys.for_path(path) if isinstance(keys, PathKeys) else next(keys)
+        lambda keys: keys.for_path(path) if hasattr(keys, "for_path") else next(keys)
     )
 
 

@@ -89,12 +89,12 @@ _ROUNDED_ALIKE = (np.dtype("float32"), np.dtype("float64"))
 """To these numpy and JAX round a number in the same way."""
 
 
-def _scaled_and_shifted(values: jax.Array, stddev: ArrayLike, mean: ArrayLike) -> jax.Array:
+def scaled_and_shifted(values: jax.Array, stddev: ArrayLike, mean: ArrayLike) -> jax.Array:
     """Returns `values * stddev + mean` in the dtype of the values."""
     dtype = values.dtype
     if isinstance(stddev, float) and isinstance(mean, float) and dtype in _ROUNDED_ALIKE:
         # Adding 0 changes a value only if it is -0, which these products are too large for.
-        is_shifted = mean != 0 or stddev < 1e-20
+        is_shifted = mean != 0.0 or stddev < 1e-20
         if is_staged():  # the equations of jax.numpy, in a third of the time of tracing
             values = jax.lax.mul(np.asarray(stddev, dtype), values)
             return jax.lax.add(values, np.asarray(mean, dtype)) if is_shifted else values
@@ -145,7 +145,7 @@ class TruncatedNormal:
             values = parts[0] + 1j * parts[1]
         else:
             values = jax.random.truncated_normal(key, self.lower, self.upper, shape, real_dtype)
-        return _scaled_and_shifted(values, self.stddev, self.mean)
+        return scaled_and_shifted(values, self.stddev, self.mean)
 
 
 class RandomUniform:

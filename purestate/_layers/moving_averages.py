@@ -112,7 +112,7 @@ class ExponentialMovingAverage(Module):
         except MissingStateError as error:
             counter = self._after_initialize(error) + 1
         decay: Any
-        if self.decay.__class__ is float:  # numpy's difference with one is no equation
+        if self.decay.__class__ is float:  # numpy subtracts it from one while JAX traces
             decay = np.asarray(self.decay, dtype)
         else:
             decay = jax.lax.convert_element_type(self.decay, dtype)

@@ -64,6 +64,7 @@ def carrying(frame: Frame, modes: Modes | None, run: Callable[[Snapshot], R]) ->
     places = state_to_hand_on(frame)
     while True:
         try:
+            # Tracing a step shows which state it changes. So the first trace may be in vain.
             return run(_carried_by(frame, modes, places))
         except _NotCarriedError as missed:
             if places is None:
@@ -105,6 +106,7 @@ def carry_on(carried: Snapshot, before: Snapshot, changed: Snapshot, after: Snap
             " its first step: a loop has to carry the same variables from step to step. Create it"
             " before the loop."
         )
+    # Only values that a step has set are missed: what it reads is the same in each step.
     missed = {place[:3] for place in entries(new_names(carried.values, changed.values))}
     if missed:
         raise _NotCarriedError(missed)

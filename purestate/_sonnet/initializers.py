@@ -12,6 +12,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from purestate._core.errors import kind_of
 from purestate._core.rng import next_rng_key
+from purestate._layers.initializers import scaled_and_shifted
 from purestate._sonnet.errors import SonnetTypeError, SonnetValueError
 from purestate._sonnet.late_value import late_without_key
 from purestate._sonnet.outside import in_a_frame
@@ -197,6 +198,8 @@ class TruncatedNormal(Initializer):
     def __call__(self, shape: Shape, dtype: DTypeLike) -> jax.Array:
         dtype = _float_dtype(self, dtype)
         values = jax.random.truncated_normal(_key(self.seed), -2.0, 2.0, _sizes(shape), dtype)
+        if isinstance(self.mean, float) and isinstance(self.stddev, float):
+            return scaled_and_shifted(values, self.stddev, self.mean)
         return _cast(self, self.mean, dtype) + _cast(self, self.stddev, dtype) * values
 
 

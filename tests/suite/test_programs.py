@@ -1,9 +1,10 @@
 """The programs that XLA is given, and makes, are those of the same models by hand in JAX."""
 
+from trace import contenders, equations
+
 import jax
 import pytest
 from models import MODELS
-from trace import contenders, equations
 
 NAMES = [
     "mlp",
