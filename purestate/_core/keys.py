@@ -349,7 +349,7 @@ def keys_for(rng: Any, rng_mode: str = "sequence") -> Any:
     if rng_mode == "path":
         from purestate._core.path_keys import PathKeys  # few programs need it
 
-        source = PathKeys
+        source = lambda key: PathKeys(PRNGSequence(key).internal_state[0])  # noqa: E731
     if isinstance(rng, Mapping):
         given: Any = rng
         if not given:

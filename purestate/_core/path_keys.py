@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from purestate._core.frame import get_frame
-from purestate._core.keys import PRNGSequence
 from purestate._core.path import ROOT
 
 _sources = itertools.count()
@@ -25,10 +24,10 @@ class PathKeys:
     __slots__ = ("_draws", "_source", "_values")
 
     def __init__(self, values: Any, draws: Any = None, source: int | None = None):
-        if draws is None:
-            values = draws = PRNGSequence(values).internal_state[0]
         self._values = values  # what keys of initial values come from
-        self._draws = draws  # what all others come from; loops and maps change it
+        self._draws = (
+            values if draws is None else draws
+        )  # what all others come from; loops change it
         # Each given key counts for itself, so that the same key gives the same keys again.
         self._source = next(_sources) if source is None else source
 
