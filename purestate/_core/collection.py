@@ -76,8 +76,8 @@ class Collection:
     def make_own(self, module: str) -> None:
         """Copies the dicts of a module, since it is about to be changed."""
         self.values[module] = {**self.values.get(module, {})}
-        if self.initial is not None:
-            self.initial[module] = {**self.initial.get(module, {})}
+        if self.initial is not None and module in self.initial:
+            self.initial[module] = {**self.initial[module]}
         self.own.add(module)
 
     @property

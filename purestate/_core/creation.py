@@ -30,7 +30,7 @@ def keep_new(
         collection.make_own(path)
     collection.values[path][name] = value
     if collection.initial is not None:
-        collection.initial[path].setdefault(name, value)
+        collection.initial.setdefault(path, {}).setdefault(name, value)
 
 
 def run_creators(

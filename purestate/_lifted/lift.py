@@ -118,7 +118,7 @@ def keep_variables(
                 kept.make_own(prefix + path)
             kept.values[prefix + path][name] = value
             if kept.initial is not None:
-                initial = kept.initial[prefix + path]
+                initial = kept.initial.setdefault(prefix + path, {})
                 # `init` returns the values as first created, also if an update follows at once.
                 if first or name not in initial:
                     initial[name] = value

@@ -177,7 +177,7 @@ def keep(frame: Frame, changed: Snapshot, sown: SownValues | None = None) -> Non
         # `init` returns these. One that is there already was made before the lifted function ran.
         kept = _about_to_change(frame, collection, module)
         if kept.initial is not None:  # the first value stays the initial one
-            kept.initial[module].setdefault(name, value)
+            kept.initial.setdefault(module, {}).setdefault(name, value)
     if sown and frame.sown is not None:
         frame.sown.join(sown)
 
