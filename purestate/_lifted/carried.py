@@ -106,8 +106,10 @@ def carry_on(carried: Snapshot, before: Snapshot, changed: Snapshot, after: Snap
             " its first step: a loop has to carry the same variables from step to step. Create it"
             " before the loop."
         )
-    # Only values that a step has set are missed: what it reads is the same in each step.
-    missed = {place[:3] for place in entries(new_names(carried.values, changed.values))}
+    # Only values that a step has set are missed: what it reads is the same in each step. The
+    # parameters, and other collections that are only read, are not carried at all.
+    new = new_names(carried.values, changed.values)
+    missed = {place[:3] for place in entries(new) if place[0] in carried.values}
     if missed:
         raise _NotCarriedError(missed)
     # JAX wants the carry back in the structure that it had: new variables would change that, and

@@ -23,10 +23,28 @@ LONGEST_PERIOD = 12
 FEWEST_ROUNDS = 4
 
 
-class Row(NamedTuple):
-    """A value that a loop has returned among others: `stack[number]`."""
+class Stack:
+    """The results that the steps of a loop have returned for one of its values."""
 
-    stack: Any
+    def __init__(self, array: Any):
+        self.array = array
+        self._joined: Any = None
+
+    def row(self, number: int) -> Any:
+        """Returns the result of a step."""
+        if self.array.ndim < 2:
+            return jax.lax.index_in_dim(self.array, number, keepdims=False)
+        # All rows become one array. So each is one more line in the program, and not two.
+        steps, size, *rest = self.array.shape
+        if self._joined is None:
+            self._joined = jax.lax.reshape(self.array, (steps * size, *rest))
+        return jax.lax.slice_in_dim(self._joined, number * size, (number + 1) * size)
+
+
+class Row(NamedTuple):
+    """A value that a loop has returned among others."""
+
+    stack: Stack
     number: int
 
 
@@ -153,7 +171,7 @@ def _value(atom: Any, values: dict[Any, Any]) -> Any:
         return atom.val
     value = values[atom]
     if isinstance(value, Row):
-        value = values[atom] = jax.lax.index_in_dim(value.stack, value.number, keepdims=False)
+        value = values[atom] = value.stack.row(value.number)
     return value
 
 
@@ -216,7 +234,7 @@ def _run_group(group: list[tuple[Any, Part]], values: dict[Any, Any]) -> None:
         values.update((result, value) for result, _ in group)
         return
     stacks = [_stacked(c, values) for c, d in zip(columns, differs, strict=True) if d]
-    results = jax.lax.map(one, stacks)
+    results = Stack(jax.lax.map(one, stacks))
     values.update((result, Row(results, i)) for i, (result, _) in enumerate(group))
 
 
@@ -227,7 +245,7 @@ def _stacked(atoms: Sequence[Any], values: dict[Any, Any]) -> Any:
     found = [values[atom] for atom in atoms if not is_literal(atom)]
     rows = [value for value in found if isinstance(value, Row)]
     if len(rows) == len(atoms) and len({id(row.stack) for row in rows}) == 1:
-        return rows[0].stack[np.array([row.number for row in rows])]
+        return rows[0].stack.array[np.array([row.number for row in rows])]
     return jnp.stack([jnp.asarray(_value(atom, values)) for atom in atoms])
 
 
@@ -344,7 +362,8 @@ def _run_rounds(
             {(q, i): results[q][i] for q, i in kept},
         )
 
-    _, stacks = jax.lax.scan(one, start, None, length=-(-len(equations) // period))
+    _, results = jax.lax.scan(one, start, None, length=-(-len(equations) // period))
+    stacks = {place: Stack(array) for place, array in results.items()}
     for number, eqn in enumerate(equations):
         for i, var in enumerate(eqn.outvars):
             if var in wanted:
