@@ -34,7 +34,7 @@ class Stack:
         """Returns the result of a step."""
         if self.array.ndim < 2:
             return jax.lax.index_in_dim(self.array, number, keepdims=False)
-        # All rows become one array. So each is one more line in the program, and not two.
+        # All results become one array. So each is one more line in the program, and not two.
         steps, size, *rest = self.array.shape
         if self._joined is None:
             self._joined = jax.lax.reshape(self.array, (steps * size, *rest))

@@ -104,7 +104,7 @@ def size_of(name, layers, mode, key="typed"):
 @pytest.mark.parametrize("key", KEYS)
 def test_the_program_does_not_grow_with_the_number_of_layers(mode, key):
     (few, few_without), (many, many_without) = (size_of("linears", n, mode, key) for n in (10, 40))
-    assert many < (1.2 if key == "raw" else 1.1) * few
+    assert many < 1.2 * few
     assert many_without < 1.12 * few_without
 
 
