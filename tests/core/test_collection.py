@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import purestate as ps
+from purestate._core.collection import Collection
 
 
 @pytest.mark.parametrize("given", [("a", "b"), (["a", "b"],), ("b", ["a"])])
@@ -80,3 +81,16 @@ def test_values_and_initial_values_are_apart():
     (initial, current), new = g.apply(params, {"~": {"n": jnp.array(10.0)}}, None)
     assert jax.tree.map(float, (initial, current)) == ({"~": {"n": 10}}, {"~": {"n": 13}})
     assert new == current
+
+
+def test_a_module_is_copied_before_it_changes():
+    ours, theirs = {"a": {"w": 1}, "b": {"w": 2}}, {"a": {"w": 1}}
+    collection = Collection("state", dict(ours), dict(theirs), creatable=True, writable=True)
+    collection.make_own("a")
+    collection.make_own("new")
+    collection.values["a"]["w"] = collection.initial["a"]["w"] = 5
+    assert ours == {"a": {"w": 1}, "b": {"w": 2}}
+    assert theirs == {"a": {"w": 1}}
+    assert collection.values["b"] is ours["b"]
+    assert collection.values["new"] == {}
+    assert set(collection.initial) == {"a"}, "what has no initial value gets none"

@@ -174,3 +174,17 @@ def test_what_a_transform_costs_does_not_grow_with_the_model(body, init):
 
     few, many = calls(2 * carried.FEW), calls(8 * carried.FEW)
     assert many < 1.1 * few, (few, many)
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_dicts_that_were_given_stay_as_they_are(body):
+    """And those that come out are others: a program may change them in place."""
+    f, x, key = ps.transform_with_state(program(body)), jnp.array([1.0, 2.0]), jax.random.PRNGKey(0)
+    params, state = f.init(key, x)
+    before = {module: dict(variables) for module, variables in state.items()}
+    _, new = f.apply(params, state, key, x)
+    assert state.keys() == before.keys()
+    for module, variables in before.items():
+        assert variables.keys() == state[module].keys()
+        assert all(variables[name] is state[module][name] for name in variables)
+        assert new[module] is not state[module]
