@@ -21,8 +21,8 @@ for library, colour in COLOURS.items():
     seconds = growth["apply"][library]
     left.loglog(growth["layers"], seconds, "o-", color=colour, markersize=4, label=library)
 left.set(xticks=growth["layers"], xticklabels=map(str, growth["layers"]))
-left.set(xlabel="Linear layers in a chain", ylabel="seconds to trace")
-left.legend(fontsize=8, frameon=False)
+left.set(xlabel="Linear layers in a chain", ylabel="seconds to trace", ylim=(0.01, 20))
+left.legend(fontsize=8, frameon=False, loc="upper left", ncols=2)
 left.minorticks_off()
 
 for name, colour in (("loop", ORANGE), ("layer_stack", BLUE)):
@@ -32,6 +32,7 @@ for name, colour in (("loop", ORANGE), ("layer_stack", BLUE)):
     )
 right.set(xticks=depth["depths"], xticklabels=map(str, depth["depths"]))
 right.set(xlabel="layers of a Transformer", ylabel="CPU seconds to compile")
+right.set(yticks=[2, 5, 10, 20], yticklabels=["2", "5", "10", "20"])
 right.legend(fontsize=8, frameon=False)
 right.minorticks_off()
 for axes in (left, right):
