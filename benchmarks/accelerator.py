@@ -12,6 +12,7 @@ program says so and stops.
 
 import argparse
 import json
+import pathlib
 import statistics
 import sys
 import time
@@ -107,8 +108,7 @@ def main() -> int:
                 flush=True,
             )
     if options.json:
-        with open(options.json, "w") as file:
-            json.dump(done, file, indent=1)
+        pathlib.Path(options.json).write_text(json.dumps(done, indent=1))
     return 0
 
 

@@ -15,7 +15,8 @@ For each model and library:
 - step: wall time of one compiled call.
 
 The libraries are run in turns, so that what else the machine does hits all of them, and of each turn
-the ratio to JAX by hand is taken. Behind it is the range of all turns; of steps, of half of them. Calls, equations and instructions repeat to the last digit.
+the ratio to JAX by hand is taken. Behind it is the range of all turns; of steps, of half of them.
+Calls, equations and instructions repeat to the last digit.
 """
 
 import argparse
@@ -98,7 +99,7 @@ def jobs_of(model: Model, name: str, libraries: list[str], size: Any = ()) -> An
 
 
 def traced(job: Job) -> Any:
-    """Traces a function anew: JAX must not answer from its cache."""
+    """Traces a new function each time, since JAX would not trace the same one again."""
     f, args = job
     return jax.jit(lambda *a: f(*a)).trace(*args)
 

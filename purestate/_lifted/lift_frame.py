@@ -99,7 +99,8 @@ class Lifted:
         try:
             frame.collections = _collections(frame, snapshot)
             frame.keys = _keys(frame.keys, snapshot.keys)
-            start = None if frame.keys.source is None else frame.keys.source.state
+            fills = self.fills and frame.keys.source is not None
+            start = frame.keys.source.state if fills else None
             # Tracers of the JAX transform are at home here, and what they make may be kept.
             frame.home = current_home()
             frame.scope = scope
@@ -114,7 +115,7 @@ class Lifted:
             else:  # called by a JAX transform that runs after the frame has ended
                 with ActiveFrame(frame):
                     out = self._f(*args, **kwargs)
-            if self.fills and frame.keys.source is not None:
+            if fills:
                 frame.keys.source.refill(start)
             return out, take_snapshot(frame), {} if frame.sown is None else frame.sown.values
         finally:

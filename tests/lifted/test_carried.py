@@ -8,6 +8,7 @@ from counting import count_calls
 
 import purestate as ps
 from purestate._lifted import carried
+from tests.suite.jaxprs import every_equation
 
 MUCH = 3 * carried.FEW
 
@@ -130,22 +131,14 @@ def test_results_are_those_of_handing_on_everything(style, body, jit, monkeypatc
         np.testing.assert_array_equal(a, b)
 
 
-def equations(jaxpr):
-    for eqn in jaxpr.eqns:
-        yield eqn
-        for value in eqn.params.values():
-            for part in value if isinstance(value, tuple | list) else (value,):
-                part = getattr(part, "jaxpr", part)
-                if hasattr(part, "eqns"):
-                    yield from equations(part)
-
-
 @pytest.mark.parametrize("body", ["scan", "fori", "while", "cond", "switch"])
 def test_jax_sees_only_what_changes(body):
     f, x, key = ps.transform_with_state(program(body)), jnp.array([1.0, 2.0]), jax.random.PRNGKey(0)
     params, state = jax.eval_shape(f.init, key, x)
     jaxpr = jax.make_jaxpr(f.apply)(params, state, key, x).jaxpr
-    loops = [eqn for eqn in equations(jaxpr) if eqn.primitive.name in ("scan", "while", "cond")]
+    loops = [
+        eqn for eqn in every_equation(jaxpr) if eqn.primitive.name in ("scan", "while", "cond")
+    ]
     assert loops
     assert all(len(eqn.outvars) < 10 for eqn in loops)
 

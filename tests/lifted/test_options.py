@@ -9,6 +9,7 @@ import pytest
 
 import purestate as ps
 from tests.layers.haiku_bits import normal
+from tests.suite.jaxprs import every_equation
 
 KEY = jax.random.key(3)
 X = normal(4, 3)
@@ -19,16 +20,7 @@ INLINE = (
 
 def equations(jaxpr, name):
     """All equations of a primitive, with those inside of others."""
-    found = []
-    for eqn in jaxpr.eqns:
-        found += [eqn] if eqn.primitive.name == name else []
-        for inner in jax.tree.leaves(
-            list(eqn.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
-        ):
-            found += (
-                equations(getattr(inner, "jaxpr", inner), name) if hasattr(inner, "eqns") else []
-            )
-    return found
+    return [eqn for eqn in every_equation(jaxpr) if eqn.primitive.name == name]
 
 
 def params_of(f, primitive, *args):
