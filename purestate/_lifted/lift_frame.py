@@ -99,8 +99,8 @@ class Lifted:
         try:
             frame.collections = _collections(frame, snapshot)
             frame.keys = _keys(frame.keys, snapshot.keys)
-            fills = self.fills and frame.keys.source is not None
-            start = frame.keys.source.state if fills else None
+            to_fill = frame.keys.source if self.fills else None
+            start = None if to_fill is None else to_fill.state
             # Tracers of the JAX transform are at home here, and what they make may be kept.
             frame.home = current_home()
             frame.scope = scope
@@ -115,8 +115,8 @@ class Lifted:
             else:  # called by a JAX transform that runs after the frame has ended
                 with ActiveFrame(frame):
                     out = self._f(*args, **kwargs)
-            if fills:
-                frame.keys.source.refill(start)
+            if to_fill is not None:
+                to_fill.refill(start)
             return out, take_snapshot(frame), {} if frame.sown is None else frame.sown.values
         finally:
             frame.collections, frame.keys, frame.home, frame.scope, frame.sown = outside
